@@ -1,0 +1,95 @@
+"""The command line. Each verb lives in a module that is imported only when the verb is used."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from azdistill.errors import AzdistillError
+from azdistill.redact import redact
+
+#: verb -> (module, one line for --help). The line stands here so that --help imports no verb.
+VERBS = {
+    "init": ("azdistill.cli.recipe", "Write a small project to own."),
+    "validate": ("azdistill.cli.validate", "Report everything wrong in a recipe, pipeline, component or environment."),
+    "compile": ("azdistill.cli.recipe", "Write the Azure ML pipeline that a recipe stands for."),
+    "run": ("azdistill.cli.run", "Run a recipe or pipeline on this machine."),
+    "runs": ("azdistill.cli.runs", "List local runs."),
+    "compare": ("azdistill.cli.runs", "Compare two runs side by side."),
+    "ui": ("azdistill.cli.runs", "Open the MLflow UI on loopback."),
+}
+
+
+class LazyVerbs(click.Group):
+    """A group that imports a verb's module when the verb is called, not before."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in VERBS:
+            return None
+        command: click.Command = getattr(importlib.import_module(VERBS[name][0]), f"{name}_command")
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in VERBS:
+            from azdistill.errors import did_you_mean
+
+            ctx.fail(f"no such command '{args[0]}'; {did_you_mean(args[0], list(VERBS))}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+
+
+@click.group(cls=LazyVerbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="azdistill")
+@click.option("-v", "--verbose", count=True, help="Say more; -vv adds tracebacks.")
+@click.pass_context
+def cli(ctx: click.Context, verbose: int) -> None:
+    """Distil a large language model into a small one on Azure Machine Learning, on a laptop first."""
+    ctx.obj = {"verbose": verbose}
+
+
+def main(args: list[str] | None = None) -> None:
+    """Entry point: errors are printed without a traceback and become exit codes (0, 1, 2, 3, 4, 130)."""
+    arguments = sys.argv[1:] if args is None else args
+    try:
+        cli.main(args=arguments, prog_name="azdistill", standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except AzdistillError as error:
+        _say(error, arguments)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) went away: no error of ours. Point stdout elsewhere so that the
+        # interpreter's own flush at exit stays quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        if "-vv" in arguments:
+            raise
+        click.echo(redact(f"error[AZD900]: {error}"), err=True)
+        sys.exit(3)
+
+
+def _say(error: AzdistillError, arguments: list[str]) -> None:
+    click.echo(redact(str(error)), err=True)
+    if "-vv" in arguments:
+        import traceback
+
+        click.echo(redact("".join(traceback.format_exception(error))), err=True)
+
+
