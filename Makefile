@@ -1,0 +1,60 @@
+# One word each: `make demo`, `make test`, `make check`, `make bench`. The first use installs into .venv.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+# Tests and components train tiny models; more threads than cores only make them slower.
+JOBS   ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format docs lock bench seeds screenshots wheel clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(READY)  ## install azdistill and all it needs into .venv
+
+$(READY): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "azdistill needs Python 3.11 or newer; name one with PYTHON=...")'
+	@echo "installing into $(VENV) (about three minutes)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[train,serving,dev]'
+	@touch $@
+
+demo: $(READY)  ## distil the sandbox's teacher into its student (about 4 minutes on 2 cores)
+	@$(BIN)/python examples/sandbox/run_demo.py
+
+test: $(READY)  ## run the tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
+
+check: $(READY)  ## format, lint, types, documentation drift
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python docs/make_cli.py --check
+
+format: $(READY)  ## format the code and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(READY)  ## write the pages that are generated from the program
+	$(BIN)/python docs/make_cli.py
+
+lock: $(READY)  ## write requirements.lock from what is installed in .venv
+	@{ sed -n '/^#/p' requirements.lock; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+
+bench: $(READY)  ## measure, peers beside us in the same run
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+seeds: $(READY)  ## repeat the sandbox's distillation over three fixed seeds, with controls
+	@$(BIN)/python examples/sandbox/seeds.py
+
+screenshots: $(READY)  ## draw the report and the MLflow pages with headless Chromium into docs/images
+	@$(BIN)/python docs/make_screenshots.py
+
+wheel: $(READY)  ## build the wheel
+	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:  ## remove what building and testing leave behind (runs and answers stay)
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
