@@ -1,0 +1,94 @@
+"""Progress with rate and time left: a bar on a terminal, a line every few seconds elsewhere.
+
+The same numbers go to the metrics file, so that the runner's live view shows them.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TextIO
+
+from common import tracking
+
+#: Seconds between two redraws of a bar, and between two lines in a log.
+BAR_EVERY = 0.2
+LINE_EVERY = 5.0
+_WIDTH = 24
+
+
+class Progress:
+    """``with Progress(total, "asking the teacher") as progress: progress.update()``."""
+
+    def __init__(self, total: int, label: str, *, stream: TextIO | None = None, done: int = 0) -> None:
+        self.total = total
+        self.done = done
+        self.label = label
+        self.text = ""
+        self._stream = stream or sys.stderr
+        self._bar = self._stream.isatty()
+        # What was there at the start (answers found in a store) says nothing about the rate.
+        self._found = done
+        self._started = time.monotonic()
+        self._drawn = float("-inf")
+
+    @property
+    def rate(self) -> float:
+        """Units a second since the start."""
+        seconds = time.monotonic() - self._started
+        return (self.done - self._found) / seconds if seconds > 0 else 0.0
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds left at this rate; None while there is none."""
+        return (self.total - self.done) / self.rate if self.rate > 0 else None
+
+    def found(self, count: int = 1) -> None:
+        """``count`` more are done that took no work: they do not count in the rate."""
+        self._found += count
+        self.update(count)
+
+    def update(self, count: int = 1, text: str | None = None) -> None:
+        """``count`` more are done; ``text`` is shown behind the numbers."""
+        self.done += count
+        self.text = self.text if text is None else text
+        now = time.monotonic()
+        if now - self._drawn >= (BAR_EVERY if self._bar else LINE_EVERY):
+            self._drawn = now
+            self._show()
+
+    def __enter__(self) -> Progress:
+        self._drawn = time.monotonic() - (0 if not self._bar else BAR_EVERY)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._show()
+        if self._bar:
+            self._stream.write("\n")
+            self._stream.flush()
+
+    def _show(self) -> None:
+        eta = self.eta
+        tracking.append("progress", done=self.done, total=self.total, rate=self.rate, eta=eta, text=self.text)
+        self._stream.write(("\r\x1b[K" + self.line()) if self._bar else self.line() + "\n")
+        self._stream.flush()
+
+    def line(self) -> str:
+        """What is shown now, as one line."""
+        share = min(1.0, self.done / self.total) if self.total else 1.0
+        bar = f" [{'#' * round(share * _WIDTH):<{_WIDTH}}]" if self._bar else ""
+        left = "" if self.eta is None or self.done >= self.total else f", {_duration(self.eta)} left"
+        return f"{self.label}{bar} {self.done}/{self.total} ({share:.0%}), {self.rate:.1f}/s{left}" + (
+            f", {self.text}" if self.text else ""
+        )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes:02d}m"
+    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

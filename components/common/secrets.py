@@ -1,0 +1,141 @@
+"""Secrets travel as references and become values only inside the step that uses them.
+
+    env:NAME                 the environment variable NAME
+    connection:NAME          the key of a workspace connection (roles: AzureML Data Scientist on the workspace)
+    keyvault:VAULT/SECRET    a secret of a Key Vault (role: Key Vault Secrets User)
+    entra                    a token of Microsoft Entra ID (role: Cognitive Services OpenAI User, or the endpoint's own)
+
+``${...}`` around a reference is accepted. A literal is refused: it would be readable in the job, its logs and its YAML.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+_KEYVAULT_API = "7.4"
+_CONNECTIONS_API = "2024-04-01"
+#: The scopes tokens are asked for; sovereign clouds set AZDISTILL_ENTRA_SCOPE.
+ENTRA_SCOPE = "https://cognitiveservices.azure.com/.default"
+_ARM = "https://management.azure.com"
+
+_values: set[str] = set()
+
+
+class SecretError(Exception):
+    """A reference that cannot be resolved. Never holds the value of a secret."""
+
+
+def resolve(reference: str) -> str:
+    """The value that ``reference`` stands for. Raises SecretError. The value is hidden from :func:`redact`-ed text."""
+    text = reference.strip()
+    wrapped = re.fullmatch(r"\$\{(.+)\}", text)
+    kind, _, name = (wrapped.group(1) if wrapped else text).partition(":")
+    resolver = _RESOLVERS.get(kind)
+    if resolver is None or (kind != "entra" and not name):
+        raise SecretError(
+            "a key is given by reference: env:NAME, connection:NAME, keyvault:VAULT/SECRET or entra; "
+            "what was given is none of these (a literal key is refused)"
+        )
+    value = resolver(name)
+    _values.add(value)
+    return value
+
+
+def redact(text: str) -> str:
+    """``text`` with every value that was resolved in this process replaced by ``***``."""
+    for value in sorted(_values, key=len, reverse=True):
+        text = text.replace(value, "***")
+    return text
+
+
+def _from_environment(name: str) -> str:
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise SecretError(f"the environment variable {name} is not set (the reference env:{name} names it)")
+    return value
+
+
+def _from_entra(scope: str) -> str:
+    return _token(scope or os.environ.get("AZDISTILL_ENTRA_SCOPE", ENTRA_SCOPE))
+
+
+def _from_keyvault(name: str) -> str:
+    vault, _, secret = name.partition("/")
+    if not secret:
+        raise SecretError(f"keyvault:{name} has no secret: write keyvault:VAULT/SECRET")
+    host = vault if "." in vault else f"{vault}.vault.azure.net"
+    scope = "https://" + host.partition(".")[2] + "/.default"
+    body = _call("GET", f"https://{host}/secrets/{secret}?api-version={_KEYVAULT_API}", scope, f"keyvault:{name}")
+    return str(body["value"])
+
+
+def _from_connection(name: str) -> str:
+    workspace = _workspace()
+    url = f"{_ARM}{workspace}/connections/{name}/listsecrets?api-version={_CONNECTIONS_API}"
+    properties = _call("POST", url, f"{_ARM}/.default", f"connection:{name}").get("properties", {})
+    credentials = properties.get("credentials") or {}
+    # An API-key connection has `key`; a custom one names its own fields.
+    value = credentials.get("key") or credentials.get("keys", {}).get("key") or credentials.get("pat")
+    if not value:
+        raise SecretError(f"the workspace connection {name} holds no key (its type is {properties.get('authType')})")
+    return str(value)
+
+
+def _workspace() -> str:
+    """The ARM id of the workspace, from the variables that Azure ML sets in a job."""
+    names = ("AZUREML_ARM_SUBSCRIPTION", "AZUREML_ARM_RESOURCEGROUP", "AZUREML_ARM_WORKSPACE_NAME")
+    values = [os.environ.get(name, "") for name in names]
+    if not all(values):
+        raise SecretError(
+            f"a workspace connection resolves inside an Azure ML job only: {', '.join(names)} are not set"
+        )
+    return (
+        f"/subscriptions/{values[0]}/resourceGroups/{values[1]}"
+        f"/providers/Microsoft.MachineLearningServices/workspaces/{values[2]}"
+    )
+
+
+def _token(scope: str) -> str:
+    try:
+        from azure.identity import DefaultAzureCredential
+    except ImportError as error:
+        raise SecretError("azure-identity is not installed; this kind of reference needs it") from error
+    from azure.core.exceptions import ClientAuthenticationError
+
+    # Inside a job the compute's managed identity is found by its client id.
+    client = os.environ.get("DEFAULT_IDENTITY_CLIENT_ID")
+    credential = DefaultAzureCredential(managed_identity_client_id=client) if client else DefaultAzureCredential()
+    try:
+        token: str = credential.get_token(scope).token
+    except ClientAuthenticationError as error:
+        first = str(error).splitlines()[0]
+        raise SecretError(f"no credential gave a token for {scope}: {first}") from error
+    _values.add(token)
+    return token
+
+
+def _call(method: str, url: str, scope: str, reference: str) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {_token(scope)}", "Content-Length": "0"}
+    request = urllib.request.Request(url, method=method, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            body: dict[str, Any] = json.load(answer)
+            return body
+    except urllib.error.HTTPError as error:
+        raise SecretError(f"{reference}: the service answered {error.code} {error.reason}") from error
+    except (OSError, ValueError) as error:
+        raise SecretError(f"{reference}: {error}") from error
+
+
+_RESOLVERS: dict[str, Callable[[str], str]] = {
+    "env": _from_environment,
+    "entra": _from_entra,
+    "keyvault": _from_keyvault,
+    "connection": _from_connection,
+}

@@ -1,0 +1,111 @@
+"""How a step starts and ends: its arguments, its errors, its exit code (sysexits).
+
+StepError            1   anything that has no better name
+├── BadData         65   rows that cannot be used
+├── NoInput         66   an input that cannot be opened
+├── Unavailable     69   a service that cannot be reached, or fails too often
+├── TryAgain        75   a service that asks to come back later
+├── Refused         77   a service that refuses the credentials
+└── BadConfig       78   the value of an input
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from common.secrets import redact
+
+
+class StepError(Exception):
+    """What ends a step early. ``str()`` is for the user; ``code`` is a fixed word; ``exit_code`` follows sysexits."""
+
+    exit_code = 1
+    code = "failed"
+
+
+class BadData(StepError):
+    """Rows that cannot be used."""
+
+    exit_code = 65
+    code = "bad_data"
+
+
+class NoInput(StepError):
+    """An input that cannot be opened."""
+
+    exit_code = 66
+    code = "no_input"
+
+
+class Unavailable(StepError):
+    """A service that cannot be reached, or fails too often."""
+
+    exit_code = 69
+    code = "unavailable"
+
+
+class TryAgain(StepError):
+    """A service that asks to come back later."""
+
+    exit_code = 75
+    code = "try_again"
+
+
+class Refused(StepError):
+    """A service that refuses the credentials."""
+
+    exit_code = 77
+    code = "refused"
+
+
+class BadConfig(StepError):
+    """The value of an input that cannot be."""
+
+    exit_code = 78
+    code = "bad_config"
+
+
+class Arguments(argparse.ArgumentParser):
+    """A parser whose complaints are configuration errors (exit code 78, where argparse would end with 2)."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadConfig(message)
+
+
+def boolean(text: str) -> bool:
+    """A boolean input as Azure ML writes it on a command line."""
+    word = text.strip().lower()
+    if word not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a boolean (true or false)")
+    return word == "true"
+
+
+def optional(convert: Callable[[str], object]) -> Callable[[str], object]:
+    """``convert``, with the empty string meaning: not given."""
+
+    def converted(text: str) -> object:
+        return convert(text) if text.strip() else None
+
+    converted.__name__ = getattr(convert, "__name__", "value")
+    return converted
+
+
+def say(text: str) -> None:
+    """One line to stderr, without the value of any secret."""
+    print(redact(text), file=sys.stderr, flush=True)
+
+
+def run_step(main: Callable[[], None]) -> NoReturn:
+    """Run ``main`` and end the process: a StepError becomes ``error[code]: message`` on stderr and its exit code."""
+    try:
+        main()
+    except StepError as error:
+        say(f"error[{error.code}]: {error}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        say("error[interrupted]: stopped before the end")
+        sys.exit(130)
+    sys.exit(0)

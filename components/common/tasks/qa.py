@@ -1,0 +1,78 @@
+"""Question answering: the letter of one of the choices offered, or a free answer where none are."""
+
+from __future__ import annotations
+
+import re
+
+from common.tasks.base import Row, Task
+from common.tasks.text import marked, plain, squash, visible
+
+_CHOICE = re.compile(r"^\s*(?:\((?P<a>[A-Z])\)|(?P<b>[A-Z])[).:])\s*(?P<text>\S.*?)\s*$", re.M)
+_HEAD = r"^\W*(?:(?:option|choice|answer)\s+)?"
+#: A letter that opens an answer: "(b)", "B", "B) text", "B. text", "B because ...".
+_LETTER = re.compile(
+    _HEAD + r"(?:\(\s*(?P<a>[A-Z])\s*\)|(?P<b>[A-Z])(?=\s*$|\s*[.):,;]|\s+(?:because|since|as|is|-|\u2013)\s))", re.I
+)
+#: Where no choices are known, initials ("J. K. Rowling") must not pass for a choice.
+_LETTER_ALONE = re.compile(_HEAD + r"(?:\(\s*(?P<a>[A-Z])\s*\)|(?P<b>[A-Z])(?=[.):]?\s*$|[):]\s))", re.I)
+
+
+class Qa(Task):
+    name = "qa"
+    aliases = ("nlu_qa", "question_answering")
+    metrics = ("accuracy", "exact_match", "token_f1")
+    headline = "accuracy"
+
+    def parse(self, text: str, row: Row | None = None) -> str | None:
+        shown = visible(text)
+        if not shown:
+            return None
+        choices = choices_of(row)
+        for candidate in (marked(shown), shown.splitlines()[0], shown.splitlines()[-1]):
+            if candidate and (letter := _letter(plain(candidate), choices)):
+                return letter
+        if choices:
+            return _only_choice(shown, choices)
+        return plain(marked(shown) or shown) or None
+
+    def correct(self, answer: str | None, reference: str) -> bool | None:
+        if answer is None:
+            return False
+        gold = _letter(plain(reference), {}) or reference
+        return squash(answer) == squash(gold)
+
+    def reference(self, text: str, row: Row | None = None) -> str | None:
+        choices = choices_of(row)
+        return (self.parse(text, row) if choices else None) or text.strip() or None
+
+    def _rule(self, row: Row, text: str) -> str | None:
+        return None if self.parse(text, row) else "wrong_label"
+
+
+def choices_of(row: Row | None) -> dict[str, str]:
+    """The choices that the last turn of a row offers: letter and text; empty where it offers none."""
+    if not row or not row.get("messages"):
+        return {}
+    found = {m.group("a") or m.group("b"): m.group("text") for m in _CHOICE.finditer(row["messages"][-1]["content"])}
+    in_order = [chr(ord("A") + number) for number in range(len(found))]
+    return found if len(found) >= 2 and list(found) == in_order else {}
+
+
+def _letter(text: str, choices: dict[str, str]) -> str | None:
+    """The letter that ``text`` begins with, or whose choice it repeats; with choices, only one that is offered."""
+    if match := (_LETTER if choices else _LETTER_ALONE).match(text):
+        letter = (match.group("a") or match.group("b")).upper()
+        if not choices or letter in choices:
+            return letter
+    same = [letter for letter, choice in choices.items() if squash(choice) == squash(text)]
+    return same[0] if len(same) == 1 else None
+
+
+def _only_choice(text: str, choices: dict[str, str]) -> str | None:
+    """The one choice that ``text`` names in brackets, or after 'option'."""
+    named = re.findall(r"\(([A-Z])\)|\b(?:option|choice|answer)\s+([A-Z])\b", text)
+    letters = {a or b for a, b in named} & set(choices)
+    return letters.pop() if len(letters) == 1 else None
+
+
+TASK = Qa()
