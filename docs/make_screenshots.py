@@ -1,0 +1,76 @@
+"""Draw the demo's report and its MLflow pages with headless Chromium into docs/images.
+
+    make demo && make screenshots
+
+Needs a Chromium or Chrome on the PATH (Debian: `apt-get install chromium`), or its path in CHROMIUM.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+IMAGES = ROOT / "docs" / "images"
+REPORT = ROOT / "runs" / "demo" / "report" / "report.html"
+PORT = 5123
+
+
+def main() -> None:
+    browser = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
+    if not browser:
+        sys.exit("no Chromium on the PATH: install one, or name it in CHROMIUM")
+    if not REPORT.exists():
+        sys.exit(f"{REPORT} is not there: run `make demo` first")
+    IMAGES.mkdir(exist_ok=True)
+    _shoot(browser, REPORT.as_uri(), "report.png", height=2400)
+    with _mlflow_ui() as url:
+        _shoot(browser, url, "mlflow-runs.png", height=700)
+
+
+def _shoot(browser: str, url: str, name: str, *, height: int) -> None:
+    target = IMAGES / name
+    target.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as profile:
+        command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={profile}"]
+        command += [f"--window-size=1600,{height}", "--virtual-time-budget=20000", f"--screenshot={target}", url]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
+    if not target.exists():
+        sys.exit(f"the browser wrote no {target}")
+    print(f"{target.relative_to(ROOT)}  ({target.stat().st_size // 1024} kB)")
+
+
+@contextmanager
+def _mlflow_ui() -> Iterator[str]:
+    """Start `azdistill ui`; give the address that it prints."""
+    command = [sys.executable, "-m", "azdistill", "ui", "--port", str(PORT)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL) as server:
+        try:
+            assert server.stdout is not None
+            url = next((word for word in server.stdout.readline().split() if word.startswith("http")), "")
+            _wait_for(f"http://127.0.0.1:{PORT}/health")
+            yield url
+        finally:
+            server.terminate()
+
+
+def _wait_for(url: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(url, timeout=2).close()
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.5)
+        else:
+            return
+    sys.exit(f"{url} did not answer within {seconds:.0f} s")
+
+
+main()
