@@ -1,0 +1,40 @@
+"""Azure ML YAML as typed models: reading, expressions, and every check that needs no network."""
+
+from azdistill.spec import expressions, values
+from azdistill.spec.loader import load, load_component, load_environment, load_pipeline, pipeline_from
+from azdistill.spec.models import (
+    Binding,
+    CommandComponent,
+    Data,
+    Environment,
+    Input,
+    Literal,
+    Output,
+    Pipeline,
+    PipelineComponent,
+    Settings,
+    Spec,
+    Step,
+)
+
+__all__ = [
+    "Binding",
+    "CommandComponent",
+    "Data",
+    "Environment",
+    "Input",
+    "Literal",
+    "Output",
+    "Pipeline",
+    "PipelineComponent",
+    "Settings",
+    "Spec",
+    "Step",
+    "expressions",
+    "load",
+    "load_component",
+    "load_environment",
+    "load_pipeline",
+    "pipeline_from",
+    "values",
+]

@@ -1,0 +1,151 @@
+"""Builds command components and environments from YAML data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from azdistill.spec.fields import Fields, is_remote
+from azdistill.spec.models import TYPES, CommandComponent, Environment, Input, Output
+from azdistill.spec.source import Report, Where
+
+INPUT_MODES = ("mount", "ro_mount", "rw_mount", "download", "direct", "eval_mount", "eval_download", "upload", "link")
+_INPUT_KEYS = {"type", "optional", "default", "enum", "min", "max", "description", "mode"}
+_OUTPUT_KEYS = {"type", "mode", "description", "is_control", "path", "name", "version", "early_available"}
+_ASSET_KEYS = {"$schema", "type", "name", "version", "display_name", "description", "tags", "properties"}
+INTERFACE_KEYS = _ASSET_KEYS | {"inputs", "outputs", "is_deterministic"}
+RUN_KEYS = {"command", "code", "environment", "additional_includes", "distribution", "resources"}
+COMPONENT_KEYS = INTERFACE_KEYS | RUN_KEYS
+_ENVIRONMENT_KEYS = {
+    *_ASSET_KEYS - {"type", "display_name"},
+    *("image", "conda_file", "build", "os_type", "inference_config", "datastore"),
+}
+
+
+def command_component(where: Where, report: Report) -> CommandComponent:
+    """The command component written at ``where``."""
+    fields = Fields(where, report)
+    # environment_variables is Azure's business on nodes only; a check of its own says so.
+    fields.known(COMPONENT_KEYS | {"environment_variables"}, "a command component")
+    for key in ("command", "environment"):
+        fields.require(key, "a command component")
+    return CommandComponent(**interface(fields), **runnable(fields), where=where)
+
+
+def interface(fields: Fields) -> dict[str, Any]:
+    """What command and pipeline components share: name, inputs, outputs."""
+    deterministic = fields.boolean("is_deterministic")
+    return {
+        "name": fields.text("name"),
+        "version": fields.text("version", scalar=True),
+        "display_name": fields.text("display_name"),
+        "description": fields.text("description") or "",
+        "inputs": {n: declared_input(at, fields.report) for n, at, _ in fields.each("inputs")},
+        "outputs": {n: declared_output(at, fields.report) for n, at, _ in fields.each("outputs")},
+        "is_deterministic": True if deterministic is None else deterministic,
+        "tags": fields.words("tags"),
+        "properties": fields.mapping("properties"),
+    }
+
+
+def runnable(fields: Fields) -> dict[str, Any]:
+    """What command components and inline commands share: the command and what it runs in."""
+    includes = [(at, item) for at, item in fields.list("additional_includes")]
+    for at, item in includes:
+        if not isinstance(item, str):
+            fields.wrong(at, "a path", item)
+    return {
+        "command": fields.text("command") or "",
+        "code": fields.path("code"),
+        "environment": environment_of(fields, "environment"),
+        "additional_includes": tuple(at.resolve(item) for at, item in includes if isinstance(item, str)),
+        "distribution": fields.mapping("distribution") or None,
+        "resources": fields.mapping("resources") or None,
+    }
+
+
+def declared_input(where: Where, report: Report) -> Input:
+    """An input as a component declares it."""
+    fields = Fields(where, report)
+    fields.known(_INPUT_KEYS, "an input")
+    if isinstance(fields.where.value, dict):
+        fields.require("type", "an input")
+    enum = tuple(item for _, item in fields.list("enum"))
+    return Input(
+        type=fields.choice("type", TYPES) or "string",
+        optional=fields.boolean("optional") or False,
+        default=fields.data.get("default"),
+        enum=enum if "enum" in fields.data else None,
+        min=fields.data.get("min"),
+        max=fields.data.get("max"),
+        description=fields.text("description") or "",
+        mode=fields.choice("mode", INPUT_MODES),
+        where=where,
+    )
+
+
+def declared_output(where: Where, report: Report) -> Output:
+    """An output as a component declares it."""
+    fields = Fields(where, report)
+    fields.known(_OUTPUT_KEYS, "an output")
+    if isinstance(where.value, dict):
+        fields.require("type", "an output")
+    return output(fields)
+
+
+def output(fields: Fields) -> Output:
+    """An output's settings."""
+    return Output(
+        type=fields.choice("type", TYPES) or "uri_folder",
+        mode=fields.choice("mode", INPUT_MODES),
+        path=fields.text("path"),
+        name=fields.text("name"),
+        version=fields.text("version", scalar=True),
+        is_control=fields.boolean("is_control") or False,
+        description=fields.text("description") or "",
+        where=fields.where,
+    )
+
+
+def environment_of(fields: Fields, key: str) -> str | Environment | None:
+    """The environment under ``key``: the reference as written, or an inline one."""
+    value = fields.data.get(key)
+    if isinstance(value, dict):
+        return environment(fields.where / key, fields.report)
+    text = fields.text(key)
+    if text and not is_remote(text) and text.startswith("file:"):
+        from azdistill.spec.loader import read_environment
+
+        return read_environment(fields.where / key, text.removeprefix("file:"), fields.report)
+    return text
+
+
+def environment(where: Where, report: Report) -> Environment:
+    """The environment written at ``where``."""
+    fields = Fields(where, report)
+    fields.known(_ENVIRONMENT_KEYS, "an environment")
+    build = Fields(where / "build", report)
+    build.known({"path", "dockerfile_path"}, "'build'")
+    if not fields.data.get("image") and not fields.data.get("build"):
+        report.error("AZD112", "an environment needs 'image' or 'build'", where)
+    return Environment(
+        name=fields.text("name"),
+        version=fields.text("version", scalar=True),
+        image=fields.text("image"),
+        conda_file=_conda(fields),
+        build_path=_local(build, "path"),
+        dockerfile_path=build.text("dockerfile_path") or "Dockerfile",
+        description=fields.text("description") or "",
+        tags=fields.words("tags"),
+        where=where,
+    )
+
+
+def _conda(fields: Fields) -> Path | dict[str, Any] | None:
+    value = fields.data.get("conda_file")
+    return value if isinstance(value, dict) else _local(fields, "conda_file")
+
+
+def _local(fields: Fields, key: str) -> Path | None:
+    path = fields.path(key)
+    return path if isinstance(path, Path) else None

@@ -1,0 +1,125 @@
+"""The expressions of Azure ML YAML: ``${{ path.to.value }}`` and, in commands, ``$[[ optional block ]]``.
+
+A text is parsed once, from left to right, into parts; :func:`render` puts values in their places. What a value holds is
+never parsed, so a value cannot smuggle in an expression of its own. Text that only looks like an expression (no
+closing braces, more than one word inside) stays text, as on Azure; :func:`unclosed` finds it for the checks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+_REFERENCE = re.compile(r"\$\{\{\s*([^{}\s]+)\s*\}\}")
+_OPENING = re.compile(r"\$\{\{|\$\[\[")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Characters that stay as they are. ``position`` is the offset in the whole text."""
+
+    text: str
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """``${{a.b.c}}``: ``path`` is ``("a", "b", "c")``; ``raw`` is what was written."""
+
+    path: tuple[str, ...]
+    position: int = 0
+    raw: str = ""
+
+    @property
+    def name(self) -> str:
+        """What follows the first word: ``x`` of ``inputs.x``, ``group.x`` of ``inputs.group.x``."""
+        return ".".join(self.path[1:])
+
+    def __str__(self) -> str:
+        return "${{" + ".".join(self.path) + "}}"
+
+
+@dataclass(frozen=True, slots=True)
+class Optional:
+    """``$[[ ... ]]``: kept when every input that it names has a value, dropped otherwise."""
+
+    parts: tuple[Text | Reference, ...]
+    position: int = 0
+
+
+Part = Text | Reference | Optional
+Lookup = Callable[[Reference], str | None]
+
+
+def parse(text: str) -> tuple[Part, ...]:
+    """The parts of ``text``, in order; adjacent characters form one :class:`Text`."""
+    parts: list[Part] = []
+    done = 0
+    while (opening := text.find("$[[", done)) >= 0 and (closing := text.find("]]", opening)) >= 0:
+        parts += _flat(text[done:opening], done)
+        parts.append(Optional(tuple(_flat(text[opening + 3 : closing], opening + 3)), opening))
+        done = closing + 2
+    return (*parts, *_flat(text[done:], done))
+
+
+def _flat(text: str, offset: int) -> Iterator[Text | Reference]:
+    done = 0
+    for match in _REFERENCE.finditer(text):
+        if match.start() > done:
+            yield Text(text[done : match.start()], offset + done)
+        yield Reference(tuple(match[1].split(".")), offset + match.start(), match[0])
+        done = match.end()
+    if done < len(text):
+        yield Text(text[done:], offset + done)
+
+
+def references(parts: tuple[Part, ...]) -> Iterator[tuple[Reference, bool]]:
+    """Each reference, and whether it stands in an optional block."""
+    for part in parts:
+        if isinstance(part, Optional):
+            yield from ((inner, True) for inner in part.parts if isinstance(inner, Reference))
+        elif isinstance(part, Reference):
+            yield part, False
+
+
+def sole_reference(text: object) -> Reference | None:
+    """The reference that ``text`` consists of, or None where it holds anything else."""
+    parts = parse(text.strip()) if isinstance(text, str) else ()
+    return parts[0] if len(parts) == 1 and isinstance(parts[0], Reference) else None
+
+
+def unclosed(parts: tuple[Part, ...]) -> Iterator[int]:
+    """Offsets of ``${{`` and ``$[[`` that open nothing: not closed, or not a path inside."""
+    for part in parts:
+        texts = part.parts if isinstance(part, Optional) else (part,)
+        for text in texts:
+            if isinstance(text, Text):
+                yield from (text.position + match.start() for match in _OPENING.finditer(text.text))
+
+
+def pieces(parts: tuple[Part, ...], lookup: Lookup) -> list[tuple[str, Reference | None]]:
+    """The rendered text in pieces, each with the reference that it came from (None for literal text).
+
+    ``lookup`` gives a reference's text, or None where it has no value: an optional block that holds such a reference
+    is dropped, and outside a block the reference becomes nothing. ``lookup`` raises for an unknown reference.
+    """
+    rendered: list[tuple[str, Reference | None]] = []
+    for part in parts:
+        if isinstance(part, Optional):
+            block = [_piece(inner, lookup) for inner in part.parts]
+            if all(text is not None for text, _ in block):
+                rendered += [(text or "", origin) for text, origin in block]
+        else:
+            text, origin = _piece(part, lookup)
+            rendered.append((text or "", origin))
+    return rendered
+
+
+def _piece(part: Text | Reference, lookup: Lookup) -> tuple[str | None, Reference | None]:
+    return (part.text, None) if isinstance(part, Text) else (lookup(part), part)
+
+
+def render(parts: tuple[Part, ...], lookup: Lookup) -> str:
+    """The text with every reference replaced by what ``lookup`` gives for it (see :func:`pieces`)."""
+    return "".join(text for text, _ in pieces(parts, lookup))

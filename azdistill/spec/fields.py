@@ -1,0 +1,123 @@
+"""Takes typed values out of a mapping as read, noting what is misspelt, missing or of the wrong kind."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from azdistill.errors import did_you_mean
+from azdistill.spec.source import Report, Where
+
+REMOTE = ("azureml:", "http:", "https:", "wasb:", "wasbs:", "abfs:", "abfss:", "adl:", "git+", "git:")
+
+
+def kind_of(value: Any) -> str:
+    """A word for the kind of a YAML value."""
+    kinds = {bool: "a boolean", int: "an integer", float: "a number", str: "text", list: "a list", dict: "a mapping"}
+    return "nothing" if value is None else kinds.get(type(value), f"a {type(value).__name__}")
+
+
+def is_remote(path: str) -> bool:
+    """Whether ``path`` names something that is not on this machine's disk."""
+    return path.lower().startswith(REMOTE)
+
+
+class Fields:
+    """The mapping at ``where``. Each method gives a key's value, or its empty value where it is absent or wrong."""
+
+    def __init__(self, where: Where, report: Report) -> None:
+        self.where, self.report = where, report
+        data = where.value
+        self.data: Mapping[str, Any] = data if isinstance(data, dict) else {}
+        if data is not None and not isinstance(data, dict):
+            self.wrong(where, "a mapping", data)
+
+    def wrong(self, where: Where, wanted: str, value: Any) -> None:
+        """Note that ``value`` is not ``wanted``."""
+        name = f"'{where.steps[-1]}'" if where.steps else "the file"
+        self.report.error("AZD111", f"{name} should be {wanted}, not {kind_of(value)}", where)
+
+    def known(self, keys: Collection[str], of: str) -> None:
+        """Note every key that ``of`` does not have."""
+        for key in self.data:
+            if key not in keys:
+                hint = did_you_mean(key, sorted(keys))
+                self.report.error("AZD110", f"unknown key '{key}' in {of}", self.where / key, key=True, hint=hint)
+
+    def require(self, key: str, of: str) -> None:
+        """Note that ``key`` is missing."""
+        if self.data.get(key) is None:
+            self.report.error("AZD112", f"{of} needs '{key}'", self.where)
+
+    def text(self, key: str, *, scalar: bool = False) -> str | None:
+        """Text; with ``scalar`` also a number or boolean, as text."""
+        value = self.data.get(key)
+        if value is None or isinstance(value, str):
+            return value
+        if scalar and not isinstance(value, list | dict):
+            return str(value)
+        self.wrong(self.where / key, "text", value)
+        return None
+
+    def boolean(self, key: str) -> bool | None:
+        """A boolean, also written as text."""
+        value = self.data.get(key)
+        if isinstance(value, str) and value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        if value is None or isinstance(value, bool):
+            return value
+        self.wrong(self.where / key, "true or false", value)
+        return None
+
+    def choice(self, key: str, allowed: Collection[str]) -> str | None:
+        """One of ``allowed``, in any case."""
+        value = self.text(key)
+        if value is None or value.lower() in allowed or value.startswith("${{"):
+            return value if value is None or value.startswith("${{") else value.lower()
+        hint = did_you_mean(value, list(allowed))
+        self.report.error("AZD113", f"unknown {key} '{value}'", self.where / key, hint=hint)
+        return None
+
+    def mapping(self, key: str) -> dict[str, Any]:
+        """A mapping as it is."""
+        value = self.data.get(key)
+        if value is None or isinstance(value, dict):
+            return value or {}
+        self.wrong(self.where / key, "a mapping", value)
+        return {}
+
+    def words(self, key: str) -> dict[str, str]:
+        """A mapping of names to text; numbers and booleans become text."""
+        values: dict[str, str] = {}
+        for name, value in self.mapping(key).items():
+            if isinstance(value, list | dict):
+                self.wrong(self.where / key / name, "text", value)
+            else:
+                values[name] = "" if value is None else str(value)
+        return values
+
+    def list(self, key: str) -> Iterator[tuple[Where, Any]]:
+        """The items of a list, each with its place."""
+        value = self.data.get(key)
+        if value is not None and not isinstance(value, list):
+            self.wrong(self.where / key, "a list", value)
+        elif value:
+            yield from ((self.where / key / number, item) for number, item in enumerate(value))
+
+    def each(self, key: str) -> Iterator[tuple[str, Where, Any]]:
+        """The entries of a mapping, each with its place."""
+        for name, value in self.mapping(key).items():
+            yield name, self.where / key / name, value
+
+    def path(self, key: str) -> Path | str | None:
+        """A local path made absolute (``file:`` removed), or a remote one as written."""
+        value = self.text(key)
+        return None if value is None else absolute(self.where, value)
+
+
+def absolute(where: Where, path: str) -> Path | str:
+    """``path`` from the file at ``where``: absolute when local, as written when remote or bound."""
+    if is_remote(path) or path.startswith("${{"):
+        return path
+    return where.resolve(path.removeprefix("file://").removeprefix("file:"))

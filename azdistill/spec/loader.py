@@ -1,0 +1,200 @@
+"""Reads YAML files into models. What is wrong is collected; the public functions raise it all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from azdistill.errors import SpecError, did_you_mean
+from azdistill.spec import reader
+from azdistill.spec.component import command_component, environment
+from azdistill.spec.fields import absolute
+from azdistill.spec.models import CommandComponent, Environment, Pipeline, PipelineComponent, Spec
+from azdistill.spec.pipeline import Component, pipeline_component, pipeline_job
+from azdistill.spec.source import Report, Source, Where
+
+_T = TypeVar("_T")
+_KINDS = ("component", "pipeline job", "environment")
+#: Nested pipelines deeper than this are taken for a pipeline that holds itself.
+MAX_NESTING = 20
+
+
+class Opened:
+    """The files of one load: each is read once, and a component that holds itself is found."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.files: dict[Path, Component | None] = {}
+        self.opening: list[Path] = []
+
+    def __call__(self, where: Where, path: str) -> Component | None:
+        """The component in the file that ``where`` names; None (and a problem) where there is none."""
+        file = absolute(where, path)
+        if isinstance(file, str):
+            return None
+        if file in self.opening or len(self.opening) > MAX_NESTING:
+            self.report.error("AZD142", f"{file.name} contains itself", where)
+            return None
+        if not file.is_file():
+            self.report.error("AZD121", f"no component file {path}", where, hint=_neighbours(file))
+            return None
+        if file not in self.files:
+            self.opening.append(file)
+            self.files[file] = self._read(file)
+            self.opening.pop()
+        return self.files[file]
+
+    def _read(self, file: Path) -> Component | None:
+        source = _read(file, self.report)
+        if source is None:
+            return None
+        spec = build(source, self.report, self, nested=True)
+        if isinstance(spec, CommandComponent | PipelineComponent):
+            return spec
+        return None
+
+
+def _neighbours(file: Path) -> str:
+    if not file.parent.is_dir():
+        return f"there is no folder {file.parent}"
+    return did_you_mean(file.name, sorted(p.name for p in file.parent.iterdir() if p.suffix in (".yml", ".yaml")))
+
+
+def _read(file: Path, report: Report) -> Source | None:
+    try:
+        return reader.read(shown(file))
+    except SpecError as error:
+        report.problems += error.problems
+        return None
+
+
+def shown(file: Path) -> str:
+    """``file`` as messages show it: relative to the working directory when it lies below."""
+    try:
+        return str(file.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(file)
+
+
+def read_environment(where: Where, path: str, report: Report) -> Environment | None:
+    """The environment in the file that ``where`` names."""
+    file = where.resolve(path)
+    if not file.is_file():
+        report.error("AZD122", f"no environment file {path}", where, hint=_neighbours(file))
+        return None
+    source = _read(file, report)
+    return environment(Where(source), report) if source else None
+
+
+def kind_of(data: Any) -> str | None:
+    """What a YAML file's data is: ``command``, ``pipeline`` (component), ``job``, ``environment``; None for others."""
+    if not isinstance(data, Mapping):
+        return None
+    kind = str(data.get("type", "")).lower()
+    schema = str(data.get("$schema", ""))
+    if kind == "pipeline" or (not kind and "jobs" in data):
+        component = "pipelineComponent" in schema or ("Job" not in schema and _declares(data))
+        return "pipeline" if component else "job"
+    if kind == "command" or (not kind and "command" in data):
+        return "command"
+    if not kind and ("image" in data or "build" in data or "environment.schema" in schema):
+        return "environment"
+    return None
+
+
+def _declares(data: Mapping[str, Any]) -> bool:
+    """Whether a pipeline's inputs and keys are a component's: a version, or inputs with types of their own."""
+    inputs = data.get("inputs")
+    values = list(inputs.values()) if isinstance(inputs, dict) else []
+    if {"settings", "compute", "experiment_name"} & set(data):
+        return False
+    declared = [v for v in values if isinstance(v, dict) and "path" not in v and "value" not in v]
+    return "version" in data or bool(values and len(declared) == len(values))
+
+
+def build(source: Source, report: Report, opener: Opened, *, nested: bool = False) -> Spec | None:
+    """The model of ``source``, whatever kind it is; None (and a problem) where it is none of ours."""
+    where = Where(source)
+    kind = kind_of(source.data)
+    if kind == "job" and nested:
+        kind = "pipeline"
+    match kind:
+        case "command":
+            return command_component(where, report)
+        case "pipeline":
+            return pipeline_component(where, report, opener)
+        case "job":
+            return pipeline_job(where, report, opener)
+        case "environment":
+            return environment(where, report)
+    _unknown(where, report)
+    return None
+
+
+def _unknown(where: Where, report: Report) -> None:
+    data = where.value
+    if not isinstance(data, dict):
+        report.error("AZD107", f"not a {' or '.join(_KINDS)}: the file holds no mapping", where)
+    elif "type" in data:
+        hint = did_you_mean(str(data["type"]), ["command", "pipeline"])
+        report.error("AZD107", f"azdistill does not know files of type '{data['type']}'", where / "type", hint=hint)
+    else:
+        report.error("AZD107", f"not a {' or '.join(_KINDS)}", where, hint="say what it is with 'type:'")
+
+
+def gather(path: str | Path) -> tuple[Spec | None, Report]:
+    """The model in ``path`` as far as it can be built, and what is wrong with its shape."""
+    report = Report()
+    source = _read(Path(path), report)
+    if source is None:
+        return None, report
+    opener = Opened(report)
+    opener.opening.append(Path(path).resolve())
+    return build(source, report, opener), report
+
+
+def load(path: str | Path) -> Spec:
+    """The component, pipeline or environment in ``path``. Raises :class:`SpecError` with everything wrong in shape."""
+    spec, report = gather(path)
+    _raise(report)
+    assert spec is not None
+    return spec
+
+
+def load_component(path: str | Path) -> CommandComponent | PipelineComponent:
+    """The component in ``path``; see :func:`load`."""
+    spec = load(path)
+    return spec if isinstance(spec, PipelineComponent) else _one(spec, CommandComponent, "component")
+
+
+def load_pipeline(path: str | Path) -> Pipeline:
+    """The pipeline job in ``path``; see :func:`load`."""
+    return _one(load(path), Pipeline, "pipeline job")
+
+
+def load_environment(path: str | Path) -> Environment:
+    """The environment in ``path``; see :func:`load`."""
+    return _one(load(path), Environment, "environment")
+
+
+def pipeline_from(mapping: Mapping[str, Any], base_dir: str | Path, source_name: str) -> Pipeline:
+    """A pipeline job from data in memory, its relative paths starting at ``base_dir``; see :func:`load`."""
+    report = Report()
+    source = reader.plain(mapping, Path(base_dir), source_name)
+    pipeline = pipeline_job(Where(source), report, Opened(report))
+    _raise(report)
+    return pipeline
+
+
+def _raise(report: Report) -> None:
+    if any(problem.severity == "error" for problem in report.problems):
+        raise SpecError(report.problems)
+
+
+def _one(spec: Spec, kind: type[_T], name: str) -> _T:
+    if not isinstance(spec, kind):
+        report = Report()
+        report.error("AZD107", f"not a {name}", spec.where)
+        raise SpecError(report.problems)
+    return spec

@@ -1,0 +1,229 @@
+"""What Azure ML YAML says, as frozen data. Paths are absolute; everything keeps the place it was written at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from azdistill.spec.source import Where
+
+PRIMITIVES = ("string", "integer", "number", "boolean")
+FOLDERS = ("uri_folder", "mltable", "mlflow_model", "custom_model", "triton_model")
+DATA = ("uri_file", *FOLDERS)
+TYPES = (*PRIMITIVES, *DATA)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """An input that a component declares, or a pipeline job's input with its value.
+
+    A pipeline job's literal is its ``default``; its data is ``path`` (an absolute local path, or a URI as written).
+    """
+
+    type: str
+    optional: bool = False
+    default: Any = None
+    enum: tuple[Any, ...] | None = None
+    min: Any = None
+    max: Any = None
+    description: str = ""
+    mode: str | None = None
+    path: str | None = None
+    where: Where = field(compare=False, repr=False)
+
+    @property
+    def is_data(self) -> bool:
+        """Whether the command sees a path rather than a value."""
+        return self.type not in PRIMITIVES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """An output that is declared, or a pipeline's or step's setting of one. ``name`` and ``version`` register it."""
+
+    type: str = "uri_folder"
+    mode: str | None = None
+    path: str | None = None
+    name: str | None = None
+    version: str | None = None
+    is_control: bool = False
+    description: str = ""
+    where: Where = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """An environment: a Docker image, a build context, or an image with a conda file (a path or its content)."""
+
+    name: str | None = None
+    version: str | None = None
+    image: str | None = None
+    conda_file: Path | Mapping[str, Any] | None = None
+    build_path: Path | None = None
+    dockerfile_path: str = "Dockerfile"
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    where: Where = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandComponent:
+    """A component that runs one command. ``code`` is a folder or file, a URI as written, or None."""
+
+    name: str | None = None
+    version: str | None = None
+    display_name: str | None = None
+    description: str = ""
+    inputs: Mapping[str, Input] = field(default_factory=dict)
+    outputs: Mapping[str, Output] = field(default_factory=dict)
+    command: str = ""
+    code: Path | str | None = None
+    environment: str | Environment | None = None
+    is_deterministic: bool = True
+    additional_includes: tuple[Path, ...] = ()
+    distribution: Mapping[str, Any] | None = None
+    resources: Mapping[str, Any] | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    where: Where = field(compare=False, repr=False)
+
+    @property
+    def source(self) -> Path | None:
+        """The file that it was read from; None when made in memory."""
+        return Path(self.where.source.file) if self.where.source.text else None
+
+    @property
+    def raw(self) -> Mapping[str, Any]:
+        """The mapping as written."""
+        return dict(self.where.value or {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Literal:
+    """A value written at a step's input. Text may hold expressions beside other words; render them."""
+
+    value: Any
+    where: Where = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """A step's input or output bound to something of the pipeline: ``path`` is ``("parent", "inputs", "x")``."""
+
+    path: tuple[str, ...]
+    mode: str | None = None
+    type: str | None = None
+    where: Where = field(compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return "${{" + ".".join(self.path) + "}}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    """Data at a step's input: an absolute local path, or a URI as written."""
+
+    path: str
+    type: str | None = None
+    mode: str | None = None
+    where: Where = field(compare=False, repr=False)
+
+
+Value = Literal | Binding | Data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A step of a pipeline. ``component`` is a reference (a string) when it is registered in a workspace or registry.
+
+    An inline command is given as a component too, its inputs typed by what they are bound to.
+    """
+
+    name: str
+    type: str
+    component: CommandComponent | PipelineComponent | str | None = None
+    inputs: Mapping[str, Value] = field(default_factory=dict)
+    outputs: Mapping[str, Binding | Output] = field(default_factory=dict)
+    inline: bool = False
+    compute: str | None = None
+    environment: str | Environment | None = None
+    environment_variables: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    resources: Mapping[str, Any] | None = None
+    distribution: Mapping[str, Any] | None = None
+    identity: Mapping[str, Any] | None = None
+    services: Mapping[str, Any] = field(default_factory=dict)
+    queue_settings: Mapping[str, Any] = field(default_factory=dict)
+    display_name: str | None = None
+    description: str = ""
+    is_deterministic: bool | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    where: Where = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """``settings:`` of a pipeline job; None where Azure's own default holds."""
+
+    default_compute: str | None = None
+    default_datastore: str | None = None
+    continue_on_step_failure: bool | None = None
+    force_rerun: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """A pipeline job."""
+
+    name: str | None = None
+    display_name: str | None = None
+    experiment_name: str | None = None
+    description: str = ""
+    inputs: Mapping[str, Input] = field(default_factory=dict)
+    outputs: Mapping[str, Output] = field(default_factory=dict)
+    jobs: Mapping[str, Step] = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
+    compute: str | None = None
+    identity: Mapping[str, Any] | None = None
+    services: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    where: Where = field(compare=False, repr=False)
+
+    @property
+    def source(self) -> Path | None:
+        """The file that it was read from; None when made in memory."""
+        return Path(self.where.source.file) if self.where.source.text else None
+
+    @property
+    def raw(self) -> Mapping[str, Any]:
+        """The mapping as written."""
+        return dict(self.where.value or {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineComponent:
+    """A pipeline that is a step of another: declares inputs and outputs as a command component does."""
+
+    name: str | None = None
+    version: str | None = None
+    display_name: str | None = None
+    description: str = ""
+    inputs: Mapping[str, Input] = field(default_factory=dict)
+    outputs: Mapping[str, Output] = field(default_factory=dict)
+    jobs: Mapping[str, Step] = field(default_factory=dict)
+    is_deterministic: bool = True
+    tags: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    where: Where = field(compare=False, repr=False)
+
+    @property
+    def source(self) -> Path | None:
+        """The file that it was read from; None when made in memory."""
+        return Path(self.where.source.file) if self.where.source.text else None
+
+
+Spec = CommandComponent | PipelineComponent | Pipeline | Environment

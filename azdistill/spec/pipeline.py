@@ -1,0 +1,306 @@
+"""Builds pipeline jobs, pipeline components and their steps from YAML data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from azdistill.errors import did_you_mean
+from azdistill.spec.component import INTERFACE_KEYS, RUN_KEYS, environment_of, interface, output, runnable
+from azdistill.spec.expressions import sole_reference
+from azdistill.spec.fields import Fields, absolute
+from azdistill.spec.models import (
+    DATA,
+    Binding,
+    CommandComponent,
+    Data,
+    Input,
+    Literal,
+    Output,
+    Pipeline,
+    PipelineComponent,
+    Settings,
+    Step,
+    Value,
+)
+from azdistill.spec.source import Report, Where
+
+_JOB_KEYS = {
+    *("$schema", "type", "name", "display_name", "experiment_name", "description", "inputs", "outputs", "jobs"),
+    *("settings", "compute", "identity", "services", "tags", "properties", "component", "id"),
+}
+_STEP_KEYS = {
+    *("$schema", "type", "component", "inputs", "outputs", "compute", "environment_variables", "limits", "resources"),
+    *("distribution", "environment", "identity", "services", "queue_settings", "display_name", "description", "tags"),
+    *("properties", "comment", "name", "experiment_name", "is_deterministic"),
+}
+#: Kinds of steps that Azure ML has; those in BUILDERS below are built, the others are named in an error.
+KINDS = (
+    *("command", "pipeline", "sweep", "parallel", "automl", "spark", "import", "data_transfer"),
+    *("if_else", "do_while", "parallel_for"),
+)
+Component = CommandComponent | PipelineComponent
+#: Loads a component from the file named at a place; None where that failed (and is noted).
+Opener = Callable[[Where, str], Component | None]
+
+
+def pipeline_job(where: Where, report: Report, opener: Opener) -> Pipeline:
+    """The pipeline job written at ``where``."""
+    fields = Fields(where, report)
+    fields.known(_JOB_KEYS, "a pipeline job")
+    inputs = {n: job_input(at, report) for n, at, _ in fields.each("inputs")}
+    return Pipeline(
+        name=fields.text("name"),
+        display_name=fields.text("display_name"),
+        experiment_name=fields.text("experiment_name"),
+        description=fields.text("description") or "",
+        inputs=inputs,
+        outputs={n: _job_output(at, report) for n, at, _ in fields.each("outputs")},
+        jobs=steps(fields, inputs, opener),
+        settings=_settings(where / "settings", report),
+        compute=fields.text("compute"),
+        identity=fields.mapping("identity") or None,
+        services=fields.mapping("services"),
+        tags=fields.words("tags"),
+        properties=fields.words("properties"),
+        where=where,
+    )
+
+
+def pipeline_component(where: Where, report: Report, opener: Opener) -> PipelineComponent:
+    """The pipeline component written at ``where``."""
+    fields = Fields(where, report)
+    fields.known(INTERFACE_KEYS | {"jobs"}, "a pipeline component")
+    shared = interface(fields)
+    return PipelineComponent(**shared, jobs=steps(fields, shared["inputs"], opener), where=where)
+
+
+def job_input(where: Where, report: Report) -> Input:
+    """An input of a pipeline job: a literal, ``{value: literal}``, or data."""
+    value = where.value
+    if not isinstance(value, dict):
+        return Input(type=_type_of(value), default=value, where=where)
+    fields = Fields(where, report)
+    fields.known(("type", "path", "mode", "value", "datastore", "path_on_compute"), "a pipeline job's input")
+    if "value" in value:
+        return Input(type=_type_of(value["value"]), default=value["value"], where=where)
+    path = fields.path("path")
+    kind = fields.choice("type", DATA) or "uri_folder"
+    return Input(type=kind, path=None if path is None else str(path), mode=fields.text("mode"), where=where)
+
+
+def _type_of(value: Any) -> str:
+    names = {bool: "boolean", int: "integer", float: "number"}
+    return names.get(type(value), "string")
+
+
+def _job_output(where: Where, report: Report) -> Output:
+    fields = Fields(where, report)
+    fields.known(("type", "mode", "path", "name", "version"), "a pipeline job's output")
+    return output(fields)
+
+
+def _settings(where: Where, report: Report) -> Settings:
+    fields = Fields(where, report)
+    fields.known(
+        ("default_compute", "default_datastore", "continue_on_step_failure", "force_rerun", "on_init", "on_finalize"),
+        "settings",
+    )
+    return Settings(
+        default_compute=fields.text("default_compute"),
+        default_datastore=fields.text("default_datastore"),
+        continue_on_step_failure=fields.boolean("continue_on_step_failure"),
+        force_rerun=fields.boolean("force_rerun"),
+    )
+
+
+def steps(fields: Fields, inputs: Mapping[str, Input], opener: Opener) -> dict[str, Step]:
+    """The steps under ``jobs``; a step whose kind is not run here is noted and left out."""
+    built = {}
+    for name, where, _ in fields.each("jobs"):
+        step = Fields(where, fields.report)
+        kind = _kind(step, opener)
+        if kind in BUILDERS:
+            built[name] = BUILDERS[kind](name, step, opener)
+    return {name: _typed(step, inputs, built) for name, step in built.items()}
+
+
+def _kind(fields: Fields, opener: Opener) -> str | None:
+    written = fields.text("type")
+    if written is None:
+        component = fields.data.get("component")
+        opened = opener(fields.where / "component", component) if isinstance(component, str) else None
+        return "pipeline" if isinstance(opened, PipelineComponent) else "command"
+    kind = written.lower()
+    if kind not in KINDS:
+        hint = did_you_mean(kind, KINDS)
+        fields.report.error("AZD113", f"unknown type of step '{written}'", fields.where / "type", hint=hint)
+    elif kind not in BUILDERS:
+        fields.report.error("AZD114", f"steps of type '{kind}' are not run by azdistill", fields.where / "type")
+    return kind
+
+
+def _command_step(name: str, fields: Fields, opener: Opener) -> Step:
+    inline = "component" not in fields.data
+    # retry_settings is known to Azure on parallel steps only; a check of its own says so.
+    fields.known(
+        _STEP_KEYS | RUN_KEYS | {"retry_settings"} if inline else _STEP_KEYS | {"retry_settings", "code"}, "a step"
+    )
+    if inline:
+        for key in ("command", "environment"):
+            fields.require(key, "a command step without a component")
+        return _step(name, "command", fields, _inline_component(fields))
+    return _step(name, "command", fields, _component(fields, opener, "command"))
+
+
+def _pipeline_step(name: str, fields: Fields, opener: Opener) -> Step:
+    fields.known(_STEP_KEYS, "a step")
+    fields.require("component", "a pipeline step")
+    return _step(name, "pipeline", fields, _component(fields, opener, "pipeline"))
+
+
+#: A kind of step -> what builds it. Another kind is another entry here.
+BUILDERS: dict[str, Callable[[str, Fields, Opener], Step]] = {"command": _command_step, "pipeline": _pipeline_step}
+
+
+def _component(fields: Fields, opener: Opener, kind: str) -> Component | str | None:
+    from azdistill.spec.component import command_component
+
+    value = fields.data.get("component")
+    where = fields.where / "component"
+    if isinstance(value, dict) and kind == "command":
+        return command_component(where, fields.report)
+    text = fields.text("component")
+    if text is None or isinstance(absolute(where, text), str):
+        return text
+    component = opener(where, text)
+    found = {CommandComponent: "command", PipelineComponent: "pipeline"}.get(type(component), kind)
+    if found != kind:
+        fields.report.error("AZD113", f"a {kind} step cannot run a {found} component", where)
+        return None
+    return component
+
+
+def _step(name: str, kind: str, fields: Fields, component: Component | str | None) -> Step:
+    return Step(
+        name=name,
+        type=kind,
+        component=component,
+        inline="component" not in fields.data,
+        inputs={n: _value(at, fields.report) for n, at, _ in fields.each("inputs")},
+        outputs={n: _step_output(at, fields.report) for n, at, _ in fields.each("outputs")},
+        compute=fields.text("compute"),
+        environment=environment_of(fields, "environment"),
+        environment_variables=fields.words("environment_variables"),
+        limits=fields.mapping("limits"),
+        resources=fields.mapping("resources") or None,
+        distribution=fields.mapping("distribution") or None,
+        identity=fields.mapping("identity") or None,
+        services=fields.mapping("services"),
+        queue_settings=fields.mapping("queue_settings"),
+        display_name=fields.text("display_name"),
+        description=fields.text("description") or "",
+        is_deterministic=fields.boolean("is_deterministic"),
+        tags=fields.words("tags"),
+        properties=fields.words("properties"),
+        where=fields.where,
+    )
+
+
+def _value(where: Where, report: Report) -> Value:
+    value = where.value
+    if not isinstance(value, dict):
+        if isinstance(value, list):
+            Fields(where, report)
+        reference = sole_reference(value)
+        return Binding(path=reference.path, where=where) if reference else Literal(value=value, where=where)
+    fields = Fields(where, report)
+    fields.known(("type", "path", "mode", "value", "datastore", "path_on_compute"), "a step's input")
+    if "value" in value:
+        return Literal(value=value["value"], where=where)
+    path = fields.text("path")
+    if reference := sole_reference(path):
+        return Binding(path=reference.path, mode=fields.text("mode"), type=fields.text("type"), where=where)
+    if path is None:
+        fields.require("path", "a data input")
+        return Literal(value=None, where=where)
+    return Data(
+        path=str(absolute(where, path)), type=fields.choice("type", DATA), mode=fields.text("mode"), where=where
+    )
+
+
+def _step_output(where: Where, report: Report) -> Binding | Output:
+    if reference := sole_reference(where.value):
+        return Binding(path=reference.path, where=where)
+    fields = Fields(where, report)
+    fields.known(("type", "mode", "path", "name", "version", "description"), "a step's output")
+    if reference := sole_reference(fields.data.get("path")):
+        return Binding(path=reference.path, mode=fields.text("mode"), type=fields.text("type"), where=where)
+    return output(fields)
+
+
+def _inline_component(fields: Fields) -> CommandComponent:
+    """An inline command as a component; its inputs get their types from :func:`_typed`."""
+    return CommandComponent(
+        **runnable(fields),
+        display_name=fields.text("display_name"),
+        outputs={n: _plain_output(at, fields.report) for n, at, _ in fields.each("outputs")},
+        is_deterministic=fields.boolean("is_deterministic") is not False,
+        where=fields.where,
+    )
+
+
+def _plain_output(where: Where, report: Report) -> Output:
+    bound = _step_output(where, Report())
+    return Output(type=bound.type or "uri_folder", mode=bound.mode, where=where)
+
+
+def _typed(step: Step, inputs: Mapping[str, Input], others: Mapping[str, Step]) -> Step:
+    """``step`` with an inline command's inputs declared as what they are bound to."""
+    from dataclasses import replace
+
+    component = step.component
+    if not step.inline or not isinstance(component, CommandComponent):
+        return step
+    declared = {
+        name: Input(type=type_of_value(value, inputs, others) or "uri_folder", where=value.where)
+        for name, value in step.inputs.items()
+    }
+    return replace(step, component=replace(component, inputs=declared))
+
+
+def type_of_value(value: Value, inputs: Mapping[str, Input], others: Mapping[str, Step]) -> str | None:
+    """The type of what a step's input is given; None where that is not known."""
+    if isinstance(value, Literal):
+        return _type_of(value.value)
+    if isinstance(value, Data):
+        return value.type or "uri_folder"
+    if value.type:
+        return value.type
+    match value.path:
+        case ("parent", "inputs", *name):
+            found = inputs.get(".".join(name))
+            return found.type if found else None
+        case ("parent", "jobs", step, "outputs", *name) if step in others:
+            return type_of_output(others[step], ".".join(name))
+        case ("parent", "jobs", step, "inputs", *name) if step in others:
+            other = others[step].inputs.get(".".join(name))
+            return type_of_value(other, inputs, others) if other and other is not value else None
+    return None
+
+
+def type_of_output(step: Step, name: str) -> str | None:
+    """The type of a step's output; None where its component is not known."""
+    setting = step.outputs.get(name)
+    if isinstance(setting, Output) and isinstance(setting.where.value, dict) and "type" in setting.where.value:
+        return setting.type
+    if isinstance(step.component, str) or step.component is None:
+        return None
+    declared = step.component.outputs.get(name)
+    return declared.type if declared else None
+
+
+def local_path(path: str | None) -> Path | None:
+    """``path`` of an input or data value when it is on this machine's disk, else None."""
+    return Path(path) if path and Path(path).is_absolute() else None
