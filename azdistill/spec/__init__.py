@@ -1,6 +1,6 @@
 """Azure ML YAML as typed models: reading, expressions, and every check that needs no network."""
 
-from azdistill.spec import expressions, values
+from azdistill.spec import expressions, shell, values
 from azdistill.spec.loader import load, load_component, load_environment, load_pipeline, pipeline_from
 from azdistill.spec.models import (
     Binding,
@@ -36,5 +36,6 @@ __all__ = [
     "load_environment",
     "load_pipeline",
     "pipeline_from",
+    "shell",
     "values",
 ]
