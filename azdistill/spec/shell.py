@@ -1,6 +1,6 @@
 """Where in a command a value stands for bash, and whether it would stay there.
 
-A command is a template; values are put into it as text, as Azure ML does, and ``/bin/bash -c`` reads the result. A value
+A command is a template; values are put in as text, as Azure ML does, and ``/bin/bash -c`` reads the result. A value
 *breaks out* when bash would take some of it for more than data: it closes the quotes around it, starts an expansion or
 a comment, separates commands, redirects, or escapes what follows. Between quotes that is exact: a value that does not
 break out arrives unchanged. Outside quotes a value may still be several words, hold pairs of quotes and escapes of its

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import subprocess
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azdistill.errors import UserError
 from azdistill.spec import expressions, shell
 
 # Written by the probe: how often it ran, and each argument between brackets, NUL-separated.
