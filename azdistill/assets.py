@@ -1,0 +1,39 @@
+"""Finds what runs on the compute: ``components/``, ``environments/`` and ``pipelines/``.
+
+In a checkout they stand beside the package; in an installed wheel they travel inside it, under ``_data``.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from azdistill.errors import MachineError
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+@cache
+def root() -> Path:
+    """The folder that holds ``components/``. MachineError AZD330 where the installation has lost it."""
+    for folder in (_PACKAGE.parent, _PACKAGE / "_data"):
+        if (folder / "components" / "common").is_dir():
+            return folder
+    raise MachineError(
+        "the components are missing from this installation", code="AZD330", hint="install azdistill anew"
+    )
+
+
+def component(name: str) -> Path:
+    """The YAML of the component ``name``."""
+    return root() / "components" / name / "component.yml"
+
+
+def pipeline(name: str) -> Path:
+    """The YAML of the ready pipeline ``name``."""
+    return root() / "pipelines" / f"{name}.yml"
+
+
+def template(name: str) -> Path:
+    """The folder of the template ``name`` that ``azdistill init`` writes from."""
+    return _PACKAGE / "templates" / name

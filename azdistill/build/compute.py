@@ -1,0 +1,49 @@
+"""Where each step runs: a named compute, or serverless compute of an instance type."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from azdistill.recipe.models import Compute
+
+SERVERLESS = "azureml:serverless"
+#: What a step that needs a GPU gets when the recipe names nothing: one A100 with 80 GB.
+GPU_INSTANCE = "Standard_NC24ads_A100_v4"
+
+
+def default_compute(compute: Compute) -> str:
+    """``settings.default_compute``: the recipe's default where that is a name, else serverless compute."""
+    if compute.default and not is_instance_type(compute.default):
+        return _named(compute.default)
+    return SERVERLESS
+
+
+def resources_of(compute: Compute, role: str, gpu: bool) -> dict[str, Any]:
+    """What a node says about where it runs; nothing where the pipeline's default does."""
+    where = _wanted(compute, role)
+    if where is None:
+        needs_one = gpu and default_compute(compute) == SERVERLESS
+        return {"resources": {"instance_type": GPU_INSTANCE}} if needs_one else {}
+    if is_instance_type(where):
+        elsewhere = {} if default_compute(compute) == SERVERLESS else {"compute": SERVERLESS}
+        return {**elsewhere, "resources": {"instance_type": where}}
+    return {} if _named(where) == default_compute(compute) else {"compute": _named(where)}
+
+
+def is_instance_type(where: str) -> bool:
+    """Whether this is an instance type (``Standard_NC24ads_A100_v4``) rather than the name of a compute."""
+    return re.fullmatch(r"Standard_\w+", where, re.IGNORECASE) is not None
+
+
+def _wanted(compute: Compute, role: str) -> str | None:
+    own = getattr(compute, role) if role else None
+    if role == "evaluate" and own is None:
+        # It holds the same models on the same device as training did.
+        own = compute.student
+    wanted: str | None = own or compute.default
+    return wanted
+
+
+def _named(where: str) -> str:
+    return where if where.startswith(("azureml:", "/subscriptions/")) else f"azureml:{where}"

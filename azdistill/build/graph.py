@@ -1,0 +1,176 @@
+"""The steps of a distillation and what flows between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from azdistill import assets
+from azdistill.build.compute import default_compute, resources_of
+from azdistill.build.gold import has_gold
+from azdistill.build.inputs import inputs_of
+from azdistill.recipe.read import Reading
+
+SCHEMA = "https://azuremlschemas.azureedge.net/latest/pipelineJob.schema.json"
+#: Where the teacher's answers are kept between runs, so that none is paid for twice.
+ANSWERS = "azureml://datastores/workspaceblobstore/paths/azdistill/answers"
+HOUR = 3600
+
+_TEACHER = (
+    "task_type teacher_model teacher_endpoint teacher_key api strategy prompts turns sampling_temperature top_p "
+    "max_tokens stop max_summary_words concurrency max_retries max_reasks timeout=teacher_timeout min_success_ratio"
+)
+_TRAINING = (
+    "student_weights student_id revision learning_rate batch_size gradient_accumulation_steps num_epochs max_steps "
+    "warmup_ratio weight_decay lr_scheduler max_length loss_on lora lora_rank lora_alpha lora_dropout "
+    "lora_target_modules early_stopping_patience eval_steps dtype seed"
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node. ``takes`` names component inputs fed by pipeline inputs (``mine=theirs`` where the names differ)."""
+
+    component: str
+    takes: str
+    hours: int
+    role: str = ""
+    gpu: bool = False
+
+
+#: Every step there can be. Hours are wall-clock limits, generous: a step that hangs must not bill for weeks.
+STEPS = {
+    "prepare": Step(
+        "prepare_data",
+        "training_data validation_data test_data dataset task_type prompt_column reference_column system_prompt "
+        "validation_fraction test_fraction max_training_rows max_test_rows on_bad_rows seed",
+        hours=2,
+    ),
+    "teacher": Step("teacher_inference", _TEACHER, hours=48, role="teacher"),
+    "teacher_test": Step("teacher_inference", _TEACHER, hours=12, role="teacher"),
+    "curate": Step("curate", "task_type require_agreement max_response_words", hours=2),
+    "teacher_logits": Step(
+        "teacher_logits",
+        "teacher_weights teacher_id student_weights student_id top_k max_length dtype",
+        hours=48,
+        role="teacher",
+        gpu=True,
+    ),
+    "finetune": Step(
+        "finetune_student",
+        f"{_TRAINING} method distillation_temperature distillation_alpha",
+        hours=48,
+        role="student",
+        gpu=True,
+    ),
+    "finetune_gold": Step("finetune_student", _TRAINING, hours=48, role="student", gpu=True),
+    "evaluate": Step(
+        "evaluate",
+        "task_type baseline_weights=student_weights baseline_id=student_id teacher_weights teacher_id revision "
+        "max_new_tokens batch_size=evaluation_batch_size latency_rows dtype=evaluation_dtype device seed",
+        hours=24,
+        role="evaluate",
+        gpu=True,
+    ),
+    "compare": Step("compare", "task_type min_retention title", hours=1),
+}
+
+#: What flows: step -> input -> the step and output it comes from. A line from a step that is absent falls away.
+FLOWS: dict[str, dict[str, str]] = {
+    "prepare": {},
+    "teacher": {"rows": "prepare.train", "validation_rows": "prepare.validation"},
+    "teacher_test": {"rows": "prepare.test"},
+    "curate": {"rows": "teacher.train", "validation_rows": "teacher.validation"},
+    "teacher_logits": {"rows": "curate.train", "validation_rows": "curate.validation"},
+    "finetune": {"rows": "curate.train", "validation_rows": "curate.validation", "logits": "teacher_logits.logits"},
+    "finetune_gold": {"rows": "curate.train", "validation_rows": "curate.validation"},
+    "evaluate": {
+        "test_rows": "prepare.test",
+        "teacher_rows": "teacher_test.train",
+        "distilled": "finetune.model",
+        "gold_sft": "finetune_gold.model",
+    },
+    "compare": {"results": "evaluate.results", "curation": "curate.summary", "generation": "teacher.summary"},
+}
+#: Inputs of a step that are the same in every recipe.
+FIXED = {"finetune_gold": {"method": "sft", "target": "reference"}}
+OUTPUTS = {
+    "report": ("compare", "report", "uri_folder"),
+    "model": ("finetune", "model", "custom_model"),
+    "curated": ("curate", "train", "uri_file"),
+}
+
+
+def steps_of(reading: Reading) -> list[str]:
+    """The names of the steps that this recipe needs, in order."""
+    recipe = reading.recipe
+    assert recipe is not None
+    wanted = {
+        "teacher_test": not recipe.teacher.weights,
+        "teacher_logits": recipe.method == "logits",
+        "finetune_gold": has_gold(reading),
+    }
+    return [name for name in STEPS if wanted.get(name, True)]
+
+
+def pipeline_of(reading: Reading) -> dict[str, Any]:
+    """The recipe as an Azure ML pipeline job. Values that the recipe leaves out are left to the components."""
+    recipe = reading.recipe
+    assert recipe is not None
+    inputs = inputs_of(reading)
+    names = steps_of(reading)
+    about = {
+        "display_name": recipe.name,
+        "description": recipe.description,
+        "experiment_name": recipe.experiment_name or f"distill-{recipe.task}",
+        "tags": recipe.tags or None,
+    }
+    return {
+        "$schema": SCHEMA,
+        "type": "pipeline",
+        **{key: value for key, value in about.items() if value},
+        "settings": {"default_compute": default_compute(recipe.compute)},
+        "inputs": inputs,
+        "outputs": {name: {"type": kind} for name, (_, _, kind) in OUTPUTS.items()},
+        "jobs": {name: _node(name, inputs, names, reading) for name in names},
+    }
+
+
+def _node(name: str, inputs: dict[str, Any], names: list[str], reading: Reading) -> dict[str, Any]:
+    step, recipe = STEPS[name], reading.recipe
+    assert recipe is not None
+    node: dict[str, Any] = {
+        "type": "command",
+        "component": str(assets.component(step.component)),
+        "inputs": {**_flows(name, names), **_parameters(step, inputs), **FIXED.get(name, {})},
+    }
+    outputs = _outputs(name)
+    return {
+        **node,
+        **({"outputs": outputs} if outputs else {}),
+        **resources_of(recipe.compute, step.role, step.gpu),
+        "limits": {"timeout": recipe.limits.timeout or step.hours * HOUR},
+    }
+
+
+def _flows(name: str, names: list[str]) -> dict[str, str]:
+    flows = {key: origin.partition(".") for key, origin in FLOWS[name].items()}
+    return {
+        key: f"${{{{parent.jobs.{step}.outputs.{output}}}}}"
+        for key, (step, _, output) in flows.items()
+        if step in names
+    }
+
+
+def _parameters(step: Step, inputs: dict[str, Any]) -> dict[str, str]:
+    pairs = (word.partition("=") for word in step.takes.split())
+    return {mine: f"${{{{parent.inputs.{theirs or mine}}}}}" for mine, _, theirs in pairs if (theirs or mine) in inputs}
+
+
+def _outputs(name: str) -> dict[str, Any]:
+    outputs: dict[str, Any] = {
+        output: f"${{{{parent.outputs.{key}}}}}" for key, (step, output, _) in OUTPUTS.items() if step == name
+    }
+    if STEPS[name].component == "teacher_inference":
+        outputs["answers"] = {"type": "uri_folder", "path": ANSWERS, "mode": "rw_mount"}
+    return outputs

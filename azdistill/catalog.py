@@ -1,0 +1,140 @@
+"""Known teachers and students: ids, sizes, terms, and where they are hosted until when.
+
+The facts stand in ``catalog.yml``, each with the page it was read from and the date of that page. What is not known is
+null there, and :data:`UNKNOWN` in print. A model that is not here works just as well by its Hugging Face id, its path
+or its deployment's name.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+UNKNOWN = "unknown"
+#: Hosts of endpoints, by the place a hosting entry names. Anything else is the user's own server.
+DOMAINS = {
+    "azure": (".azure.com", ".azure.us", ".azure.cn", ".azureml.ms", ".azureml.net", ".microsoft.com"),
+    "anthropic": (".anthropic.com",),
+    "openai": (".openai.com",),
+    "deepseek": (".deepseek.com",),
+}
+
+
+class _Fact(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str = Field(min_length=1, description="title of the page, in words")
+    as_of: date = Field(description="date of the page, or of the day it was read")
+
+
+class Hosting(_Fact):
+    """One place that serves the model. ``until`` is the day of retirement; null where none is announced."""
+
+    where: Literal["azure", "anthropic", "openai", "deepseek"]
+    until: date | None = None
+    replacement: str | None = None
+    note: str = ""
+
+
+class Terms(_Fact):
+    """The licence or terms, and whether they let other models be trained on what the model writes."""
+
+    licence: str
+    outputs_may_train: Literal["yes", "conditions", "no", "unknown"]
+    note: str = ""
+
+
+class ChatTemplate(_Fact):
+    """What is particular about the model's chat template."""
+
+    system_role: bool
+    note: str = ""
+
+
+class Price(_Fact):
+    """USD for a million tokens, at the place named."""
+
+    where: str
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+
+
+class Model(BaseModel):
+    """One entry. ``served_as`` is the name that endpoints know the model by; ``hub_id`` its weights' public home."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    roles: tuple[Literal["teacher", "student"], ...] = Field(min_length=1)
+    publisher: str
+    aliases: tuple[str, ...] = ()
+    hub_id: str | None = None
+    served_as: str | None = None
+    api: Literal["chat_completions", "messages"] = "chat_completions"
+    parameters: float | None = Field(default=None, gt=0, description="in billions")
+    active_parameters: float | None = Field(default=None, gt=0, description="in billions, for a mixture of experts")
+    context_length: int | None = Field(default=None, gt=0, description="tokens")
+    source: str
+    as_of: date
+    terms: Terms
+    hosting: tuple[Hosting, ...] = ()
+    chat_template: ChatTemplate | None = None
+    price: Price | None = None
+    suggestions: tuple[str, ...] = Field(default=(), description="ours, where the host names no replacement")
+
+    def hosted_at(self, endpoint: str | None) -> Hosting | None:
+        """Where an endpoint of this model is, as far as the catalogue knows; Azure where no endpoint is given yet."""
+        host = (urlsplit(endpoint).hostname or "") if endpoint else ".azure.com"
+        for hosting in self.hosting:
+            if host.endswith(DOMAINS[hosting.where]):
+                return hosting
+        return None
+
+
+@cache
+def models() -> tuple[Model, ...]:
+    """Every entry, in the file's order."""
+    text = files("azdistill").joinpath("catalog.yml").read_text(encoding="utf-8")
+    return tuple(Model.model_validate(entry) for entry in yaml.safe_load(text)["models"])
+
+
+@cache
+def _by_word() -> dict[str, Model]:
+    table: dict[str, Model] = {}
+    for model in models():
+        for word in (model.name, *model.aliases, model.hub_id, model.served_as):
+            if word:
+                table.setdefault(word.lower(), model)
+    return table
+
+
+def find(name: str) -> Model | None:
+    """The model of that name, alias, Hugging Face id or deployment name, in any case."""
+    return _by_word().get(name.strip().lower())
+
+
+def known_names(role: Literal["teacher", "student"]) -> list[str]:
+    """The names of all teachers, or of all students."""
+    return [model.name for model in models() if role in model.roles]
+
+
+def by_asset_name(name: str) -> Model | None:
+    """The model that an Azure name belongs to, such as the connection ``Meta-Llama-3-1-405B-Instruct-vkn``."""
+    word = _squeezed(name)
+    matches = [
+        (len(_squeezed(known)), model)
+        for known, model in _by_word().items()
+        if len(_squeezed(known)) >= 6 and (word == _squeezed(known) or word.startswith(_squeezed(known)))
+    ]
+    return max(matches, key=lambda match: match[0])[1] if matches else None
+
+
+def _squeezed(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.rpartition("/")[2].lower())

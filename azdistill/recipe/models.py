@@ -1,0 +1,269 @@
+"""What a recipe says, as typed models. Every field that is left out is left to the component it feeds."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from azdistill.recipe.schedule import Schedule
+
+#: Names by which a task is known elsewhere, Microsoft's distillation job among them.
+TASK_ALIASES = {
+    "nlu_qa": "qa",
+    "question_answering": "qa",
+    "natural_language_inference": "nli",
+    "chat": "conversation",
+    "summarisation": "summarization",
+}
+TASKS = ("nli", "conversation", "qa", "math", "summarization")
+
+_REFERENCE = re.compile(r"\$\{(env:[A-Za-z_]\w*|connection:[\w.-]+|keyvault:[\w.-]+/[\w-]+|entra(:\S+)?)\}")
+REFERENCE_HINT = "write ${env:NAME}, ${connection:NAME}, ${keyvault:VAULT/SECRET} or ${entra}"
+
+
+def _number(value: Any) -> Any:
+    # Python takes True for 1, and so would pydantic.
+    if isinstance(value, bool):
+        raise ValueError("should be a number, not true or false")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_number)]
+Real = Annotated[float, BeforeValidator(_number)]
+Fraction = Annotated[Real, Field(ge=0, le=1)]
+Positive = Annotated[Whole, Field(ge=1)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """A part of a recipe: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Teacher(Section):
+    """The model that answers: ``model`` names it, ``endpoint`` is where it is asked, ``weights`` its checkpoint.
+
+    ``deployment`` is the name that the endpoint knows it by, where that is not the catalogue's.
+    """
+
+    model: Text
+    deployment: Text | None = None
+    endpoint: Text | None = None
+    api_key: Text | None = None
+    api: Literal["chat_completions", "messages"] | None = None
+    weights: Text | None = None
+    strategy: Literal["direct", "chain_of_thought", "chain_of_density"] | None = None
+    chain_of_thought: bool | None = None
+    chain_of_density: bool | None = None
+    prompts: Text | None = None
+    turns: Literal["last", "all"] | None = None
+    max_tokens: Positive | None = None
+    top_p: Annotated[Real, Field(gt=0, le=1)] | None = None
+    stop: Text | None = None
+    max_summary_words: Positive | None = None
+    concurrency: Positive | None = None
+    max_retries: Annotated[Whole, Field(ge=0)] | None = None
+    max_reasks: Annotated[Whole, Field(ge=0)] | None = None
+    timeout: Annotated[Real, Field(gt=0)] | None = None
+    min_success_ratio: Fraction | None = None
+
+    @field_validator("api_key")
+    @classmethod
+    def _by_reference(cls, value: str | None) -> str | None:
+        if value is not None and not _REFERENCE.fullmatch(value):
+            raise ValueError(f"a key is given by reference, never as text; {REFERENCE_HINT}")
+        return value
+
+    @field_validator("endpoint")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is None or value.startswith("${env:"):
+            return value
+        if not re.match(r"https?://[^/\s]", value):
+            raise ValueError("should be an address that starts with https:// or http://")
+        if re.match(r"https?://[^/]*@", value) or re.search(
+            r"[?&](api-?key|key|code|sig|token)=", value, re.IGNORECASE
+        ):
+            raise ValueError("the address holds a secret; put a reference into teacher.api_key instead")
+        return value
+
+    @model_validator(mode="after")
+    def _one_strategy(self) -> Teacher:
+        if sum((bool(self.strategy), bool(self.chain_of_thought), bool(self.chain_of_density))) > 1:
+            raise ValueError("give one of strategy, chain_of_thought and chain_of_density")
+        return self
+
+    @property
+    def how(self) -> str | None:
+        """The prompting strategy, from either way of writing it; None leaves it to the component."""
+        if self.chain_of_thought:
+            return "chain_of_thought"
+        return "chain_of_density" if self.chain_of_density else self.strategy
+
+    @property
+    def key(self) -> str | None:
+        """The reference as it travels: ``env:NAME`` for ``${env:NAME}``."""
+        return self.api_key[2:-1] if self.api_key else None
+
+
+class Student(Section):
+    """The model that learns: a catalogue name, a Hugging Face id, a local folder, or an ``azureml:`` id."""
+
+    model: Text
+    revision: Text | None = None
+
+
+class Data(Section):
+    """What is asked and learned from. Paths are relative to the recipe."""
+
+    training_data: Text | None = None
+    validation_data: Text | None = None
+    test_data: Text | None = None
+    dataset: Text | None = None
+    prompt_column: Text | None = None
+    reference_column: Text | None = None
+    system_prompt: Text | None = None
+    validation_fraction: Annotated[Real, Field(ge=0, lt=1)] | None = None
+    test_fraction: Annotated[Real, Field(ge=0, lt=1)] | None = None
+    max_training_rows: Positive | None = None
+    max_test_rows: Positive | None = None
+    on_bad_rows: Literal["fail", "reject"] | None = None
+
+    @model_validator(mode="after")
+    def _something_to_learn_from(self) -> Data:
+        if bool(self.training_data) == bool(self.dataset):
+            raise ValueError("give one of training_data and dataset")
+        return self
+
+
+class Curation(Section):
+    """Which of the teacher's answers are kept."""
+
+    require_agreement: Literal["auto", "true", "false"] | None = None
+    max_response_words: Positive | None = None
+
+    @field_validator("require_agreement", mode="before")
+    @classmethod
+    def _word(cls, value: Any) -> Any:
+        return str(value).lower() if isinstance(value, bool) else value
+
+
+class Hyperparameters(Section):
+    """How the student is trained, and the two temperatures. A plain ``temperature`` is one of them, by the method."""
+
+    learning_rate: Annotated[Real, Field(gt=0)] | None = None
+    batch_size: Positive | None = None
+    gradient_accumulation_steps: Positive | None = None
+    num_epochs: Annotated[Real, Field(gt=0)] | None = None
+    max_steps: Annotated[Whole, Field(ge=-1)] | None = None
+    warmup_ratio: Fraction | None = None
+    weight_decay: Annotated[Real, Field(ge=0)] | None = None
+    lr_scheduler: Text | None = None
+    max_length: Positive | None = None
+    loss_on: Literal["response", "assistant"] | None = None
+    temperature: Annotated[Real, Field(ge=0)] | None = None
+    sampling_temperature: Annotated[Real, Field(ge=0, le=2)] | None = None
+    distillation_temperature: Annotated[Real, Field(gt=0)] | None = None
+    distillation_alpha: Fraction | None = None
+    top_k: Positive | None = None
+    lora: bool | None = None
+    lora_rank: Positive | None = None
+    lora_alpha: Annotated[Real, Field(gt=0)] | None = None
+    lora_dropout: Annotated[Real, Field(ge=0, lt=1)] | None = None
+    lora_target_modules: Text | None = None
+    early_stopping_patience: Annotated[Whole, Field(ge=0)] | None = None
+    eval_steps: Annotated[Whole, Field(ge=0)] | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
+    seed: Annotated[Whole, Field(ge=0)] | None = None
+
+
+class Evaluation(Section):
+    """How teacher, baseline and distilled student are measured. ``min_retention`` fails the run below it."""
+
+    gold_sft: Literal["auto", "true", "false"] = "auto"
+    max_new_tokens: Positive | None = None
+    batch_size: Positive | None = None
+    latency_rows: Positive | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
+    device: Text | None = None
+    min_retention: Annotated[Real, Field(ge=0)] | None = None
+    title: Text | None = None
+
+    @field_validator("gold_sft", mode="before")
+    @classmethod
+    def _word(cls, value: Any) -> Any:
+        return str(value).lower() if isinstance(value, bool) else value
+
+
+class Compute(Section):
+    """Where steps run: the name of a compute, or an instance type (``Standard_...``) for serverless compute."""
+
+    default: Text | None = None
+    teacher: Text | None = None
+    student: Text | None = None
+    evaluate: Text | None = None
+
+
+class Limits(Section):
+    """``timeout``: seconds after which a step is ended, the same for every step."""
+
+    timeout: Positive | None = None
+
+
+class Recipe(Section):
+    """A distillation as a person writes it down."""
+
+    name: Text | None = None
+    experiment_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")] | None = None
+    description: Text | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+    task: Text
+    method: Literal["sft", "logits"] = "sft"
+    teacher: Teacher
+    student: Student
+    data: Data
+    curation: Curation = Curation()
+    hyperparameters: Hyperparameters = Hyperparameters()
+    evaluation: Evaluation = Evaluation()
+    compute: Compute = Compute()
+    limits: Limits = Limits()
+    schedule: Schedule | None = None
+
+    @field_validator("tags", mode="before")
+    @classmethod
+    def _tags_are_text(cls, value: Any) -> Any:
+        return {str(key): str(tag) for key, tag in value.items()} if isinstance(value, dict) else value
+
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, value: str) -> str:
+        word = value.lower().replace("-", "_")
+        task = TASK_ALIASES.get(word, word)
+        if task not in TASKS:
+            from azdistill.errors import did_you_mean
+
+            raise ValueError(f"there is no task '{value}'; {did_you_mean(task, TASKS)}")
+        return task
+
+    @model_validator(mode="after")
+    def _one_temperature(self) -> Recipe:
+        meant = self.temperature_means
+        if self.hyperparameters.temperature is not None and getattr(self.hyperparameters, meant) is not None:
+            raise ValueError(f"hyperparameters.temperature means {meant} for method {self.method}; give one of the two")
+        return self
+
+    @model_validator(mode="after")
+    def _weights_for_logits(self) -> Recipe:
+        if self.method == "logits" and not self.teacher.weights:
+            raise ValueError(
+                "method logits reads the teacher's distributions: teacher.weights has to name its checkpoint"
+            )
+        return self
+
+    @property
+    def temperature_means(self) -> Literal["sampling_temperature", "distillation_temperature"]:
+        """What a plain ``hyperparameters.temperature`` stands for under this recipe's method."""
+        return "distillation_temperature" if self.method == "logits" else "sampling_temperature"

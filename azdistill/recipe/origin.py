@@ -1,0 +1,42 @@
+"""Where each setting of a recipe was written: in the file, or on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from azdistill.errors import Problem
+from azdistill.spec.source import Place, Source, Steps
+
+#: What stands for a file in problems of settings that were given on the command line.
+COMMAND_LINE = "--set"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """``source`` as it was read, and the ``given`` settings that the command line put over it."""
+
+    source: Source
+    given: frozenset[Steps] = field(default_factory=frozenset)
+
+    def problem(self, code: str, message: str, steps: Steps = (), *, key: bool = False, **more: Any) -> Problem:
+        """A problem at the setting ``steps``, or at the nearest thing around it that has a place."""
+        if any(steps[: len(path)] == path for path in self.given):
+            return Problem(code, message, COMMAND_LINE, **more)
+        place = self.source.place(steps, key=key)
+        line, column = (place.line, place.column) if place else (0, 0)
+        return Problem(code, message, self.source.file, line, column, **more)
+
+    def giving(self, paths: Iterable[Steps]) -> Origin:
+        """With ``paths`` as given on the command line."""
+        return replace(self, given=self.given | set(paths))
+
+    def moved(self, moves: Mapping[Steps, Steps]) -> Origin:
+        """For a tree whose settings come from elsewhere in the file: new path -> the path it was written at."""
+        values: dict[Steps, Place] = {(): Place(1, 1)}
+        keys: dict[Steps, Place] = {}
+        for new, old in moves.items():
+            if (value := self.source.place(old)) and (name := self.source.place(old, key=True)):
+                values[new], keys[new] = value, name
+        return replace(self, source=replace(self.source, values=values, keys=keys))

@@ -1,0 +1,255 @@
+"""From YAML, ``--set`` and keyword arguments to a Recipe, or to everything that is wrong with it."""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from azdistill.errors import Problem, SpecError, UserError, did_you_mean
+from azdistill.recipe import microsoft, names
+from azdistill.recipe.models import Recipe
+from azdistill.recipe.origin import COMMAND_LINE, Origin
+from azdistill.recipe.refer import Role, weights_of
+from azdistill.spec import reader
+from azdistill.spec.source import Steps
+
+Tree = dict[str, Any]
+#: The problem of a recipe whose teacher has no address.
+NO_ENDPOINT = "AZD311"
+
+_ENV = re.compile(r"\$\{env:([A-Za-z_]\w*)\}")
+_DATA_PATHS = ("training_data", "validation_data", "test_data", "dataset", "system_prompt")
+LOCAL_PATHS = (*(("data", name) for name in _DATA_PATHS), ("teacher", "prompts"))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What reading a recipe gave: the recipe (None where it has errors), its folder, and all problems found."""
+
+    recipe: Recipe | None
+    origin: Origin
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        """What relative paths in the recipe start from."""
+        return self.origin.source.base
+
+
+def is_recipe(value: object) -> bool:
+    """Whether a YAML value is a recipe of ours or a ``type: distillation`` job, rather than a pipeline or component."""
+    if not isinstance(value, Mapping):
+        return False
+    if microsoft.is_distillation_job(value):
+        return True
+    return "jobs" not in value and "command" not in value and "teacher" in value and "type" not in value
+
+
+def check(path: str | Path, sets: Mapping[str, str] | None = None) -> list[Problem]:
+    """Everything wrong with the recipe at ``path``, warnings included, in the order it stands there.
+
+    An environment variable that is not set is a warning here, since checking is done where it need not be known.
+    """
+    try:
+        return read(path, sets, strict_env=False).problems
+    except SpecError as error:
+        return error.problems
+
+
+def load(path: str | Path, sets: Mapping[str, str] | None = None) -> Reading:
+    """The recipe at ``path`` with ``sets`` applied. SpecError with every problem where it has errors."""
+    reading = read(path, sets, strict_env=True)
+    if reading.recipe is None or any(problem.severity == "error" for problem in reading.problems):
+        raise SpecError(reading.problems)
+    return reading
+
+
+def read(path: str | Path, sets: Mapping[str, str] | None = None, *, strict_env: bool = True) -> Reading:
+    """As :func:`load`, but problems are returned and not raised. SpecError only where the file is no YAML mapping."""
+    source = reader.read(path)
+    origin = Origin(source)
+    if not isinstance(source.data, dict):
+        raise SpecError([origin.problem("AZD302", "a recipe is a mapping of keys to values")])
+    return interpret(origin, dict(sets or {}), strict_env=strict_env)
+
+
+def from_settings(settings: Mapping[str, Any], folder: Path, name: str) -> Reading:
+    """A recipe from sections and single settings, as keyword arguments give them; relative paths start from ``folder``.
+
+    UserError for one problem, SpecError for several. A teacher without an endpoint passes: a workspace may know it.
+    """
+    tree: Tree = {}
+    # Whole sections first, so that a single setting goes into its section and not under it.
+    for key, value in sorted(settings.items(), key=lambda item: item[0] not in Recipe.model_fields):
+        if value is None:
+            continue
+        if key in Recipe.model_fields and isinstance(value, Mapping):
+            tree[key] = {**tree.get(key, {}), **value}
+        else:
+            path = (key,) if key in Recipe.model_fields else names.locate(key)
+            names.put(tree, path, str(value) if isinstance(value, Path) else value)
+    reading = interpret(Origin(reader.plain(tree, folder, name)), {})
+    errors = [found for found in reading.problems if found.severity == "error" and found.code != NO_ENDPOINT]
+    if len(errors) == 1:
+        raise UserError(errors[0].message, code=errors[0].code, hint=errors[0].hint)
+    if errors:
+        raise SpecError(errors)
+    return reading
+
+
+def interpret(origin: Origin, sets: Mapping[str, str], *, strict_env: bool = True) -> Reading:
+    """Reading of a source that is at hand."""
+    tree: Tree = copy.deepcopy(dict(origin.source.data))
+    problems: list[Problem] = []
+    translated = microsoft.is_distillation_job(tree)
+    if translated:
+        job = microsoft.translate(origin)
+        tree, origin, problems = job.tree, job.origin, list(job.problems)
+    origin, more = _apply(tree, sets, origin)
+    problems += more
+    if translated:
+        microsoft.settle_key(tree)
+    problems += _expand_env(tree, (), origin, "error" if strict_env else "warning")
+    recipe, more = _validate(tree, origin)
+    problems += more
+    if recipe is not None:
+        problems += _missing_files(recipe, origin) + _unresolved(recipe, origin)
+    order = sorted(problems, key=lambda problem: (problem.line, problem.column))
+    return Reading(recipe, origin, order)
+
+
+def _apply(tree: Tree, sets: Mapping[str, str], origin: Origin) -> tuple[Origin, list[Problem]]:
+    """Write the sets into ``tree``; the origin then knows these settings as given on the command line."""
+    problems: list[Problem] = []
+    given: list[Steps] = []
+    for name, text in sets.items():
+        try:
+            path = names.locate(name)
+        except UserError as error:
+            problems.append(Problem(error.code, error.message, COMMAND_LINE, hint=error.hint))
+            continue
+        names.put(tree, path, _typed(path, text, origin.source.base))
+        given.append(path)
+    return origin.giving(given), problems
+
+
+def _typed(path: names.Path, text: str, folder: Path) -> Any:
+    if path in LOCAL_PATHS or path in {("student", "model"), ("teacher", "weights")}:
+        return _from_here(text, folder)
+    if path in {("teacher", "api_key"), ("teacher", "endpoint"), ("teacher", "model")} or path[0] in names.FREE:
+        return text
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return text if isinstance(value, dict | list) or value is None else value
+
+
+def _from_here(text: str, folder: Path) -> str:
+    """A path on the command line is relative to where the user stands; failing that, to the recipe."""
+    here = Path(text).expanduser()
+    looks_local = text.startswith((".", "~", "/")) or here.exists()
+    if not looks_local or re.match(r"\w[\w+.-]*:", text):
+        return text
+    return str(here.absolute()) if here.exists() or not (folder / here).exists() else text
+
+
+def _expand_env(tree: Any, path: Steps, origin: Origin, severity: Any) -> list[Problem]:
+    """Replace ``${env:NAME}`` in every value but the key's, which stays a reference until a step asks for it."""
+    problems: list[Problem] = []
+    pairs = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for key, value in list(pairs):
+        inner = (*path, key)
+        if inner == ("teacher", "api_key"):
+            continue
+        if isinstance(value, dict | list):
+            problems += _expand_env(value, inner, origin, severity)
+        elif isinstance(value, str):
+            missing = [name for name in _ENV.findall(value) if name not in os.environ]
+            problems += [
+                origin.problem("AZD306", f"the environment variable {name} is not set", inner, severity=severity)
+                for name in missing
+            ]
+            tree[key] = _ENV.sub(lambda match: os.environ.get(match[1], match[0]), value)
+    return problems
+
+
+def _validate(tree: Tree, origin: Origin) -> tuple[Recipe | None, list[Problem]]:
+    for section in ("teacher", "student"):
+        if isinstance(tree.get(section), str):
+            tree[section] = {"model": tree[section]}
+    try:
+        return Recipe.model_validate(tree), []
+    except ValidationError as error:
+        return None, [_problem(detail, origin) for detail in error.errors(include_url=False)]
+
+
+def _problem(detail: Any, origin: Origin) -> Problem:
+    """One of pydantic's findings in our words, at its place."""
+    path: Steps = tuple(part for part in detail["loc"] if isinstance(part, int) or "[" not in part)
+    dotted, kind = ".".join(str(part) for part in path), detail["type"]
+    if kind == "extra_forbidden":
+        return _unknown_key(path, origin)
+    if kind == "missing":
+        return origin.problem("AZD304", f"{dotted} is missing", path)
+    said = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").split("; did you mean")
+    hint = f"did you mean{said[1]}" if len(said) > 1 else ""
+    message = f"{dotted}: {said[0]}" if dotted else said[0]
+    if kind != "value_error" and path != ("teacher", "api_key") and not isinstance(detail["input"], dict | list):
+        message += f"; it is {str(detail['input'])[:60]!r}"
+    return origin.problem("AZD307" if path == ("teacher", "api_key") else "AZD305", message, path, hint=hint)
+
+
+def _unknown_key(path: Steps, origin: Origin) -> Problem:
+    owner: type[BaseModel] = Recipe
+    for part in path[:-1]:
+        owner = names._section(owner.model_fields[str(part)].annotation) or owner
+    where = f"{'.'.join(str(part) for part in path[:-1])} has" if path[:-1] else "a recipe has"
+    hint = did_you_mean(str(path[-1]), list(owner.model_fields))
+    return origin.problem("AZD303", f"{where} no key '{path[-1]}'", path, key=True, hint=hint)
+
+
+def _missing_files(recipe: Recipe, origin: Origin) -> list[Problem]:
+    problems = []
+    for section, name in LOCAL_PATHS:
+        value = getattr(getattr(recipe, section), name)
+        if value and is_local(value) and not (origin.source.base / Path(value).expanduser()).exists():
+            message = f"{section}.{name}: there is no {value}"
+            hint = f"--set {name}=PATH takes another"
+            problems.append(origin.problem("AZD308", message, (section, name), hint=hint))
+    return problems
+
+
+def _unresolved(recipe: Recipe, origin: Origin) -> list[Problem]:
+    """Models that lead nowhere."""
+    problems = []
+    if recipe.teacher.endpoint is None:
+        message = "teacher.endpoint is missing: the address where the teacher is asked"
+        hint = "write endpoint: https://... under teacher, or --set teacher.endpoint=..."
+        problems.append(origin.problem(NO_ENDPOINT, message, ("teacher",), hint=hint))
+    wanted: list[tuple[Role, Steps, str | None]] = [
+        ("student", ("student", "model"), recipe.student.model),
+        ("teacher", ("teacher", "weights"), recipe.teacher.weights),
+    ]
+    for role, steps, name in wanted:
+        if name and "${env:" not in name:
+            try:
+                weights_of(name, origin.source.base, role)
+            except UserError as error:
+                problems.append(
+                    origin.problem(error.code, f"{'.'.join(map(str, steps))}: {error.message}", steps, hint=error.hint)
+                )
+    return problems
+
+
+def is_local(value: str) -> bool:
+    """Whether a path is on this machine, rather than ``azureml:...`` or an address."""
+    return not re.match(r"(azureml|https?|wasbs?|abfss?|adl):", value) and "${env:" not in value

@@ -1,0 +1,49 @@
+"""What a model's name means: a catalogue entry, a Hugging Face id, a local folder or an Azure ML asset."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from azdistill import catalog
+from azdistill.errors import UserError, did_you_mean
+
+Role = Literal["teacher", "student"]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where weights come from: ``path`` (a folder, or ``azureml:...``) or ``id`` (on the Hugging Face hub)."""
+
+    kind: Literal["path", "id"]
+    value: str
+
+
+def weights_of(name: str, folder: Path, role: Role) -> Weights:
+    """The weights that ``name`` stands for; relative paths start from ``folder``. UserError AZD309: none."""
+    if name.startswith("azureml:"):
+        return Weights("path", name)
+    place = folder / Path(name).expanduser()
+    if name.startswith((".", "/", "~")) or place.is_dir():
+        return Weights("path", _model_folder(name, place))
+    known = catalog.find(name)
+    if known is not None:
+        if known.hub_id is None:
+            raise UserError(f"the weights of {known.name} are not public", code="AZD309")
+        return Weights("id", known.hub_id)
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        return Weights("id", name)
+    hint = did_you_mean(name, catalog.known_names(role)) + "; or a Hugging Face id (owner/name), or a folder"
+    raise UserError(f"there is no {role} '{name}'", code="AZD309", hint=hint)
+
+
+def _model_folder(name: str, place: Path) -> str:
+    if not place.exists():
+        raise UserError(f"there is no folder {name}", code="AZD309")
+    # Azure ML's registry lays an MLflow model out with the checkpoint under data/model.
+    homes = (place, place / "data" / "model", place / "model")
+    if not any((home / "config.json").is_file() for home in homes):
+        raise UserError(f"{name} is not a model: it has no config.json", code="AZD309")
+    return str(place.resolve())
