@@ -1,0 +1,64 @@
+"""Rows as training examples: the tokens of a prompt and its response, and which of them are learnt.
+
+A row that does not fit is rejected and counted, never cut: half an answer teaches a student to stop half-way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from common.chat import Chat, Encoded
+from common.rows import BadRow, Row, Tally
+from common.step import BadData
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row as tokens."""
+
+    row_id: str
+    encoded: Encoded
+
+    @property
+    def length(self) -> int:
+        """Tokens in all."""
+        return len(self.encoded.ids)
+
+
+def make_examples(
+    rows: Iterable[Row], chat: Chat, *, target: str, every_turn: bool, max_length: int
+) -> tuple[list[Example], Tally]:
+    """The rows that can be learnt, and the count of all. ``target`` is the field that holds the answer.
+
+    Rejected: ``no_target`` (the field is absent or empty), ``too_long`` (more than ``max_length`` tokens),
+    ``chat_template`` and ``special_token`` (see Chat.encode).
+    """
+    examples, tally = [], Tally()
+    for row in rows:
+        tally.read += 1
+        try:
+            examples.append(_example(row, chat, target, every_turn, max_length))
+            tally.kept += 1
+        except BadRow as bad:
+            tally.reasons[bad.reason] += 1
+    return examples, tally
+
+
+def require(examples: list[Example], tally: Tally, path: str) -> None:
+    """Raises BadData, with the reasons, where no row is left."""
+    if not examples:
+        reasons = (
+            ", ".join(f"{reason}: {count}" for reason, count in tally.reasons.most_common()) or "the file is empty"
+        )
+        raise BadData(f"{path} holds no row to learn from ({reasons})")
+
+
+def _example(row: Row, chat: Chat, target: str, every_turn: bool, max_length: int) -> Example:
+    answer = row.get(target)
+    if not isinstance(answer, str) or not answer.strip():
+        raise BadRow("no_target", f"the row has no '{target}'")
+    encoded = chat.encode(row["messages"], answer, every_turn=every_turn)
+    if len(encoded.ids) > max_length:
+        raise BadRow("too_long", f"{len(encoded.ids)} tokens, {max_length} are allowed")
+    return Example(row["id"], encoded)
