@@ -35,12 +35,17 @@ class _Fact(BaseModel):
 
 
 class Hosting(_Fact):
-    """One place that serves the model. ``until`` is the day of retirement; null where none is announced."""
+    """One place that serves the model. ``until`` is the day of retirement; null where none is announced or known."""
 
     where: Literal["azure", "anthropic", "openai", "deepseek"]
+    stage: Literal["preview", "available", "legacy", "deprecated", "retired"]
     until: date | None = None
     replacement: str | None = None
     note: str = ""
+
+    def ends_before(self, day: date) -> bool:
+        """Whether the host will have stopped answering by ``day``, as far as the entry knows."""
+        return self.stage == "retired" or (self.until is not None and self.until <= day)
 
 
 class Terms(_Fact):
@@ -51,8 +56,10 @@ class Terms(_Fact):
     note: str = ""
 
 
-class ChatTemplate(_Fact):
-    """What is particular about the model's chat template."""
+class ChatTemplate(BaseModel):
+    """What is particular about the model's chat template, from the page that the whole entry names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     system_role: bool
     note: str = ""
@@ -128,12 +135,12 @@ def known_names(role: Literal["teacher", "student"]) -> list[str]:
 def by_asset_name(name: str) -> Model | None:
     """The model that an Azure name belongs to, such as the connection ``Meta-Llama-3-1-405B-Instruct-vkn``."""
     word = _squeezed(name)
-    matches = [
-        (len(_squeezed(known)), model)
-        for known, model in _by_word().items()
-        if len(_squeezed(known)) >= 6 and (word == _squeezed(known) or word.startswith(_squeezed(known)))
-    ]
-    return max(matches, key=lambda match: match[0])[1] if matches else None
+    matches = {_squeezed(known): model for known, model in _by_word().items()}
+    if word in matches:
+        return matches[word]
+    # People append a suffix of their own; a short name is too easily the start of another model's.
+    longest = max((known for known in matches if len(known) >= 16 and word.startswith(known)), key=len, default=None)
+    return matches[longest] if longest else None
 
 
 def _squeezed(name: str) -> str:

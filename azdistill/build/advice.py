@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from azdistill import catalog
-from azdistill.catalog import Model
+from azdistill.catalog import Hosting, Model
 from azdistill.errors import Problem
 from azdistill.recipe.read import Reading
+
+#: A retirement that is this near is worth a warning.
+SOON = timedelta(days=180)
 
 
 def advice(reading: Reading, today: date | None = None) -> list[Problem]:
@@ -47,16 +50,27 @@ def notes(reading: Reading, mapping: dict[str, Any]) -> list[str]:
 
 def _retirement(model: Model, endpoint: str | None, today: date) -> tuple[str, str, str] | None:
     hosting = model.hosted_at(endpoint)
-    if hosting is None or hosting.until is None:
+    if hosting is None or not hosting.ends_before(today + SOON):
         return None
-    gone = hosting.until <= today
-    verb = "was retired" if gone else "will be retired"
-    message = f"{model.name} {verb} on {hosting.until} ({hosting.where}; {hosting.source}, {hosting.as_of})"
-    if hosting.replacement:
-        return "AZD340", message, f"the host names {hosting.replacement} as its replacement"
-    if model.suggestions:
-        return "AZD340", message, f"the host names no replacement; consider {' or '.join(model.suggestions)}"
-    return "AZD340", message, "the host names no replacement"
+    if hosting.stage == "preview":
+        what = f"is in preview, listed until {hosting.until}"
+    elif hosting.ends_before(today):
+        what = f"was retired{f' on {hosting.until}' if hosting.until else ''}"
+    else:
+        what = f"will be retired on {hosting.until}"
+    message = f"{model.name} {what} ({hosting.where}: {hosting.source}, {hosting.as_of})"
+    return "AZD340", message, _instead(model, hosting, today)
+
+
+def _instead(model: Model, hosting: Hosting, today: date) -> str:
+    """What to use instead: the host's own replacement where that lives, else what we suggest."""
+    named = catalog.find(hosting.replacement) if hosting.replacement else None
+    said = f"the host names {hosting.replacement} as its replacement" if named else "the host names no replacement"
+    follower = next((place for place in named.hosting if place.where == hosting.where), None) if named else None
+    gone = follower is not None and follower.ends_before(today)
+    if (named is None or gone) and model.suggestions:
+        said += f"{', which has ended too' if gone else ''}; consider {' or '.join(model.suggestions)}"
+    return said
 
 
 def _terms(model: Model) -> tuple[str, str, str] | None:

@@ -1,0 +1,71 @@
+"""``azdistill init`` and ``azdistill compile``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from azdistill.errors import UserError
+from azdistill.redact import redact
+
+TASKS = ("nli", "conversation", "qa", "math", "summarization")
+
+
+def parse_sets(pairs: tuple[str, ...]) -> dict[str, str]:
+    """``("a=1",)`` as ``{"a": "1"}``. UserError AZD312 where there is no ``=``."""
+    sets: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UserError(f"--set takes NAME=VALUE, not '{name}'", code="AZD312")
+        sets[name.strip()] = value
+    return sets
+
+
+@click.command("compile")
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, metavar="FILE", help="Where to write the pipeline; - is stdout.")
+@click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help="Set a value of the recipe; may be repeated.")
+@click.option("--force", is_flag=True, help="Overwrite FILE even if azdistill did not write it.")
+def compile_command(recipe: Path, output: str, sets: tuple[str, ...], force: bool) -> None:
+    """Write the Azure ML pipeline that RECIPE stands for.
+
+    RECIPE is a recipe of azdistill or an Azure ML job of `type: distillation`. The pipeline is what `azdistill run`
+    runs and what `az ml job create -f FILE` takes.
+    """
+    from azdistill.build import compile_recipe
+    from azdistill.build.write import render, write
+
+    given = parse_sets(sets)
+    built = compile_recipe(recipe, given)
+    # Our own reading of the result: what is written is known to be a sound pipeline.
+    built.pipeline()
+    for problem in built.warnings:
+        click.echo(redact(str(problem)), err=True)
+    for note in built.notes:
+        click.echo(redact(f"note: {note}"), err=True)
+    if output == "-":
+        click.echo(render(built, Path.cwd(), given), nl=False)
+        return
+    target = Path(output)
+    write(render(built, target.absolute().parent, given), target, force=force)
+    click.echo(f"wrote {target}; next: azdistill run {target}", err=True)
+
+
+@click.command("init")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--task", type=click.Choice(TASKS), default="nli", show_default=True, help="What the student learns."
+)
+@click.option("--force", is_flag=True, help="Write into a folder that is not empty; files that exist are kept.")
+def init_command(folder: Path, task: str, force: bool) -> None:
+    """Write a small project to own into DIR: a recipe, sample data, the prompts and a README."""
+    from azdistill.project import create
+
+    written, kept = create(folder, task, force=force)
+    for path in written:
+        click.echo(f"wrote {path}")
+    for path in kept:
+        click.echo(f"kept  {path} (it was there)")
+    click.echo(f"next: cd {folder} && azdistill validate recipe.yml")
