@@ -1,0 +1,69 @@
+"""What ``azdistill run`` does between reading the file and printing the result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from azdistill import build, spec
+from azdistill.cli.view import make_view
+from azdistill.errors import SpecError
+from azdistill.local.listener import Listener
+from azdistill.local.run import Finished, Options, run_pipeline
+from azdistill.local.sets import apply_sets, parse_sets
+from azdistill.redact import redact
+from azdistill.spec.models import Pipeline
+
+
+def run(
+    file: Path,
+    *,
+    sets: Sequence[str],
+    out: Path | None,
+    jobs: int | None,
+    as_json: bool,
+    no_cache: bool,
+    variables: Sequence[str],
+    python: str | None,
+    experiment: str | None,
+    no_tracking: bool,
+) -> Finished:
+    """Run ``file`` as the options of the verb say."""
+    pipeline = open_pipeline(file, sets)
+    fixed: dict[str, Any] = {"jobs": jobs} if jobs else {}
+    options = Options(
+        out=out, use_cache=not no_cache, python=python, experiment=experiment, variables=tuple(variables), **fixed
+    )
+    listeners: list[Listener] = []
+    view = make_view(to_stderr=as_json)
+    listeners.append(view)
+    with view:
+        return run_pipeline(pipeline, options, listeners)
+
+
+def open_pipeline(file: Path, sets: Sequence[str]) -> Pipeline:
+    """The pipeline in ``file`` with ``--set`` applied, checked. Prints warnings; raises SpecError for errors."""
+    pipeline, left = build.load(file, parse_sets(sets))
+    pipeline = apply_sets(pipeline, left)
+    problems = spec.check(pipeline)
+    if any(problem.severity == "error" for problem in problems):
+        raise SpecError(problems)
+    for problem in problems:
+        click.echo(redact(str(problem)), err=True)
+    return pipeline
+
+
+def as_json(finished: Finished) -> dict[str, Any]:
+    """The object that ``--json`` prints."""
+    state = finished.state
+    result: dict[str, Any] = {
+        "run_id": state.run_id,
+        "status": state.status,
+        "seconds": round(state.seconds, 3),
+        "steps": {name: step.as_json() for name, step in state.steps.items()},
+        "outputs": state.outputs,
+    }
+    return result | ({"error": redact(str(finished.error))} if finished.error else {})

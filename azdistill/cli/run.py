@@ -1,0 +1,59 @@
+"""``azdistill run``: a pipeline or recipe, on this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from azdistill.errors import AzdistillError
+
+
+@click.command("run")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--set", "sets", multiple=True, metavar="NAME=VALUE", help="Give a pipeline input another value. Repeatable."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Copy the pipeline's outputs here.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Steps at a time (default: processors, at most 4).")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object on stdout; everything else goes to stderr."
+)
+@click.option("--no-cache", is_flag=True, help="Run every step, and keep no result for later runs.")
+@click.option(
+    "--env", "variables", multiple=True, metavar="NAME", help="Pass this variable of yours to the steps. Repeatable."
+)
+@click.option("--python", metavar="INTERPRETER", help="The Python that steps find as 'python' (default: this one).")
+@click.option("--experiment", metavar="NAME", help="MLflow experiment (default: the pipeline's).")
+@click.option("--no-tracking", is_flag=True, help="Log nothing to MLflow.")
+def run_command(file: Path, as_json: bool, **options: Any) -> None:
+    """Run a recipe or pipeline on this machine.
+
+    A folder that the pipeline gives out ends as DIR/<output name>/, a file as DIR/<output name> (with the extension of
+    the file, if it has one). What lies there and was not made by azdistill is never overwritten.
+    """
+    from azdistill.cli import local_run
+
+    try:
+        finished = local_run.run(file, as_json=as_json, **options)
+    except AzdistillError as error:
+        if as_json:
+            click.echo(
+                json.dumps(
+                    {
+                        "run_id": None,
+                        "status": "failed",
+                        "seconds": 0.0,
+                        "steps": {},
+                        "outputs": {},
+                        "error": str(error),
+                    }
+                )
+            )
+        raise
+    if as_json:
+        click.echo(json.dumps(local_run.as_json(finished)))
+    if finished.error:
+        raise finished.error

@@ -1,0 +1,116 @@
+"""The step cache: content-addressed entries that are written once, whole, and never changed.
+
+An entry is ``cache/<key[:2]>/<key>/`` with ``outputs/``, ``metrics.jsonl``, ``key.json`` (the fields that the key was
+taken over, so that a miss can be explained) and ``manifest.json``. It is built under ``cache/tmp`` and renamed into
+place, so of two runs that build the same entry one wins and the other discards its own. An entry that no longer matches
+its manifest is a miss.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from azdistill.local.files import digest, make_read_only, remove_tree, sync, write_whole
+from azdistill.local.home import Home
+from azdistill.local.outputs import Manifest
+from azdistill.local.store import clean, is_alive, own_mark
+
+METRICS = "metrics.jsonl"
+_KEY_FILE = "key.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A step's committed result."""
+
+    folder: Path
+    manifest: Manifest
+    outputs: dict[str, Path]
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / METRICS
+
+    def about(self) -> dict[str, Any]:
+        """``fields`` of the key, and the ``run_id``, ``step`` and ``seconds`` that made the entry."""
+        stored: dict[str, Any] = json.loads((self.folder / _KEY_FILE).read_text(encoding="utf-8"))
+        return stored
+
+
+def key_of(fields: dict[str, Any]) -> str:
+    """The cache key (sha256, hex) of a step whose result depends on ``fields``."""
+    return digest(fields)
+
+
+class Cache:
+    """The entries of one state folder."""
+
+    def __init__(self, home: Home) -> None:
+        self._root = home.cache
+        self._sweep()
+
+    def find(self, key: str) -> Entry | None:
+        """The entry of ``key``, if there is one and it is what was written."""
+        folder = self._folder(key)
+        manifest = Manifest.read(folder)
+        if manifest is None:
+            return None
+        outputs = _places(folder, manifest)
+        return Entry(folder, manifest, outputs) if manifest.matches(outputs) else None
+
+    def commit(self, key: str, manifest: Manifest, outputs: Path, metrics: Path, about: dict[str, Any]) -> Entry:
+        """Move the folder ``outputs`` into a new entry; the entry of another run that was faster is taken instead."""
+        building = self._root / "tmp" / f"{own_mark().replace(' ', '-')}-{uuid.uuid4().hex[:8]}"
+        building.mkdir()
+        os.rename(outputs, building / "outputs")
+        if metrics.is_file():
+            shutil.copyfile(metrics, building / METRICS)
+        write_whole(building / _KEY_FILE, json.dumps(clean(about), ensure_ascii=False, indent=1))
+        make_read_only(building / "outputs")
+        manifest.write(building)
+        return self._publish(building, key) or Entry(self._folder(key), manifest, _places(self._folder(key), manifest))
+
+    def _publish(self, building: Path, key: str) -> Entry | None:
+        target = self._folder(key)
+        target.parent.mkdir(exist_ok=True)
+        while True:
+            try:
+                os.rename(building, target)
+            except OSError:
+                if not target.exists():
+                    raise
+            else:
+                sync(target.parent)
+                return None
+            if winner := self.find(key):
+                remove_tree(building)
+                return winner
+            self._set_aside(target)
+
+    def _set_aside(self, broken: Path) -> None:
+        aside = self._root / "tmp" / f"broken-{uuid.uuid4().hex[:8]}"
+        try:
+            os.rename(broken, aside)
+        except FileNotFoundError:
+            return
+        remove_tree(aside)
+
+    def _folder(self, key: str) -> Path:
+        return self._root / key[:2] / key
+
+    def _sweep(self) -> None:
+        """Remove what dead runs left half built."""
+        for folder in (self._root / "tmp").iterdir():
+            pid, _, rest = folder.name.partition("-")
+            if pid.isdigit() and not is_alive(f"{pid} {rest.partition('-')[0]}"):
+                remove_tree(folder)
+
+
+def _places(folder: Path, manifest: Manifest) -> dict[str, Path]:
+    return {name: folder / "outputs" / name for name in manifest.outputs}

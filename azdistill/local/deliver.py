@@ -1,0 +1,114 @@
+"""Puts a pipeline's outputs where ``--out`` says, replacing only what an earlier run put there.
+
+Beside each output lies ``.<name>.azdistill-output``, which says what was delivered. A file or folder that has none, or
+that was changed since, belongs to the user: it is refused before the run starts, never overwritten.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from azdistill.errors import UserError
+from azdistill.local.files import disk_errors, remove_tree, walk_files, write_whole
+from azdistill.local.outputs import Manifest, record
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivered:
+    """What a marker says lies at ``path``."""
+
+    path: Path
+    manifest: Manifest
+
+    def is_there(self, name: str) -> bool:
+        return self.path.exists() and self.manifest.matches({name: self.path})
+
+
+def refuse_foreign(out: Path, names: Iterable[str]) -> None:
+    """Raise a UserError where delivering an output of these names would overwrite something that is not ours."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file", code="AZD350")
+    for name in names:
+        known = _delivered(out, name)
+        for path in {out / name, *(delivered.path for delivered in known)}:
+            _refuse_foreign(path, name, known)
+
+
+def deliver(out: Path, outputs: Mapping[str, Path]) -> dict[str, str]:
+    """Copy ``outputs`` into ``out``: a folder as ``out/<name>/``, a file as ``out/<name>`` and its extension if it has
+    one.
+    """
+    with disk_errors(f"cannot write to --out {out}"):
+        out.mkdir(parents=True, exist_ok=True)
+        return {name: str(_deliver(out, name, path)) for name, path in outputs.items()}
+
+
+def _deliver(out: Path, name: str, source: Path) -> Path:
+    target = out / (name + source.suffix if source.is_file() else name)
+    before = _delivered(out, name)
+    _refuse_foreign(target, name, before)
+    if any(delivered.path == target and _is_current(delivered, name, source) for delivered in before):
+        return target
+    building = out / f".{name}.{uuid.uuid4().hex[:8]}.azdistill-tmp"
+    try:
+        _copy(source, building)
+        new = _Delivered(target, record({name: building}))
+        # Both are named while one replaces the other: a kill in between leaves nothing that the next run takes for
+        # foreign.
+        _mark(out, name, [*before, new])
+        for path in {delivered.path for delivered in before if delivered.path.exists()}:
+            remove_tree(path)
+        building.rename(target)
+    finally:
+        if building.exists():
+            remove_tree(building)
+    _mark(out, name, [new])
+    return target
+
+
+def _refuse_foreign(path: Path, name: str, known: list[_Delivered]) -> None:
+    if path.exists() and not any(delivered.path == path and delivered.is_there(name) for delivered in known):
+        raise UserError(
+            f"{path} was not made by azdistill, or has been changed since",
+            code="AZD351",
+            hint="move it away, or choose another folder with --out",
+        )
+
+
+def _is_current(delivered: _Delivered, name: str, source: Path) -> bool:
+    if not delivered.is_there(name):
+        return False
+    files = {"": source} if source.is_file() else dict(walk_files(source))
+    found = {key: (mark.size, mark.mtime_ns) for key, mark in delivered.manifest.outputs[name].items()}
+    return found == {key: (path.stat().st_size, path.stat().st_mtime_ns) for key, path in files.items()}
+
+
+def _copy(source: Path, target: Path) -> None:
+    # The times of the files travel along: they tell later that a delivered file is this one.
+    for name, path in {"": source}.items() if source.is_file() else walk_files(source):
+        copy = target / name if name else target
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, copy)
+        copy.chmod(copy.stat().st_mode | 0o200)
+
+
+def _marker(out: Path, name: str) -> Path:
+    return out / f".{name}.azdistill-output"
+
+
+def _delivered(out: Path, name: str) -> list[_Delivered]:
+    try:
+        stored = json.loads(_marker(out, name).read_text(encoding="utf-8"))["delivered"]
+        return [_Delivered(out / str(each["path"]), Manifest.from_json(each["manifest"])) for each in stored]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+
+
+def _mark(out: Path, name: str, delivered: list[_Delivered]) -> None:
+    rows = [{"path": each.path.name, "manifest": each.manifest.as_json()} for each in delivered]
+    write_whole(_marker(out, name), json.dumps({"version": 1, "delivered": rows}))

@@ -1,0 +1,45 @@
+"""The environment variables of a step: few of the caller's, and those that Azure ML sets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+
+from azdistill import redact
+
+#: What a step sees of the caller's environment: what finds programs, files, proxies, caches and devices. No credentials
+#: but the Hugging Face token, which downloads need.
+PASSED = (
+    *("HOME", "USER", "LOGNAME", "LANG", "LC_*", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_*", "XDG_CACHE_HOME"),
+    *("http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+    *("HF_*", "TRANSFORMERS_*", "TOKENIZERS_PARALLELISM", "CUDA_*", "NVIDIA_*", "OMP_*", "MKL_*", "TORCH*"),
+)
+_SECRET = ("HF_TOKEN", "*_proxy", "*_PROXY")
+
+
+def passed_on() -> dict[str, str]:
+    """The caller's variables that steps see. Those that may hold a secret are hidden from all text."""
+    passed = {name: value for name, value in os.environ.items() if any(fnmatchcase(name, p) for p in PASSED)}
+    for name, value in passed.items():
+        if name == "HF_TOKEN" or (any(fnmatchcase(name, p) for p in _SECRET) and "@" in value):
+            redact.register(value.rpartition("@")[0].rpartition("//")[2] if "@" in value else value)
+    return passed
+
+
+def azure(run_id: str, attempt_id: str, experiment: str) -> dict[str, str]:
+    """What Azure ML sets for every job."""
+    return {
+        "AZUREML_RUN_ID": attempt_id,
+        "AZUREML_ROOT_RUN_ID": run_id,
+        "AZUREML_EXPERIMENT_NAME": experiment,
+        # A step's lines must reach its log when they are printed.
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def data(inputs: Mapping[str, str], outputs: Mapping[str, str]) -> dict[str, str]:
+    """Where a step's data inputs and outputs are."""
+    found = {f"AZURE_ML_INPUT_{name}": path for name, path in inputs.items()}
+    return found | {f"AZURE_ML_OUTPUT_{name}": path for name, path in outputs.items()}

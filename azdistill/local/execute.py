@@ -1,0 +1,269 @@
+"""One step of a run: its key, the cache, an attempt of its own, and the commit of what it wrote.
+
+A step has succeeded when its command ended with 0, every declared output is there, and the manifest is on disk. Until
+that, nothing another step or run could see has changed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from azdistill.errors import AzdistillError, MachineError, UserError
+from azdistill.local import environment, outputs, secrets, snapshot
+from azdistill.local.cache import METRICS, Cache, Entry, key_of
+from azdistill.local.files import disk_errors
+from azdistill.local.hashes import Hashes
+from azdistill.local.interpreter import Interpreter
+from azdistill.local.keys import key_fields
+from azdistill.local.plan import Bound, Local, Made, Plan, PlannedStep, Text
+from azdistill.local.runners.base import Cancellation, Ended, Job, Runner
+from azdistill.local.store import RunLog
+from azdistill.local.streams import LogWriter
+from azdistill.spec import expressions
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a step came to. ``outputs`` are the committed ones; ``metrics`` is its metrics file."""
+
+    status: str
+    seconds: float = 0.0
+    exit_code: int | None = None
+    error: str = ""
+    outputs: Mapping[str, Path] = field(default_factory=dict)
+    contents: Mapping[str, str] = field(default_factory=dict)
+    metrics: Path | None = None
+    key: str | None = None
+    failure: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The folder of one try of a step."""
+
+    number: int
+    folder: Path
+    attempt_id: str
+
+    @property
+    def snapshot(self) -> Path:
+        return self.folder / "snapshot"
+
+    @property
+    def outputs(self) -> Path:
+        return self.folder / "outputs"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.txt"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / METRICS
+
+
+@dataclass(slots=True)
+class Executor:
+    """Runs the steps of one run; used from several threads."""
+
+    plan: Plan
+    log: RunLog
+    cache: Cache
+    hashes: Hashes
+    interpreter: Interpreter
+    runner: Runner
+    cancellation: Cancellation
+    use_cache: bool = True
+    variables: Mapping[str, str] = field(default_factory=dict)
+    tracking: Callable[[str, bool], dict[str, str]] = lambda step, uses_mlflow: {}
+    on_start: Callable[[str, Attempt], None] = lambda step, attempt: None
+    on_line: Callable[[str, str], None] = lambda step, line: None
+
+    def execute(self, step: PlannedStep, results: Mapping[str, Result]) -> Result:
+        """Run ``step``, or find it in the cache; ``results`` holds what the steps before it came to."""
+        try:
+            with disk_errors(f"step '{step.name}'"):
+                return self._execute(step, results)
+        except AzdistillError as error:
+            return Result("failed", error=error.message, failure=error)
+        except Exception as error:  # noqa: BLE001 - a defect of ours: told at the end of the run, with its traceback
+            return Result("failed", error=f"{type(error).__name__}: {error}", failure=error)
+
+    def _execute(self, step: PlannedStep, results: Mapping[str, Result]) -> Result:
+        code = step.component.code
+        taken = snapshot.take(
+            code if isinstance(code, Path) else None, step.component.additional_includes, base=step.base
+        )
+        fields: dict[str, Any] | None = None
+        if self.use_cache and step.deterministic and not self.plan.force_rerun:
+            fields = self._fields(step, taken, results)
+            entry = self.cache.find(key_of(fields))
+            if entry:
+                return self._reuse(step, entry, key_of(fields))
+        attempt = self._attempt(step)
+        taken.lay_out(attempt.snapshot)
+        return self._try(step, attempt, taken, results, fields)
+
+    def _fields(self, step: PlannedStep, taken: snapshot.Snapshot, results: Mapping[str, Result]) -> dict[str, Any]:
+        def content(bound: Bound) -> str:
+            if isinstance(bound, Made):
+                return results[bound.step].contents.get(bound.output, "standing")
+            assert isinstance(bound, Local)
+            return self.hashes.tree(bound.path) if bound.path.is_dir() else self.hashes.file(bound.path)
+
+        fields = key_fields(step, taken.hashes(self.hashes), content, self.interpreter.fingerprint, self.hashes)
+        # Their values may be secrets: names alone count.
+        return fields | {"variables": sorted(self.variables)} if self.variables else fields
+
+    def _reuse(self, step: PlannedStep, entry: Entry, key: str) -> Result:
+        standing = {name: output.standing for name, output in step.outputs.items() if output.standing}
+        for folder in standing.values():
+            folder.mkdir(parents=True, exist_ok=True)
+        contents = {name: entry.manifest.content(name) for name in entry.outputs}
+        return Result(
+            "cached", outputs={**entry.outputs, **standing}, contents=contents, metrics=entry.metrics, key=key
+        )
+
+    def _attempt(self, step: PlannedStep) -> Attempt:
+        folder = self.log.folder / "steps" / step.name / "attempts"
+        folder.mkdir(parents=True, exist_ok=True)
+        number = 1 + max((int(tried.name) for tried in folder.iterdir() if tried.name.isdigit()), default=0)
+        (folder / str(number)).mkdir()
+        return Attempt(number, folder / str(number), f"{self.log.run_id}.{step.name}.{number}")
+
+    def _try(
+        self,
+        step: PlannedStep,
+        attempt: Attempt,
+        taken: snapshot.Snapshot,
+        results: Mapping[str, Result],
+        fields: dict[str, Any] | None,
+    ) -> Result:
+        paths = _make_places(step, attempt)
+        job = self._job(step, attempt, taken, paths, results)
+        self.on_start(step.name, attempt)
+        with LogWriter(attempt.log, lambda line: self.on_line(step.name, line)) as log:
+            started = time.monotonic()
+            ended = self.runner.run(job, log.feed, self.cancellation)
+            failed = self._judge(step, ended, paths)
+            if failed:
+                log.note(failed.error)
+                return failed
+            return self._commit(step, attempt, paths, fields, time.monotonic() - started)
+
+    def _job(
+        self,
+        step: PlannedStep,
+        attempt: Attempt,
+        taken: snapshot.Snapshot,
+        paths: Mapping[str, Path],
+        results: Mapping[str, Result],
+    ) -> Job:
+        texts = {name: _text(bound, results) for name, bound in step.inputs.items()}
+        literals = [bound.text for bound in step.inputs.values() if isinstance(bound, Text)]
+        places = {name: text for name, text in texts.items() if not isinstance(step.inputs[name], Text)}
+        hidden = secrets.resolve(secrets.names([*literals, *step.environment_variables.values()]))
+        variables = {
+            **environment.passed_on(),
+            "PATH": self.interpreter.path(self.log.folder / "bin"),
+            **environment.azure(self.log.run_id, attempt.attempt_id, self.plan.experiment),
+            **environment.data(places, {name: str(path) for name, path in paths.items()}),
+            "AZDISTILL_METRICS_FILE": str(attempt.metrics),
+            **self.tracking(step.name, _uses_mlflow(step, taken)),
+            **self.variables,
+            **hidden,
+            **step.environment_variables,
+        }
+        return Job(attempt.attempt_id, render(step, texts, paths), attempt.snapshot, variables, step.timeout)
+
+    def _judge(self, step: PlannedStep, ended: Ended, paths: Mapping[str, Path]) -> Result | None:
+        """The failure that an attempt ended in; None when it has succeeded."""
+        if ended.canceled:
+            return Result("canceled", ended.seconds, ended.returncode, "canceled")
+        if ended.timed_out:
+            error = f"the command was ended after limits.timeout of {step.timeout:g} s"
+            return Result("failed", ended.seconds, ended.returncode, error)
+        if ended.returncode:
+            return Result(
+                "failed", ended.seconds, ended.returncode, f"the command ended with exit code {ended.returncode}"
+            )
+        kinds = {name: output.kind for name, output in step.outputs.items()}
+        checked = {name: path for name, path in paths.items() if not step.outputs[name].standing}
+        if absent := outputs.missing(checked, kinds):
+            error = f"the command ended with exit code 0 but did not write output {', '.join(map(repr, absent))}"
+            return Result("failed", ended.seconds, ended.returncode, error)
+        return None
+
+    def _commit(
+        self,
+        step: PlannedStep,
+        attempt: Attempt,
+        paths: Mapping[str, Path],
+        fields: dict[str, Any] | None,
+        seconds: float,
+    ) -> Result:
+        standing = {name: path for name, path in paths.items() if step.outputs[name].standing}
+        made = {name: path for name, path in paths.items() if name not in standing}
+        manifest = outputs.record(made)
+        manifest.write(attempt.folder)
+        key = None
+        if fields is not None:
+            key = key_of(fields)
+            about = {
+                "fields": fields,
+                "run_id": self.log.run_id,
+                "step": step.name,
+                "seconds": seconds,
+                "outputs": str(attempt.outputs),
+            }
+            entry = self.cache.commit(key, manifest, attempt.outputs, attempt.metrics, about)
+            # For people who look around in the run's folder; nothing reads it.
+            attempt.outputs.symlink_to(os.path.relpath(entry.folder / "outputs", attempt.folder))
+            made, manifest = entry.outputs, entry.manifest
+        contents = {name: manifest.content(name) for name in made}
+        return Result("completed", seconds, 0, "", {**made, **standing}, contents, attempt.metrics, key)
+
+
+def render(step: PlannedStep, inputs: Mapping[str, str], paths: Mapping[str, Path]) -> str:
+    """The command as Azure would hand it to the shell."""
+
+    def look_up(reference: expressions.Reference) -> str | None:
+        kind, name = reference.path[0], reference.name
+        if kind == "inputs":
+            return inputs.get(name)
+        if kind == "outputs" and name in paths:
+            return str(paths[name])
+        raise UserError(f"step '{step.name}': {reference} in the command stands for nothing", code="AZD331")
+
+    return expressions.render(expressions.parse(step.component.command), look_up)
+
+
+def _text(bound: Bound, results: Mapping[str, Result]) -> str:
+    if isinstance(bound, Text):
+        return bound.text
+    if isinstance(bound, Local):
+        return str(bound.path)
+    found = results[bound.step].outputs.get(bound.output)
+    if found is None:
+        raise MachineError(f"step '{bound.step}' has no output '{bound.output}'", code="AZD332")
+    return str(found)
+
+
+def _make_places(step: PlannedStep, attempt: Attempt) -> dict[str, Path]:
+    attempt.outputs.mkdir()
+    paths = {}
+    for name, output in step.outputs.items():
+        path = output.standing or attempt.outputs / name
+        (path.parent if outputs.is_file(output.kind) else path).mkdir(parents=True, exist_ok=True)
+        paths[name] = path
+    return paths
+
+
+def _uses_mlflow(step: PlannedStep, taken: snapshot.Snapshot) -> bool:
+    """Whether a step may log to MLflow itself; code that knows the metrics file does not."""
+    return "mlflow" in step.component.command or taken.mentions(b"mlflow", b"AZDISTILL_METRICS_FILE")

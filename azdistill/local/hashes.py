@@ -1,0 +1,92 @@
+"""Content hashes of files and folders, remembered by what stat says so that large files are read once."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+from azdistill.local.files import digest, hash_file, walk_files
+
+#: A file changed this recently (seconds) may change again without its stat showing it: its hash is not remembered.
+_SETTLED = 2.0
+_TABLE = "CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, stat TEXT NOT NULL, sha256 TEXT NOT NULL)"
+
+
+class Hashes:
+    """sha256 by path, size, time of change and inode, kept in one sqlite file. Safe for several threads and processes.
+
+    The store is only a memory: where it cannot be opened or is broken, hashes are computed each time.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._new: dict[str, tuple[str, str]] = {}
+        self._known: dict[str, tuple[str, str]] = {}
+        self._database = self._open(path)
+
+    @staticmethod
+    def _open(path: Path) -> sqlite3.Connection | None:
+        try:
+            database = sqlite3.connect(path, timeout=2, check_same_thread=False)
+            database.execute(_TABLE)
+        except sqlite3.Error:
+            return None
+        return database
+
+    def file(self, path: Path) -> str:
+        """sha256 (hex) of a file's content."""
+        real = os.path.realpath(path)
+        found = os.stat(real)
+        mark = f"{found.st_size} {found.st_mtime_ns} {found.st_ino}"
+        with self._lock:
+            known = self._known.get(real) or self._look_up(real)
+        if known and known[0] == mark:
+            return known[1]
+        sha256 = hash_file(Path(real))
+        if time.time() - found.st_mtime > _SETTLED:
+            with self._lock:
+                self._known[real] = self._new[real] = (mark, sha256)
+        return sha256
+
+    def tree(self, root: Path) -> str:
+        """One hash over the names and contents of all files under ``root``; empty folders do not count."""
+        return tree_digest({name: self.file(path) for name, path in walk_files(root)})
+
+    def save(self) -> None:
+        """Write what was learnt; failing to is no error."""
+        with self._lock:
+            rows = [(path, *known) for path, known in self._new.items()]
+            self._new.clear()
+            if not rows or self._database is None:
+                return
+            try:
+                with self._database:
+                    self._database.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", rows)
+            except sqlite3.Error:
+                return
+
+    def close(self) -> None:
+        """Save and let go of the file."""
+        self.save()
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _look_up(self, real: str) -> tuple[str, str] | None:
+        if self._database is None:
+            return None
+        try:
+            row = self._database.execute("SELECT stat, sha256 FROM hashes WHERE path = ?", (real,)).fetchone()
+        except sqlite3.Error:
+            return None
+        if row:
+            self._known[real] = (row[0], row[1])
+        return self._known.get(real)
+
+
+def tree_digest(files: dict[str, str]) -> str:
+    """The hash of a folder from the hashes of its files, by relative POSIX path."""
+    return digest(sorted(files.items()))

@@ -1,0 +1,52 @@
+"""Where local state lives: ``./.azdistill``, or the folder that ``AZDISTILL_HOME`` names."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from azdistill.local.files import disk_errors
+
+#: Written into the state folder so that git leaves it alone, as .venv and .ruff_cache do.
+_IGNORE = "# Made by azdistill.\n*\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The state folder and the places in it (architecture page, "Local state")."""
+
+    root: Path
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+    @property
+    def hashes(self) -> Path:
+        return self.root / "hashes.sqlite"
+
+    def prepare(self) -> Home:
+        """Make the folders; a MachineError where that cannot be."""
+        with disk_errors(f"cannot write the state folder {self.root}"):
+            for folder in (self.runs, self.cache / "tmp"):
+                folder.mkdir(parents=True, exist_ok=True)
+            ignore = self.root / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text(_IGNORE, encoding="utf-8")
+        return self
+
+    def standing(self, uri_path: str, datastore: str) -> Path:
+        """The local folder of a standing output on ``datastore`` (architecture page, "Outputs")."""
+        if uri_path == "azdistill" or uri_path.startswith("azdistill/"):
+            return self.root / uri_path.removeprefix("azdistill").lstrip("/")
+        return self.root / "datastores" / datastore / uri_path
+
+
+def find_home() -> Home:
+    """The state folder of this process (absolute, as steps run elsewhere)."""
+    return Home(Path(os.environ.get("AZDISTILL_HOME") or ".azdistill").expanduser().absolute())

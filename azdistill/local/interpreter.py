@@ -1,0 +1,84 @@
+"""The Python that steps find on their PATH, and what is installed in it: both are part of the cache key."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from azdistill.errors import MachineError
+from azdistill.local.files import digest, write_whole
+from azdistill.local.home import Home
+
+_PROBE = """
+import importlib.metadata as m, json, platform, sys
+names = {f"{d.metadata['Name']}=={d.version}".lower() for d in m.distributions()}
+print(json.dumps({"python": platform.python_version(), "implementation": platform.python_implementation(),
+  "platform": f"{sys.platform}-{platform.machine()}", "distributions": sorted(names),
+  "folders": [p for p in sys.path if p.rstrip("/").endswith(("site-packages", "dist-packages"))]}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """A Python executable and its fingerprint (version, platform, installed distributions)."""
+
+    executable: Path
+    fingerprint: dict[str, Any]
+
+    def path(self, shims: Path) -> str:
+        """PATH for a step: ``python`` is this interpreter. ``shims`` holds it where its own folder has no such name."""
+        folder = self.executable.parent
+        inherited = os.environ.get("PATH", os.defpath)
+        if os.access(folder / "python", os.X_OK):
+            return f"{folder}{os.pathsep}{inherited}"
+        shims.mkdir(parents=True, exist_ok=True)
+        # A link would lose the virtual environment that the interpreter finds beside its own name.
+        (shims / "python").write_text(f'#!/bin/sh\nexec "{self.executable}" "$@"\n', encoding="utf-8")
+        (shims / "python").chmod(0o755)
+        return os.pathsep.join((str(shims), str(folder), inherited))
+
+
+def find_interpreter(home: Home, python: str | None = None) -> Interpreter:
+    """The interpreter for steps: ``python`` (a path or a name on PATH), or the one that runs azdistill."""
+    found = shutil.which(python) if python else sys.executable
+    if not found:
+        raise MachineError(f"no Python interpreter '{python}'", code="AZD305", hint="give --python an executable")
+    executable = Path(found).absolute()
+    memory = home.root / "interpreters" / f"{digest(str(executable))[:16]}.json"
+    known = _remembered(memory)
+    if known is None:
+        known = _probe(executable)
+        memory.parent.mkdir(exist_ok=True)
+        write_whole(memory, json.dumps({"probe": known, "stat": _stat(known["folders"])}))
+    return Interpreter(executable, {name: known[name] for name in known if name != "folders"})
+
+
+def _remembered(memory: Path) -> dict[str, Any] | None:
+    try:
+        stored = json.loads(memory.read_text(encoding="utf-8"))
+        probe: dict[str, Any] = stored["probe"]
+        return probe if stored["stat"] == _stat(probe["folders"]) else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _stat(folders: list[str]) -> list[int]:
+    # Installing, upgrading or removing a distribution renames its .dist-info folder, which touches the folder around
+    # it.
+    return [os.stat(folder).st_mtime_ns if os.path.isdir(folder) else 0 for folder in folders]
+
+
+def _probe(executable: Path) -> dict[str, Any]:
+    try:
+        # Isolated: the caller's folder and PYTHONPATH are not what a step sees.
+        done = subprocess.run([executable, "-I", "-c", _PROBE], capture_output=True, text=True, check=True, timeout=120)
+        probe: dict[str, Any] = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise MachineError(f"{executable} does not answer as a Python interpreter", code="AZD306") from error
+    return probe

@@ -1,0 +1,62 @@
+"""What a run tells those who watch it (the terminal, MLflow), and the reader of what a step measures meanwhile."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from azdistill.local.plan import Plan
+from azdistill.local.store import RunState, StepState
+
+Record = dict[str, Any]
+
+
+class Listener:
+    """Told of everything, from several threads; does nothing by itself. What it raises ends the run: do not raise."""
+
+    def run_started(self, run: RunState, plan: Plan) -> None:
+        """The run exists; no step has started."""
+
+    def step_started(self, name: str, step: StepState) -> None:
+        """A step's command is about to start."""
+
+    def line(self, name: str, text: str) -> None:
+        """A step printed a line (redacted, without control sequences)."""
+
+    def record(self, name: str, record: Record) -> None:
+        """A step appended a record to its metrics file (architecture page, "Tracking" and "Progress")."""
+
+    def step_ended(self, name: str, step: StepState) -> None:
+        """A step completed, was found in the cache, failed, was canceled or skipped."""
+
+    def run_ended(self, run: RunState) -> None:
+        """Nothing of the run lives any more."""
+
+
+class Tail:
+    """Reads a growing JSONL file: each call gives the records that were finished since the last one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def read(self) -> list[Record]:
+        """The new records; lines that are no JSON object are passed over."""
+        try:
+            with open(self._path, "rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except FileNotFoundError:
+            return []
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return [record for line in whole.splitlines() if (record := _record(line))]
+
+
+def _record(line: bytes) -> Record | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and "kind" in record else None

@@ -1,0 +1,131 @@
+"""A step's outputs: places for them, whether they are all there, and the manifest that says what they are."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from azdistill.local.files import hash_file, sync, walk_files, write_whole
+from azdistill.local.hashes import tree_digest
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class FileMark:
+    """One file of an output: what it holds, and what stat said when that was found out."""
+
+    sha256: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything a step wrote: output name -> relative path -> mark. A ``uri_file`` has one entry, named ``""``."""
+
+    outputs: dict[str, dict[str, FileMark]]
+
+    def content(self, output: str) -> str:
+        """The hash of one output's content, by names and bytes; equal contents have equal hashes wherever they lie."""
+        files = {name: mark.sha256 for name, mark in self.outputs[output].items()}
+        return files[""] if "" in files else tree_digest(files)
+
+    def as_json(self) -> dict[str, Any]:
+        """What is written; :meth:`from_json` reads it."""
+        return {
+            output: {name: [mark.sha256, mark.size, mark.mtime_ns] for name, mark in files.items()}
+            for output, files in self.outputs.items()
+        }
+
+    @staticmethod
+    def from_json(rows: Any) -> Manifest:
+        """Raises TypeError, ValueError or AttributeError where ``rows`` is no manifest."""
+        return Manifest({o: {name: FileMark(*mark) for name, mark in files.items()} for o, files in rows.items()})
+
+    def write(self, folder: Path) -> None:
+        """Write it, last of all, into ``folder``."""
+        write_whole(folder / MANIFEST, json.dumps({"version": 1, "outputs": self.as_json()}))
+
+    @staticmethod
+    def read(folder: Path) -> Manifest | None:
+        """The manifest in ``folder``; None where there is none that can be read."""
+        try:
+            stored = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            return Manifest.from_json(stored["outputs"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def matches(self, paths: dict[str, Path]) -> bool:
+        """Whether the outputs at ``paths`` still are what was written. Reads only files whose stat has changed."""
+        return set(paths) == set(self.outputs) and all(
+            _same(paths[name], files) for name, files in self.outputs.items()
+        )
+
+
+def is_file(kind: str) -> bool:
+    """Whether an output of this Azure ML type is one file (all others are folders)."""
+    return kind == "uri_file"
+
+
+def missing(paths: dict[str, Path], kinds: dict[str, str]) -> list[str]:
+    """Names of the outputs that a step has not written: a file that is not there, a folder that is empty."""
+    return [name for name, path in paths.items() if not _is_there(path, is_file(kinds[name]))]
+
+
+def record(paths: dict[str, Path]) -> Manifest:
+    """Hash the outputs and make sure that they are on disk. Links become copies: what is kept stands by itself."""
+    return Manifest({name: _record(path) for name, path in paths.items()})
+
+
+def _is_there(path: Path, single: bool) -> bool:
+    if single:
+        return path.is_file()
+    return path.is_dir() and next(walk_files(path), None) is not None
+
+
+def _record(path: Path) -> dict[str, FileMark]:
+    _replace_links(path)
+    files = {"": path} if path.is_file() else dict(walk_files(path))
+    marks = {name: _mark(file) for name, file in files.items()}
+    for folder, _, _ in os.walk(path):
+        sync(Path(folder))
+    sync(path.parent)
+    return marks
+
+
+def _mark(path: Path) -> FileMark:
+    sync(path)
+    found = path.stat()
+    return FileMark(hash_file(path), found.st_size, found.st_mtime_ns)
+
+
+def _replace_links(root: Path) -> None:
+    links = [root] if root.is_symlink() else []
+    for folder, folders, names in os.walk(root):
+        links += [Path(folder, name) for name in (*folders, *names) if os.path.islink(os.path.join(folder, name))]
+    for link in links:
+        target = link.resolve(strict=True)
+        beside = link.with_name(link.name + ".copying")
+        shutil.copytree(target, beside) if target.is_dir() else shutil.copy2(target, beside)
+        link.unlink()
+        beside.rename(link)
+
+
+def _same(path: Path, files: dict[str, FileMark]) -> bool:
+    try:
+        found = {"": path} if path.is_file() else dict(walk_files(path))
+        return set(found) == set(files) and all(_unchanged(found[name], mark) for name, mark in files.items())
+    except OSError:
+        return False
+
+
+def _unchanged(path: Path, mark: FileMark) -> bool:
+    found = path.stat()
+    if found.st_size != mark.size:
+        return False
+    return found.st_mtime_ns == mark.mtime_ns or hash_file(path) == mark.sha256

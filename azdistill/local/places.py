@@ -1,0 +1,65 @@
+"""Where data of a pipeline lies on this machine: local paths, and folders that stand in for datastores."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+
+from azdistill.local.home import Home
+from azdistill.spec.models import FOLDERS
+from azdistill.spec.source import Report, Where
+
+_DATASTORE = re.compile(r"azureml://(?:[^?#]*/)?datastores/([^/]+)/paths/(.*)")
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):(?=/|[^\\])", re.IGNORECASE)
+
+
+def standing(home: Home, uri: str, where: Where, report: Report) -> Path | None:
+    """The local folder of an output written to ``uri`` on a datastore (architecture page, "Outputs")."""
+    if "${{" in uri:
+        # ${{default_datastore}}, ${{name}}: a fresh place for each run, which is what every output has here.
+        return None
+    found = _DATASTORE.fullmatch(uri)
+    if not found:
+        report.error(
+            "AZD343", f"outputs cannot be written to {uri} locally", where, hint="give a datastore path, or none"
+        )
+        return None
+    path = PurePosixPath(found[2].strip("/"))
+    if ".." in path.parts:
+        report.error("AZD344", f"{uri} leaves its datastore", where)
+        return None
+    return home.standing(str(path), found[1])
+
+
+def local_input(home: Home, what: str, path: str, kind: str, where: Where, report: Report) -> Path | None:
+    """The file or folder that a data input names; None (and a problem) where there is none of its kind."""
+    local = _resolve(home, what, path, where, report)
+    if local is None:
+        return None
+    if not local.exists():
+        report.error("AZD345", f"{what}: {local} does not exist", where)
+    elif kind in FOLDERS and not local.is_dir() and kind != "mltable":
+        report.error("AZD346", f"{what}: {local} is a file where a {kind} is expected", where)
+    elif kind == "uri_file" and local.is_dir():
+        report.error("AZD346", f"{what}: {local} is a folder where a uri_file is expected", where)
+    else:
+        return local
+    return None
+
+
+def _resolve(home: Home, what: str, path: str, where: Where, report: Report) -> Path | None:
+    if path.startswith("file://"):
+        return Path(path.removeprefix("file://"))
+    if found := _DATASTORE.fullmatch(path):
+        folder = standing(home, path, where, report)
+        if folder and not folder.exists():
+            report.error("AZD345", f"{what}: {path} is {folder} locally, which does not exist", where)
+            return None
+        return folder
+    if found := _SCHEME.match(path):
+        kinds = {"azureml": "a registered asset", "http": "a download", "https": "a download"}
+        name = kinds.get(found[1].lower(), "remote data")
+        hint = "download it, and give the local path with --set"
+        report.error("AZD347", f"{what}: {path} is {name}, which a local run does not fetch", where, hint=hint)
+        return None
+    return Path(path)

@@ -1,0 +1,319 @@
+"""The plan of a local run: a pipeline flattened into command steps, every input bound to a value, a path or another
+step.
+
+Nested pipelines disappear: their steps get dotted names (``train.fit``), their inputs and outputs are followed to what
+they stand for. What cannot be run here is found while planning, all of it at once, and raised as one SpecError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from azdistill.errors import SpecError
+from azdistill.local import places
+from azdistill.local.home import Home
+from azdistill.spec import expressions, values
+from azdistill.spec.models import (
+    PRIMITIVES,
+    Binding,
+    CommandComponent,
+    Data,
+    Environment,
+    Input,
+    Literal,
+    Output,
+    Pipeline,
+    PipelineComponent,
+    Step,
+    Value,
+)
+from azdistill.spec.source import Report, Where
+
+EXCLUSIVE, CACHE_IGNORE, HEADLINE = "azdistill.exclusive", "azdistill.cache_ignore", "azdistill.headline"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """An input's value as the command line gets it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """An input that is a file or folder of this machine; ``kind`` is its Azure ML type."""
+
+    path: Path
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An input that another step of this run makes."""
+
+    step: str
+    output: str
+
+
+Bound = Text | Local | Made
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedOutput:
+    """A step's output; ``standing`` is its folder where it is kept between runs."""
+
+    kind: str
+    standing: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """One command to run. ``inputs`` holds those that have a value."""
+
+    name: str
+    component: CommandComponent
+    inputs: Mapping[str, Bound]
+    outputs: Mapping[str, PlannedOutput]
+    environment: str | Environment | None
+    environment_variables: Mapping[str, str]
+    timeout: float | None
+    deterministic: bool
+    exclusive: bool
+    headline: bool
+    cache_ignore: frozenset[str]
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Names of the steps that must end well before this one can start."""
+        return frozenset(bound.step for bound in self.inputs.values() if isinstance(bound, Made))
+
+    @property
+    def base(self) -> Path:
+        """The folder that the component's own paths start from."""
+        return self.component.where.source.base
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A pipeline, ready to run. ``steps`` are in an order in which each comes after what it needs."""
+
+    name: str
+    experiment: str
+    steps: Mapping[str, PlannedStep]
+    outputs: Mapping[str, Made]
+    params: Mapping[str, str]
+    continue_on_step_failure: bool
+    force_rerun: bool
+    notes: tuple[str, ...] = ()
+
+
+def make_plan(pipeline: Pipeline, home: Home, *, experiment: str | None = None) -> Plan:
+    """The plan of a pipeline that :func:`azdistill.spec.check` has no errors for."""
+    name = pipeline.name or pipeline.display_name or (pipeline.source.stem if pipeline.source else "pipeline")
+    report = Report()
+    planner = _Planner(home, report)
+    given = {key: planner.job_input(key, value) for key, value in pipeline.inputs.items()}
+    inputs = {key: bound for key, bound in given.items() if bound}
+    standing = {key: planner.standing(output) for key, output in pipeline.outputs.items()}
+    planner.flatten(pipeline.jobs, "", inputs, {key: path for key, path in standing.items() if path})
+    outputs = {key: _maker(pipeline.jobs, "", key) for key in pipeline.outputs}
+    if any(problem.severity == "error" for problem in report.problems):
+        raise SpecError(report.problems)
+    return Plan(
+        name=name,
+        experiment=experiment or pipeline.experiment_name or name,
+        steps=_in_order(planner.steps),
+        outputs={key: made for key, made in outputs.items() if made},
+        params={key: bound.text if isinstance(bound, Text) else str(_shown(bound)) for key, bound in inputs.items()},
+        continue_on_step_failure=bool(pipeline.settings.continue_on_step_failure),
+        force_rerun=bool(pipeline.settings.force_rerun),
+        notes=tuple(planner.notes),
+    )
+
+
+def _shown(bound: Bound) -> object:
+    return bound.path if isinstance(bound, Local) else bound
+
+
+@dataclass(slots=True)
+class _Planner:
+    home: Home
+    report: Report
+    steps: dict[str, PlannedStep] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def job_input(self, name: str, declared: Input) -> Bound | None:
+        """A pipeline job's own input."""
+        if declared.path is not None:
+            return self._path(f"input '{name}'", declared.path, declared.type, declared.where)
+        return None if declared.default is None else Text(values.text(declared.default))
+
+    def standing(self, output: Output) -> Path | None:
+        """The folder of an output that is kept between runs; None for one that is not."""
+        if not output.path:
+            return None
+        return places.standing(self.home, output.path, output.where, self.report)
+
+    def flatten(
+        self, jobs: Mapping[str, Step], prefix: str, inputs: Mapping[str, Bound], standing: Mapping[str, Path]
+    ) -> None:
+        """Add the steps of one pipeline, whose inputs are bound already."""
+        scope = _Scope(self, jobs, prefix, inputs)
+        for step in jobs.values():
+            component = step.component
+            if isinstance(component, CommandComponent):
+                self._command(step, component, scope, standing)
+            elif isinstance(component, PipelineComponent):
+                inner = self._outputs(step, component, standing)
+                kept = {name: output.standing for name, output in inner.items() if output.standing}
+                self.flatten(component.jobs, f"{prefix}{step.name}.", scope.bound(step, component.inputs), kept)
+            else:
+                self._registered(step)
+
+    def _command(self, step: Step, component: CommandComponent, scope: _Scope, standing: Mapping[str, Path]) -> None:
+        name = scope.prefix + step.name
+        if isinstance(component.code, str):
+            self.report.error("AZD340", f"code at {component.code} cannot be run locally", component.where / "code")
+        self.notes += list(_not_honoured(name, step, component))
+        tags = {**component.tags, **step.tags}
+        timeout = step.limits.get("timeout")
+        deterministic = component.is_deterministic if step.is_deterministic is None else step.is_deterministic
+        self.steps[name] = PlannedStep(
+            name=name,
+            component=component,
+            inputs=scope.bound(step, component.inputs),
+            outputs=self._outputs(step, component, standing),
+            environment=step.environment or component.environment,
+            environment_variables=dict(step.environment_variables),
+            timeout=float(timeout) if timeout is not None else None,
+            deterministic=deterministic,
+            exclusive=_is_on(tags.get(EXCLUSIVE)),
+            headline=_is_on(tags.get(HEADLINE)),
+            cache_ignore=frozenset(word.strip() for word in tags.get(CACHE_IGNORE, "").split(",") if word.strip()),
+        )
+
+    def _outputs(
+        self, step: Step, component: CommandComponent | PipelineComponent, standing: Mapping[str, Path]
+    ) -> dict[str, PlannedOutput]:
+        planned = {}
+        for name, declared in component.outputs.items():
+            setting = step.outputs.get(name)
+            kept = None
+            if isinstance(setting, Output):
+                kept = self.standing(setting)
+            elif isinstance(setting, Binding):
+                kept = standing.get(".".join(setting.path[2:]))
+            if declared.type in PRIMITIVES:
+                self.report.error(
+                    "AZD341", f"output '{name}' is a value ({declared.type}): not run locally", declared.where
+                )
+            planned[name] = PlannedOutput(declared.type, kept)
+        return planned
+
+    def _registered(self, step: Step) -> None:
+        message = f"step '{step.name}' runs the registered component {step.component}"
+        hint = "a local run needs the component's YAML file: component: ./path/to/component.yml"
+        self.report.error("AZD342", message, step.where / "component", hint=hint)
+
+    def _path(self, what: str, path: str, kind: str, where: Where) -> Bound | None:
+        found = places.local_input(self.home, what, path, kind, where, self.report)
+        return Local(found, kind) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """One pipeline while it is flattened: what ``parent`` stands for in its steps."""
+
+    planner: _Planner
+    jobs: Mapping[str, Step]
+    prefix: str
+    inputs: Mapping[str, Bound]
+
+    def bound(self, step: Step, declared: Mapping[str, Input]) -> dict[str, Bound]:
+        """What a step's inputs are: as given, else the declared default; those without a value are left out."""
+        found: dict[str, Bound] = {}
+        for name, input_ in declared.items():
+            given = self._value(step.inputs[name], input_.type) if name in step.inputs else None
+            default = None if given or input_.is_data else values.default_text(input_.type, input_.default)
+            bound = given or (Text(default) if default is not None else None)
+            if bound:
+                found[name] = bound
+        return found
+
+    def _value(self, value: Value, kind: str) -> Bound | None:
+        if isinstance(value, Binding):
+            return self._follow(value.path)
+        if isinstance(value, Data):
+            return self.planner._path("an input", value.path, value.type or kind, value.where)
+        if isinstance(value.value, str) and kind not in PRIMITIVES:
+            # A path written plainly, as component inputs of data types allow.
+            path = value.value if "://" in value.value else str(value.where.resolve(value.value))
+            return self.planner._path("an input", path, kind, value.where)
+        return self._literal(value)
+
+    def _literal(self, value: Literal) -> Bound | None:
+        if value.value is None:
+            return None
+        if isinstance(value.value, str):
+            return Text(expressions.render(expressions.parse(value.value), self._text))
+        return Text(values.text(value.value))
+
+    def _text(self, reference: expressions.Reference) -> str | None:
+        bound = self._follow(reference.path)
+        return bound.text if isinstance(bound, Text) else reference.raw
+
+    def _follow(self, path: tuple[str, ...]) -> Bound | None:
+        match path:
+            case ("parent", "inputs", *rest):
+                return self.inputs.get(".".join(rest))
+            case ("parent", "jobs", name, "outputs", *rest) if name in self.jobs:
+                return _made(self.jobs[name], self.prefix, ".".join(rest))
+            case ("parent", "jobs", name, "inputs", *rest) if name in self.jobs:
+                other, key = self.jobs[name], ".".join(rest)
+                declared = other.component.inputs if not isinstance(other.component, str | None) else {}
+                return self.bound(other, {key: declared[key]}).get(key) if key in declared else None
+        return None
+
+
+def _made(step: Step, prefix: str, output: str) -> Made | None:
+    """The command step's output that ``output`` of ``step`` is, through any number of nested pipelines."""
+    if isinstance(step.component, PipelineComponent):
+        return _maker(step.component.jobs, f"{prefix}{step.name}.", output)
+    return Made(prefix + step.name, output)
+
+
+def _maker(jobs: Mapping[str, Step], prefix: str, output: str) -> Made | None:
+    """The command step's output that is bound to a pipeline's own output."""
+    wanted = ("parent", "outputs", *output.split("."))
+    for step in jobs.values():
+        for name, setting in step.outputs.items():
+            if isinstance(setting, Binding) and setting.path == wanted:
+                return _made(step, prefix, name)
+    return None
+
+
+def _not_honoured(name: str, step: Step, component: CommandComponent) -> Iterator[str]:
+    distribution = step.distribution or component.distribution or {}
+    resources = step.resources or component.resources or {}
+    processes = distribution.get("process_count_per_instance", 1)
+    if str(processes) != "1":
+        yield f"{name}: distribution with {processes} processes is run as one process"
+    if str(resources.get("instance_count", 1)) != "1":
+        yield f"{name}: {resources['instance_count']} instances are run as one"
+
+
+def _is_on(value: object) -> bool:
+    return str(value).lower() == "true"
+
+
+def _in_order(steps: dict[str, PlannedStep]) -> dict[str, PlannedStep]:
+    ordered: dict[str, PlannedStep] = {}
+    waiting = dict(steps)
+    while waiting:
+        ready = [name for name, step in waiting.items() if step.needs <= ordered.keys()]
+        if not ready:
+            raise ValueError(f"steps wait for each other: {', '.join(waiting)}")
+        ordered |= {name: waiting.pop(name) for name in ready}
+    return ordered

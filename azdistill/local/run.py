@@ -1,0 +1,112 @@
+"""A whole local run: plan, secrets, cache, scheduler, delivery of the outputs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from azdistill.errors import AzdistillError, Interrupted, RunFailed, exit_code_of_step
+from azdistill.local import secrets
+from azdistill.local.cache import Cache
+from azdistill.local.deliver import deliver, refuse_foreign
+from azdistill.local.execute import Executor, Result
+from azdistill.local.files import disk_errors
+from azdistill.local.hashes import Hashes
+from azdistill.local.home import find_home
+from azdistill.local.interpreter import find_interpreter
+from azdistill.local.listener import Listener
+from azdistill.local.plan import Plan, Text, make_plan
+from azdistill.local.runners.base import Cancellation
+from azdistill.local.runners.process import ProcessRunner
+from azdistill.local.scheduler import Scheduler
+from azdistill.local.store import RunLog, RunState
+from azdistill.spec.models import Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run. ``out``: where the pipeline's outputs go; ``jobs``: how many steps at a time; ``variables``: names of
+    the caller's environment variables that steps see beside the usual ones.
+    """
+
+    out: Path | None = None
+    jobs: int = min(os.cpu_count() or 1, 4)
+    use_cache: bool = True
+    python: str | None = None
+    experiment: str | None = None
+    variables: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that has ended: its state, and the error that stands for its failure (None when it completed)."""
+
+    state: RunState
+    error: AzdistillError | None
+
+
+def run_pipeline(
+    pipeline: Pipeline,
+    options: Options,
+    listeners: Sequence[Listener] = (),
+    tracking: Callable[[str, bool], dict[str, str]] | None = None,
+) -> Finished:
+    """Run a pipeline that has been checked. ``tracking(step, uses_mlflow)`` gives a step's MLflow variables.
+
+    Raises for what is wrong before any step has started; afterwards what went wrong is in the result.
+    """
+    home = find_home()
+    plan = make_plan(pipeline, home, experiment=options.experiment)
+    if options.out:
+        refuse_foreign(options.out, plan.outputs)
+    home.prepare()
+    _hide_secrets(plan)
+    passed = secrets.resolve(options.variables)
+    secrets.hide(options.variables)
+    interpreter = find_interpreter(home, options.python)
+    with disk_errors("cannot start a run"):
+        log, cache, hashes = RunLog(home, plan.name), Cache(home), Hashes(home.hashes)
+    runner = ProcessRunner(f"AZUREML_ROOT_RUN_ID={log.run_id}")
+    executor = Executor(plan, log, cache, hashes, interpreter, runner, Cancellation(), options.use_cache, passed)
+    if tracking:
+        executor.tracking = tracking
+    scheduler = Scheduler(executor, list(listeners), jobs=max(options.jobs, 1))
+    try:
+        state = scheduler.run(lambda results: _deliver(plan, options.out, results))
+    finally:
+        runner.close()
+        hashes.close()
+        log.close()
+    return Finished(state, _error(state, scheduler.results))
+
+
+def _hide_secrets(plan: Plan) -> None:
+    for step in plan.steps.values():
+        texts = [bound.text for bound in step.inputs.values() if isinstance(bound, Text)]
+        secrets.hide(secrets.names([*texts, *step.environment_variables.values()]))
+
+
+def _deliver(plan: Plan, out: Path | None, results: Mapping[str, Result]) -> dict[str, str]:
+    paths = {name: results[made.step].outputs[made.output] for name, made in plan.outputs.items()}
+    if out is None:
+        return {name: str(path) for name, path in paths.items()}
+    return deliver(out.absolute(), paths)
+
+
+def _error(state: RunState, results: Mapping[str, Result]) -> AzdistillError | None:
+    if state.status == "canceled":
+        return Interrupted(
+            "the run was interrupted", code="AZD371", hint="what was finished is in the cache: run it again"
+        )
+    failed = {name: result for name, result in results.items() if result.status == "failed"}
+    for name, result in failed.items():
+        if isinstance(result.failure, AzdistillError):
+            return result.failure
+        if result.failure:
+            raise result.failure
+        error = RunFailed(f"step '{name}': {result.error}", code="AZD370")
+        error.exit_code = exit_code_of_step(result.exit_code or 1)
+        return error
+    return None

@@ -1,0 +1,185 @@
+"""Steps as processes of this machine: ``/bin/bash -c`` in a process group of its own, watched by a guard.
+
+The order at the start is what keeps a child from outliving the runner: the child waits for a line on its stdin, the
+guard is told its group, then the line is sent. A runner that dies in between leaves a child that reads the end of its
+stdin and ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from azdistill.errors import MachineError, UserError
+from azdistill.local.runners import guard
+from azdistill.local.runners.base import GRACE, Cancellation, Ended, Job
+
+_SHELL = "/bin/bash"
+_GATE = f'read -r go && exec {_SHELL} -c "$0" < /dev/null'
+_POLL = 0.1
+_CHUNK = 1 << 16
+
+
+class ProcessRunner:
+    """Runs steps as processes. ``mark`` (NAME=value) is what the environment of every step of this run holds."""
+
+    name = "process"
+
+    def __init__(self, mark: str) -> None:
+        if not os.path.exists(_SHELL):
+            raise MachineError(f"{_SHELL} is missing", code="AZD301", hint="steps are run by it, as on Azure")
+        self._mark = mark
+        self._lock = threading.Lock()
+        self._guard = _start_guard(mark)
+
+    def run(self, job: Job, output: Callable[[bytes], None], cancellation: Cancellation) -> Ended:
+        """See :class:`azdistill.local.runners.base.Runner`."""
+        started = time.monotonic()
+        with self._child(job) as child:
+            end = _Watch(child, job, cancellation).follow(output)
+        return Ended(_as_shell(child.returncode), time.monotonic() - started, **end)
+
+    def close(self) -> None:
+        """Dismiss the guard, which sweeps what is left of the run before it goes."""
+        stdin = self._guard.stdin
+        if stdin and not stdin.closed:
+            with contextlib.suppress(BrokenPipeError):
+                stdin.close()
+        self._guard.wait()
+
+    @contextmanager
+    def _child(self, job: Job) -> Iterator[subprocess.Popen[bytes]]:
+        child = _start(job)
+        try:
+            self._tell(f"+{child.pid}\n")
+            _open_gate(child)
+            yield child
+        finally:
+            # While the leader is not waited for, its group's id cannot become another's.
+            guard.kill_group(child.pid)
+            self._tell(f"-{child.pid}\n")
+            child.wait()
+            if child.stdout:
+                child.stdout.close()
+
+    def _tell(self, line: str) -> None:
+        with self._lock:
+            assert self._guard.stdin
+            try:
+                self._guard.stdin.write(line.encode())
+                self._guard.stdin.flush()
+            except BrokenPipeError as gone:
+                raise MachineError("the guard process of this run was killed", code="AZD302") from gone
+
+
+class _Watch:
+    """Reads a child to the end of its output and ends it when its time or the user's patience is over."""
+
+    def __init__(self, child: subprocess.Popen[bytes], job: Job, cancellation: Cancellation) -> None:
+        self._child, self._job, self._cancellation = child, job, cancellation
+        self._timeout = time.monotonic() + job.timeout if job.timeout else None
+        self._kill_at: float | None = None
+        self._timed_out = self._canceled = self._killed = False
+
+    def follow(self, output: Callable[[bytes], None]) -> dict[str, bool]:
+        assert self._child.stdout
+        descriptor = self._child.stdout.fileno()
+        with selectors.DefaultSelector() as selector:
+            selector.register(descriptor, selectors.EVENT_READ)
+            while True:
+                if selector.select(_POLL):
+                    chunk = os.read(descriptor, _CHUNK)
+                    if not chunk:
+                        break
+                    output(chunk)
+                elif _has_ended(self._child):
+                    # The command is over, but something it started holds its output open.
+                    self._clear()
+                self._check_time()
+        while not _has_ended(self._child):
+            self._check_time()
+            time.sleep(_POLL / 10)
+        if self._timed_out or self._canceled:
+            self._clear()
+        return {"timed_out": self._timed_out, "canceled": self._canceled}
+
+    def _check_time(self) -> None:
+        now = time.monotonic()
+        if self._cancellation.deadline is not None:
+            self._end_politely("_canceled", self._cancellation.deadline)
+        elif self._timeout and now > self._timeout:
+            self._end_politely("_timed_out", now + GRACE)
+        if self._kill_at and now >= self._kill_at and not self._killed:
+            self._killed = True
+            self._clear()
+
+    def _end_politely(self, reason: str, deadline: float) -> None:
+        if self._kill_at is None:
+            setattr(self, reason, True)
+            guard.kill_group(self._child.pid, signal.SIGTERM)
+            self._kill_at = deadline
+        self._kill_at = min(self._kill_at, deadline)
+
+    def _clear(self) -> None:
+        guard.kill_group(self._child.pid)
+        guard.sweep(f"AZUREML_RUN_ID={self._job.attempt_id}")
+
+
+def _start_guard(mark: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-I", "-S", str(Path(guard.__file__)), mark]
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={},
+        start_new_session=True,
+        cwd="/",
+    )
+
+
+def _start(job: Job) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            ["/bin/sh", "-c", _GATE, job.command],
+            cwd=job.folder,
+            env=job.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            bufsize=0,
+        )
+    except OSError as error:
+        if error.errno == errno.E2BIG:
+            raise UserError("the command and its environment are too long for this machine", code="AZD303") from error
+        raise MachineError(f"cannot start a process: {error.strerror}", code="AZD304") from error
+
+
+def _open_gate(child: subprocess.Popen[bytes]) -> None:
+    assert child.stdin
+    with contextlib.suppress(BrokenPipeError):
+        child.stdin.write(b"go\n")
+        child.stdin.close()
+
+
+def _has_ended(child: subprocess.Popen[bytes]) -> bool:
+    if not hasattr(os, "waitid"):
+        return child.poll() is not None
+    if child.returncode is not None:
+        return True
+    return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+
+
+def _as_shell(returncode: int) -> int:
+    return returncode if returncode >= 0 else 128 - returncode

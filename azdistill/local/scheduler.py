@@ -1,0 +1,189 @@
+"""Runs a plan: independent steps side by side, exclusive ones alone, and an end that is always told."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import FrameType
+
+from azdistill.local.execute import Attempt, Executor, Result
+from azdistill.local.listener import Listener, Tail
+from azdistill.local.plan import PlannedStep
+from azdistill.local.store import RunState, own_mark
+from azdistill.redact import redact
+
+_FOLLOW_EVERY = 0.2
+
+
+class Scheduler:
+    """One run of a plan. :meth:`run` returns when nothing of it lives any more."""
+
+    def __init__(self, executor: Executor, listeners: list[Listener], *, jobs: int) -> None:
+        self._executor, self._listeners, self._jobs = executor, listeners, jobs
+        self._plan, self._log = executor.plan, executor.log
+        self._results: dict[str, Result] = {}
+        self._waiting = dict(self._plan.steps)
+        self._running: set[str] = set()
+        self._done: queue.SimpleQueue[tuple[str, Result]] = queue.SimpleQueue()
+        self._tails: dict[str, Tail] = {}
+        self._tail_lock = threading.Lock()
+        executor.on_start, executor.on_line = self._started, self._line
+
+    @property
+    def results(self) -> Mapping[str, Result]:
+        """What the steps that ended came to."""
+        return self._results
+
+    def run(self, deliver: Callable[[Mapping[str, Result]], dict[str, str]]) -> RunState:
+        """Run everything; ``deliver`` puts the pipeline's outputs where they belong, when all steps have succeeded."""
+        started = time.monotonic()
+        plan = self._plan
+        self._log.append(
+            "run_started",
+            pipeline=plan.name,
+            experiment=plan.experiment,
+            params=dict(plan.params),
+            steps=list(plan.steps),
+            headline=[name for name, step in plan.steps.items() if step.headline],
+            runner=own_mark(),
+        )
+        self._tell(lambda listener: listener.run_started(self._log.state, plan))
+        with _signals(self._executor.cancellation.ask), self._following(), ThreadPoolExecutor(self._jobs) as pool:
+            while self._start_ready(pool) or self._running:
+                self._take(*self._done.get())
+        self._skip_rest()
+        status, error, outputs = self._outcome(deliver)
+        self._log.append("run_ended", status=status, seconds=time.monotonic() - started, outputs=outputs, error=error)
+        self._tell(lambda listener: listener.run_ended(self._log.state))
+        return self._log.state
+
+    def _start_ready(self, pool: ThreadPoolExecutor) -> bool:
+        """Start what can start; whether anything did."""
+        begun = False
+        for step in [step for step in self._waiting.values() if self._may_start(step)]:
+            if len(self._running) >= self._jobs or not self._fits(step):
+                continue
+            del self._waiting[step.name]
+            self._running.add(step.name)
+            pool.submit(self._work, step)
+            begun = True
+        return begun
+
+    def _may_start(self, step: PlannedStep) -> bool:
+        if self._executor.cancellation.asked.is_set():
+            return False
+        failed = any(result.status not in ("completed", "cached") for result in self._results.values())
+        if failed and not self._plan.continue_on_step_failure:
+            return False
+        return all(need in self._results and self._succeeded(need) for need in step.needs)
+
+    def _succeeded(self, name: str) -> bool:
+        return self._results[name].status in ("completed", "cached")
+
+    def _fits(self, step: PlannedStep) -> bool:
+        if step.exclusive:
+            return not self._running
+        return not any(self._plan.steps[name].exclusive for name in self._running)
+
+    def _work(self, step: PlannedStep) -> None:
+        self._done.put((step.name, self._executor.execute(step, self._results)))
+
+    def _take(self, name: str, result: Result) -> None:
+        self._running.discard(name)
+        self._results[name] = result
+        with self._tail_lock:
+            tail = self._tails.pop(name, None)
+        if tail is None and result.metrics:
+            tail = Tail(result.metrics)
+        self._forward(name, tail)
+        self._end_step(name, result)
+
+    def _end_step(self, name: str, result: Result) -> None:
+        self._log.append(
+            "step_ended",
+            step=name,
+            status=result.status,
+            seconds=result.seconds,
+            exit_code=result.exit_code,
+            error=result.error,
+            key=result.key,
+            outputs={output: str(path) for output, path in result.outputs.items()},
+        )
+        self._tell(lambda listener: listener.step_ended(name, self._log.state.steps[name]))
+
+    def _skip_rest(self) -> None:
+        canceled = self._executor.cancellation.asked.is_set()
+        for name in self._waiting:
+            self._results[name] = Result("canceled" if canceled else "skipped")
+            self._end_step(name, self._results[name])
+        self._waiting.clear()
+
+    def _outcome(self, deliver: Callable[[Mapping[str, Result]], dict[str, str]]) -> tuple[str, str, dict[str, str]]:
+        statuses = {name: result.status for name, result in self._results.items()}
+        if failed := next((name for name, status in statuses.items() if status == "failed"), None):
+            return "failed", f"step '{failed}' failed: {self._results[failed].error}", {}
+        if self._executor.cancellation.asked.is_set() and "canceled" in statuses.values():
+            return "canceled", "interrupted", {}
+        try:
+            return "completed", "", deliver(self._results)
+        except Exception as error:
+            self._log.append("run_ended", status="failed", seconds=0.0, outputs={}, error=redact(str(error)))
+            raise
+
+    def _started(self, name: str, attempt: Attempt) -> None:
+        with self._tail_lock:
+            self._tails[name] = Tail(attempt.metrics)
+        self._log.append("step_started", step=name, attempt=attempt.number, log=str(attempt.log))
+        self._tell(lambda listener: listener.step_started(name, self._log.state.steps[name]))
+
+    def _line(self, name: str, text: str) -> None:
+        self._tell(lambda listener: listener.line(name, text))
+
+    @contextmanager
+    def _following(self) -> Iterator[None]:
+        over = threading.Event()
+
+        def follow() -> None:
+            while not over.wait(_FOLLOW_EVERY):
+                with self._tail_lock:
+                    for name, tail in self._tails.items():
+                        self._forward(name, tail)
+
+        thread = threading.Thread(target=follow, name="metrics", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _forward(self, name: str, tail: Tail | None) -> None:
+        for record in tail.read() if tail else []:
+            self._tell(lambda listener, record=record: listener.record(name, record))  # type: ignore[misc]
+
+    def _tell(self, message: Callable[[Listener], None]) -> None:
+        for listener in self._listeners:
+            message(listener)
+
+
+@contextmanager
+def _signals(ask: Callable[[], None]) -> Iterator[None]:
+    """Let the first Ctrl-C, SIGTERM or SIGHUP ask for a graceful end, and the second for one at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        ask()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,39 @@
+"""Secrets of local runs: an input ``env:NAME`` passes the caller's variable NAME to the step, and hides its value."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+
+from azdistill import redact
+from azdistill.errors import UserError
+
+_REFERENCE = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
+
+
+def names(values: Iterable[str]) -> list[str]:
+    """The variables that ``values`` refer to, in order."""
+    return list(dict.fromkeys(match[1] for value in values if (match := _REFERENCE.fullmatch(value))))
+
+
+def hide(variables: Iterable[str]) -> None:
+    """Register the values of those ``variables`` that are set, so that no text shows them."""
+    for name in variables:
+        value = os.environ.get(name, "")
+        redact.register(value)
+        for line in value.splitlines():
+            redact.register(line)
+
+
+def resolve(variables: Iterable[str]) -> dict[str, str]:
+    """The values of ``variables``; a UserError names those that are not set."""
+    variables = list(variables)
+    unset = [name for name in variables if not os.environ.get(name)]
+    if unset:
+        raise UserError(
+            f"the environment variable {', '.join(unset)} is not set",
+            code="AZD330",
+            hint=f"an input refers to it: export {unset[0]}=...",
+        )
+    return {name: os.environ[name] for name in variables}

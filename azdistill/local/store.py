@@ -1,0 +1,223 @@
+"""The run store: one folder per run, whose state is the fold of an append-only event log.
+
+An event is one JSON line ``{"time", "event", ...}``, on disk before the run goes on. A torn last line, which a kill
+leaves behind, is ignored; so is everything after a line that is no event, as nothing is ever written after one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from azdistill.local.files import write_whole
+from azdistill.local.home import Home
+from azdistill.redact import redact
+
+StepStatus = Literal["pending", "running", "completed", "cached", "failed", "canceled", "skipped"]
+RunStatus = Literal["running", "completed", "failed", "canceled", "lost"]
+Event = dict[str, Any]
+
+
+@dataclass(slots=True)
+class StepState:
+    """What is known of one step of a run. Paths are absolute."""
+
+    status: StepStatus = "pending"
+    started: float | None = None
+    seconds: float = 0.0
+    attempts: int = 0
+    exit_code: int | None = None
+    error: str = ""
+    log: str | None = None
+    key: str | None = None
+    outputs: dict[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``azdistill run --json`` prints for a step."""
+        return {
+            "status": self.status,
+            "seconds": round(self.seconds, 3),
+            "cached": self.status == "cached",
+            "attempts": self.attempts,
+            "log": self.log,
+        }
+
+
+@dataclass(slots=True)
+class RunState:
+    """What is known of one run."""
+
+    run_id: str
+    folder: Path
+    pipeline: str = ""
+    experiment: str = ""
+    status: RunStatus = "running"
+    started: float = 0.0
+    seconds: float = 0.0
+    error: str = ""
+    params: dict[str, str] = field(default_factory=dict)
+    steps: dict[str, StepState] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    headline: list[str] = field(default_factory=list)
+    runner: str = ""
+
+    def apply(self, event: Event) -> None:
+        """Fold one event into the state. Unknown events, of a later version, are passed over."""
+        handler = _HANDLERS.get(str(event.get("event")))
+        if handler:
+            handler(self, event)
+
+
+def _run_started(run: RunState, event: Event) -> None:
+    run.pipeline, run.experiment = event["pipeline"], event["experiment"]
+    run.started, run.runner = event["time"], event.get("runner", "")
+    run.params, run.headline = event["params"], event["headline"]
+    run.steps = {name: StepState() for name in event["steps"]}
+
+
+def _run_ended(run: RunState, event: Event) -> None:
+    run.status, run.seconds = event["status"], event["seconds"]
+    run.outputs, run.error = event["outputs"], event.get("error", "")
+
+
+def _step_started(run: RunState, event: Event) -> None:
+    step = run.steps.setdefault(event["step"], StepState())
+    step.status, step.started, step.attempts = "running", event["time"], event["attempt"]
+    step.log, step.key = event["log"], event.get("key")
+
+
+def _step_ended(run: RunState, event: Event) -> None:
+    step = run.steps.setdefault(event["step"], StepState())
+    step.status, step.seconds = event["status"], event.get("seconds", 0.0)
+    step.exit_code, step.error = event.get("exit_code"), event.get("error", "")
+    step.outputs, step.key = event.get("outputs", {}), event.get("key", step.key)
+
+
+_HANDLERS = {
+    "run_started": _run_started,
+    "run_ended": _run_ended,
+    "step_started": _step_started,
+    "step_ended": _step_ended,
+}
+
+
+class RunLog:
+    """The event log of a run that is going on: appends, and keeps the state folded."""
+
+    def __init__(self, home: Home, pipeline: str) -> None:
+        self.run_id = _new_run_id(pipeline)
+        self.folder = home.runs / self.run_id
+        self.folder.mkdir(parents=True)
+        self.state = RunState(self.run_id, self.folder)
+        self._lock = threading.Lock()
+        self._file = os.open(self.folder / "events.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+    def append(self, event: str, **fields: Any) -> Event:
+        """Write one event, make sure that it is on disk, and fold it."""
+        entry: Event = {"time": time.time(), "event": event, **fields}
+        line = json.dumps(clean(entry), ensure_ascii=False) + "\n"
+        with self._lock:
+            os.write(self._file, line.encode("utf-8", "backslashreplace"))
+            os.fsync(self._file)
+            self.state.apply(entry)
+        return entry
+
+    def close(self) -> None:
+        """Write ``run.json``, a copy of the end state that other programs can read, and close."""
+        os.close(self._file)
+        state = self.state
+        steps = {name: step.as_json() for name, step in state.steps.items()}
+        summary = {"run_id": state.run_id, "pipeline": state.pipeline, "status": state.status, "seconds": state.seconds}
+        whole = clean({**summary, "steps": steps, "outputs": state.outputs})
+        write_whole(self.folder / "run.json", json.dumps(whole, indent=2))
+
+
+def clean(value: Any) -> Any:
+    """``value`` with every string in it redacted, before JSON's escapes could hide how a secret is spelt."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {clean(key): clean(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(inner) for inner in value]
+    return value
+
+
+def load_run(folder: Path) -> RunState:
+    """The state of a run from its event log. A run whose runner is gone without an end is ``lost``."""
+    state = RunState(folder.name, folder)
+    for event in read_events(folder / "events.jsonl"):
+        state.apply(event)
+    if state.status == "running" and not is_alive(state.runner):
+        state.status = "lost"
+        for step in state.steps.values():
+            step.status = "canceled" if step.status == "running" else step.status
+    return state
+
+
+def read_events(path: Path) -> list[Event]:
+    """The events of a log, up to the first line that is torn."""
+    events: list[Event] = []
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return events
+    # The piece after the last newline is either empty or torn.
+    for line in lines[:-1]:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            break
+        if not isinstance(event, dict) or "event" not in event:
+            break
+        events.append(event)
+    return events
+
+
+def list_runs(home: Home) -> list[RunState]:
+    """All runs of a state folder, newest first."""
+    if not home.runs.is_dir():
+        return []
+    runs = (load_run(folder) for folder in home.runs.iterdir() if (folder / "events.jsonl").is_file())
+    return sorted((run for run in runs if run.started), key=lambda run: run.started, reverse=True)
+
+
+def own_mark() -> str:
+    """Names this process so that another can tell later whether it still lives: ``pid start-time``."""
+    return f"{os.getpid()} {_start_time(os.getpid())}"
+
+
+def is_alive(mark: str) -> bool:
+    """Whether the process of an :func:`own_mark` is still the same one, and running."""
+    pid, _, started = mark.partition(" ")
+    if not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return _start_time(int(pid)) == started
+
+
+def _start_time(pid: int) -> str:
+    # Field 22 of /proc/PID/stat, counted after the name, which may hold spaces. Elsewhere the pid alone must do.
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] == "Z" else fields[19]
+
+
+def _new_run_id(pipeline: str) -> str:
+    letters = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in pipeline.lower())
+    return f"{letters[:40].strip('_') or 'run'}_{datetime.now(UTC):%Y%m%d%H%M%S}_{secrets.token_hex(3)}"
