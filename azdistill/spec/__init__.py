@@ -1,6 +1,7 @@
 """Azure ML YAML as typed models: reading, expressions, and every check that needs no network."""
 
 from azdistill.spec import expressions, shell, values
+from azdistill.spec.checks import check
 from azdistill.spec.loader import load, load_component, load_environment, load_pipeline, pipeline_from
 from azdistill.spec.models import (
     Binding,
@@ -30,6 +31,7 @@ __all__ = [
     "Settings",
     "Spec",
     "Step",
+    "check",
     "expressions",
     "load",
     "load_component",

@@ -63,6 +63,7 @@ class _Reader:
         self.contexts: dict[int, str] = {}
         self.reasons: dict[int, str] = {}
         self.at = 0
+        self.escaped = -1
 
     def read(self) -> None:
         self._unpassable()
@@ -138,6 +139,7 @@ class _Reader:
                 self._blame(owner, "'\\', which escapes what follows")
             self.at += 1
             self._note()
+            self.escaped = self.at
             self.at += 1
 
     def _expands(self, mode: str) -> bool:
@@ -200,7 +202,8 @@ class _Reader:
             self.at += 1
 
     def _starts_word(self) -> bool:
-        return (self.at == 0 or self.text[self.at - 1] in _BLANK) and self.frames[-1].closer not in ("}", "]")
+        after_blank = self.at == 0 or (self.text[self.at - 1] in _BLANK and self.escaped != self.at - 1)
+        return after_blank and self.frames[-1].closer not in ("}", "]")
 
     def _operator(self, char: str, owner: int) -> None:
         self._blame(owner, _NAMES.get(char, f"'{char}'"))

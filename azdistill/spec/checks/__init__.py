@@ -1,0 +1,48 @@
+"""Every check of a spec that needs no network. A check is a function; all of them run, whatever the others find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from azdistill.errors import Problem
+from azdistill.spec.checks import azure, commands, files, names, secrets, values, wiring
+from azdistill.spec.checks.survey import Survey, survey
+from azdistill.spec.models import Spec
+from azdistill.spec.source import Report
+
+Check = Callable[[Survey, Report], None]
+
+CHECKS: tuple[Check, ...] = (
+    names.names_that_azure_refuses,
+    names.reserved_names,
+    values.defaults_that_do_not_fit,
+    commands.undefined_references,
+    commands.optional_inputs,
+    commands.unclosed_expressions,
+    commands.outputs_never_written,
+    commands.line_continuations,
+    wiring.unknown_bindings,
+    wiring.unknown_inputs_and_outputs,
+    wiring.missing_inputs,
+    wiring.types_that_do_not_fit,
+    wiring.cycles,
+    wiring.outputs_without_a_step,
+    values.values_that_do_not_fit,
+    values.values_that_break_out,
+    files.missing_code,
+    files.missing_includes,
+    files.missing_environment_files,
+    files.missing_data,
+    azure.dropped_keys,
+    azure.local_compute,
+    secrets.literal_secrets,
+)
+
+
+def check(spec: Spec) -> list[Problem]:
+    """Everything wrong in ``spec`` and in the components that it uses, in the order of files and lines."""
+    report = Report()
+    surveyed = survey(spec)
+    for each in CHECKS:
+        each(surveyed, report)
+    return sorted(report.problems, key=lambda p: (p.file, p.line, p.column, p.code))

@@ -1,0 +1,75 @@
+"""Files that a spec names and that have to be on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from azdistill.errors import did_you_mean
+from azdistill.spec.checks.survey import Survey
+from azdistill.spec.models import Data
+from azdistill.spec.pipeline import local_path
+from azdistill.spec.source import Report, Where
+
+
+def _neighbour(path: Path) -> str:
+    """The file beside a missing one that it may have meant."""
+    parent = path.parent
+    if not parent.is_dir():
+        return f"there is no folder {parent}"
+    close = did_you_mean(path.name, sorted(entry.name for entry in parent.iterdir()))
+    return close if close.startswith("did") else f"looked in {parent}"
+
+
+def _missing(report: Report, code: str, what: str, path: Path, where: Where) -> None:
+    if not path.exists():
+        report.error(
+            code, f"no {what} {where.value if isinstance(where.value, str) else path}", where, hint=_neighbour(path)
+        )
+
+
+def missing_code(survey: Survey, report: Report) -> None:
+    """AZD120."""
+    for component in survey.components:
+        if isinstance(component.code, Path):
+            _missing(report, "AZD120", "code at", component.code, component.where / "code")
+
+
+def missing_includes(survey: Survey, report: Report) -> None:
+    """AZD124: an include that is absent, or would be laid over another file of its name."""
+    for component in survey.components:
+        taken: dict[str, str] = {}
+        for number, path in enumerate(component.additional_includes):
+            where = component.where / "additional_includes" / number
+            # Azure ML zips the folder when an include names FOLDER.zip.
+            source = path.with_suffix("") if path.suffix == ".zip" and not path.exists() else path
+            _missing(report, "AZD124", "include", source, where)
+            inside = component.code / path.name if isinstance(component.code, Path) else None
+            if path.name in taken or (inside and inside.exists() and inside.resolve() != path.resolve()):
+                over = f"include {taken[path.name]}" if path.name in taken else f"the code's own {path.name}"
+                report.error("AZD124", f"include '{where.value}' would be laid over {over}", where)
+            taken[path.name] = str(where.value)
+
+
+def missing_environment_files(survey: Survey, report: Report) -> None:
+    """AZD122: conda files, build contexts and their Dockerfiles."""
+    for environment in survey.environments:
+        where = environment.where
+        if isinstance(environment.conda_file, Path):
+            _missing(report, "AZD122", "conda file", environment.conda_file, where / "conda_file")
+        if environment.build_path:
+            _missing(report, "AZD122", "build context", environment.build_path, where / "build" / "path")
+            if environment.build_path.is_dir():
+                dockerfile = environment.build_path / environment.dockerfile_path
+                _missing(report, "AZD122", "Dockerfile", dockerfile, where / "build" / "dockerfile_path")
+
+
+def missing_data(survey: Survey, report: Report) -> None:
+    """AZD123: local paths of inputs."""
+    for scope in survey.scopes:
+        for declared in scope.inputs.values():
+            if path := local_path(declared.path):
+                _missing(report, "AZD123", "data at", path, declared.where / "path")
+        for step in scope.jobs.values():
+            for value in step.inputs.values():
+                if isinstance(value, Data) and (path := local_path(value.path)):
+                    _missing(report, "AZD123", "data at", path, value.where / "path")

@@ -1,0 +1,76 @@
+"""Secrets written where anybody can read them. No message holds the value; it is hidden from all output too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from azdistill.redact import register
+from azdistill.spec.checks.survey import Survey
+from azdistill.spec.models import Literal
+from azdistill.spec.source import Report, Where
+
+#: Names whose value is a secret, whatever it looks like.
+_NAMES = re.compile(
+    r"(^|[_.-])(api_?key|(access|account|subscription|secret|auth|teacher|endpoint|storage|private|client|master)_?key"
+    r"|password|passwd|passphrase|secret|credentials?|connection_?string|sas|sas_?token"
+    r"|(api|auth|access|bearer|refresh|hf|github|secret|service|user)_?token|token)$",
+    re.IGNORECASE,
+)
+#: Values that are a secret, whatever they are called.
+_SHAPES = re.compile(
+    r"\bsk-[A-Za-z0-9_-]{20,}|\bAccountKey=[A-Za-z0-9+/=]{20,}|\bSharedAccessKey=[A-Za-z0-9+/=]{20,}"
+    r"|[?&]sig=[A-Za-z0-9%+/=]{20,}|\bgh[pousr]_[A-Za-z0-9]{36,}|\bgithub_pat_\w{22,}|\bhf_[A-Za-z0-9]{30,}"
+    r"|\bAKIA[0-9A-Z]{16}\b|\bxox[abprs]-[A-Za-z0-9-]{10,}|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+)
+#: What may stand where a secret is needed: a reference to it.
+_REFERENCE = re.compile(
+    r"\s*(\$\{\{.*\}\}|\$\{?(env|connection|keyvault):.*|(env|connection|keyvault):.+|entra)?\s*", re.S
+)
+_HINT = "name where it is kept: env:NAME, connection:NAME or keyvault:VAULT/SECRET"
+
+
+def literal_secrets(survey: Survey, report: Report) -> None:
+    """AZD170."""
+    for name, value, where in _named(survey):
+        if isinstance(value, str) and _NAMES.search(name) and not _REFERENCE.fullmatch(value):
+            _found(report, f"'{name}' holds a literal secret", value, where)
+    for source in survey.sources:
+        for text, where in _texts(source.data, Where(source)):
+            for found in _SHAPES.finditer(text):
+                _found(report, "this looks like a literal secret", found[0], where)
+
+
+def _found(report: Report, message: str, value: str, where: Where) -> None:
+    register(value)
+    report.error("AZD170", message, where, hint=_HINT)
+
+
+def _named(survey: Survey) -> Iterator[tuple[str, Any, Where]]:
+    """Everything with a name and a literal value."""
+    for component in survey.interfaces():
+        for name, declared in component.inputs.items():
+            yield name, declared.default, declared.where / "default"
+    for scope in survey.scopes:
+        if scope.is_job:
+            for name, declared in scope.inputs.items():
+                yield name, declared.default, declared.where
+    for _, step in survey.steps():
+        for name, given in step.inputs.items():
+            if isinstance(given, Literal):
+                yield name, given.value, given.where
+        for name, text in step.environment_variables.items():
+            yield name, text, step.where / "environment_variables" / name
+
+
+def _texts(data: Any, where: Where) -> Iterator[tuple[str, Where]]:
+    if isinstance(data, str):
+        yield data, where
+    elif isinstance(data, dict):
+        for key, value in data.items():
+            yield from _texts(value, where / key)
+    elif isinstance(data, list):
+        for number, value in enumerate(data):
+            yield from _texts(value, where / number)

@@ -1,0 +1,167 @@
+"""What the checks look at: every pipeline in a spec as its steps see it, and every component once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from azdistill.spec.expressions import parse, references
+from azdistill.spec.models import (
+    Binding,
+    CommandComponent,
+    Data,
+    Environment,
+    Input,
+    Literal,
+    Output,
+    PipelineComponent,
+    Spec,
+    Step,
+    Value,
+)
+from azdistill.spec.pipeline import type_of_output, type_of_value
+from azdistill.spec.source import Source, Where
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What an input is given, as far as it is known before a run.
+
+    ``type`` is None where unknown; ``literal`` is a value (None: no value known); ``absent`` means that nothing is
+    given at all. ``where`` is the place to blame.
+    """
+
+    type: str | None
+    where: Where
+    literal: Any = None
+    absent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One pipeline, or one use of a pipeline component.
+
+    The inputs of a pipeline job (``is_job``) hold values; those of a component declare, and ``given`` is what the
+    pipeline around it passes in.
+    """
+
+    inputs: Mapping[str, Input]
+    outputs: Mapping[str, Output]
+    jobs: Mapping[str, Step]
+    where: Where
+    given: Mapping[str, Given] = field(default_factory=dict)
+    is_job: bool = False
+
+    def trace(self, value: Value) -> Given | None:
+        """What ``value`` stands for, through bindings; None where a binding leads nowhere."""
+        if isinstance(value, Literal):
+            return self._literal(value)
+        if isinstance(value, Data):
+            return Given(value.type or "uri_folder", value.where)
+        return self._bound(value)
+
+    def _literal(self, value: Literal) -> Given:
+        kind = type_of_value(value, self.inputs, self.jobs)
+        if any(True for _ in references(parse(value.value) if isinstance(value.value, str) else ())):
+            return Given("string", value.where)
+        return Given(kind, value.where, value.value, absent=value.value is None)
+
+    def _bound(self, value: Binding) -> Given | None:
+        match value.path:
+            case ("parent", "inputs", *name):
+                found = self._input(".".join(name))
+                return Given(value.type, value.where) if found and value.type else found
+            case ("parent", "jobs", step, "outputs", *name) if step in self.jobs:
+                return Given(type_of_output(self.jobs[step], ".".join(name)), value.where)
+            case ("parent", "jobs", step, "inputs", *name) if step in self.jobs:
+                other = self.jobs[step].inputs.get(".".join(name))
+                return self.trace(other) if other and not isinstance(other, Binding) else None
+        return None
+
+    def _input(self, name: str) -> Given | None:
+        if name in self.given:
+            return self.given[name]
+        declared = self.inputs.get(name)
+        if declared is None:
+            return None
+        if declared.is_data:
+            return Given(declared.type, declared.where, absent=declared.path is None and self.is_job)
+        where = declared.where / "default" if isinstance(declared.where.value, dict) else declared.where
+        return Given(declared.type, where, declared.default, absent=declared.default is None and self.is_job)
+
+
+@dataclass(slots=True)
+class Survey:
+    """Everything in a spec, each thing once (scopes once for each use)."""
+
+    scopes: list[Scope] = field(default_factory=list)
+    components: list[CommandComponent] = field(default_factory=list)
+    pipelines: list[PipelineComponent] = field(default_factory=list)
+    environments: list[Environment] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+
+    def interfaces(self) -> Iterator[CommandComponent | PipelineComponent]:
+        """Everything that declares inputs and outputs."""
+        yield from self.components
+        yield from self.pipelines
+
+    def steps(self) -> Iterator[tuple[Scope, Step]]:
+        """Every step with the pipeline that it is in."""
+        for scope in self.scopes:
+            for step in scope.jobs.values():
+                yield scope, step
+
+
+def survey(spec: Spec) -> Survey:
+    """Walks ``spec`` and everything that it uses."""
+    found = Survey()
+    _visit(spec, found)
+    return found
+
+
+def _visit(spec: Spec, found: Survey) -> None:
+    _once(found.sources, spec.where.source)
+    if isinstance(spec, Environment):
+        _once(found.environments, spec)
+    elif isinstance(spec, CommandComponent):
+        _component(spec, found)
+    elif isinstance(spec, PipelineComponent):
+        _once(found.pipelines, spec)
+        _scope(Scope(spec.inputs, spec.outputs, spec.jobs, spec.where), found)
+    else:
+        _scope(Scope(spec.inputs, spec.outputs, spec.jobs, spec.where, is_job=True), found)
+
+
+def _component(component: CommandComponent, found: Survey) -> None:
+    _once(found.components, component)
+    if isinstance(component.environment, Environment):
+        _once(found.environments, component.environment)
+
+
+def _scope(scope: Scope, found: Survey) -> None:
+    found.scopes.append(scope)
+    for step in scope.jobs.values():
+        if isinstance(step.environment, Environment):
+            _once(found.environments, step.environment)
+        if isinstance(step.component, CommandComponent):
+            _once(found.sources, step.component.where.source)
+            _component(step.component, found)
+        elif isinstance(step.component, PipelineComponent):
+            _once(found.sources, step.component.where.source)
+            _once(found.pipelines, step.component)
+            _scope(_inner(scope, step, step.component), found)
+
+
+def _inner(outer: Scope, step: Step, component: PipelineComponent) -> Scope:
+    given = {}
+    for name, value in step.inputs.items():
+        declared, traced = component.inputs.get(name), outer.trace(value)
+        if declared and traced and not traced.absent:
+            given[name] = Given(declared.type, traced.where, traced.literal)
+    return Scope(component.inputs, component.outputs, component.jobs, component.where, given)
+
+
+def _once(items: list[Any], item: Any) -> None:
+    if not any(known is item for known in items):
+        items.append(item)

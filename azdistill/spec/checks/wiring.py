@@ -1,0 +1,213 @@
+"""How the steps of a pipeline hang together: bindings, types, cycles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from azdistill.errors import did_you_mean
+from azdistill.spec.checks.survey import Scope, Survey
+from azdistill.spec.expressions import Reference, parse, references
+from azdistill.spec.models import PRIMITIVES, Binding, Literal, Output, Step
+from azdistill.spec.source import Report, Where
+
+#: Keys of a step, beside inputs and outputs, whose text may be bound to the pipeline's inputs.
+_BOUND_KEYS = ("compute", "environment_variables", "resources", "limits", "distribution", "identity", "environment")
+#: Types that are a folder to the command. custom_model and triton_model may be a file or a folder.
+_FOLDERS = ("uri_folder", "mltable", "mlflow_model")
+
+
+def _bindings(step: Step) -> Iterator[tuple[tuple[str, ...], Where, str]]:
+    """Every binding in a step's inputs and other keys: its path, its place, and what is written."""
+    for value in step.inputs.values():
+        if isinstance(value, Binding):
+            yield value.path, _path_of(value), ""
+        elif isinstance(value, Literal):
+            yield from _in_text(value.value, value.where)
+    for key in _BOUND_KEYS:
+        yield from _in_text((step.where / key).value, step.where / key)
+
+
+def _path_of(value: Binding) -> Where:
+    return value.where / "path" if isinstance(value.where.value, dict) else value.where
+
+
+def _in_text(value: Any, where: Where) -> Iterator[tuple[tuple[str, ...], Where, str]]:
+    if isinstance(value, str):
+        yield from ((reference.path, where, reference.raw) for reference, _ in references(parse(value)))
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _in_text(inner, where / key)
+
+
+def unknown_bindings(survey: Survey, report: Report) -> None:
+    """AZD140."""
+    for scope, step in survey.steps():
+        for path, where, needle in _bindings(step):
+            if hint := _leads_nowhere(scope, path):
+                message = f"{Reference(path)} is bound to nothing"
+                report.error("AZD140", message, where, hint=hint, needle=needle)
+        for output in step.outputs.values():
+            if isinstance(output, Binding) and (hint := _no_output(scope, output.path)):
+                report.error("AZD140", f"{output} is bound to nothing", _path_of(output), hint=hint)
+
+
+def _leads_nowhere(scope: Scope, path: tuple[str, ...]) -> str:
+    """Why a binding leads nowhere, as a hint; empty where it does not."""
+    match path:
+        case ("parent", "inputs", *rest):
+            return _unless(".".join(rest), list(scope.inputs), "the pipeline has no inputs")
+        case ("parent", "jobs", step, kind, *rest) if kind in ("inputs", "outputs"):
+            if missing := _unless(step, list(scope.jobs), "the pipeline has no steps"):
+                return missing
+            return _no_port(scope.jobs[step], kind, ".".join(rest))
+        case ("inputs" | "outputs" | "jobs", *_):
+            return f"did you mean '${{{{parent.{'.'.join(path)}}}}}'?"
+    return "a binding is ${{parent.inputs.NAME}} or ${{parent.jobs.STEP.outputs.NAME}}"
+
+
+def _unless(name: str, known: list[str], none: str) -> str:
+    return "" if name in known else did_you_mean(name, known) or none
+
+
+def _no_port(step: Step, kind: str, name: str) -> str:
+    if step.component is None or isinstance(step.component, str):
+        return ""
+    ports = step.component.outputs if kind == "outputs" else {**step.component.inputs, **step.inputs}
+    return _unless(name, list(ports), f"step '{step.name}' has no {kind}")
+
+
+def _no_output(scope: Scope, path: tuple[str, ...]) -> str:
+    match path:
+        case ("parent", "outputs", *rest):
+            return _unless(".".join(rest), list(scope.outputs), "the pipeline has no outputs")
+        case ("outputs", *rest):
+            return f"did you mean '${{{{parent.outputs.{'.'.join(rest)}}}}}'?"
+    return "an output is bound to ${{parent.outputs.NAME}}"
+
+
+def unknown_inputs_and_outputs(survey: Survey, report: Report) -> None:
+    """AZD130."""
+    for _, step in survey.steps():
+        if step.inline or step.component is None or isinstance(step.component, str):
+            continue
+        for kind, used, known in (
+            ("input", step.inputs, step.component.inputs),
+            ("output", step.outputs, step.component.outputs),
+        ):
+            for name in used:
+                if name not in known:
+                    message = f"step '{step.name}': its component has no {kind} '{name}'"
+                    hint = did_you_mean(name, list(known)) or f"it has no {kind}s"
+                    report.error("AZD130", message, step.where / f"{kind}s" / name, key=True, hint=hint)
+
+
+def missing_inputs(survey: Survey, report: Report) -> None:
+    """AZD131."""
+    for scope, step in survey.steps():
+        if step.component is None or isinstance(step.component, str):
+            continue
+        for name, declared in step.component.inputs.items():
+            if declared.optional or (declared.default is not None and not step.inline):
+                continue
+            value = step.inputs.get(name)
+            given = scope.trace(value) if value else None
+            if value is None or (isinstance(value, Literal) and value.value is None):
+                message = f"step '{step.name}' needs input '{name}' ({declared.type})"
+                report.error("AZD131", message, step.where, key=True, hint=declared.description)
+            elif given and given.absent:
+                message = f"input '{name}' of step '{step.name}' ({declared.type}) is given no value"
+                report.error("AZD131", message, given.where, key=True)
+            elif isinstance(value, Binding) and _may_be_absent(scope, value):
+                message = f"input '{name}' of step '{step.name}' is required, but {value} is optional"
+                report.error("AZD131", message, value.where, hint="give it a default, or make both optional")
+
+
+def _may_be_absent(scope: Scope, value: Binding) -> bool:
+    if value.path[:2] != ("parent", "inputs"):
+        return False
+    source = scope.inputs.get(".".join(value.path[2:]))
+    return source is not None and source.optional and source.default is None
+
+
+def types_that_do_not_fit(survey: Survey, report: Report) -> None:
+    """AZD141: what a binding joins. Literals are checked by their value instead (AZD132)."""
+    for scope, step in survey.steps():
+        if step.component is None or isinstance(step.component, str):
+            continue
+        for name, value in step.inputs.items():
+            declared, given = step.component.inputs.get(name), scope.trace(value)
+            if declared and given and given.type and given.literal is None and not _fit(given.type, declared.type):
+                message = f"input '{name}' of step '{step.name}' is {declared.type}; it is given {given.type}"
+                report.error("AZD141", message, value.where)
+        for name, output in step.outputs.items():
+            _output_type(scope, step, name, output, report)
+
+
+def _output_type(scope: Scope, step: Step, name: str, output: Binding | Output, report: Report) -> None:
+    assert step.component is not None
+    assert not isinstance(step.component, str)
+    written = step.component.outputs.get(name)
+    if not isinstance(output, Binding) or written is None or output.path[:2] != ("parent", "outputs"):
+        return
+    target = scope.outputs.get(".".join(output.path[2:]))
+    named = target is not None and isinstance(target.where.value, dict) and "type" in target.where.value
+    if target and named and not _fit(written.type, target.type):
+        message = f"output '{name}' of step '{step.name}' is {written.type}; {output} is {target.type}"
+        report.error("AZD141", message, output.where)
+
+
+def _fit(given: str, wanted: str) -> bool:
+    """Whether one type can stand for another: values for values, folders for folders, models for either."""
+    if given == wanted:
+        return True
+    if given in PRIMITIVES or wanted in PRIMITIVES:
+        return {given, wanted} == {"integer", "number"} or (wanted == "string" and given in PRIMITIVES)
+    return not ({given, wanted} & {"uri_file"} and {given, wanted} & set(_FOLDERS))
+
+
+def cycles(survey: Survey, report: Report) -> None:
+    """AZD142."""
+    for scope in survey.scopes:
+        edges = {name: _needs(step) for name, step in scope.jobs.items()}
+        for circle in _circles(edges):
+            where = edges[circle[0]][circle[1]]
+            report.error("AZD142", f"steps wait for each other: {' -> '.join(circle)}", where)
+
+
+def _needs(step: Step) -> dict[str, Where]:
+    needed: dict[str, Where] = {}
+    for path, where, _ in _bindings(step):
+        if path[:2] == ("parent", "jobs") and len(path) > 3 and path[3] == "outputs":
+            needed.setdefault(path[2], where)
+    return needed
+
+
+def _circles(edges: dict[str, dict[str, Where]]) -> list[list[str]]:
+    """Circles in the graph, each from its first step, one for each way back that a walk in order meets."""
+    found: list[list[str]] = []
+    done: set[str] = set()
+
+    def walk(name: str, path: list[str]) -> None:
+        if name in path:
+            found.append([*path[path.index(name) :], name])
+        elif name in edges and name not in done:
+            for needed in edges[name]:
+                walk(needed, [*path, name])
+            done.add(name)
+
+    for name in edges:
+        walk(name, [])
+    return found
+
+
+def outputs_without_a_step(survey: Survey, report: Report) -> None:
+    """AZD143, a warning: Azure ML accepts it, and the output stays empty."""
+    for scope in survey.scopes:
+        written = {o.path[-1] for s in scope.jobs.values() for o in s.outputs.values() if isinstance(o, Binding)}
+        for name, output in scope.outputs.items():
+            if name.rpartition(".")[2] not in written:
+                hint = f"bind a step's output to ${{{{parent.outputs.{name}}}}}"
+                report.warning(
+                    "AZD143", f"no step writes the pipeline's output '{name}'", output.where, key=True, hint=hint
+                )
