@@ -1,7 +1,7 @@
 """Azure ML YAML as typed models: reading, expressions, and every check that needs no network."""
 
 from azdistill.spec import expressions, shell, values
-from azdistill.spec.checks import check
+from azdistill.spec.checks import check, examine
 from azdistill.spec.loader import load, load_component, load_environment, load_pipeline, pipeline_from
 from azdistill.spec.models import (
     Binding,
@@ -32,6 +32,7 @@ __all__ = [
     "Spec",
     "Step",
     "check",
+    "examine",
     "expressions",
     "load",
     "load_component",

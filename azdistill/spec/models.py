@@ -92,7 +92,7 @@ class CommandComponent:
     @property
     def source(self) -> Path | None:
         """The file that it was read from; None when made in memory."""
-        return Path(self.where.source.file) if self.where.source.text else None
+        return self.where.source.path
 
     @property
     def raw(self) -> Mapping[str, Any]:
@@ -196,7 +196,7 @@ class Pipeline:
     @property
     def source(self) -> Path | None:
         """The file that it was read from; None when made in memory."""
-        return Path(self.where.source.file) if self.where.source.text else None
+        return self.where.source.path
 
     @property
     def raw(self) -> Mapping[str, Any]:
@@ -223,7 +223,7 @@ class PipelineComponent:
     @property
     def source(self) -> Path | None:
         """The file that it was read from; None when made in memory."""
-        return Path(self.where.source.file) if self.where.source.text else None
+        return self.where.source.path
 
 
 Spec = CommandComponent | PipelineComponent | Pipeline | Environment

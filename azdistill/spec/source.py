@@ -35,6 +35,11 @@ class Source:
     keys: Mapping[Steps, Place] = field(default_factory=dict)
     aliases: Mapping[Steps, Steps] = field(default_factory=dict)
 
+    @property
+    def path(self) -> Path | None:
+        """The file's absolute path; None for data made in memory."""
+        return self.base / Path(self.file).name if self.text else None
+
     def place(self, steps: Steps, *, key: bool = False) -> Place | None:
         """The place of the value (or key) at ``steps``, else of the nearest thing around it; None without text."""
         table = self.keys if key else self.values

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from azdistill.errors import Problem
 from azdistill.spec.checks import azure, commands, files, names, secrets, values, wiring
 from azdistill.spec.checks.survey import Survey, survey
+from azdistill.spec.loader import gather
 from azdistill.spec.models import Spec
 from azdistill.spec.source import Report
 
@@ -46,3 +48,10 @@ def check(spec: Spec) -> list[Problem]:
     for each in CHECKS:
         each(surveyed, report)
     return sorted(report.problems, key=lambda p: (p.file, p.line, p.column, p.code))
+
+
+def examine(path: str | Path) -> tuple[Spec | None, list[Problem]]:
+    """What is in ``path`` as far as it can be read, and everything wrong in it, in shape and in meaning."""
+    spec, report = gather(path)
+    found = report.problems + (check(spec) if spec else [])
+    return spec, sorted(dict.fromkeys(found), key=lambda p: (p.file, p.line, p.column, p.code))

@@ -95,7 +95,7 @@ def outputs_never_written(survey: Survey, report: Report) -> None:
 
 
 def line_continuations(survey: Survey, report: Report) -> None:
-    """AZD154, a warning. In folded text ('>') it does harm: the backslash escapes the space that the line end became."""
+    """AZD154, a warning. In folded text ('>') it does harm: it escapes the space that the line end became."""
     for component in survey.components:
         where = component.where / "command"
         for number, found in enumerate(re.finditer(r"\\[ \t]*\n", _written(where))):

@@ -1,4 +1,4 @@
-"""Names that Azure ML accepts (``ComponentNameStr``, ``is_valid_node_name``, ``VALID_KEY_PATTERN`` of azure-ai-ml 1.35)."""
+"""Names that Azure ML accepts: azure-ai-ml's ``ComponentNameStr``, ``is_valid_node_name``, ``VALID_KEY_PATTERN``."""
 
 from __future__ import annotations
 
