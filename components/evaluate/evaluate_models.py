@@ -1,0 +1,116 @@
+"""Answer the test rows with every model, and measure quality, time per response, throughput and size."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from common import tracking
+from common.models import check_source
+from common.rows import Row, read_rows, write_rows
+from common.step import Arguments, BadConfig, BadData, optional, run_step, say
+from common.tasks import get_task
+
+#: The columns of a comparison, in the order in which people read them.
+COLUMNS = ("teacher", "baseline", "distilled", "gold_sft")
+
+
+def arguments() -> Namespace:
+    """The step's inputs and outputs, checked as far as that is possible without reading them."""
+    parser = Arguments(prog="evaluate")
+    parser.add_argument("--test_rows", required=True)
+    parser.add_argument("--task_type", required=True)
+    for name in ("distilled", "baseline_weights", "baseline_id", "teacher_weights", "teacher_id", "teacher_rows"):
+        parser.add_argument(f"--{name}", type=optional(str))
+    parser.add_argument("--gold_sft", type=optional(str))
+    parser.add_argument("--revision", type=optional(str))
+    parser.add_argument("--max_new_tokens", type=int, default=256)
+    parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--latency_rows", type=int, default=32)
+    parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--results", required=True)
+    given = parser.parse_args()
+    for name in ("max_new_tokens", "batch_size"):
+        if getattr(given, name) <= 0:
+            raise BadConfig(f"{name} must be greater than 0, not {getattr(given, name)}")
+    given.sources = sources(given)
+    return given
+
+
+def sources(given: Namespace) -> dict[str, str]:
+    """Folder or hub id of each column that has weights. Raises NoInput, BadConfig."""
+    found = {
+        "teacher": check_source(given.teacher_weights, given.teacher_id, "teacher"),
+        "baseline": check_source(given.baseline_weights, given.baseline_id, "baseline"),
+        "distilled": check_source(given.distilled, None, "distilled student"),
+        "gold_sft": check_source(given.gold_sft, None, "student trained on gold answers"),
+    }
+    if found["teacher"] and given.teacher_rows:
+        raise BadConfig("the teacher is given twice: as weights, and as the rows it answered (teacher_rows)")
+    with_weights = {name: source for name, source in found.items() if source}
+    if not with_weights and not given.teacher_rows:
+        raise BadConfig(
+            "nothing to evaluate: give distilled, baseline_weights, teacher_weights, teacher_rows or gold_sft"
+        )
+    return with_weights
+
+
+def read_test_rows(path: str) -> list[Row]:
+    """The test rows. Raises BadData for an empty file or an id that stands for two rows."""
+    rows = list(read_rows(path))
+    if not rows:
+        raise BadData(f"{path} holds no rows")
+    if len({row["id"] for row in rows}) != len(rows):
+        raise BadData(f"{path} holds rows with the same id")
+    return rows
+
+
+def main() -> None:
+    """Read, generate, score, write."""
+    given = arguments()
+    task = get_task(given.task_type)
+    rows = read_test_rows(given.test_rows)
+    endpoint = {row["id"]: row for row in read_rows(given.teacher_rows)} if given.teacher_rows else None
+    # torch and transformers take seconds to import: only once the inputs are known to be sound.
+    from endpoint_column import endpoint_answers
+    from measuring import measure
+    from scoring import Scorer
+
+    measured = measure(given, rows) if given.sources else {}
+    if endpoint is not None:
+        measured["teacher"] = endpoint_answers(rows, endpoint)
+    scorer = Scorer(task, rows, measured["teacher"].answers if "teacher" in measured else None, given.seed)
+    for name in COLUMNS:
+        if name in measured:
+            predictions, scores = scorer.score(measured[name].answers)
+            write_column(Path(given.results) / name, name, predictions, scores, measured[name].facts, given)
+            say(f"{name}: {headline(task.headline, scores)}")
+
+
+def headline(name: str, scores: dict[str, Any]) -> str:
+    """One line about a column."""
+    value = scores.get(name)
+    return f"{name} {value:.3f}" if value is not None else f"no {name} (the rows have no reference)"
+
+
+def write_column(
+    folder: Path, name: str, predictions: list[Row], scores: dict[str, Any], facts: dict[str, Any], given: Namespace
+) -> None:
+    """Write ``metrics.json`` and ``predictions.jsonl`` of one column."""
+    metrics = {"column": name, **scores, **facts}
+    metrics["ci"] = {**scores["ci"], **facts.get("ci", {})}
+    if metrics["rows"] + metrics["missing"] != len(predictions):
+        raise AssertionError(f"{len(predictions)} predictions, {metrics['rows']} scored, {metrics['missing']} missing")
+    write_rows(folder / "predictions.jsonl", predictions)
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    numbers = {key: value for key, value in metrics.items() if isinstance(value, int | float) and value is not None}
+    skip = ("max_new_tokens", "batch_size")
+    tracking.log_metrics({f"{name}.{key}": float(value) for key, value in numbers.items() if key not in skip})
+
+
+if __name__ == "__main__":
+    run_step(main)
