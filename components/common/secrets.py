@@ -28,7 +28,14 @@ _values: set[str] = set()
 
 
 class SecretError(Exception):
-    """A reference that cannot be resolved. Never holds the value of a secret."""
+    """A reference that cannot be resolved. Never holds the value of a secret.
+
+    ``refused`` tells a service that said no from a reference that names nothing.
+    """
+
+    def __init__(self, message: str, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
 
 
 def resolve(reference: str) -> str:
@@ -115,7 +122,7 @@ def _token(scope: str) -> str:
         token: str = credential.get_token(scope).token
     except ClientAuthenticationError as error:
         first = str(error).splitlines()[0]
-        raise SecretError(f"no credential gave a token for {scope}: {first}") from error
+        raise SecretError(f"no credential gave a token for {scope}: {first}", refused=True) from error
     _values.add(token)
     return token
 
@@ -128,7 +135,7 @@ def _call(method: str, url: str, scope: str, reference: str) -> dict[str, Any]:
             body: dict[str, Any] = json.load(answer)
             return body
     except urllib.error.HTTPError as error:
-        raise SecretError(f"{reference}: the service answered {error.code} {error.reason}") from error
+        raise SecretError(f"{reference}: the service answered {error.code} {error.reason}", refused=True) from error
     except (OSError, ValueError) as error:
         raise SecretError(f"{reference}: {error}") from error
 

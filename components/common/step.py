@@ -68,6 +68,13 @@ class BadConfig(StepError):
     code = "bad_config"
 
 
+class Interrupted(StepError):
+    """Stopped by a signal, with everything written that was done by then."""
+
+    exit_code = 130
+    code = "interrupted"
+
+
 class Arguments(argparse.ArgumentParser):
     """A parser whose complaints are configuration errors (exit code 78, where argparse would end with 2)."""
 
@@ -106,6 +113,6 @@ def run_step(main: Callable[[], None]) -> NoReturn:
         say(f"error[{error.code}]: {error}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        say("error[interrupted]: stopped before the end")
-        sys.exit(130)
+        say(f"error[{Interrupted.code}]: stopped before the end")
+        sys.exit(Interrupted.exit_code)
     sys.exit(0)

@@ -1,0 +1,179 @@
+"""The two chat APIs: where to send a request, how it looks, and what an answer says.
+
+``chat_completions`` is OpenAI's, which Azure AI Foundry, Azure OpenAI, serverless and managed online endpoints, vLLM
+and ``transformers serve`` speak too. ``messages`` is Anthropic's.
+
+Where the key goes is decided by the host: Azure OpenAI and Foundry hosts get the header ``api-key``, Anthropic's
+API ``x-api-key``, all others ``Authorization: Bearer``; a token of Entra ID is always a bearer token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from common.step import BadConfig
+
+_AZURE_KEY_HOSTS = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com", ".openai.azure.us")
+ANTHROPIC_VERSION = "2023-06-01"
+_PATHS = {"chat_completions": "/chat/completions", "messages": "/messages"}
+_STOP_REASONS = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "refusal": "content_filter"}
+
+
+class Malformed(Exception):
+    """A body that is no answer: cut short, no JSON, or without what an answer must have."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a teacher said. ``finish_reason`` in OpenAI's words (stop, length, content_filter, ...)."""
+
+    text: str
+    reasoning: str
+    finish_reason: str
+    usage: dict[str, int]
+    model: str
+
+
+@dataclass
+class ChatApi:
+    """One endpoint's dialect. ``unsupported`` collects parameters that the model turned out to refuse."""
+
+    api: str
+    endpoint: str
+    model: str
+    parameters: dict[str, Any]
+    unsupported: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.url = address(self.endpoint, self.api)
+
+    def headers(self, key: str | None, is_token: bool = False) -> dict[str, str]:
+        """The headers of a request; ``key`` is the value of the secret."""
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if self.api == "messages":
+            headers["anthropic-version"] = ANTHROPIC_VERSION
+        if key is None:
+            return headers
+        host = urlsplit(self.url).hostname or ""
+        if is_token or not (host.endswith(_AZURE_KEY_HOSTS) or self.api == "messages"):
+            return {**headers, "Authorization": f"Bearer {key}"}
+        return {**headers, "x-api-key" if self.api == "messages" else "api-key": key}
+
+    def body(self, messages: list[dict[str, str]]) -> dict[str, Any]:
+        """The body of a request."""
+        sampling = self._sampling()
+        if self.api == "chat_completions":
+            return {"model": self.model, "messages": messages, **sampling}
+        system = "\n\n".join(turn["content"] for turn in messages if turn["role"] == "system")
+        turns = [turn for turn in messages if turn["role"] != "system"]
+        return {"model": self.model, **({"system": system} if system else {}), "messages": turns, **sampling}
+
+    def _sampling(self) -> dict[str, Any]:
+        given = self.parameters
+        limit = "max_tokens" if "max_tokens" not in self.unsupported else "max_completion_tokens"
+        sampling = {limit: given["max_tokens"], "temperature": given["temperature"]}
+        # 1.0 is every service's default; some models refuse temperature and top_p together.
+        if given["top_p"] != 1.0:
+            sampling["top_p"] = given["top_p"]
+        if given.get("stop"):
+            sampling["stop" if self.api == "chat_completions" else "stop_sequences"] = given["stop"]
+        return {name: value for name, value in sampling.items() if name not in self.unsupported}
+
+    def adapt(self, message: str) -> str | None:
+        """Learn from the text of a 400 that a parameter is not supported. Returns it, or None.
+
+        Reasoning models take ``max_completion_tokens`` in place of ``max_tokens`` and no temperature of their own.
+        """
+        text = message.lower()
+        if not any(word in text for word in ("unsupported", "not support", "deprecated", "cannot both")):
+            return None
+        for name in ("max_tokens", "temperature", "top_p"):
+            if f"'{name}'" in text or f"`{name}`" in text or f'"{name}"' in text:
+                if name in self.unsupported or name not in self._sampling():
+                    continue
+                self.unsupported.add(name)
+                return name
+        return None
+
+    def read(self, body: Any) -> Answer:
+        """The answer in a body. Raises Malformed."""
+        if not isinstance(body, dict):
+            raise Malformed("the body is not a JSON object")
+        if body.get("error"):
+            raise Malformed(f"the body holds an error: {error_text(body)}")
+        try:
+            return self._read_completion(body) if self.api == "chat_completions" else self._read_message(body)
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+            raise Malformed(f"the body lacks what an answer has ({type(error).__name__}: {error})") from None
+
+    def _read_completion(self, body: dict[str, Any]) -> Answer:
+        choice = body["choices"][0]
+        message = choice["message"]
+        content = message.get("content")
+        if isinstance(content, list):
+            content = "".join(part.get("text", "") for part in content)
+        if content is not None and not isinstance(content, str):
+            raise TypeError("the content is not text")
+        refused = "content_filter" if message.get("refusal") else ""
+        usage = body.get("usage") or {}
+        return Answer(
+            text=content or "",
+            reasoning=str(message.get("reasoning_content") or message.get("reasoning") or ""),
+            finish_reason=refused or str(choice.get("finish_reason") or "stop"),
+            usage={name: int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")},
+            model=str(body.get("model") or self.model),
+        )
+
+    def _read_message(self, body: dict[str, Any]) -> Answer:
+        blocks, usage = body["content"], body.get("usage") or {}
+        reason = str(body["stop_reason"])
+        return Answer(
+            text="".join(block["text"] for block in blocks if block["type"] == "text"),
+            reasoning="".join(block.get("thinking", "") for block in blocks if block["type"] == "thinking"),
+            finish_reason=_STOP_REASONS.get(reason, reason),
+            usage={
+                "prompt_tokens": int(usage.get("input_tokens") or 0),
+                "completion_tokens": int(usage.get("output_tokens") or 0),
+            },
+            model=str(body.get("model") or self.model),
+        )
+
+
+def address(endpoint: str, api: str) -> str:
+    """The URL that requests go to, from a base address, one ending in ``/v1``, or the full one. Keeps the query."""
+    parts = urlsplit(endpoint.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise BadConfig(f"teacher_endpoint '{endpoint}' is not an address (http://... or https://...)")
+    if parts.username or parts.password:
+        raise BadConfig("teacher_endpoint holds credentials; give the key by reference in teacher_key")
+    path = parts.path.rstrip("/")
+    end = _PATHS[api]
+    if not path.endswith((end, "/score")):
+        path = (path or _base_path(parts.hostname, api)) + end
+    return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+
+
+def _base_path(host: str, api: str) -> str:
+    if host.endswith(_AZURE_KEY_HOSTS):
+        return "/openai/v1" if api == "chat_completions" else "/anthropic/v1"
+    return "/v1"
+
+
+def error_text(body: Any) -> str:
+    """What an error body says, in one line."""
+    error = body.get("error", body) if isinstance(body, dict) else body
+    if isinstance(error, dict):
+        error = error.get("message") or error.get("detail") or error
+    return " ".join(str(error).split())[:300]
+
+
+def is_content_filter(body: Any) -> bool:
+    """Whether a 400 says that a content filter refused the prompt (Azure's codes)."""
+    error = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(error, dict):
+        return False
+    inner = error.get("innererror") or {}
+    codes = {str(error.get("code")), str(inner.get("code") if isinstance(inner, dict) else "")}
+    return bool(codes & {"content_filter", "ResponsibleAIPolicyViolation", "content_policy_violation"})
