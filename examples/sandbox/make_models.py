@@ -14,10 +14,9 @@ import time
 from pathlib import Path
 
 import torch
-from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
 from tokenizer import byte_tokenizer, word_tokenizer
 from training import Lesson, Shape, accuracy, batches, chat_lessons, new_model, prose_lessons, train
+from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from world import TASKS, passages, task_rows
 
 HERE = Path(__file__).parent

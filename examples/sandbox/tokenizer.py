@@ -11,7 +11,6 @@ from collections.abc import Iterable
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
-
 from world import TASKS, passages, task_rows
 from world.words import LARGEST_NUMBER
 

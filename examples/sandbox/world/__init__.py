@@ -1,6 +1,6 @@
 """A small world with five tasks, made by rules, with gold answers.
 
-`task_rows(task, split, count, seed)` gives rows in the chat format; `passages(count, seed)` plain text of the same world.
+`task_rows(task, split, count, seed)` gives rows in the chat format; `passages(count, seed)` plain text.
 """
 
 from __future__ import annotations

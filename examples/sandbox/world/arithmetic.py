@@ -78,7 +78,7 @@ def _fits(problem: Problem) -> bool:
 def _example(problem: Problem) -> Example:
     first, second = problem.steps
     gold = f"{first}. {second}. #### {second.result}"
-    return Example((problem.text,), gold, tuple((*first, *second)), details={"kind": problem.kind})
+    return Example((problem.text,), gold, (*first, *second))
 
 
 def change(random: Random, sign: str, **words: object) -> str:

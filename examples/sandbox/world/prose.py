@@ -1,7 +1,7 @@
 """The language of the world as plain text: what a student has read before it ever sees a task.
 
-Sentences about people, places and things, and sums: bare (`12 + 7 = 19.`) or told in a sentence or two with their result. There
-is no question in it, no choice or label, no chat markup, and no sum needs a second step.
+Sentences about people, places and things, and sums: bare (`12 + 7 = 19.`) or told in a sentence or two with their
+result. There is no question in it, no choice or label, no chat markup, and no sum needs a second step.
 """
 
 from __future__ import annotations

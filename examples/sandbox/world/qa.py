@@ -26,7 +26,7 @@ def draw(random: Random) -> Example:
     choices = "\n".join(f"({letter}) {option}" for letter, option in zip(LETTERS, options, strict=True))
     text = f"{' '.join(story)}\nQuestion: {question}\nAnswer Choices:\n{choices}"
     combination = (about_place, wanted, *moves, *used)
-    return Example((text,), LETTERS[options.index(answer)], combination, details={"answer": answer})
+    return Example((text,), LETTERS[options.index(answer)], combination)
 
 
 def _options(random: Random, answer: str, used: tuple[str, ...], pool: tuple[str, ...]) -> list[str]:

@@ -21,7 +21,6 @@ class Example(NamedTuple):
     gold: str
     combination: tuple[object, ...]
     system: str | None = None
-    details: dict[str, Any] = {}
 
 
 Draw = Callable[[Random], Example]
