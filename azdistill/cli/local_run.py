@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from azdistill.errors import SpecError
 from azdistill.local.listener import Listener
 from azdistill.local.run import Finished, Options, run_pipeline
 from azdistill.local.sets import apply_sets, parse_sets
+from azdistill.local.tracked import TrackingListener
 from azdistill.redact import redact
 from azdistill.spec.models import Pipeline
+from azdistill.tracking import Tracker, tracking_uri
 
 
 def run(
@@ -30,18 +32,26 @@ def run(
     python: str | None,
     experiment: str | None,
     no_tracking: bool,
+    answer: Callable[[Finished], None],
 ) -> Finished:
-    """Run ``file`` as the options of the verb say."""
+    """Run ``file`` as the options of the verb say; ``answer`` prints the result before MLflow has all of it."""
     pipeline = open_pipeline(file, sets)
     fixed: dict[str, Any] = {"jobs": jobs} if jobs else {}
     options = Options(
         out=out, use_cache=not no_cache, python=python, experiment=experiment, variables=tuple(variables), **fixed
     )
-    listeners: list[Listener] = []
     view = make_view(to_stderr=as_json)
-    listeners.append(view)
-    with view:
-        return run_pipeline(pipeline, options, listeners)
+    tracker = None if no_tracking else Tracker(tracking_uri(), view.warn)
+    tracked = TrackingListener(tracker, str(file)) if tracker else None
+    listeners: list[Listener] = [view, *([tracked] if tracked else [])]
+    try:
+        with view:
+            finished = run_pipeline(pipeline, options, listeners, tracked.variables if tracked else None)
+        answer(finished)
+        return finished
+    finally:
+        if tracker:
+            tracker.close()
 
 
 def open_pipeline(file: Path, sets: Sequence[str]) -> Pipeline:

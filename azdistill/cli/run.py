@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from azdistill.errors import AzdistillError
+from azdistill.redact import redact
+
+if TYPE_CHECKING:
+    from azdistill.local.run import Finished
 
 
 @click.command("run")
@@ -36,24 +40,17 @@ def run_command(file: Path, as_json: bool, **options: Any) -> None:
     """
     from azdistill.cli import local_run
 
-    try:
-        finished = local_run.run(file, as_json=as_json, **options)
-    except AzdistillError as error:
+    def answer(finished: Finished) -> None:
         if as_json:
-            click.echo(
-                json.dumps(
-                    {
-                        "run_id": None,
-                        "status": "failed",
-                        "seconds": 0.0,
-                        "steps": {},
-                        "outputs": {},
-                        "error": str(error),
-                    }
-                )
-            )
+            click.echo(json.dumps(local_run.as_json(finished)))
+
+    try:
+        finished = local_run.run(file, as_json=as_json, answer=answer, **options)
+    except AzdistillError as error:
+        # Nothing ran: the object is printed all the same.
+        if as_json:
+            empty: dict[str, Any] = {"run_id": None, "status": "failed", "seconds": 0.0, "steps": {}, "outputs": {}}
+            click.echo(json.dumps({**empty, "error": redact(str(error))}))
         raise
-    if as_json:
-        click.echo(json.dumps(local_run.as_json(finished)))
     if finished.error:
         raise finished.error

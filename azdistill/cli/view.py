@@ -22,6 +22,10 @@ class View(Listener):
     ) -> None:
         return None
 
+    def warn(self, text: str) -> None:
+        """Show a warning of the program's own."""
+        print(f"warning: {text}", file=sys.stderr, flush=True)
+
 
 class PlainView(View):
     """One line per thing that happens, for pipes and log files."""

@@ -1,0 +1,116 @@
+"""Tells MLflow what a run does: a listener in front of :class:`azdistill.tracking.Tracker`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from azdistill.local.listener import Listener, Record
+from azdistill.local.outputs import Manifest
+from azdistill.local.plan import Plan, Text
+from azdistill.local.store import RunState, StepState
+from azdistill.tracking import Tracker
+
+#: How long a step that logs to MLflow itself waits for its run id: a new store takes some seconds to be made.
+_WAIT = 90.0
+_CREDENTIALS = (
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_INSECURE_TLS",
+)
+#: Of models only paths, sizes and hashes are kept, however small their files are.
+_COPIED = ("uri_file", "uri_folder")
+
+
+class TrackingListener(Listener):
+    """A parent run for the pipeline, a child for each step that did something or was found in the cache."""
+
+    def __init__(self, tracker: Tracker, source: str) -> None:
+        self._tracker, self._source = tracker, source
+        self._plan: Plan | None = None
+        self._artifacts: dict[str, list[str]] = {}
+
+    def variables(self, step: str, uses_mlflow: bool) -> dict[str, str]:
+        """The MLflow variables of a step. One that logs itself gets its run's id, and waits for it if it must."""
+        assert self._plan
+        found = {"MLFLOW_TRACKING_URI": self._tracker.uri, "MLFLOW_EXPERIMENT_NAME": self._plan.experiment}
+        if uses_mlflow:
+            run_id = self._tracker.child_run_id(step, _WAIT)
+            found |= {name: os.environ[name] for name in _CREDENTIALS if name in os.environ}
+            found |= {"MLFLOW_RUN_ID": run_id} if run_id else {}
+        return found
+
+    def run_started(self, run: RunState, plan: Plan) -> None:
+        self._plan = plan
+        tags = {
+            "azdistill.run_id": run.run_id,
+            "azdistill.pipeline": plan.name,
+            "mlflow.source.name": self._source,
+            "mlflow.source.type": "LOCAL",
+        }
+        self._tracker.run_started(run.run_id, plan.experiment, plan.params, tags, run.headline)
+
+    def step_started(self, name: str, step: StepState) -> None:
+        self._tracker.step_started(name, self._params(name), {"azdistill.attempt": str(step.attempts)})
+
+    def record(self, name: str, record: Record) -> None:
+        if record["kind"] == "artifact":
+            self._artifacts.setdefault(name, []).append(str(record.get("path")))
+        self._tracker.record(name, record)
+
+    def step_ended(self, name: str, step: StepState) -> None:
+        if step.status == "skipped" or (step.status == "canceled" and not step.attempts):
+            return
+        if step.status == "cached":
+            self._tracker.step_started(name, self._params(name), {})
+        tags = {"azdistill.status": step.status, "azdistill.cached": str(step.status == "cached").lower()}
+        if step.key:
+            tags["azdistill.cache_key"] = step.key
+        self._tracker.step_ended(name, step.status, tags, _listed(step), self._files(name, step))
+
+    def run_ended(self, run: RunState) -> None:
+        assert self._plan
+        artifacts = []
+        for name, path in run.outputs.items():
+            made = self._plan.outputs[name]
+            if self._plan.steps[made.step].outputs[made.output].kind in _COPIED:
+                artifacts.append({"path": path, "folder": name if Path(path).is_dir() else ""})
+        tags = {"azdistill.status": run.status, "azdistill.seconds": f"{run.seconds:.3f}"}
+        self._tracker.run_ended(run.status, tags, artifacts)
+
+    def _params(self, name: str) -> dict[str, str]:
+        assert self._plan
+        inputs = self._plan.steps[name].inputs
+        return {key: bound.text for key, bound in inputs.items() if isinstance(bound, Text)}
+
+    def _files(self, name: str, step: StepState) -> list[Mapping[str, str]]:
+        found: list[Mapping[str, str]] = [{"path": step.log}] if step.log else []
+        for path in self._artifacts.pop(name, []):
+            here = _where_now(Path(path), step)
+            if here.exists():
+                found.append({"path": str(here), "folder": here.name if here.is_dir() else ""})
+        return found
+
+
+def _where_now(path: Path, step: StepState) -> Path:
+    """Where a file of a step is after its outputs were committed, or were found in the cache of an earlier run."""
+    for name, output in step.outputs.items():
+        marker = f"/outputs/{name}"
+        before, found, rest = str(path).partition(marker)
+        if found and "/attempts/" in before and (not rest or rest.startswith("/")):
+            return Path(output + rest)
+    return path
+
+
+def _listed(step: StepState) -> dict[str, Any]:
+    """Paths, sizes and hashes of a step's committed outputs."""
+    listed: dict[str, Any] = {}
+    for name, path in step.outputs.items():
+        manifest = Manifest.read(Path(path).parents[1]) if len(Path(path).parents) > 1 else None
+        files = manifest.outputs.get(name, {}) if manifest else {}
+        rows = [{"path": key or name, "size": mark.size, "sha256": mark.sha256} for key, mark in files.items()]
+        listed[name] = {"path": path, "files": rows[:1000]}
+    return listed

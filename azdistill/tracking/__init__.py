@@ -1,0 +1,195 @@
+"""MLflow: one parent run per pipeline, one child per step, everything sent by a process of its own.
+
+Nothing here waits for MLflow but :meth:`Tracker.child_run_id` and :meth:`Tracker.close`; nothing here raises because of
+it. A store that cannot be written costs a warning.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from azdistill import redact
+
+__all__ = ["Tracker", "tracking_uri"]
+
+_WORKER = Path(__file__).with_name("worker.py")
+_SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "DATABRICKS_TOKEN")
+
+
+def tracking_uri() -> str:
+    """Where runs are logged, as it reads from any working directory: ``MLFLOW_TRACKING_URI``, or ``mlflow.db`` here."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    if uri.startswith("sqlite:///"):
+        return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}"
+    if uri.startswith("file:") and not uri.startswith("file:/"):
+        return Path(uri.removeprefix("file:")).absolute().as_uri()
+    if "://" not in uri and not uri.startswith(("file:", "databricks", "uc:")):
+        return Path(uri).absolute().as_uri()
+    return uri
+
+
+class Tracker:
+    """Sends one pipeline run to MLflow. Every method but the two that wait returns at once."""
+
+    def __init__(self, uri: str, warn: Callable[[str], None]) -> None:
+        self.uri = uri
+        self._warn = warn
+        self._outbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._children: dict[str, str] = {}
+        self._answered = threading.Condition()
+        self._over = False
+        _hide_credentials(uri)
+        self._process = _start(uri)
+        self._writer = threading.Thread(target=self._write, name="tracking-out", daemon=True)
+        self._reader = threading.Thread(target=self._read, name="tracking-in", daemon=True)
+        self._writer.start()
+        self._reader.start()
+
+    def run_started(
+        self, name: str, experiment: str, params: Mapping[str, str], tags: Mapping[str, str], headline: Sequence[str]
+    ) -> None:
+        """The parent run. Metrics of the steps in ``headline`` are logged to it too."""
+        self._send(
+            {
+                "do": "run",
+                "name": name,
+                "experiment": experiment,
+                "params": params,
+                "tags": tags,
+                "headline": list(headline),
+            }
+        )
+
+    def step_started(self, step: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+        """A child run, made when MLflow is ready."""
+        self._send({"do": "step", "step": step, "params": params, "tags": tags})
+
+    def record(self, step: str, record: Mapping[str, Any]) -> None:
+        """A metric, parameter or tag of a step (architecture page, "Tracking"); other kinds are left out."""
+        if record.get("kind") in ("metric", "param", "tag") and "name" in record and "value" in record:
+            self._send({"do": "record", "step": step, "record": dict(record)})
+
+    def step_ended(
+        self,
+        step: str,
+        status: str,
+        tags: Mapping[str, str],
+        outputs: Mapping[str, Any],
+        artifacts: Sequence[Mapping[str, str]],
+    ) -> None:
+        """``outputs`` is kept as JSON; of ``artifacts`` (``path``, ``folder``) small files are copied."""
+        self._send(
+            {
+                **{"do": "step_end", "step": step, "status": status, "tags": tags},
+                **{"outputs": outputs, "artifacts": [dict(artifact) for artifact in artifacts]},
+            }
+        )
+
+    def run_ended(self, status: str, tags: Mapping[str, str], artifacts: Sequence[Mapping[str, str]]) -> None:
+        """The end of the parent, and of children that have not ended."""
+        self._send(
+            {"do": "end", "status": status, "tags": tags, "artifacts": [dict(artifact) for artifact in artifacts]}
+        )
+
+    def child_run_id(self, step: str, timeout: float) -> str | None:
+        """The MLflow run id of a step, made now; None when MLflow does not answer in ``timeout`` seconds."""
+        self._send({"do": "child", "step": step})
+        with self._answered:
+            self._answered.wait_for(lambda: self._over or step in self._children, timeout)
+            return self._children.get(step)
+
+    def close(self, timeout: float = 120.0) -> None:
+        """Wait until everything has arrived; a warning if it has not after ``timeout`` seconds."""
+        with self._answered:
+            arrived = self._answered.wait_for(lambda: self._over, timeout)
+        if not arrived:
+            self._tell("MLflow does not answer: the run may be incomplete there")
+        self._outbox.put(None)
+        self._writer.join(2)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(3)
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join(2)
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self._outbox.put(_clean(message))
+
+    def _write(self) -> None:
+        assert self._process.stdin
+        with contextlib.suppress(BrokenPipeError):
+            while message := self._outbox.get():
+                self._process.stdin.write(json.dumps(message).encode() + b"\n")
+                self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        done = False
+        for line in self._process.stdout:
+            answer = json.loads(line)
+            if "warning" in answer:
+                self._tell(answer["warning"])
+            done = done or "done" in answer
+            with self._answered:
+                if answer.get("run_id") and "child" in answer:
+                    self._children[answer["child"]] = answer["run_id"]
+                self._over = done
+                self._answered.notify_all()
+        if not done:
+            self._tell("MLflow tracking ended early")
+        with self._answered:
+            self._over = True
+            self._answered.notify_all()
+
+    def _tell(self, text: str) -> None:
+        self._warn(redact.redact(text))
+
+
+def _start(uri: str) -> subprocess.Popen[bytes]:
+    # Not in the terminal's group: Ctrl-C must not end it before it has told MLflow how the run ended.
+    return subprocess.Popen(
+        [sys.executable, "-P", str(_WORKER), uri],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env={
+            **os.environ,
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "PYTHONWARNINGS": "ignore",
+            "GIT_PYTHON_REFRESH": "quiet",
+        },
+    )
+
+
+def _hide_credentials(uri: str) -> None:
+    try:
+        password = urlsplit(uri).password
+    except ValueError:
+        password = None
+    for value in (password, *(os.environ.get(name) for name in _SECRET_VARIABLES)):
+        if value:
+            redact.register(value)
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact.redact(value)
+    if isinstance(value, Mapping):
+        return {str(key): _clean(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(inner) for inner in value]
+    return value

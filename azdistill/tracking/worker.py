@@ -1,0 +1,276 @@
+"""The process that talks to MLflow, so that importing it and writing to its store delay no step.
+
+Reads one JSON message a line on stdin, in the order in which things happened, and answers on stdout: ``ready`` with the
+store's URI, ``child`` with a step's run id, ``warning``, and ``done``. The end of stdin before ``done`` means that the
+runner is gone: the runs that are open are marked as killed, within 1.5 seconds, and the process ends.
+Started as a plain file and imports nothing of azdistill: what it is told has been redacted already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import json
+import os
+import queue
+import re
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+Message = dict[str, Any]
+#: Files up to this size are copied into the store; of larger ones path, size and hash are kept.
+COPY_UP_TO = 5 * 1024 * 1024
+MOST_FILES = 1000
+_LIMIT = 5000
+_BATCH = 500
+_LAST_CHANCE = 1.5
+_ENDS = {"completed": "FINISHED", "cached": "FINISHED", "failed": "FAILED", "canceled": "KILLED", "killed": "KILLED"}
+
+
+def main(uri: str) -> None:
+    inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    gone = threading.Event()
+    threading.Thread(target=_listen, args=(inbox, gone), daemon=True).start()
+    session = Session(uri)
+    for message in _grouped(inbox):
+        if gone.is_set():
+            session.give_up()
+            return
+        session.take(message)
+        if message["do"] == "end":
+            say({"done": True})
+            return
+
+
+def say(answer: Message) -> None:
+    """Write one answer. Nobody may be left to read it."""
+    with contextlib.suppress(BrokenPipeError):
+        print(json.dumps(answer), flush=True)
+
+
+def _listen(inbox: queue.SimpleQueue[Message], gone: threading.Event) -> None:
+    for line in sys.stdin.buffer:
+        inbox.put(json.loads(line))
+    gone.set()
+    inbox.put({"do": "gone"})
+    # Whatever the main thread is doing (an import, a migration, a slow server): a dead runner leaves nothing behind.
+    time.sleep(_LAST_CHANCE)
+    os._exit(1)
+
+
+def _grouped(inbox: queue.SimpleQueue[Message]) -> Iterator[Message]:
+    """The messages in order, metric records that wait behind one another as one: a batch costs a store what one value
+    does.
+    """
+    held: Message | None = None
+    while True:
+        message, held = held or inbox.get(), None
+        if message["do"] == "record":
+            batch = [message]
+            while held is None and len(batch) < _BATCH and not inbox.empty():
+                following = inbox.get()
+                if following["do"] == "record":
+                    batch.append(following)
+                else:
+                    held = following
+            message = {"do": "records", "records": batch}
+        yield message
+
+
+class Session:
+    """The runs of one pipeline run in one MLflow store. A call that fails is told once and passed over."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._told: set[str] = set()
+        self._client: Any = None
+        self._experiment = ""
+        self._parent = ""
+        self._children: dict[str, str] = {}
+        self._open: set[str] = set()
+        self._headline: set[str] = set()
+
+    def take(self, message: Message) -> None:
+        """Do what one message asks for."""
+        try:
+            getattr(self, f"_do_{message['do']}")(message)
+        except Exception as error:  # noqa: BLE001 - tracking never fails a run, whatever MLflow or its store raises
+            self._warn(f"MLflow: {_first_line(error)}")
+
+    def give_up(self) -> None:
+        """Mark what is open as killed."""
+        for run_id in (*self._children.values(), self._parent):
+            if run_id in self._open:
+                self._client.set_terminated(run_id, "KILLED")
+
+    def _do_run(self, message: Message) -> None:
+        _make_store(self._uri)
+        self._client = _mlflow("client").MlflowClient(self._uri)
+        self._experiment = self._experiment_id(message["experiment"])
+        self._headline = set(message["headline"])
+        self._parent = self._create(message["name"], message["tags"])
+        self._log_params(self._parent, message["params"])
+        say({"ready": True, "experiment": self._experiment, "run_id": self._parent})
+
+    def _do_step(self, message: Message) -> None:
+        if self._client is None:
+            return
+        run_id = self._child(message["step"])
+        for name, value in message["tags"].items():
+            self._client.set_tag(run_id, name, value)
+        self._log_params(run_id, message["params"])
+
+    def _do_child(self, message: Message) -> None:
+        step = message["step"]
+        say({"child": step, "run_id": self._child(step) if self._client else None})
+
+    def _do_records(self, message: Message) -> None:
+        by_step: dict[str, list[Message]] = {}
+        for each in message["records"]:
+            by_step.setdefault(each["step"], []).append(each["record"])
+        for step, records in by_step.items() if self._client else ():
+            self._log(self._child(step), records)
+            if step in self._headline:
+                self._log(self._parent, [record for record in records if record["kind"] == "metric"])
+
+    def _do_step_end(self, message: Message) -> None:
+        if self._client is None:
+            return
+        run_id = self._child(message["step"])
+        for name, value in message["tags"].items():
+            self._client.set_tag(run_id, name, value)
+        if message["outputs"]:
+            self._client.log_dict(run_id, message["outputs"], "outputs.json")
+        self._keep(run_id, message["artifacts"])
+        self._end(run_id, message["status"])
+
+    def _do_end(self, message: Message) -> None:
+        if self._client is None:
+            return
+        for name, value in message["tags"].items():
+            self._client.set_tag(self._parent, name, value)
+        self._keep(self._parent, message["artifacts"])
+        for run_id in [run_id for run_id in self._children.values() if run_id in self._open]:
+            self._end(run_id, message["status"])
+        self._end(self._parent, message["status"])
+
+    def _experiment_id(self, name: str) -> str:
+        for _ in range(2):
+            found = self._client.get_experiment_by_name(name)
+            if found:
+                return str(found.experiment_id)
+            with contextlib.suppress(Exception):
+                # Another run may make it at the same moment; then it is there the second time.
+                return str(self._client.create_experiment(name))
+        return str(self._client.create_experiment(name))
+
+    def _create(self, name: str, tags: Message) -> str:
+        run = self._client.create_run(self._experiment, run_name=name, tags=tags)
+        self._open.add(run.info.run_id)
+        return str(run.info.run_id)
+
+    def _child(self, step: str) -> str:
+        if step not in self._children:
+            self._children[step] = self._create(step, {"mlflow.parentRunId": self._parent, "azdistill.step": step})
+        return self._children[step]
+
+    def _end(self, run_id: str, status: str) -> None:
+        self._open.discard(run_id)
+        self._client.set_terminated(run_id, _ENDS.get(status, "FAILED"))
+
+    def _log(self, run_id: str, records: list[Message]) -> None:
+        metrics = [
+            _mlflow("entities").Metric(
+                valid_name(r["name"]),
+                float(r["value"]),
+                int(r.get("timestamp") or time.time() * 1000),
+                int(r.get("step") or 0),
+            )
+            for r in records
+            if r["kind"] == "metric"
+        ]
+        if metrics:
+            self._client.log_batch(run_id, metrics=metrics)
+        self._log_params(run_id, {r["name"]: r["value"] for r in records if r["kind"] == "param"})
+        for record in records:
+            if record["kind"] == "tag":
+                self._client.set_tag(run_id, valid_name(record["name"]), record["value"])
+
+    def _log_params(self, run_id: str, params: Message) -> None:
+        rows = [_mlflow("entities").Param(valid_name(name), str(value)[:_LIMIT]) for name, value in params.items()]
+        for start in range(0, len(rows), 100):
+            self._client.log_batch(run_id, params=rows[start : start + 100])
+
+    def _keep(self, run_id: str, artifacts: list[Message]) -> None:
+        """Copy small files into the store, and list the large ones."""
+        large = []
+        for artifact in artifacts:
+            for path, folder in _files(Path(artifact["path"]), artifact.get("folder") or ""):
+                size = path.stat().st_size
+                if size <= COPY_UP_TO:
+                    self._client.log_artifact(run_id, str(path), folder or None)
+                else:
+                    large.append({"path": str(path), "size": size, "sha256": _sha256(path)})
+        if large:
+            self._client.log_dict(run_id, {"files": large}, "large_files.json")
+
+    def _warn(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            say({"warning": text})
+
+
+def _mlflow(module: str) -> Any:
+    # Untyped in part, and slow: imported by the first message that needs it.
+    return importlib.import_module(f"mlflow.{module}")
+
+
+def valid_name(name: str) -> str:
+    """``name`` with what MLflow refuses in names of metrics, parameters and tags replaced."""
+    return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)[:250] or "_"
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"
+
+
+def _files(root: Path, folder: str) -> list[tuple[Path, str]]:
+    if root.is_file():
+        return [(root, folder)]
+    found = sorted(path for path in root.rglob("*") if path.is_file())[:MOST_FILES]
+    return [(path, "/".join(part for part in (folder, _parent(path, root)) if part)) for path in found]
+
+
+def _parent(path: Path, root: Path) -> str:
+    relative = path.parent.relative_to(root).as_posix()
+    return "" if relative == "." else relative
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _make_store(uri: str) -> None:
+    """Make a new sqlite store whole or not at all: a kill during its migrations would leave one that MLflow refuses."""
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or path.exists():
+        return
+    open_store = _mlflow("store.tracking.sqlalchemy_store").SqlAlchemyStore
+    with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=path.parent) as folder:
+        fresh = Path(folder, path.name)
+        store = open_store(f"sqlite:///{fresh}", (path.parent / "mlruns").as_uri())
+        store.engine.dispose()
+        with contextlib.suppress(FileExistsError):
+            # Unlike a rename, a link never takes the place of a store that another run made meanwhile.
+            os.link(fresh, path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
