@@ -43,7 +43,7 @@ STEPS = {
     "prepare": Step(
         "prepare_data",
         "training_data validation_data test_data dataset task_type prompt_column reference_column system_prompt "
-        "validation_fraction test_fraction max_training_rows max_test_rows on_bad_rows seed",
+        "validation_fraction test_fraction max_training_rows max_test_rows on_bad_rows seed=split_seed",
         hours=2,
     ),
     "teacher": Step("teacher_inference", _TEACHER, hours=48, role="teacher"),
@@ -51,7 +51,7 @@ STEPS = {
     "curate": Step("curate", "task_type require_agreement max_response_words", hours=2),
     "teacher_logits": Step(
         "teacher_logits",
-        "teacher_weights teacher_id student_weights student_id top_k max_length dtype",
+        "teacher_weights teacher_id student_weights student_id top_k max_length loss_on distillation_temperature dtype",
         hours=48,
         role="teacher",
         gpu=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from azdistill.recipe.read import Reading, is_local
 from azdistill.recipe.refer import Role, weights_of
 
 _DATA_FILES = ("training_data", "validation_data", "test_data", "system_prompt")
-_TEACHER = "strategy turns max_tokens top_p stop max_summary_words concurrency max_retries max_reasks min_success_ratio"
+_TEACHER = "turns max_tokens top_p max_summary_words concurrency max_retries max_reasks min_success_ratio"
 _EVALUATION = "max_new_tokens latency_rows device min_retention title"
 #: Sections whose own key would say two things in one pipeline.
 _RENAMED = {"batch_size": "evaluation_batch_size", "dtype": "evaluation_dtype"}
@@ -60,9 +61,10 @@ def _teacher(recipe: Recipe, reading: Reading) -> dict[str, Any]:
         "api": teacher.api or (known.api if known and known.api != "chat_completions" else None),
         "prompts": teacher.prompts and {"type": "uri_folder", "path": _placed(teacher.prompts, reading.folder)},
         "teacher_timeout": teacher.timeout,
+        "stop": json.dumps(teacher.stop) if isinstance(teacher.stop, list) else teacher.stop,
         "strategy": teacher.how,
     }
-    inputs |= {name: getattr(teacher, name) for name in _TEACHER.split() if name != "strategy"}
+    inputs |= {name: getattr(teacher, name) for name in _TEACHER.split()}
     return inputs | (_weights("teacher", teacher.weights, reading) if teacher.weights else {})
 
 

@@ -62,7 +62,7 @@ class Teacher(Section):
     turns: Literal["last", "all"] | None = None
     max_tokens: Positive | None = None
     top_p: Annotated[Real, Field(gt=0, le=1)] | None = None
-    stop: Text | None = None
+    stop: Text | list[Text] | None = None
     max_summary_words: Positive | None = None
     concurrency: Positive | None = None
     max_retries: Annotated[Whole, Field(ge=0)] | None = None
@@ -126,8 +126,9 @@ class Data(Section):
     prompt_column: Text | None = None
     reference_column: Text | None = None
     system_prompt: Text | None = None
-    validation_fraction: Annotated[Real, Field(ge=0, lt=1)] | None = None
-    test_fraction: Annotated[Real, Field(ge=0, lt=1)] | None = None
+    validation_fraction: Annotated[Real, Field(ge=0, le=0.9)] | None = None
+    test_fraction: Annotated[Real, Field(ge=0, le=0.9)] | None = None
+    split_seed: Annotated[Whole, Field(ge=0)] | None = None
     max_training_rows: Positive | None = None
     max_test_rows: Positive | None = None
     on_bad_rows: Literal["fail", "reject"] | None = None
@@ -154,25 +155,25 @@ class Curation(Section):
 class Hyperparameters(Section):
     """How the student is trained, and the two temperatures. A plain ``temperature`` is one of them, by the method."""
 
-    learning_rate: Annotated[Real, Field(gt=0)] | None = None
+    learning_rate: Annotated[Real, Field(gt=0, le=1)] | None = None
     batch_size: Positive | None = None
     gradient_accumulation_steps: Positive | None = None
     num_epochs: Annotated[Real, Field(gt=0)] | None = None
     max_steps: Annotated[Whole, Field(ge=-1)] | None = None
     warmup_ratio: Fraction | None = None
     weight_decay: Annotated[Real, Field(ge=0)] | None = None
-    lr_scheduler: Text | None = None
-    max_length: Positive | None = None
+    lr_scheduler: Literal["linear", "cosine", "constant", "constant_with_warmup"] | None = None
+    max_length: Annotated[Whole, Field(ge=8)] | None = None
     loss_on: Literal["response", "assistant"] | None = None
     temperature: Annotated[Real, Field(ge=0)] | None = None
     sampling_temperature: Annotated[Real, Field(ge=0, le=2)] | None = None
-    distillation_temperature: Annotated[Real, Field(gt=0)] | None = None
+    distillation_temperature: Annotated[Real, Field(ge=0.1, le=100)] | None = None
     distillation_alpha: Fraction | None = None
     top_k: Positive | None = None
     lora: bool | None = None
     lora_rank: Positive | None = None
     lora_alpha: Annotated[Real, Field(gt=0)] | None = None
-    lora_dropout: Annotated[Real, Field(ge=0, lt=1)] | None = None
+    lora_dropout: Fraction | None = None
     lora_target_modules: Text | None = None
     early_stopping_patience: Annotated[Whole, Field(ge=0)] | None = None
     eval_steps: Annotated[Whole, Field(ge=0)] | None = None
@@ -186,9 +187,9 @@ class Evaluation(Section):
     gold_sft: Literal["auto", "true", "false"] = "auto"
     max_new_tokens: Positive | None = None
     batch_size: Positive | None = None
-    latency_rows: Positive | None = None
+    latency_rows: Annotated[Whole, Field(ge=0)] | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
-    device: Text | None = None
+    device: Literal["auto", "cpu", "cuda"] | None = None
     min_retention: Annotated[Real, Field(ge=0)] | None = None
     title: Text | None = None
 

@@ -1,0 +1,60 @@
+"""``azdistill init``: a small project to own, with everything a person will want to edit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import jinja2
+
+from azdistill import assets
+from azdistill.errors import UserError
+
+#: What a task's sample needs: how the teacher is asked, and how much it may write.
+_SETTINGS = {
+    "nli": ("chain_of_thought", 512),
+    "qa": ("chain_of_thought", 512),
+    "math": ("chain_of_thought", 512),
+    "conversation": ("direct", 256),
+    "summarization": ("chain_of_density", 1024),
+}
+
+
+def create(folder: Path, task: str, *, force: bool = False) -> tuple[list[Path], list[Path]]:
+    """Write the project; returns the files written and those kept since they were there.
+
+    UserError AZD351 where ``folder`` is a file, or is not empty and ``force`` is not given. Nothing is ever overwritten.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file", code="AZD351")
+    if folder.is_dir() and any(folder.iterdir()) and not force:
+        raise UserError(f"{folder} is not empty", code="AZD351", hint="--force adds what is missing and keeps the rest")
+    written: list[Path] = []
+    kept: list[Path] = []
+    for name, text in _files(folder.resolve().name, task):
+        path = folder / name
+        if path.exists():
+            kept.append(path)
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        written.append(path)
+    return written, kept
+
+
+def _files(name: str, task: str) -> Iterator[tuple[str, str]]:
+    rows = (assets.root() / "pipelines" / "data" / f"{task}.jsonl").read_text(encoding="utf-8")
+    strategy, max_tokens = _SETTINGS[task]
+    words = {"name": name, "task": task, "strategy": strategy, "max_tokens": max_tokens, "rows": rows.count("\n")}
+    home = assets.template("project")
+    yield "recipe.yml", _render(home / "recipe.yml.jinja2", words)
+    yield "README.md", _render(home / "README.md.jinja2", words)
+    yield ".gitignore", (home / "gitignore").read_text(encoding="utf-8")
+    yield f"data/{task}.jsonl", rows
+    for prompt in sorted((assets.component("teacher_inference").parent / "prompts" / task).glob("*.jinja2")):
+        yield f"prompts/{task}/{prompt.name}", prompt.read_text(encoding="utf-8")
+
+
+def _render(template: Path, words: dict[str, object]) -> str:
+    text = template.read_text(encoding="utf-8")
+    return jinja2.Template(text, keep_trailing_newline=True, undefined=jinja2.StrictUndefined).render(words)
