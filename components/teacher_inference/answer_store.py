@@ -12,6 +12,7 @@ request that was in flight.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -20,6 +21,8 @@ import uuid
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from common.step import StepError
 
 #: A shard is closed after so many answers, or so many seconds.
 SHARD_ROWS = 500
@@ -40,7 +43,10 @@ class AnswerStore:
     def __init__(self, folder: Path, model: str) -> None:
         slug = re.sub(r"[^A-Za-z0-9.-]+", "-", model).strip("-.")[:40] or "model"
         self.folder = folder / f"{slug}-{sha256(model.encode()).hexdigest()[:8]}"
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StepError(f"cannot write answers to {folder}: {error.strerror}") from None
         #: key -> shard and offset of the line
         self._index: dict[bytes, tuple[Path, int]] = {}
         self._name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
@@ -72,14 +78,25 @@ class AnswerStore:
         """Keep an answer. When this returns, a kill of this process does not lose it."""
         record = {"key": key, "latency": latency, "asked_at": int(time.time()), "body": body}
         line = json.dumps(record, ensure_ascii=True).encode() + b"\n"
-        file = self._shard()
-        offset = file.tell()
-        file.write(line)
+        offset = self._append(line)
         self._index[bytes.fromhex(key)] = (self._path, offset)
         self._rows += 1
         if self._rows >= SHARD_ROWS or time.monotonic() - self._opened >= SHARD_SECONDS:
             self.close()
         return record
+
+    def _append(self, line: bytes) -> int:
+        """Write one line; returns where it begins. Raises StepError when the disk does not take it."""
+        try:
+            file = self._shard()
+            offset: int = file.tell()
+            if file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            # The next line must not be glued to half of this one.
+            self.close()
+            raise StepError(f"cannot write the answer to {self._path}: {error.strerror}") from None
+        return offset
 
     def close(self) -> None:
         """Close the shard that is being written, if any; the next answer begins another."""

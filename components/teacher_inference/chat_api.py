@@ -81,8 +81,8 @@ class ChatApi:
             sampling["stop" if self.api == "chat_completions" else "stop_sequences"] = given["stop"]
         return {name: value for name, value in sampling.items() if name not in self.unsupported}
 
-    def adapt(self, message: str) -> str | None:
-        """Learn from the text of a 400 that a parameter is not supported. Returns it, or None.
+    def adapt(self, message: str, sent: dict[str, Any]) -> str | None:
+        """Learn from the text of a 400 that a parameter in the body ``sent`` is not supported. Returns it, or None.
 
         Reasoning models take ``max_completion_tokens`` in place of ``max_tokens`` and no temperature of their own.
         """
@@ -90,9 +90,7 @@ class ChatApi:
         if not any(word in text for word in ("unsupported", "not support", "deprecated", "cannot both")):
             return None
         for name in ("max_tokens", "temperature", "top_p"):
-            if f"'{name}'" in text or f"`{name}`" in text or f'"{name}"' in text:
-                if name in self.unsupported or name not in self._sampling():
-                    continue
+            if name in sent and any(f"{mark}{name}{mark}" in text for mark in "'`\""):
                 self.unsupported.add(name)
                 return name
         return None

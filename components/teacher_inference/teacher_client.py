@@ -33,6 +33,7 @@ from waiting import asked_wait, backoff
 
 #: Attempts to open the first connection of all, and seconds before each further one.
 FIRST_WAITS = (0.2, 0.5, 1.0)
+CONNECT_SECONDS = 15.0
 #: A server that asks to wait longer than this many seconds is left alone; the answers so far are kept.
 LONGEST_WAIT = 900.0
 #: So many rows in a row given up after all retries: the service is down, and the rest would fare no better.
@@ -165,8 +166,9 @@ class TeacherClient:
                 async with self.throttle as started:
                     answered = await self._attempt(messages, started)
             except _Again as again:
-                # Waiting for a rate limit while others get through is no failure of this row.
-                if not (again.busy and self.counts.answered > seen):
+                # Neither a parameter that was learnt about, nor waiting for a rate limit while others get through, is a
+                # failure of this row.
+                if again.reason != "adapted" and not (again.busy and self.counts.answered > seen):
                     tries += 1
                 seen = self.counts.answered
                 await self._wait(again, tries)
@@ -203,8 +205,9 @@ class TeacherClient:
     async def _attempt(self, messages: list[dict[str, str]], started: float) -> tuple[dict[str, Any], float]:
         """One request. Returns body and seconds. Raises _Again, RowFailed or a StepError."""
         before = time.perf_counter()
+        sent = self.api.body(messages)
         try:
-            status, headers, raw = await self._send(messages)
+            status, headers, raw = await self._send(sent)
         except _Again as again:
             if again.busy:
                 self.throttle.congested(started)
@@ -217,20 +220,22 @@ class TeacherClient:
             return body, latency
         if status in _BUSY:
             self.throttle.congested(started)
-        self._judge(status, headers, raw)
+        self._judge(status, headers, raw, sent)
         raise AssertionError("unreachable")
 
-    async def _send(self, messages: list[dict[str, str]]) -> tuple[int, dict[str, str], bytes]:
+    async def _send(self, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
         session = self._open()
         self.counts.requests += 1
         try:
-            async with session.post(self.api.url, json=self.api.body(messages), allow_redirects=False) as response:
+            async with session.post(self.api.url, json=body, allow_redirects=False) as response:
                 self._connected = True
                 return response.status, dict(response.headers), await response.read()
         except aiohttp.ClientConnectorCertificateError as error:
             raise Unavailable(f"the certificate of {self.api.url} is not trusted: {error.certificate_error}") from None
         except aiohttp.ClientConnectorError as error:
             raise _Again("connect", str(error.os_error) or type(error).__name__) from None
+        except aiohttp.ConnectionTimeoutError:
+            raise _Again("connect", f"no connection within {CONNECT_SECONDS:g} seconds") from None
         except TimeoutError:
             raise _Again("timeout", f"no answer within {self._timeout:g} seconds", busy=True) from None
         except (aiohttp.ClientError, OSError) as error:
@@ -249,7 +254,7 @@ class TeacherClient:
         self.counts.completion_tokens += answer.usage["completion_tokens"]
         return body
 
-    def _judge(self, status: int, headers: dict[str, str], raw: bytes) -> None:
+    def _judge(self, status: int, headers: dict[str, str], raw: bytes, sent: dict[str, Any]) -> None:
         """Raise what an answer other than 200 means."""
         body = _loads(raw)
         said = f"{status} {error_text(body)}".strip()
@@ -265,10 +270,12 @@ class TeacherClient:
             raise _Again(f"http_{status}", said)
         if status == 400 and is_content_filter(body):
             raise RowFailed("content_filter", said)
-        if status == 400 and (name := self.api.adapt(error_text(body))):
-            instead = "using max_completion_tokens" if name == "max_tokens" else "the model's default is used"
-            say(f"warning: the teacher does not support '{name}': {instead}")
-            raise _Again("adapted", said, busy=True)
+        known = set(self.api.unsupported)
+        if status == 400 and (name := self.api.adapt(error_text(body), sent)):
+            if name not in known:
+                instead = "max_completion_tokens is sent" if name == "max_tokens" else "the model's own default holds"
+                say(f"warning: the teacher does not support '{name}': {instead}")
+            raise _Again("adapted", said, wait=0.0)
         self._refuse(status, said)
 
     def _refuse(self, status: int, said: str) -> None:
@@ -290,7 +297,7 @@ class TeacherClient:
                 say(f"warning: the key is sent to {parts.hostname} unencrypted (http)")
             self._session = aiohttp.ClientSession(
                 headers=self.api.headers(key, is_token),
-                timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=min(30.0, self._timeout)),
+                timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=min(CONNECT_SECONDS, self._timeout)),
                 connector=aiohttp.TCPConnector(
                     limit=0, ttl_dns_cache=300, ssl=_trust() if parts.scheme == "https" else True
                 ),
