@@ -15,12 +15,12 @@ _PACKAGE = Path(__file__).resolve().parent
 
 @cache
 def root() -> Path:
-    """The folder that holds ``components/``. MachineError AZD330 where the installation has lost it."""
+    """The folder that holds ``components/``. MachineError AZD230 where the installation has lost it."""
     for folder in (_PACKAGE.parent, _PACKAGE / "_data"):
         if (folder / "components" / "common").is_dir():
             return folder
     raise MachineError(
-        "the components are missing from this installation", code="AZD330", hint="install azdistill anew"
+        "the components are missing from this installation", code="AZD230", hint="install azdistill anew"
     )
 
 

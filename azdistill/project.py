@@ -10,25 +10,25 @@ import jinja2
 from azdistill import assets
 from azdistill.errors import UserError
 
-#: What a task's sample needs: how the teacher is asked, and how much it may write.
+#: What a task's sample needs: how the teacher is asked, how many tokens it may write, and how many the student.
 _SETTINGS = {
-    "nli": ("chain_of_thought", 512),
-    "qa": ("chain_of_thought", 512),
-    "math": ("chain_of_thought", 512),
-    "conversation": ("direct", 256),
-    "summarization": ("chain_of_density", 1024),
+    "nli": ("chain_of_thought", 512, 32),
+    "qa": ("chain_of_thought", 512, 32),
+    "math": ("chain_of_thought", 512, 32),
+    "conversation": ("direct", 256, 256),
+    "summarization": ("chain_of_density", 1024, 128),
 }
 
 
 def create(folder: Path, task: str, *, force: bool = False) -> tuple[list[Path], list[Path]]:
     """Write the project; returns the files written and those kept since they were there.
 
-    UserError AZD351 where ``folder`` is a file, or is not empty and ``force`` is not given. Nothing is ever overwritten.
+    UserError AZD251 where ``folder`` is a file, or is not empty and not ``force``. Nothing is ever overwritten.
     """
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file", code="AZD351")
+        raise UserError(f"{folder} is a file", code="AZD251")
     if folder.is_dir() and any(folder.iterdir()) and not force:
-        raise UserError(f"{folder} is not empty", code="AZD351", hint="--force adds what is missing and keeps the rest")
+        raise UserError(f"{folder} is not empty", code="AZD251", hint="--force adds what is missing and keeps the rest")
     written: list[Path] = []
     kept: list[Path] = []
     for name, text in _files(folder.resolve().name, task):
@@ -44,8 +44,15 @@ def create(folder: Path, task: str, *, force: bool = False) -> tuple[list[Path],
 
 def _files(name: str, task: str) -> Iterator[tuple[str, str]]:
     rows = (assets.root() / "pipelines" / "data" / f"{task}.jsonl").read_text(encoding="utf-8")
-    strategy, max_tokens = _SETTINGS[task]
-    words = {"name": name, "task": task, "strategy": strategy, "max_tokens": max_tokens, "rows": rows.count("\n")}
+    strategy, max_tokens, max_new_tokens = _SETTINGS[task]
+    words: dict[str, object] = {
+        "name": name,
+        "task": task,
+        "strategy": strategy,
+        "max_tokens": max_tokens,
+        "max_new_tokens": max_new_tokens,
+        "rows": rows.count("\n"),
+    }
     home = assets.template("project")
     yield "recipe.yml", _render(home / "recipe.yml.jinja2", words)
     yield "README.md", _render(home / "README.md.jinja2", words)
@@ -57,4 +64,4 @@ def _files(name: str, task: str) -> Iterator[tuple[str, str]]:
 
 def _render(template: Path, words: dict[str, object]) -> str:
     text = template.read_text(encoding="utf-8")
-    return jinja2.Template(text, keep_trailing_newline=True, undefined=jinja2.StrictUndefined).render(words)
+    return str(jinja2.Template(text, keep_trailing_newline=True, undefined=jinja2.StrictUndefined).render(words))

@@ -1,7 +1,8 @@
 """From a recipe to the Azure ML pipeline that it stands for.
 
 The pipeline is plain Azure ML: components, bindings, values. ``azdistill compile`` writes it down, ``azdistill run``
-runs it here, and ``az ml job create`` takes it too. :func:`load` opens either, a recipe or a pipeline.
+runs it here, and ``az ml job create`` takes it too. :func:`load` opens either, a recipe or a pipeline, and
+:func:`open_file` also tells what there is to say about it.
 """
 
 from __future__ import annotations
@@ -9,19 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azdistill import recipe as recipes
-from azdistill.build.advice import advice, notes
+from azdistill import spec
 from azdistill.build.graph import pipeline_of
+from azdistill.build.notes import notes
 from azdistill.errors import Problem, SpecError
 from azdistill.recipe import Reading
-from azdistill.spec import reader
+from azdistill.spec import Pipeline, reader
 
-if TYPE_CHECKING:
-    from azdistill.spec import Pipeline
-
-__all__ = ["Built", "build", "compile_recipe", "load"]
+__all__ = ["Built", "Opened", "build", "check", "compile_recipe", "load", "open_file"]
 
 
 @dataclass(frozen=True)
@@ -35,18 +34,25 @@ class Built:
 
     def pipeline(self) -> Pipeline:
         """The pipeline as the runners take it."""
-        from azdistill import spec
-
         return spec.pipeline_from(self.mapping, self.reading.folder, self.reading.origin.source.file)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A pipeline, the sets that are still to be applied to its inputs, and what there is to say about it."""
+
+    pipeline: Pipeline
+    left: dict[str, str]
+    warnings: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def build(reading: Reading) -> Built:
     """The pipeline of a recipe. SpecError where reading it found errors."""
     if reading.recipe is None or any(problem.severity == "error" for problem in reading.problems):
         raise SpecError(reading.problems)
-    warnings = [problem for problem in reading.problems if problem.severity == "warning"]
     mapping = pipeline_of(reading)
-    return Built(mapping, reading, warnings + advice(reading), notes(reading, mapping))
+    return Built(mapping, reading, reading.problems, notes(reading, mapping))
 
 
 def compile_recipe(path: str | Path, sets: Mapping[str, str] | None = None) -> Built:
@@ -54,14 +60,30 @@ def compile_recipe(path: str | Path, sets: Mapping[str, str] | None = None) -> B
     return build(recipes.load(path, sets))
 
 
-def load(path: str | Path, sets: Mapping[str, str] | None = None) -> tuple[Pipeline, dict[str, str]]:
-    """The pipeline at ``path``, be it written as a recipe or as a pipeline, and the sets that are still to be applied.
+def check(path: str | Path, sets: Mapping[str, str] | None = None) -> list[Problem]:
+    """Everything wrong with the recipe at ``path``, and with the pipeline it makes where it makes one."""
+    problems = recipes.check(path, sets)
+    if any(problem.severity == "error" for problem in problems):
+        return problems
+    try:
+        return problems + spec.check(build(recipes.read(path, sets, strict_env=False)).pipeline())
+    except SpecError as error:
+        return problems + error.problems
 
-    A recipe takes them all; a pipeline takes none here, since they are values of its inputs.
+
+def open_file(path: str | Path, sets: Mapping[str, str] | None = None) -> Opened:
+    """The pipeline at ``path``, be it written as a recipe or as a pipeline.
+
+    A recipe takes all the sets; a pipeline takes none here, since they are values of its inputs.
     """
     given = dict(sets or {})
-    if recipes.is_recipe(reader.read(path).data):
-        return compile_recipe(path, given).pipeline(), {}
-    from azdistill import spec
+    if not recipes.is_recipe(reader.read(path).data):
+        return Opened(spec.load_pipeline(path), given)
+    built = compile_recipe(path, given)
+    return Opened(built.pipeline(), {}, built.warnings, built.notes)
 
-    return spec.load_pipeline(path), given
+
+def load(path: str | Path, sets: Mapping[str, str] | None = None) -> tuple[Pipeline, dict[str, str]]:
+    """As :func:`open_file`, without what there is to say: the pipeline, and the sets still to be applied."""
+    opened = open_file(path, sets)
+    return opened.pipeline, opened.left

@@ -31,9 +31,9 @@ def render(built: Built, folder: Path, sets: Mapping[str, str]) -> str:
 
 
 def write(text: str, path: Path, *, force: bool = False) -> None:
-    """Write ``text``; UserError AZD350 where ``path`` holds something that was not written here, unless ``force``."""
+    """Write ``text``; UserError AZD250 where ``path`` holds something that was not written here, unless ``force``."""
     if path.exists() and not force and not _ours(path):
-        raise UserError(f"{path} exists and was not written by azdistill", code="AZD350", hint="--force overwrites it")
+        raise UserError(f"{path} exists and was not written by azdistill", code="AZD250", hint="--force overwrites it")
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(text, encoding="utf-8")

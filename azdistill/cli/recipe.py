@@ -6,21 +6,10 @@ from pathlib import Path
 
 import click
 
-from azdistill.errors import UserError
+from azdistill.errors import SpecError
 from azdistill.redact import redact
 
 TASKS = ("nli", "conversation", "qa", "math", "summarization")
-
-
-def parse_sets(pairs: tuple[str, ...]) -> dict[str, str]:
-    """``("a=1",)`` as ``{"a": "1"}``. UserError AZD312 where there is no ``=``."""
-    sets: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise UserError(f"--set takes NAME=VALUE, not '{name}'", code="AZD312")
-        sets[name.strip()] = value
-    return sets
 
 
 @click.command("compile")
@@ -34,14 +23,17 @@ def compile_command(recipe: Path, output: str, sets: tuple[str, ...], force: boo
     RECIPE is a recipe of azdistill or an Azure ML job of `type: distillation`. The pipeline is what `azdistill run`
     runs and what `az ml job create -f FILE` takes.
     """
+    from azdistill import spec
     from azdistill.build import compile_recipe
     from azdistill.build.write import render, write
+    from azdistill.local.sets import parse_sets
 
     given = parse_sets(sets)
     built = compile_recipe(recipe, given)
-    # Our own reading of the result: what is written is known to be a sound pipeline.
-    built.pipeline()
-    for problem in built.warnings:
+    found = spec.check(built.pipeline())
+    if any(problem.severity == "error" for problem in found):
+        raise SpecError(found)
+    for problem in built.warnings + found:
         click.echo(redact(str(problem)), err=True)
     for note in built.notes:
         click.echo(redact(f"note: {note}"), err=True)
@@ -55,9 +47,7 @@ def compile_command(recipe: Path, output: str, sets: tuple[str, ...], force: boo
 
 @click.command("init")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option(
-    "--task", type=click.Choice(TASKS), default="nli", show_default=True, help="What the student learns."
-)
+@click.option("--task", type=click.Choice(TASKS), default="nli", show_default=True, help="What the student learns.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty; files that exist are kept.")
 def init_command(folder: Path, task: str, force: bool) -> None:
     """Write a small project to own into DIR: a recipe, sample data, the prompts and a README."""

@@ -131,7 +131,7 @@ def _data(job: Tree, tree: Tree, moves: dict[Steps, Steps], origin: Origin) -> l
         moves.setdefault(("data",), (name,))
     if job.get("data_generation_type", "label_generation") != "label_generation":
         message = "data_generation_type: the teacher labels rows that exist; it does not make up new ones"
-        problems.append(origin.problem("AZD321", message, ("data_generation_type",), hint="write label_generation"))
+        problems.append(origin.problem("AZD221", message, ("data_generation_type",), hint="write label_generation"))
     return problems
 
 
@@ -155,7 +155,7 @@ def _teacher(job: Tree, tree: Tree, moves: dict[Steps, Steps], origin: Origin) -
     tree["teacher"]["api_key"] = KEY_REFERENCE
     message = f"the teacher's key stands in the file; it is not copied, {KEY_REFERENCE} takes its place"
     hint = f"set {KEY_VARIABLE}, take the key out of the file, and have a new one issued if the file was shared"
-    return [origin.problem("AZD320", message, steps, severity="warning", hint=hint)]
+    return [origin.problem("AZD220", message, steps, severity="warning", hint=hint)]
 
 
 def _student(job: Tree, tree: Tree, moves: dict[Steps, Steps], origin: Origin) -> list[Problem]:
@@ -178,14 +178,14 @@ def _rate(job: Tree, tree: Tree, moves: dict[Steps, Steps], origin: Origin) -> l
     try:
         rate = float(f"{float(written) * BASE_LEARNING_RATE:.12g}")
     except (TypeError, ValueError):
-        return [origin.problem("AZD305", f"{'.'.join(steps)}: should be a number; it is {written!r}", steps)]
+        return [origin.problem("AZD205", f"{'.'.join(steps)}: should be a number; it is {written!r}", steps)]
     if tree["hyperparameters"].get("learning_rate") is not None:
-        return [origin.problem("AZD305", "give one of learning_rate and learning_rate_multiplier", steps)]
+        return [origin.problem("AZD205", "give one of learning_rate and learning_rate_multiplier", steps)]
     tree["hyperparameters"]["learning_rate"] = rate
     moves[("hyperparameters", "learning_rate")] = steps
     message = f"learning_rate_multiplier {written} becomes learning_rate {rate:g}: {written} x {BASE_LEARNING_RATE:g}"
     hint = "--set learning_rate=... says it outright"
-    return [origin.problem("AZD322", message, steps, severity="warning", hint=hint)]
+    return [origin.problem("AZD222", message, steps, severity="warning", hint=hint)]
 
 
 def _kept(job: Tree, tree: Tree, moves: dict[Steps, Steps], origin: Origin) -> list[Problem]:
@@ -210,13 +210,13 @@ def _unknown(job: Tree, origin: Origin) -> list[Problem]:
             beside = sorted({path[len(steps) - 1] for path in known | heads if path[: len(steps) - 1] == steps[:-1]})
             hint = did_you_mean(str(steps[-1]), [str(word) for word in beside if len(str(word)) > 0])
             message = f"a distillation job has no key '{'.'.join(map(str, steps))}'"
-            problems.append(origin.problem("AZD303", message, steps, key=True, hint=hint))
+            problems.append(origin.problem("AZD203", message, steps, key=True, hint=hint))
     return problems
 
 
 def _left_out(steps: Steps, origin: Origin) -> Problem:
     message = f"{'.'.join(map(str, steps))} has no counterpart here and is left out"
-    return origin.problem("AZD323", message, steps, key=True, severity="warning")
+    return origin.problem("AZD223", message, steps, key=True, severity="warning")
 
 
 def _leaves(value: Any, heads: set[Steps], steps: Steps = ()) -> list[Steps]:

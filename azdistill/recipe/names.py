@@ -52,7 +52,7 @@ def every_path(model: type[BaseModel] = Recipe, head: Path = ()) -> Iterator[Pat
 
 
 def locate(name: str) -> Path:
-    """The setting that ``name`` stands for; UserError AZD310 where there is none, or more than one."""
+    """The setting that ``name`` stands for; UserError AZD210 where there is none, or more than one."""
     parts = tuple(name.split("."))
     if parts in set(every_path()) or (parts[0] in FREE and len(parts) == 2):
         return parts
@@ -63,11 +63,11 @@ def locate(name: str) -> Path:
         return found[0]
     if found:
         choices = " or ".join(".".join(path) for path in found)
-        raise UserError(f"'{name}' could be {choices}", code="AZD310", hint="write it with its section")
+        raise UserError(f"'{name}' could be {choices}", code="AZD210", hint="write it with its section")
     known = sorted({".".join(path) for path in every_path()} | set(ALIASES) | {path[-1] for path in every_path()})
     close = did_you_mean(name, known)
     hint = close if close.startswith("did") else "`azdistill init` writes a recipe that shows every section"
-    raise UserError(f"a recipe has no setting '{name}'", code="AZD310", hint=hint)
+    raise UserError(f"a recipe has no setting '{name}'", code="AZD210", hint=hint)
 
 
 def put(tree: dict[str, Any], path: Path, value: Any) -> None:

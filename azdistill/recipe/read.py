@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from azdistill.errors import Problem, SpecError, UserError, did_you_mean
 from azdistill.recipe import microsoft, names
+from azdistill.recipe.advice import advice
 from azdistill.recipe.models import Recipe
 from azdistill.recipe.origin import COMMAND_LINE, Origin
 from azdistill.recipe.refer import Role, weights_of
@@ -23,7 +24,7 @@ from azdistill.spec.source import Steps
 
 Tree = dict[str, Any]
 #: The problem of a recipe whose teacher has no address.
-NO_ENDPOINT = "AZD311"
+NO_ENDPOINT = "AZD211"
 
 _ENV = re.compile(r"\$\{env:([A-Za-z_]\w*)\}")
 _DATA_PATHS = ("training_data", "validation_data", "test_data", "dataset", "system_prompt")
@@ -77,7 +78,7 @@ def read(path: str | Path, sets: Mapping[str, str] | None = None, *, strict_env:
     source = reader.read(path)
     origin = Origin(source)
     if not isinstance(source.data, dict):
-        raise SpecError([origin.problem("AZD302", "a recipe is a mapping of keys to values")])
+        raise SpecError([origin.problem("AZD202", "a recipe is a mapping of keys to values")])
     return interpret(origin, dict(sets or {}), strict_env=strict_env)
 
 
@@ -121,7 +122,7 @@ def interpret(origin: Origin, sets: Mapping[str, str], *, strict_env: bool = Tru
     recipe, more = _validate(tree, origin)
     problems += more
     if recipe is not None:
-        problems += _missing_files(recipe, origin) + _unresolved(recipe, origin)
+        problems += _missing_files(recipe, origin) + _unresolved(recipe, origin) + advice(recipe, origin)
     order = sorted(problems, key=lambda problem: (problem.line, problem.column))
     return Reading(recipe, origin, order)
 
@@ -175,7 +176,7 @@ def _expand_env(tree: Any, path: Steps, origin: Origin, severity: Any) -> list[P
         elif isinstance(value, str):
             missing = [name for name in _ENV.findall(value) if name not in os.environ]
             problems += [
-                origin.problem("AZD306", f"the environment variable {name} is not set", inner, severity=severity)
+                origin.problem("AZD206", f"the environment variable {name} is not set", inner, severity=severity)
                 for name in missing
             ]
             tree[key] = _ENV.sub(lambda match: os.environ.get(match[1], match[0]), value)
@@ -199,13 +200,13 @@ def _problem(detail: Any, origin: Origin) -> Problem:
     if kind == "extra_forbidden":
         return _unknown_key(path, origin)
     if kind == "missing":
-        return origin.problem("AZD304", f"{dotted} is missing", path)
+        return origin.problem("AZD204", f"{dotted} is missing", path)
     said = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").split("; did you mean")
     hint = f"did you mean{said[1]}" if len(said) > 1 else ""
     message = f"{dotted}: {said[0]}" if dotted else said[0]
     if kind != "value_error" and path != ("teacher", "api_key") and not isinstance(detail["input"], dict | list):
         message += f"; it is {str(detail['input'])[:60]!r}"
-    return origin.problem("AZD307" if path == ("teacher", "api_key") else "AZD305", message, path, hint=hint)
+    return origin.problem("AZD207" if path == ("teacher", "api_key") else "AZD205", message, path, hint=hint)
 
 
 def _unknown_key(path: Steps, origin: Origin) -> Problem:
@@ -214,7 +215,7 @@ def _unknown_key(path: Steps, origin: Origin) -> Problem:
         owner = names._section(owner.model_fields[str(part)].annotation) or owner
     where = f"{'.'.join(str(part) for part in path[:-1])} has" if path[:-1] else "a recipe has"
     hint = did_you_mean(str(path[-1]), list(owner.model_fields))
-    return origin.problem("AZD303", f"{where} no key '{path[-1]}'", path, key=True, hint=hint)
+    return origin.problem("AZD203", f"{where} no key '{path[-1]}'", path, key=True, hint=hint)
 
 
 def _missing_files(recipe: Recipe, origin: Origin) -> list[Problem]:
@@ -224,7 +225,7 @@ def _missing_files(recipe: Recipe, origin: Origin) -> list[Problem]:
         if value and is_local(value) and not (origin.source.base / Path(value).expanduser()).exists():
             message = f"{section}.{name}: there is no {value}"
             hint = f"--set {name}=PATH takes another"
-            problems.append(origin.problem("AZD308", message, (section, name), hint=hint))
+            problems.append(origin.problem("AZD208", message, (section, name), hint=hint))
     return problems
 
 

@@ -22,7 +22,7 @@ class Weights:
 
 
 def weights_of(name: str, folder: Path, role: Role) -> Weights:
-    """The weights that ``name`` stands for; relative paths start from ``folder``. UserError AZD309: none."""
+    """The weights that ``name`` stands for; relative paths start from ``folder``. UserError AZD209: none."""
     if name.startswith("azureml:"):
         return Weights("path", name)
     place = folder / Path(name).expanduser()
@@ -31,19 +31,17 @@ def weights_of(name: str, folder: Path, role: Role) -> Weights:
     known = catalog.find(name)
     if known is not None:
         if known.hub_id is None:
-            raise UserError(f"the weights of {known.name} are not public", code="AZD309")
+            raise UserError(f"the weights of {known.name} are not public", code="AZD209")
         return Weights("id", known.hub_id)
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         return Weights("id", name)
     hint = did_you_mean(name, catalog.known_names(role)) + "; or a Hugging Face id (owner/name), or a folder"
-    raise UserError(f"there is no {role} '{name}'", code="AZD309", hint=hint)
+    raise UserError(f"there is no {role} '{name}'", code="AZD209", hint=hint)
 
 
 def _model_folder(name: str, place: Path) -> str:
     if not place.exists():
-        raise UserError(f"there is no folder {name}", code="AZD309")
-    # Azure ML's registry lays an MLflow model out with the checkpoint under data/model.
-    homes = (place, place / "data" / "model", place / "model")
-    if not any((home / "config.json").is_file() for home in homes):
-        raise UserError(f"{name} is not a model: it has no config.json", code="AZD309")
+        raise UserError(f"there is no folder {name}", code="AZD209")
+    if not (place / "config.json").is_file():
+        raise UserError(f"{name} is not a model: it has no config.json", code="AZD209")
     return str(place.resolve())

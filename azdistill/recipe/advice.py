@@ -1,51 +1,29 @@
-"""What is worth knowing before a pipeline is run or paid for: retirements, terms, and what was decided."""
+"""What is worth knowing about the models that a recipe names: retirements, and terms."""
 
 from __future__ import annotations
 
 from datetime import date, timedelta
-from typing import Any
 
 from azdistill import catalog
 from azdistill.catalog import Hosting, Model
 from azdistill.errors import Problem
-from azdistill.recipe.read import Reading
+from azdistill.recipe.models import Recipe
+from azdistill.recipe.origin import Origin
 
 #: A retirement that is this near is worth a warning.
 SOON = timedelta(days=180)
 
 
-def advice(reading: Reading, today: date | None = None) -> list[Problem]:
-    """Warnings about the models that the recipe names."""
-    recipe = reading.recipe
-    assert recipe is not None
+def advice(recipe: Recipe, origin: Origin, today: date | None = None) -> list[Problem]:
+    """Warnings about the teacher, as the catalogue knows it."""
     teacher = catalog.find(recipe.teacher.model)
     if teacher is None:
         return []
     found = [_retirement(teacher, recipe.teacher.endpoint, today or date.today()), _terms(teacher)]
     return [
-        reading.origin.problem(code, message, ("teacher", "model"), severity="warning", hint=hint)
+        origin.problem(code, message, ("teacher", "model"), severity="warning", hint=hint)
         for code, message, hint in filter(None, found)
     ]
-
-
-def notes(reading: Reading, mapping: dict[str, Any]) -> list[str]:
-    """What the recipe left open and how it was taken, one line each."""
-    recipe = reading.recipe
-    assert recipe is not None
-    said = []
-    if recipe.hyperparameters.temperature is not None:
-        value, meant = recipe.hyperparameters.temperature, recipe.temperature_means
-        said.append(f"temperature {value:g} means {meant}, since the method is {recipe.method}")
-    if recipe.evaluation.gold_sft == "auto":
-        gold = "finetune_gold" in mapping["jobs"]
-        said.append(
-            "the training rows carry gold answers: the same student trained on those is a fourth column (gold_sft)"
-            if gold
-            else "no gold answers were seen in the training rows: there is no gold_sft column"
-        )
-    if recipe.schedule is not None:
-        said.append("schedule: is no part of a pipeline; it says when Azure ML starts it")
-    return said
 
 
 def _retirement(model: Model, endpoint: str | None, today: date) -> tuple[str, str, str] | None:
@@ -59,7 +37,7 @@ def _retirement(model: Model, endpoint: str | None, today: date) -> tuple[str, s
     else:
         what = f"will be retired on {hosting.until}"
     message = f"{model.name} {what} ({hosting.where}: {hosting.source}, {hosting.as_of})"
-    return "AZD340", message, _instead(model, hosting, today)
+    return "AZD240", message, _instead(model, hosting, today)
 
 
 def _instead(model: Model, hosting: Hosting, today: date) -> str:
@@ -82,4 +60,4 @@ def _terms(model: Model) -> tuple[str, str, str] | None:
         "conditions": "allows other models to be trained on its answers under conditions",
         "unknown": "may or may not allow other models to be trained on its answers: that is not known here",
     }[terms.outputs_may_train]
-    return "AZD341", f"{model.name} ({terms.licence}) {said}", f"{terms.note} ({terms.source}, {terms.as_of})".strip()
+    return "AZD241", f"{model.name} ({terms.licence}) {said}", f"{terms.note} ({terms.source}, {terms.as_of})".strip()
