@@ -31,6 +31,7 @@ class Scheduler:
         self._running: set[str] = set()
         self._done: queue.SimpleQueue[tuple[str, Result]] = queue.SimpleQueue()
         self._tails: dict[str, Tail] = {}
+        self._metrics: dict[str, dict[str, float]] = {}
         self._tail_lock = threading.Lock()
         executor.on_start, executor.on_line = self._started, self._line
 
@@ -112,6 +113,7 @@ class Scheduler:
             exit_code=result.exit_code,
             error=result.error,
             key=result.key,
+            metrics=self._metrics.get(name, {}),
             outputs={output: str(path) for output, path in result.outputs.items()},
         )
         self._tell(lambda listener: listener.step_ended(name, self._log.state.steps[name]))
@@ -164,6 +166,8 @@ class Scheduler:
 
     def _forward(self, name: str, tail: Tail | None) -> None:
         for record in tail.read() if tail else []:
+            if record["kind"] == "metric" and isinstance(record.get("value"), int | float):
+                self._metrics.setdefault(name, {})[str(record.get("name"))] = record["value"]
             self._tell(lambda listener, record=record: listener.record(name, record))  # type: ignore[misc]
 
     def _tell(self, message: Callable[[Listener], None]) -> None:

@@ -38,6 +38,7 @@ class StepState:
     log: str | None = None
     key: str | None = None
     outputs: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``azdistill run --json`` prints for a step."""
@@ -68,6 +69,16 @@ class RunState:
     headline: list[str] = field(default_factory=list)
     runner: str = ""
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics of the headline steps: what a pipeline is compared by."""
+        return {
+            name: value
+            for step in self.headline
+            if step in self.steps
+            for name, value in self.steps[step].metrics.items()
+        }
+
     def apply(self, event: Event) -> None:
         """Fold one event into the state. Unknown events, of a later version, are passed over."""
         handler = _HANDLERS.get(str(event.get("event")))
@@ -97,6 +108,7 @@ def _step_ended(run: RunState, event: Event) -> None:
     step = run.steps.setdefault(event["step"], StepState())
     step.status, step.seconds = event["status"], event.get("seconds", 0.0)
     step.exit_code, step.error = event.get("exit_code"), event.get("error", "")
+    step.metrics = event.get("metrics", {})
     step.outputs, step.key = event.get("outputs", {}), event.get("key", step.key)
 
 

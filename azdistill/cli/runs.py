@@ -1,0 +1,191 @@
+"""``azdistill runs``, ``compare`` and ``ui``: what the run store and MLflow know of earlier runs."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import socket
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from azdistill.errors import MachineError, UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from azdistill.local.store import RunState
+
+_SHOWN = 20
+
+
+@click.command("runs")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@click.option("--all", "everything", is_flag=True, help=f"All runs, not only the latest {_SHOWN}.")
+def runs_command(as_json: bool, everything: bool) -> None:
+    """List local runs, newest first."""
+    from azdistill.local.home import find_home
+    from azdistill.local.store import list_runs
+
+    runs = list_runs(find_home())
+    shown = runs if everything else runs[:_SHOWN]
+    if as_json:
+        click.echo(json.dumps([_as_json(run) for run in shown]))
+    elif not runs:
+        click.echo("no runs yet: azdistill run FILE")
+    else:
+        _print_runs(shown)
+        if len(shown) < len(runs):
+            click.echo(f"{len(runs) - len(shown)} more: azdistill runs --all")
+
+
+@click.command("compare")
+@click.argument("first")
+@click.argument("second")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def compare_command(first: str, second: str, as_json: bool) -> None:
+    """Compare two runs: parameters that differ, and metrics with their change.
+
+    FIRST and SECOND are run ids, the beginning of one, or 'latest'.
+    """
+    before, after = find_run(first), find_run(second)
+    compared = compare(before, after)
+    if as_json:
+        click.echo(json.dumps(compared))
+        return
+    click.echo(f"A  {before.run_id}  {before.status}\nB  {after.run_id}  {after.status}")
+    _print_table("parameter", [(r["name"], _text(r["a"]), _text(r["b"]), "") for r in compared["params"]])
+    rows = [(r["name"], _text(r["a"]), _text(r["b"]), _change(r["change"])) for r in compared["metrics"]]
+    _print_table("metric", rows)
+    if not compared["params"] and not rows:
+        click.echo("no parameter differs, and there are no metrics")
+
+
+@click.command("ui")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port (default: a free one, 5000 if it is).")
+def ui_command(port: int | None) -> None:
+    """Open the MLflow UI of this folder's runs on 127.0.0.1; Ctrl-C ends it."""
+    from azdistill.tracking import tracking_uri
+
+    uri = tracking_uri()
+    if uri.startswith(("http://", "https://", "azureml:", "databricks")):
+        raise UserError(
+            "MLFLOW_TRACKING_URI names a server, which has its own page", code="AZD381", hint="open it there"
+        )
+    if uri.startswith("sqlite:///") and not os.path.exists(uri.removeprefix("sqlite:///")):
+        raise UserError(
+            f"there are no runs in {uri.removeprefix('sqlite:///')} yet", code="AZD382", hint="azdistill run FILE"
+        )
+    chosen = port or _free_port()
+    click.echo(f"http://127.0.0.1:{chosen}")
+    sys.stdout.flush()
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
+    # exec: the server gets Ctrl-C and its exit code is ours.
+    os.execv(sys.executable, [*command, "--port", str(chosen)])
+
+
+def find_run(name: str) -> RunState:
+    """The run that ``name`` stands for: an id, the beginning of exactly one, or ``latest``."""
+    from azdistill.local.home import find_home
+    from azdistill.local.store import list_runs
+
+    runs = list_runs(find_home())
+    if not runs:
+        raise UserError("there are no runs here yet", code="AZD383", hint="azdistill run FILE")
+    if name == "latest":
+        return runs[0]
+    found = [run for run in runs if run.run_id == name] or [run for run in runs if run.run_id.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    ids = [run.run_id for run in runs]
+    if found:
+        raise UserError(f"several runs begin with '{name}'", code="AZD384", hint=", ".join(r.run_id for r in found[:5]))
+    raise UserError(f"no run '{name}'", code="AZD385", hint=did_you_mean(name, ids[:_SHOWN]))
+
+
+def compare(before: RunState, after: RunState) -> dict[str, Any]:
+    """What differs: ``params`` by name, ``metrics`` with ``change`` (a fraction of the first; None where undefined)."""
+    params = [
+        {"name": name, "a": before.params.get(name), "b": after.params.get(name)}
+        for name in dict.fromkeys([*before.params, *after.params])
+        if before.params.get(name) != after.params.get(name)
+    ]
+    old, new = before.metrics or _all_metrics(before), after.metrics or _all_metrics(after)
+    metrics = [
+        {"name": name, "a": old.get(name), "b": new.get(name), "change": _ratio(old.get(name), new.get(name))}
+        for name in dict.fromkeys([*old, *new])
+    ]
+    return {"a": before.run_id, "b": after.run_id, "params": params, "metrics": metrics}
+
+
+def _all_metrics(run: RunState) -> dict[str, float]:
+    """Metrics of every step under dotted names, for a pipeline without a headline step."""
+    return {f"{step}.{name}": value for step, state in run.steps.items() for name, value in state.metrics.items()}
+
+
+def _ratio(old: float | None, new: float | None) -> float | None:
+    if old is None or new is None or old == 0 or not math.isfinite(old) or not math.isfinite(new):
+        return None
+    return (new - old) / abs(old)
+
+
+def _as_json(run: RunState) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "pipeline": run.pipeline,
+        "status": run.status,
+        "started": datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
+        "seconds": round(run.seconds, 3),
+        "metrics": run.metrics,
+    }
+
+
+def _print_runs(runs: list[RunState]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from azdistill.cli.view import duration
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("run", "status", "started", "time", "metrics"):
+        table.add_column(heading, overflow="fold", no_wrap=heading != "metrics")
+    for run in runs:
+        started = datetime.fromtimestamp(run.started).strftime("%Y-%m-%d %H:%M")
+        metrics = "  ".join(f"{name} {_text(value)}" for name, value in list(run.metrics.items())[:3])
+        table.add_row(Text(run.run_id), run.status, started, duration(run.seconds), Text(metrics))
+    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _print_table(heading: str, rows: list[tuple[str, str, str, str]]) -> None:
+    if not rows:
+        return
+    whole = [(heading, "A", "B", ""), *rows]
+    widths = [max(len(row[column]) for row in whole) for column in range(4)]
+    click.echo()
+    for row in whole:
+        name, *values = row
+        cells = [name.ljust(widths[0]), *(value.rjust(width) for value, width in zip(values, widths[1:], strict=True))]
+        click.echo("  ".join(cells).rstrip())
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _change(change: float | None) -> str:
+    return "" if change is None else f"{change:+.1%}"
+
+
+def _free_port() -> int:
+    for wanted in (5000, 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", wanted))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise MachineError("no free port on 127.0.0.1", code="AZD380")
