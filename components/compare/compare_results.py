@@ -1,0 +1,112 @@
+"""Put the results of an evaluation side by side: a report in HTML, Markdown and JSON, and a gate."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from common import tracking
+from common.step import Arguments, BadConfig, NoInput, StepError, optional, run_step
+from common.tasks import get_task
+from comparison import COLUMNS, compare, read_columns
+from report_page import html
+from report_text import markdown, table
+
+
+class BelowGate(StepError):
+    """The distilled student keeps less than what was asked for."""
+
+    code = "retention"
+
+
+def arguments() -> Namespace:
+    """The step's inputs and outputs."""
+    parser = Arguments(prog="compare")
+    parser.add_argument("--results", required=True)
+    parser.add_argument("--task_type", required=True)
+    parser.add_argument("--min_retention", type=optional(float))
+    for name in ("curation", "generation", "title"):
+        parser.add_argument(f"--{name}", type=optional(str))
+    parser.add_argument("--report", required=True)
+    given = parser.parse_args()
+    if given.min_retention is not None and given.min_retention < 0:
+        raise BadConfig(f"min_retention must be 0 or more, not {given.min_retention:g}")
+    return given
+
+
+def read_summary(path: str | None, name: str) -> dict[str, Any] | None:
+    """A step's summary. Raises NoInput."""
+    if not path:
+        return None
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise NoInput(f"the {name} summary {path} cannot be read: {error}") from None
+    return found if isinstance(found, dict) else None
+
+
+def main() -> None:
+    """Read, compare, write, and only then judge."""
+    given = arguments()
+    task = get_task(given.task_type)
+    columns = read_columns(given.results)
+    result = {"title": given.title or f"Distillation: {task.name}", "created": _now(), **compare(columns, task)}
+    result["gate"] = gate(result, given.min_retention)
+    summaries = {"generation": read_summary(given.generation, "generation")}
+    summaries["curation"] = read_summary(given.curation, "curation")
+    result |= summaries
+    folder = Path(given.report)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "comparison.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "report.md").write_text(markdown(result), encoding="utf-8")
+    (folder / "report.html").write_text(html(result, columns), encoding="utf-8")
+    record(result, folder)
+    print(table(result))
+    print(f"\nreport: {(folder / 'report.html').resolve()}", flush=True)
+    if result["gate"] and not result["gate"]["passed"]:
+        raise BelowGate(result["gate"]["text"])
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def gate(result: dict[str, Any], least: float | None) -> dict[str, Any] | None:
+    """Whether the distilled student keeps enough; None where nothing was asked for."""
+    if least is None:
+        return None
+    kept, metric = result["retention"], result["headline"]
+    if kept is None:
+        return {
+            "min_retention": least,
+            "passed": False,
+            "text": f"retention of {metric} cannot be computed, {least:g} is asked",
+        }
+    passed = kept >= least
+    text = f"the distilled student keeps {kept:.4f} of the teacher's {metric}, {least:g} is asked"
+    return {"min_retention": least, "passed": passed, "text": text}
+
+
+def record(result: dict[str, Any], folder: Path) -> None:
+    """The headline numbers and the report to the tracking."""
+    singles = ("rows", "retention", "gap_recovered", "latency_reduction", "memory_reduction", "throughput_ratio")
+    numbers = {
+        name: result[name] for name in (*singles, "p_value_distilled_vs_baseline", "p_value_distilled_vs_teacher")
+    }
+    for column in COLUMNS:
+        facts = result[column] or {}
+        numbers |= {
+            f"{column}.{key}": value for key, value in facts.items() if key not in ("max_new_tokens", "batch_size")
+        }
+    kept = {key: float(value) for key, value in numbers.items() if isinstance(value, int | float)}
+    tracking.log_metrics(kept)
+    tracking.set_tag("retention_metric", result["retention_metric"])
+    for name in ("report.html", "report.md", "comparison.json"):
+        tracking.log_artifact(folder / name)
+
+
+if __name__ == "__main__":
+    run_step(main)

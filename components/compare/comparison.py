@@ -1,0 +1,179 @@
+"""The comparison itself: from the results of the columns to the object that comparison.json holds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.rows import Row, read_lines
+from common.step import BadData, NoInput
+from common.tasks import Task
+from paired_tests import bootstrap_p, difference_ci, holm, mcnemar, ratio_ci
+
+COLUMNS = ("teacher", "baseline", "distilled", "gold_sft")
+#: Pairs that are tested on the headline metric, as (first, second): is the first better?
+PAIRS = (("distilled", "baseline"), ("distilled", "teacher"), ("gold_sft", "baseline"), ("distilled", "gold_sft"))
+ALWAYS = ("accuracy", "latency_ms_p50", "latency_ms_p95", "throughput", "weights_bytes", "parameters")
+#: Metrics of which less is better.
+LESS_IS_BETTER = ("latency_ms_p50", "latency_ms_p95", "weights_bytes", "parameters")
+_MEASURES = ("latency_ms_p50", "latency_ms_p95", "throughput", "tokens_per_second", "weights_bytes", "parameters")
+_FIELD = {"accuracy": "correct"}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What evaluate wrote about one model."""
+
+    name: str
+    metrics: dict[str, Any]
+    predictions: dict[str, Row]
+
+    def per_row(self, metric: str) -> dict[str, float]:
+        """Row id -> value of a metric, of the rows that have one."""
+        field = _FIELD.get(metric, metric)
+        return {key: float(row[field]) for key, row in self.predictions.items() if row.get(field) is not None}
+
+
+def read_columns(folder: str) -> dict[str, Column]:
+    """The columns there are. Raises NoInput, BadData."""
+    found = {name: _read_column(Path(folder) / name, name) for name in COLUMNS if (Path(folder) / name).is_dir()}
+    if not found:
+        raise NoInput(f"{folder} holds no results (looked for the folders {', '.join(COLUMNS)})")
+    sets = {name: frozenset(column.predictions) for name, column in found.items()}
+    if len(set(sets.values())) > 1:
+        raise BadData(f"the columns of {folder} are not about the same test rows")
+    return found
+
+
+def _read_column(folder: Path, name: str) -> Column:
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        rows = [json.loads(line) for _, line in read_lines(folder / "predictions.jsonl")]
+        return Column(name, metrics, {row["id"]: row for row in rows})
+    except OSError as error:
+        raise NoInput(f"cannot open {error.filename}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadData(f"the results in {folder} cannot be read: {error!r}") from None
+
+
+def compare(columns: dict[str, Column], task: Task) -> dict[str, Any]:
+    """The object that comparison.json holds. What cannot be said (fairly) is None."""
+    tests = paired_tests(columns, task.headline)
+    by_pair = {(test["first"], test["second"]): test for test in tests}
+    result: dict[str, Any] = {
+        "task": task.name,
+        "rows": len(next(iter(columns.values())).predictions),
+        "headline": task.headline,
+        **{name: _facts(columns[name], task) if name in columns else None for name in COLUMNS},
+        **retention(columns, task.headline),
+        **_reductions(columns),
+        "p_value_distilled_vs_baseline": _p(by_pair, "distilled", "baseline"),
+        "p_value_distilled_vs_teacher": _p(by_pair, "distilled", "teacher"),
+        "tests": tests,
+    }
+    if result["gold_sft"]:
+        result["gold_sft"]["p_value_vs_baseline"] = _p(by_pair, "gold_sft", "baseline")
+        result["gold_sft"]["p_value_distilled_vs_gold_sft"] = _p(by_pair, "distilled", "gold_sft")
+    result["changes"] = {
+        other: _changes(result["distilled"], result[other]) for other in ("baseline", "teacher") if result[other]
+    }
+    return result
+
+
+def _facts(column: Column, task: Task) -> dict[str, Any]:
+    wanted = dict.fromkeys([*ALWAYS, *task.metrics])
+    return wanted | {key: value for key, value in column.metrics.items() if key != "column"}
+
+
+def paired_tests(columns: dict[str, Column], metric: str) -> list[dict[str, Any]]:
+    """Tests of the headline metric for all pairs there are, with Holm's correction over those."""
+    found = []
+    for first, second in PAIRS:
+        if first in columns and second in columns:
+            pair = _paired(columns[first], columns[second], metric)
+            if pair:
+                found.append({"first": first, "second": second, "metric": metric, **_test(*pair)})
+    for test, adjusted in zip(found, holm([test["p_value"] for test in found]), strict=True):
+        test["p_value_holm"] = adjusted
+    return found
+
+
+def _paired(first: Column, second: Column, metric: str) -> tuple[list[float], list[float]] | None:
+    ours, theirs = first.per_row(metric), second.per_row(metric)
+    shared = [key for key in ours if key in theirs]
+    return ([ours[key] for key in shared], [theirs[key] for key in shared]) if shared else None
+
+
+def _test(first: list[float], second: list[float]) -> dict[str, Any]:
+    yes_or_no = all(value in (0.0, 1.0) for value in (*first, *second))
+    return {
+        "rows": len(first),
+        "difference": (sum(first) - sum(second)) / len(first),
+        "ci": difference_ci(first, second),
+        "test": "mcnemar_exact" if yes_or_no else "paired_bootstrap",
+        "first_only": sum(a > b for a, b in zip(first, second, strict=True)),
+        "second_only": sum(b > a for a, b in zip(first, second, strict=True)),
+        "p_value": mcnemar(first, second) if yes_or_no else bootstrap_p(first, second),
+    }
+
+
+def retention(columns: dict[str, Column], metric: str) -> dict[str, Any]:
+    """The share of the teacher's headline metric that the distilled student keeps, on rows that both have."""
+    found: dict[str, Any] = {"retention": None, "retention_metric": metric, "retention_ci": None, "gap_recovered": None}
+    teacher, distilled = columns.get("teacher"), columns.get("distilled")
+    pair = _paired(distilled, teacher, metric) if teacher and distilled else None
+    if not pair or not sum(pair[1]):
+        return found
+    found["retention"], found["retention_ci"] = sum(pair[0]) / sum(pair[1]), ratio_ci(*pair)
+    base = columns["baseline"].metrics.get(metric) if "baseline" in columns else None
+    top, ours = (column.metrics.get(metric) for column in (teacher, distilled) if column)
+    if base is not None and top is not None and top > base:
+        found["gap_recovered"] = (ours - base) / (top - base)
+    return found
+
+
+def _reductions(columns: dict[str, Column]) -> dict[str, Any]:
+    """What the distilled student saves against the teacher; None where the two were not measured alike."""
+    found: dict[str, Any] = dict.fromkeys(("latency_reduction", "memory_reduction", "throughput_ratio"))
+    teacher, distilled = columns.get("teacher"), columns.get("distilled")
+    if not teacher or not distilled or not measured_alike(teacher.metrics, distilled.metrics):
+        return found
+    found["latency_reduction"] = _reduction(distilled.metrics, teacher.metrics, "latency_ms_p50")
+    found["memory_reduction"] = _reduction(distilled.metrics, teacher.metrics, "weights_bytes")
+    fast, slow = distilled.metrics.get("throughput"), teacher.metrics.get("throughput")
+    found["throughput_ratio"] = fast / slow if fast and slow else None
+    return found
+
+
+def measured_alike(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Whether times and sizes may be compared: weights of both at hand, in one process, with the same settings."""
+    same = ("timing_group", "dtype", "device", "max_new_tokens", "batch_size")
+    both = first.get("source") == second.get("source") == "weights"
+    return both and bool(first.get("timing_group")) and all(first.get(key) == second.get(key) for key in same)
+
+
+def _reduction(ours: dict[str, Any], theirs: dict[str, Any], metric: str) -> float | None:
+    return 1 - ours[metric] / theirs[metric] if ours.get(metric) is not None and theirs.get(metric) else None
+
+
+def _changes(ours: dict[str, Any] | None, theirs: dict[str, Any]) -> dict[str, float | None]:
+    """Change of each metric from ``theirs`` to ``ours``, in per cent of ``theirs``; None where that is not fair."""
+    if not ours:
+        return {}
+    alike, changes = measured_alike(ours, theirs), {}
+    for metric, value in ours.items():
+        other = theirs.get(metric)
+        if isinstance(value, bool) or not isinstance(value, int | float | None) or metric in _SETTINGS:
+            continue
+        fair = alike or metric not in _MEASURES
+        changes[metric] = 100 * (value - other) / other if fair and value is not None and other else None
+    return changes
+
+
+_SETTINGS = ("rows", "missing", "cut", "max_new_tokens", "batch_size", "latency_rows", "agreement_with_teacher")
+
+
+def _p(tests: dict[tuple[str, str], dict[str, Any]], first: str, second: str) -> float | None:
+    return tests[first, second]["p_value"] if (first, second) in tests else None
