@@ -24,7 +24,9 @@ PORT = 5123
 
 
 def main() -> None:
-    browser = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
+    browser = os.environ.get("CHROMIUM") or next(
+        filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None
+    )
     if not browser:
         sys.exit("no Chromium on the PATH: install one, or name it in CHROMIUM")
     if not REPORT.exists():
@@ -39,7 +41,14 @@ def _shoot(browser: str, url: str, name: str, *, height: int) -> None:
     target = IMAGES / name
     target.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as profile:
-        command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={profile}"]
+        command = [
+            browser,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            f"--user-data-dir={profile}",
+        ]
         command += [f"--window-size=1600,{height}", "--virtual-time-budget=20000", f"--screenshot={target}", url]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
     if not target.exists():
