@@ -43,15 +43,15 @@ def main() -> int:
     os.chdir(ROOT)
     write(TASK, HERE / "data" / TASK)
     with LazyTeacher(lambda: Server(HERE / "teacher", TEACHER_NAME, OUT / "teacher-server.log")) as teacher:
-        status = run(teacher.endpoint)
+        status = run(teacher.endpoint, OUT)
     if status == 0:
         show(OUT, time.monotonic() - started)
     return status
 
 
-def run(endpoint: str, *options: str) -> int:
+def run(endpoint: str, out: Path, *options: str) -> int:
     """`azdistill run demo.yml` with its live view on this terminal, the teacher asked at `endpoint`."""
-    command = [sys.executable, "-m", "azdistill", "run", str(HERE / "demo.yml"), "--out", str(OUT), *options]
+    command = [sys.executable, "-m", "azdistill", "run", str(HERE / "demo.yml"), "--out", str(out), *options]
     process = subprocess.Popen(command, env={**os.environ, ENDPOINT_VARIABLE: endpoint}, preexec_fn=_end_with_parent)
     try:
         while True:
