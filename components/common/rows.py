@@ -134,15 +134,26 @@ def parse_line(line: bytes) -> Row:
 
 def check_text(text: str, value: Any) -> None:
     """Refuse what cannot be written again: NUL characters and lone surrogates. Raises BadRow."""
-    if "\\u0000" in text or "\x00" in text:
-        flat = json.dumps(value, ensure_ascii=False)
-        if "\\u0000" in flat:
-            raise BadRow("characters", "the row holds a NUL character")
+    if ("\\u0000" in text or "\x00" in text) and any("\x00" in part for part in _texts(value)):
+        raise BadRow("characters", "the row holds a NUL character")
     if re.search(r"\\u[dD][89a-fA-F]", text):
         try:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
         except UnicodeEncodeError:
             raise BadRow("characters", "the row holds half of a surrogate pair") from None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a JSON value, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, dict):
+        yield from value
+        for item in value.values():
+            yield from _texts(item)
 
 
 def _kind(value: Any) -> str:

@@ -14,7 +14,11 @@ _NUMBER = re.compile(
     r"(?P<whole>[0-9]{1,3}(?:,[0-9]{2,3})+(?![0-9])|[0-9]+)?(?P<part>(?<=[0-9])\.[0-9]+|\.[0-9]+)?"
 )
 _FRACTION = re.compile(r"\\d?frac\s*\{\s*(-?[0-9]+)\s*\}\s*\{\s*([0-9]+)\s*\}")
-_RATIO = re.compile(r"^\W*(-?[0-9]+)\s*/\s*([0-9]+)\W*$")
+_RATIO = re.compile(r"^[^\w-]*(-?[0-9]+)\s*/\s*([0-9]+)\W*$")
+
+
+#: What makes the number before it part of a calculation and not its result.
+_OPERATOR = re.compile(r"\s*(?:[-+*/^=\u00d7\u00f7]|x\s*[0-9]|plus|minus|times|divided)")
 
 
 class Math(Task):
@@ -26,7 +30,7 @@ class Math(Task):
     def parse(self, text: str, row: Row | None = None) -> str | None:
         shown = visible(text)
         candidate = marked(shown)
-        value = number_in(candidate) if candidate else None
+        value = stated_number(candidate) if candidate else None
         value = number_in(shown) if value is None else value
         return None if value is None else _written(value)
 
@@ -42,10 +46,19 @@ class Math(Task):
         return None if self.parse(text, row) is not None else "unparsable"
 
 
+def stated_number(text: str) -> Fraction | None:
+    """The number of a final answer: the one it begins with ("18, because 9 are left"), or else as :func:`number_in`."""
+    text = _plain_signs(text)
+    first = next((match for match in _NUMBER.finditer(text) if match.group("whole") or match.group("part")), None)
+    begins = first is not None and not re.search(r"\w", text[: first.start()])
+    if first is not None and begins and not _OPERATOR.match(text, first.end()):
+        return _value(first)
+    return number_in(text)
+
+
 def number_in(text: str) -> Fraction | None:
     """The number that ``text`` is, or else the last one in it."""
-    text = re.sub("[\u2212\u2013\u2012]", "-", text).replace("\\$", "$").replace("\\,", "").replace("{,}", ",")
-    text = _FRACTION.sub(r"\1/\2", text)
+    text = _plain_signs(text)
     # "x = 18", "24 clips = 18": what stands behind the last equals sign is the result.
     _, equals, tail = text.rpartition("=")
     if equals and re.search(r"[0-9]", tail):
@@ -54,6 +67,12 @@ def number_in(text: str) -> Fraction | None:
         return Fraction(int(ratio.group(1)), int(ratio.group(2)))
     found = [match for match in _NUMBER.finditer(text) if match.group("whole") or match.group("part")]
     return _value(found[-1]) if found else None
+
+
+def _plain_signs(text: str) -> str:
+    """``text`` with a plain minus, and without what LaTeX puts around numbers."""
+    text = re.sub("[\u2212\u2013\u2012]", "-", text).replace("\\$", "$").replace("\\,", "").replace("{,}", ",")
+    return _FRACTION.sub(r"\1/\2", text)
 
 
 def _value(match: re.Match[str]) -> Fraction:
