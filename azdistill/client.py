@@ -37,7 +37,7 @@ class DistillationJob:
             "teacher_model": teacher_model,
             "student_model": student_model,
             "task_type": task_type,
-            "hyperparameters": dict(hyperparameters or {}),
+            "hyperparameters": hyperparameters,
         }
         self._reading = from_settings(settings, Path.cwd(), "DistillationJob")
 

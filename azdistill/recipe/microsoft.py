@@ -207,8 +207,9 @@ def _unknown(job: Tree, origin: Origin) -> list[Problem]:
         elif steps[0] == "hyperparameters":
             problems.append(_left_out(steps, origin))
         else:
-            beside = sorted({path[len(steps) - 1] for path in known | heads if path[: len(steps) - 1] == steps[:-1]})
-            hint = did_you_mean(str(steps[-1]), [str(word) for word in beside if len(str(word)) > 0])
+            depth = len(steps) - 1
+            beside = {str(path[depth]) for path in known | heads if len(path) > depth and path[:depth] == steps[:depth]}
+            hint = did_you_mean(str(steps[-1]), sorted(beside))
             message = f"a distillation job has no key '{'.'.join(map(str, steps))}'"
             problems.append(origin.problem("AZD203", message, steps, key=True, hint=hint))
     return problems

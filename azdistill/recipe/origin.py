@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from azdistill.errors import Problem
-from azdistill.spec.source import Place, Source, Steps
+from azdistill.spec.source import Place, Source, Steps, Where
 
 #: What stands for a file in problems of settings that were given on the command line.
 COMMAND_LINE = "--set"
@@ -24,6 +24,9 @@ class Origin:
         """A problem at the setting ``steps``, or at the nearest thing around it that has a place."""
         if any(steps[: len(path)] == path for path in self.given):
             return Problem(code, message, COMMAND_LINE, **more)
+        if steps and isinstance(Where(self.source, steps[:-1]).value, str):
+            # A section given as plain text: what is wrong with its model is wrong with the text.
+            steps = steps[:-1]
         place = self.source.place(steps, key=key)
         line, column = (place.line, place.column) if place else (0, 0)
         return Problem(code, message, self.source.file, line, column, **more)
