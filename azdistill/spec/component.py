@@ -10,6 +10,8 @@ from azdistill.spec.models import TYPES, CommandComponent, Environment, Input, O
 from azdistill.spec.source import Report, Where
 
 INPUT_MODES = ("mount", "ro_mount", "rw_mount", "download", "direct", "eval_mount", "eval_download", "upload", "link")
+#: What folders were called at first; still accepted.
+LEGACY_TYPE = "path"
 _INPUT_KEYS = {"type", "optional", "default", "enum", "min", "max", "description", "mode"}
 _OUTPUT_KEYS = {"type", "mode", "description", "is_control", "path", "name", "version", "early_available"}
 _ASSET_KEYS = {"$schema", "type", "name", "version", "display_name", "description", "tags", "properties"}
@@ -26,7 +28,7 @@ def command_component(where: Where, report: Report) -> CommandComponent:
     """The command component written at ``where``."""
     fields = Fields(where, report)
     # environment_variables is Azure's business on nodes only; a check of its own says so.
-    fields.known(COMPONENT_KEYS | {"environment_variables"}, "a command component")
+    fields.known(COMPONENT_KEYS | {"environment_variables"}, "a command component", dropped=True)
     for key in ("command", "environment"):
         fields.require(key, "a command component")
     return CommandComponent(**interface(fields), **runnable(fields), where=where)
@@ -43,7 +45,7 @@ def interface(fields: Fields) -> dict[str, Any]:
         "inputs": {n: declared_input(at, fields.report) for n, at, _ in fields.each("inputs")},
         "outputs": {n: declared_output(at, fields.report) for n, at, _ in fields.each("outputs")},
         "is_deterministic": True if deterministic is None else deterministic,
-        "tags": fields.words("tags"),
+        "tags": fields.words("tags", strict=True),
         "properties": fields.mapping("properties"),
     }
 
@@ -70,9 +72,14 @@ def declared_input(where: Where, report: Report) -> Input:
     fields.known(_INPUT_KEYS, "an input")
     if isinstance(fields.where.value, dict):
         fields.require("type", "an input")
+    kind = fields.choice("type", (*TYPES, LEGACY_TYPE)) or "string"
+    for at, item in fields.list("enum"):
+        if not isinstance(item, str):
+            # azure-ai-ml refuses the file with a wall of text.
+            fields.wrong(at, "text between quotes", item)
     enum = tuple(item for _, item in fields.list("enum"))
     return Input(
-        type=fields.choice("type", TYPES) or "string",
+        type="uri_folder" if kind == LEGACY_TYPE else kind,
         optional=fields.boolean("optional") or False,
         default=fields.data.get("default"),
         enum=enum if "enum" in fields.data else None,
@@ -95,8 +102,9 @@ def declared_output(where: Where, report: Report) -> Output:
 
 def output(fields: Fields) -> Output:
     """An output's settings."""
+    kind = fields.choice("type", (*TYPES, LEGACY_TYPE))
     return Output(
-        type=fields.choice("type", TYPES) or "uri_folder",
+        type="uri_folder" if kind in (None, LEGACY_TYPE) else kind,
         mode=fields.choice("mode", INPUT_MODES),
         path=fields.text("path"),
         name=fields.text("name"),

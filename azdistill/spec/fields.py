@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from azdistill.errors import did_you_mean
+from azdistill.errors import Severity, did_you_mean
 from azdistill.spec.source import Report, Where
 
 REMOTE = ("azureml:", "http:", "https:", "wasb:", "wasbs:", "abfs:", "abfss:", "adl:", "git+", "git:")
@@ -38,12 +38,19 @@ class Fields:
         name = f"'{where.steps[-1]}'" if where.steps else "the file"
         self.report.error("AZD111", f"{name} should be {wanted}, not {kind_of(value)}", where)
 
-    def known(self, keys: Collection[str], of: str) -> None:
-        """Note every key that ``of`` does not have."""
+    def known(self, keys: Collection[str], of: str, *, dropped: bool = False) -> None:
+        """Note every key that ``of`` does not have.
+
+        Where Azure ML drops unknown keys in silence (``dropped``), one that is no near miss is a warning only: public
+        YAML has such keys, and runs.
+        """
         for key in self.data:
             if key not in keys:
-                hint = did_you_mean(key, sorted(keys))
-                self.report.error("AZD110", f"unknown key '{key}' in {of}", self.where / key, key=True, hint=hint)
+                near = did_you_mean(key, sorted(keys))
+                harmless = dropped and not near.startswith("did")
+                message = f"unknown key '{key}' in {of}" + (": Azure ML drops it in silence" if harmless else "")
+                severity: Severity = "warning" if harmless else "error"
+                self.report.add("AZD110", severity, message, self.where / key, key=True, hint=near)
 
     def require(self, key: str, of: str) -> None:
         """Note that ``key`` is missing."""
@@ -87,11 +94,11 @@ class Fields:
         self.wrong(self.where / key, "a mapping", value)
         return {}
 
-    def words(self, key: str) -> dict[str, str]:
-        """A mapping of names to text; numbers and booleans become text."""
+    def words(self, key: str, *, strict: bool = False) -> dict[str, str]:
+        """A mapping of names to text; numbers and booleans become text unless ``strict``, as Azure ML is with tags."""
         values: dict[str, str] = {}
         for name, value in self.mapping(key).items():
-            if isinstance(value, list | dict):
+            if isinstance(value, list | dict) or (strict and value is not None and not isinstance(value, str)):
                 self.wrong(self.where / key / name, "text", value)
             else:
                 values[name] = "" if value is None else str(value)

@@ -88,7 +88,10 @@ def read_environment(where: Where, path: str, report: Report) -> Environment | N
 
 
 def kind_of(data: Any) -> str | None:
-    """What a YAML file's data is: ``command``, ``pipeline`` (component), ``job``, ``environment``; None for others."""
+    """What a YAML file's data is: None where it is nothing of ours, else one of
+
+    ``command`` and ``pipeline`` (components), ``job`` (a pipeline job), ``command job``, ``environment``.
+    """
     if not isinstance(data, Mapping):
         return None
     kind = str(data.get("type", "")).lower()
@@ -97,10 +100,16 @@ def kind_of(data: Any) -> str | None:
         component = "pipelineComponent" in schema or ("Job" not in schema and _declares(data))
         return "pipeline" if component else "job"
     if kind == "command" or (not kind and "command" in data):
-        return "command"
+        return "command job" if _is_job(data, schema) else "command"
     if not kind and ("image" in data or "build" in data or "environment.schema" in schema):
         return "environment"
     return None
+
+
+def _is_job(data: Mapping[str, Any], schema: str) -> bool:
+    if "Component" in schema or "Job" in schema:
+        return "Job" in schema
+    return "name" not in data and bool({"compute", "experiment_name", "limits", "identity", "services"} & set(data))
 
 
 def _declares(data: Mapping[str, Any]) -> bool:
@@ -128,6 +137,10 @@ def build(source: Source, report: Report, opener: Opened, *, nested: bool = Fals
             return pipeline_job(where, report, opener)
         case "environment":
             return environment(where, report)
+        case "command job":
+            hint = "make it a step: type: pipeline, jobs: {name: {type: command, ...}}"
+            report.error("AZD114", "a command job by itself is not run by azdistill", where, hint=hint)
+            return None
     _unknown(where, report)
     return None
 

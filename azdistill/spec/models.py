@@ -38,6 +38,11 @@ class Input:
         """Whether the command sees a path rather than a value."""
         return self.type not in PRIMITIVES
 
+    @property
+    def where_default(self) -> Where:
+        """The place of its default, or of the literal that a pipeline job writes."""
+        return self.where / "default" if isinstance(self.where.value, dict) else self.where
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from azdistill.errors import did_you_mean
 from azdistill.spec.component import INTERFACE_KEYS, RUN_KEYS, environment_of, interface, output, runnable
-from azdistill.spec.expressions import sole_reference
+from azdistill.spec.expressions import parse, references, sole_reference
 from azdistill.spec.fields import Fields, absolute
 from azdistill.spec.models import (
     DATA,
@@ -35,6 +36,7 @@ _STEP_KEYS = {
     *("distribution", "environment", "identity", "services", "queue_settings", "display_name", "description", "tags"),
     *("properties", "comment", "name", "experiment_name", "is_deterministic"),
 }
+_DATA_KEYS = ("type", "path", "mode", "datastore", "path_on_compute")
 #: Kinds of steps that Azure ML has; those in BUILDERS below are built, the others are named in an error.
 KINDS = (
     *("command", "pipeline", "sweep", "parallel", "automl", "spark", "import", "data_transfer"),
@@ -50,20 +52,29 @@ def pipeline_job(where: Where, report: Report, opener: Opener) -> Pipeline:
     fields = Fields(where, report)
     fields.known(_JOB_KEYS, "a pipeline job")
     inputs = {n: job_input(at, report) for n, at, _ in fields.each("inputs")}
+    outputs = {n: _job_output(at, report) for n, at, _ in fields.each("outputs")}
+    jobs = steps(fields, inputs, opener)
+    if isinstance(fields.data.get("component"), str):
+        component = _component(fields, opener, "pipeline")
+        if isinstance(component, PipelineComponent):
+            inputs = _filled(fields, component, inputs)
+            outputs, jobs = {**component.outputs, **outputs}, dict(component.jobs)
+    elif not fields.data.get("jobs"):
+        report.error("AZD112", "a pipeline job needs 'jobs'", where)
     return Pipeline(
         name=fields.text("name"),
         display_name=fields.text("display_name"),
         experiment_name=fields.text("experiment_name"),
         description=fields.text("description") or "",
         inputs=inputs,
-        outputs={n: _job_output(at, report) for n, at, _ in fields.each("outputs")},
-        jobs=steps(fields, inputs, opener),
+        outputs=outputs,
+        jobs=jobs,
         settings=_settings(where / "settings", report),
         compute=fields.text("compute"),
         identity=fields.mapping("identity") or None,
         services=fields.mapping("services"),
-        tags=fields.words("tags"),
-        properties=fields.words("properties"),
+        tags=fields.words("tags", strict=True),
+        properties=fields.words("properties", strict=True),
         where=where,
     )
 
@@ -71,9 +82,24 @@ def pipeline_job(where: Where, report: Report, opener: Opener) -> Pipeline:
 def pipeline_component(where: Where, report: Report, opener: Opener) -> PipelineComponent:
     """The pipeline component written at ``where``."""
     fields = Fields(where, report)
-    fields.known(INTERFACE_KEYS | {"jobs"}, "a pipeline component")
+    fields.known(INTERFACE_KEYS | {"jobs"}, "a pipeline component", dropped=True)
     shared = interface(fields)
     return PipelineComponent(**shared, jobs=steps(fields, shared["inputs"], opener), where=where)
+
+
+def _filled(fields: Fields, component: PipelineComponent, given: Mapping[str, Input]) -> dict[str, Input]:
+    """The inputs that ``component`` declares, with the values that the job gives them."""
+    filled = dict(component.inputs)
+    for name, value in given.items():
+        if name not in filled:
+            hint = did_you_mean(name, list(filled))
+            where = fields.where / "inputs" / name
+            fields.report.error("AZD130", f"the component has no input '{name}'", where, key=True, hint=hint)
+        elif filled[name].is_data:
+            filled[name] = replace(filled[name], path=value.path, mode=value.mode, where=value.where)
+        else:
+            filled[name] = replace(filled[name], default=value.default, where=value.where)
+    return filled
 
 
 def job_input(where: Where, report: Report) -> Input:
@@ -82,7 +108,7 @@ def job_input(where: Where, report: Report) -> Input:
     if not isinstance(value, dict):
         return Input(type=_type_of(value), default=value, where=where)
     fields = Fields(where, report)
-    fields.known(("type", "path", "mode", "value", "datastore", "path_on_compute"), "a pipeline job's input")
+    fields.known(("value",) if "value" in value else _DATA_KEYS, "a pipeline job's input")
     if "value" in value:
         return Input(type=_type_of(value["value"]), default=value["value"], where=where)
     path = fields.path("path")
@@ -106,6 +132,7 @@ def _settings(where: Where, report: Report) -> Settings:
     fields.known(
         ("default_compute", "default_datastore", "continue_on_step_failure", "force_rerun", "on_init", "on_finalize"),
         "settings",
+        dropped=True,
     )
     return Settings(
         default_compute=fields.text("default_compute"),
@@ -144,9 +171,8 @@ def _kind(fields: Fields, opener: Opener) -> str | None:
 def _command_step(name: str, fields: Fields, opener: Opener) -> Step:
     inline = "component" not in fields.data
     # retry_settings is known to Azure on parallel steps only; a check of its own says so.
-    fields.known(
-        _STEP_KEYS | RUN_KEYS | {"retry_settings"} if inline else _STEP_KEYS | {"retry_settings", "code"}, "a step"
-    )
+    more = RUN_KEYS if inline else {"code"}
+    fields.known(_STEP_KEYS | more | {"retry_settings"}, "a step", dropped=not inline)
     if inline:
         for key in ("command", "environment"):
             fields.require(key, "a command step without a component")
@@ -155,7 +181,7 @@ def _command_step(name: str, fields: Fields, opener: Opener) -> Step:
 
 
 def _pipeline_step(name: str, fields: Fields, opener: Opener) -> Step:
-    fields.known(_STEP_KEYS, "a step")
+    fields.known(_STEP_KEYS, "a step", dropped=True)
     fields.require("component", "a pipeline step")
     return _step(name, "pipeline", fields, _component(fields, opener, "pipeline"))
 
@@ -216,7 +242,7 @@ def _value(where: Where, report: Report) -> Value:
         reference = sole_reference(value)
         return Binding(path=reference.path, where=where) if reference else Literal(value=value, where=where)
     fields = Fields(where, report)
-    fields.known(("type", "path", "mode", "value", "datastore", "path_on_compute"), "a step's input")
+    fields.known(("value",) if "value" in value else _DATA_KEYS, "a step's input")
     if "value" in value:
         return Literal(value=value["value"], where=where)
     path = fields.text("path")
@@ -257,12 +283,16 @@ def _plain_output(where: Where, report: Report) -> Output:
 
 
 def _typed(step: Step, inputs: Mapping[str, Input], others: Mapping[str, Step]) -> Step:
-    """``step`` with an inline command's inputs declared as what they are bound to."""
-    from dataclasses import replace
+    """``step`` with its values and its component's inputs agreed.
 
+    An inline command's inputs are declared as what they are bound to; text for an input that is data is its path.
+    """
     component = step.component
-    if not step.inline or not isinstance(component, CommandComponent):
+    if component is None or isinstance(component, str):
         return step
+    if not step.inline or isinstance(component, PipelineComponent):
+        values = {name: _as_data(value, component.inputs.get(name)) for name, value in step.inputs.items()}
+        return replace(step, inputs=values)
     declared = {
         name: Input(type=type_of_value(value, inputs, others) or "uri_folder", where=value.where)
         for name, value in step.inputs.items()
@@ -270,10 +300,16 @@ def _typed(step: Step, inputs: Mapping[str, Input], others: Mapping[str, Step]) 
     return replace(step, component=replace(component, inputs=declared))
 
 
+def _as_data(value: Value, declared: Input | None) -> Value:
+    if declared is None or not declared.is_data or not isinstance(value, Literal) or not isinstance(value.value, str):
+        return value
+    return Data(path=str(absolute(value.where, value.value)), type=declared.type, where=value.where)
+
+
 def type_of_value(value: Value, inputs: Mapping[str, Input], others: Mapping[str, Step]) -> str | None:
     """The type of what a step's input is given; None where that is not known."""
     if isinstance(value, Literal):
-        return _type_of(value.value)
+        return None if any(references(parse(str(value.value)))) else _type_of(value.value)
     if isinstance(value, Data):
         return value.type or "uri_folder"
     if value.type:

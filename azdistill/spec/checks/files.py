@@ -72,4 +72,5 @@ def missing_data(survey: Survey, report: Report) -> None:
         for step in scope.jobs.values():
             for value in step.inputs.values():
                 if isinstance(value, Data) and (path := local_path(value.path)):
-                    _missing(report, "AZD123", "data at", path, value.where / "path")
+                    where = value.where / "path" if isinstance(value.where.value, dict) else value.where
+                    _missing(report, "AZD123", "data at", path, where)

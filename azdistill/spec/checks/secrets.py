@@ -52,7 +52,7 @@ def _named(survey: Survey) -> Iterator[tuple[str, Any, Where]]:
     """Everything with a name and a literal value."""
     for component in survey.interfaces():
         for name, declared in component.inputs.items():
-            yield name, declared.default, declared.where / "default"
+            yield name, declared.default, declared.where_default
     for scope in survey.scopes:
         if scope.is_job:
             for name, declared in scope.inputs.items():

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from azdistill.spec.expressions import parse, references
 from azdistill.spec.models import (
     Binding,
     CommandComponent,
@@ -58,14 +57,12 @@ class Scope:
         if isinstance(value, Literal):
             return self._literal(value)
         if isinstance(value, Data):
-            return Given(value.type or "uri_folder", value.where)
+            return Given(value.type, value.where)
         return self._bound(value)
 
     def _literal(self, value: Literal) -> Given:
         kind = type_of_value(value, self.inputs, self.jobs)
-        if any(True for _ in references(parse(value.value) if isinstance(value.value, str) else ())):
-            return Given("string", value.where)
-        return Given(kind, value.where, value.value, absent=value.value is None)
+        return Given(kind, value.where, value.value if kind else None, absent=value.value is None)
 
     def _bound(self, value: Binding) -> Given | None:
         match value.path:
@@ -86,9 +83,12 @@ class Scope:
         if declared is None:
             return None
         if declared.is_data:
-            return Given(declared.type, declared.where, absent=declared.path is None and self.is_job)
-        where = declared.where / "default" if isinstance(declared.where.value, dict) else declared.where
-        return Given(declared.type, where, declared.default, absent=declared.default is None and self.is_job)
+            written = "type" in (declared.where.value or {})
+            kind = declared.type if written else None
+            return Given(kind, declared.where, absent=declared.path is None and self.is_job)
+        return Given(
+            declared.type, declared.where_default, declared.default, absent=declared.default is None and self.is_job
+        )
 
 
 @dataclass(slots=True)

@@ -16,14 +16,15 @@ from azdistill.spec.source import Report, Where
 
 def defaults_that_do_not_fit(survey: Survey, report: Report) -> None:
     """AZD132, AZD133, AZD134 for defaults, and for the limits themselves."""
-    for spec in survey.interfaces():
+    jobs = [scope for scope in survey.scopes if scope.is_job]
+    for spec in (*survey.interfaces(), *jobs):
         for name, declared in spec.inputs.items():
             for limit in ("min", "max"):
                 value = getattr(declared, limit)
                 if value is not None and not _parses(declared.type, value):
                     _wrong_type(report, f"'{limit}' of input '{name}'", declared, value, declared.where / limit)
             if declared.default is not None:
-                _fits(report, f"the default of input '{name}'", declared, declared.default, declared.where / "default")
+                _fits(report, f"the default of input '{name}'", declared, declared.default, declared.where_default)
 
 
 def values_that_do_not_fit(survey: Survey, report: Report) -> None:
@@ -88,7 +89,7 @@ def values_that_break_out(survey: Survey, report: Report) -> None:
         for name, declared in component.inputs.items():
             text = typed.default_text(declared.type, declared.default)
             if text is not None and not declared.is_data:
-                _breaks_out(report, component, name, text, declared.where / "default")
+                _breaks_out(report, component, name, text, declared.where_default)
     for scope, step in survey.steps():
         if isinstance(step.component, CommandComponent):
             for name, value in step.inputs.items():

@@ -8,7 +8,7 @@ from typing import Any
 from azdistill.errors import did_you_mean
 from azdistill.spec.checks.survey import Scope, Survey
 from azdistill.spec.expressions import Reference, parse, references
-from azdistill.spec.models import PRIMITIVES, Binding, Literal, Output, Step
+from azdistill.spec.models import PRIMITIVES, Binding, CommandComponent, Literal, Output, PipelineComponent, Step
 from azdistill.spec.source import Report, Where
 
 #: Keys of a step, beside inputs and outputs, whose text may be bound to the pipeline's inputs.
@@ -108,7 +108,7 @@ def missing_inputs(survey: Survey, report: Report) -> None:
         if step.component is None or isinstance(step.component, str):
             continue
         for name, declared in step.component.inputs.items():
-            if declared.optional or (declared.default is not None and not step.inline):
+            if not _needed(step.component, name):
                 continue
             value = step.inputs.get(name)
             given = scope.trace(value) if value else None
@@ -121,6 +121,30 @@ def missing_inputs(survey: Survey, report: Report) -> None:
             elif isinstance(value, Binding) and _may_be_absent(scope, value):
                 message = f"input '{name}' of step '{step.name}' is required, but {value} is optional"
                 report.error("AZD131", message, value.where, hint="give it a default, or make both optional")
+
+
+def _needed(component: CommandComponent | PipelineComponent, name: str) -> bool:
+    """Whether an input must be given.
+
+    An input of a pipeline component that feeds optional inputs only is optional itself unless it says otherwise
+    (azure-ai-ml, ``PipelineComponent._validate_binding_inputs``).
+    """
+    declared = component.inputs[name]
+    if declared.optional or declared.default is not None:
+        return False
+    if isinstance(component, CommandComponent) or "optional" in (declared.where.value or {}):
+        return True
+    fed = [
+        not isinstance(step.component, CommandComponent | PipelineComponent) or _needed(step.component, inner)
+        for step in component.jobs.values()
+        for inner, value in step.inputs.items()
+        if isinstance(value, Binding) and value.path == ("parent", "inputs", *name.split(".")) and _has(step, inner)
+    ]
+    return any(fed) or not fed
+
+
+def _has(step: Step, name: str) -> bool:
+    return step.component is None or isinstance(step.component, str) or name in step.component.inputs
 
 
 def _may_be_absent(scope: Scope, value: Binding) -> bool:
