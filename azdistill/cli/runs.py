@@ -80,7 +80,7 @@ def ui_command(port: int | None) -> None:
     chosen = port or _free_port()
     click.echo(f"http://127.0.0.1:{chosen}")
     sys.stdout.flush()
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
+    command = [sys.executable, "-P", "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
     # exec: the server gets Ctrl-C and its exit code is ours.
     os.execv(sys.executable, [*command, "--port", str(chosen)])
 

@@ -1,0 +1,123 @@
+"""The runner is killed at any moment: nothing of it lives on, nothing half done is taken for done."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from local_helpers import step, write_pipeline
+
+from azdistill.local.home import find_home
+from azdistill.local.runners.guard import marked
+from azdistill.local.store import list_runs
+
+#: Seconds after the start; the three steps below take about 0.1 s to begin and 0.3 s each.
+MOMENTS = (0.25, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5)
+
+
+def jobs() -> dict[str, object]:
+    """Three steps in a row; each has a child of its own and writes the first half of its output early."""
+    after = {"x": "${{parent.jobs.a.outputs.x}}"}
+    half = "echo half > '${{outputs.x}}'; setsid sleep 30 & sleep 30 & sleep 0.3; echo whole >> '${{outputs.x}}'"
+    return {
+        "a": step(half, outputs=("x",)),
+        "b": step(half + "; cat '${{inputs.x}}' >> '${{outputs.x}}'", outputs=("x",), inputs=after),
+        "c": step(
+            half + "; cat '${{inputs.x}}' >> '${{outputs.x}}'",
+            outputs=("x",),
+            inputs={"x": "${{parent.jobs.b.outputs.x}}"},
+        ),
+    }
+
+
+def azdistill(*arguments: str, **more: object) -> subprocess.Popen[bytes]:
+    """The program, as a user starts it."""
+    command = [sys.executable, "-m", "azdistill", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **more)  # type: ignore[call-overload, no-any-return]
+
+
+def living(runner: int) -> list[str]:
+    """What is left of a run: processes with its mark, and the guard."""
+    pids = [pid for run in list_runs(find_home()) for pid in marked(f"AZUREML_ROOT_RUN_ID={run.run_id}")]
+    guards = [
+        entry
+        for entry in os.listdir("/proc")
+        if entry.isdigit()
+        and b"guard.py" in _command_line(entry)
+        and str(find_home().root).encode() in _command_line(entry)
+    ]
+    return [*map(str, pids), *guards]
+
+
+def _command_line(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="processes are looked up in /proc")
+
+
+@needs_proc
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_runner_leaves_nothing_and_the_next_run_completes(project: Path, moment: float) -> None:
+    write_pipeline(project / "pipeline.yml", jobs(), outputs={})
+    runner = azdistill("run", "pipeline.yml", "--no-tracking")
+    time.sleep(moment)
+    runner.kill()
+    runner.communicate()
+    until = time.monotonic() + 2
+    while living(runner.pid) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert living(runner.pid) == []
+    for made in (project / ".azdistill" / "cache").glob("??/*/outputs/x"):
+        assert made.read_text().count("half") == made.read_text().count("whole")
+    assert all(run.status in ("lost", "completed") for run in list_runs(find_home()))
+    again = azdistill("run", "pipeline.yml", "--no-tracking")
+    output, _ = again.communicate()
+    assert again.returncode == 0, output.decode()
+    latest = list_runs(find_home())[0]
+    assert Path(latest.steps["c"].outputs["x"]).read_text() == "half\nwhole\n" * 3
+
+
+@needs_proc
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_politely(project: Path, number: int) -> None:
+    polite = step("trap 'echo asked to stop; exit 0' TERM; touch started; sleep 30 & wait")
+    write_pipeline(project / "pipeline.yml", {"a": polite})
+    runner = azdistill("run", "pipeline.yml", "--no-tracking")
+    _wait_for(project / ".azdistill", "started")
+    runner.send_signal(number)
+    output, _ = runner.communicate(timeout=10)
+    assert runner.returncode == 130
+    assert b"asked to stop" in output
+    assert living(runner.pid) == []
+    assert list_runs(find_home())[0].status == "canceled"
+
+
+@needs_proc
+def test_the_second_signal_does_not_wait(project: Path) -> None:
+    write_pipeline(project / "pipeline.yml", {"a": step("trap '' TERM; touch started; while true; do sleep 1; done")})
+    runner = azdistill("run", "pipeline.yml", "--no-tracking")
+    _wait_for(project / ".azdistill", "started")
+    begun = time.monotonic()
+    runner.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    runner.send_signal(signal.SIGINT)
+    runner.communicate(timeout=10)
+    assert runner.returncode == 130
+    assert time.monotonic() - begun < 3
+    assert living(runner.pid) == []
+
+
+def _wait_for(folder: Path, name: str) -> None:
+    until = time.monotonic() + 20
+    while not list(folder.rglob(name)):
+        assert time.monotonic() < until
+        time.sleep(0.02)

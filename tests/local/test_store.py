@@ -1,0 +1,89 @@
+"""The event log: whatever is left of it after a kill, the run's state can be read."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from azdistill import redact
+from azdistill.local.home import Home
+from azdistill.local.store import RunLog, is_alive, list_runs, load_run, own_mark, read_events
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    """The folder of a run of two steps that completed."""
+    log = RunLog(Home(tmp_path).prepare(), "größer pipeline")
+    log.append(
+        "run_started",
+        **{"pipeline": "größer", "experiment": "e", "params": {"a": "1"}, "steps": ["one", "two"], "headline": ["two"]},
+        runner="1 0",
+    )
+    for name in ("one", "two"):
+        log.append("step_started", step=name, attempt=1, log="/log.txt")
+        log.append("step_ended", step=name, status="completed", seconds=1.5, outputs={"x": "/x"}, metrics={"m": 0.5})
+    log.append("run_ended", status="completed", seconds=3.0, outputs={"x": "/x"}, error="")
+    log.close()
+    return log.folder
+
+
+def test_the_state_is_the_fold_of_the_events(finished: Path) -> None:
+    run = load_run(finished)
+    assert (run.status, run.seconds, run.params) == ("completed", 3.0, {"a": "1"})
+    assert {name: step.status for name, step in run.steps.items()} == {"one": "completed", "two": "completed"}
+    assert run.metrics == {"m": 0.5}
+
+
+def test_a_log_cut_at_any_byte_still_loads(finished: Path) -> None:
+    path = finished / "events.jsonl"
+    whole = path.read_bytes()
+    complete = read_events(path)
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        events = read_events(path)
+        assert events == complete[: whole[:length].count(b"\n")]
+        run = load_run(finished)
+        assert run.status == "lost"
+        assert all(step.status in ("pending", "completed", "canceled") for step in run.steps.values())
+
+
+def test_what_follows_a_broken_line_is_not_believed(finished: Path) -> None:
+    path = finished / "events.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + b'{"event": "step_en\n' + b"".join(lines[1:]))
+    assert len(read_events(path)) == 1
+
+
+def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
+    home = Home(tmp_path).prepare()
+    made = []
+    for number in range(3):
+        log = RunLog(home, f"p{number}")
+        log.append("run_started", pipeline="p", experiment="e", params={}, steps=[], headline=[], runner=own_mark())
+        log.close()
+        made.append(log.run_id)
+    assert [run.run_id for run in list_runs(home)] == made[::-1]
+
+
+def test_a_run_whose_runner_lives_is_running(tmp_path: Path) -> None:
+    log = RunLog(Home(tmp_path).prepare(), "p")
+    log.append("run_started", pipeline="p", experiment="e", params={}, steps=["a"], headline=[], runner=own_mark())
+    assert load_run(log.folder).status == "running"
+
+
+@pytest.mark.parametrize("mark", ["", "nothing", "999999999 12", f"{os.getpid()} 1"])
+def test_a_mark_of_another_process_is_not_alive(mark: str) -> None:
+    assert not is_alive(mark)
+
+
+def test_no_secret_reaches_the_log_not_even_one_that_json_spells_differently(tmp_path: Path) -> None:
+    secret = 'pass"word\\ü'
+    redact.register(secret)
+    log = RunLog(Home(tmp_path).prepare(), "p")
+    log.append("step_ended", step="a", status="failed", error=f"refused: {secret}")
+    text = (log.folder / "events.jsonl").read_text(encoding="utf-8")
+    assert secret not in json.loads(text)["error"]
+    assert json.loads(text)["error"] == "refused: ***"
