@@ -46,7 +46,7 @@ class Chat:
     def __init__(self, tokenizer: Any, eos_ids: Iterable[int] = ()) -> None:
         if not getattr(tokenizer, "chat_template", None):
             raise BadConfig(
-                "the tokenizer has no chat template: use an instruct (chat) variant of the model, or add chat_template.jinja"
+                "the tokenizer has no chat template: use the model's instruct variant, or add a chat_template.jinja"
             )
         self.tokenizer = tokenizer
         self._fast = bool(getattr(tokenizer, "is_fast", False))

@@ -111,8 +111,8 @@ class LogitStore:
         shard, start, end, key = found
         if key != digest(ids):
             raise BadData(
-                f"the stored logits of row {row_id} belong to other tokens: its text, the tokenizer or the chat template "
-                "has changed since teacher_logits ran"
+                f"the stored logits of row {row_id} belong to other tokens: its text, the tokenizer or the chat "
+                "template has changed since teacher_logits ran"
             )
         tensors = self._shard(shard)
         ids, logprobs, tails = (tensors.get_slice(name)[start:end] for name in ("ids", "logprobs", "tails"))

@@ -10,10 +10,10 @@ import wording
 
 #: Size of a bar chart (the unit is that of the SVG's viewBox).
 WIDTH = 640
-LEFT, RIGHT = 96, 108
+LEFT, RIGHT = 112, 120
 ROW = 40
 #: Plane of the scatter chart: width, height, margins (left, right, top, bottom).
-PLANE = (640, 320, 64, 24, 20, 48)
+PLANE = (640, 300, 64, 24, 20, 48)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,17 +13,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from report_rows import conclusions, table_rows
 
 _WORDING = (
-    "value",
-    "interval",
-    "change",
-    "percent",
-    "milliseconds",
-    "size",
-    "count",
-    "p_value",
-    "test_name",
-    "metric_name",
-)
+    "value", "interval", "change", "percent", "milliseconds", "size", "count", "p_value", "test_name", "metric_name",
+    "in_text",
+)  # fmt: skip
 
 
 def html(result: dict[str, Any], columns: dict[str, Column]) -> str:

@@ -88,7 +88,7 @@ def conclusions(result: dict[str, Any]) -> list[str]:
 def _tested(test: dict[str, Any], metric: str) -> str:
     points, (low, high) = 100 * test["difference"], (100 * bound for bound in test["ci"])
     return (
-        f"{wording.NAMES[test['first']]} vs {wording.NAMES[test['second']].lower()}: {points:+.1f} points of {metric} "
+        f"{wording.NAMES[test['first']]} vs {wording.in_text(test['second'])}: {points:+.1f} points of {metric} "
         f"({low:+.1f} to {high:+.1f}), p {_equals(test['p_value'])}, {wording.test_name(test['test'])}, {test['rows']} rows."
     )
 
@@ -110,7 +110,5 @@ def _savings(result: dict[str, Any]) -> list[str]:
         said.append(f"It gives {result['throughput_ratio']:.1f} times the responses per second.")
     teacher = result["teacher"]
     if teacher and teacher.get("source") == "endpoint":
-        said.append(
-            "The teacher was asked over an endpoint: its times and sizes are not compared with those of the students."
-        )
+        said.append("The teacher was asked over an endpoint: its times and sizes are not compared.")
     return said

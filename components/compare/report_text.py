@@ -29,7 +29,7 @@ def _line(cells: list[str], widths: list[int]) -> str:
 
 
 def _change_heads(result: dict[str, Any]) -> list[str]:
-    return [f"vs {wording.NAMES[name].lower()}" for name in result["changes"] if result["distilled"]]
+    return [f"vs {wording.in_text(name)}" for name in result["changes"] if result["distilled"]]
 
 
 def markdown(result: dict[str, Any]) -> str:

@@ -59,8 +59,10 @@ def interval(metric: str, bounds: Any) -> str:
     if not bounds:
         return ""
     low, high = (value(metric, bound) for bound in bounds)
-    unit = low[-1] == high[-1] == "%"
-    return f"{low[:-1] if unit else low} to {high}"
+    for unit in ("%", " ms", " s"):
+        if low.endswith(unit) and high.endswith(unit):
+            return f"{low.removesuffix(unit)} to {high}"
+    return f"{low} to {high}"
 
 
 def change(number: Any) -> str:
@@ -123,3 +125,8 @@ def metric_in_text(word: str) -> str:
     """The name of a metric inside a sentence: accuracy, but ROUGE-L."""
     name = metric_name(word)
     return name if name[1:2].isupper() else name[0].lower() + name[1:]
+
+
+def in_text(column: str) -> str:
+    """The name of a column inside a sentence."""
+    return "gold SFT" if column == "gold_sft" else NAMES[column].lower()

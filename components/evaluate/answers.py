@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One response. ``finish_reason``: ``stop``, ``length``; ``missing``, ``chat_template``, ``prompt_too_long``: none."""
+    """One response. ``finish_reason``: stop, length; without a response: missing, chat_template, prompt_too_long."""
 
     response: str
     finish_reason: str

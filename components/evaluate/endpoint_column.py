@@ -9,7 +9,7 @@ from common.rows import Row
 
 
 def endpoint_answers(rows: Sequence[Row], answered: Mapping[str, Row]) -> Measured:
-    """The answers to ``rows``; a row without one counts as missing. Times are those of the endpoint, network included."""
+    """The answers to ``rows``; a row without one is missing. Times are the endpoint's, network included."""
     answers = [_answer(answered.get(row["id"])) for row in rows]
     found = [answered[row["id"]] for row in rows if row["id"] in answered]
     times = [1000 * row["latency"] for row in found if isinstance(row.get("latency"), int | float)]

@@ -1,7 +1,7 @@
 """Several models in one process: the same rows, precision, token limit and batch; timed trials in turn.
 
-Machines grow faster and slower by the minute. So no model is measured after another: each batch, and each single row, is
-answered by every model before the next one comes, in an order that rotates.
+Machines grow faster and slower by the minute. So no model is measured after another: each batch, and each single row,
+is answered by every model before the next one comes, in an order that rotates.
 """
 
 from __future__ import annotations

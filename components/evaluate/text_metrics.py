@@ -1,7 +1,7 @@
 """Metrics of one answer against its reference, and of a corpus.
 
-BLEU is sacrebleu's, ROUGE is rouge-score's (F1, with stemming). All are fractions between 0 and 1, except the compression
-ratio and the density of a summary.
+BLEU is sacrebleu's, ROUGE is rouge-score's (F1, with stemming). All are fractions between 0 and 1, except the
+compression ratio and the density of a summary.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class RowMetrics:
         return values
 
     def agreement(self, row: Row, answer: str | None, response: str, teacher: str) -> float | None:
-        """1 or 0: the answer is the teacher's. For tasks that define no accuracy: ROUGE-L with the teacher's response."""
+        """1 or 0: the answer is the teacher's. Tasks that define no accuracy: ROUGE-L with the teacher's response."""
         peer = self._task.parse(teacher, row)
         if peer is None:
             return None
@@ -73,7 +73,7 @@ def words(text: str) -> list[str]:
 
 
 def normal(text: str) -> str:
-    """A short answer for comparison: lower case, no punctuation, no articles (SQuAD's rules, Rajpurkar et al., 2016)."""
+    """A short answer for comparison, by SQuAD's rules (Rajpurkar et al., 2016): no case, punctuation, articles."""
     text = "".join(letter for letter in text.lower() if letter not in string.punctuation)
     return " ".join(_ARTICLES.sub(" ", text).split())
 

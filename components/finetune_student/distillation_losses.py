@@ -2,7 +2,7 @@
 
 - cross entropy with the tokens of the teacher's text;
 - Kullback-Leibler divergence from the teacher's distribution, of which the k likeliest tokens are stored and all
-  others form one more outcome, the tail (so nothing has to be renormalised, and the loss is not biased towards the top).
+  others form one more outcome, the tail (so nothing is renormalised, and the loss is not biased towards the top).
   Both sides are softened by the temperature T; the factor T^2 keeps gradients at the size they have at T = 1
   (Hinton, Vinyals, Dean, "Distilling the knowledge in a neural network", 2015, section 2).
 """

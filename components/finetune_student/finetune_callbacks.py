@@ -49,7 +49,7 @@ class Report(TrainerCallback):
 
 
 class LastStepEvaluation(TrainerCallback):
-    """Validates after the last step too: the Trainer saves there, and would leave out that state when choosing the best."""
+    """Validates after the last step too: the Trainer saves that state, and would not consider it as the best."""
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step >= state.max_steps:

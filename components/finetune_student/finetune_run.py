@@ -150,8 +150,8 @@ def train(student: Student, rows: list[Example], validation: list[Example], dige
 
 
 _REPORTED = (
-    "student", "method", "target", "loss_on", "learning_rate", "batch_size", "gradient_accumulation_steps", "num_epochs",
-    "max_steps", "warmup_ratio", "weight_decay", "lr_scheduler", "max_length", "lora", "dtype", "seed",
+    "student", "method", "target", "loss_on", "learning_rate", "batch_size", "gradient_accumulation_steps",
+    "num_epochs", "max_steps", "warmup_ratio", "weight_decay", "lr_scheduler", "max_length", "lora", "dtype", "seed",
 )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from torch.utils.data import Sampler
 from transformers import Trainer
 
 IGNORED = -100
-#: Batches whose rows are sorted by length together: enough that a batch holds little padding, few enough to stay random.
+#: Batches whose rows are sorted by length together: enough to leave little padding, few enough to stay random.
 _POOL = 50
 
 
@@ -110,7 +110,7 @@ def stored(store: LogitStore, example: Example) -> Distributions:
     found = store.get(example.row_id, example.encoded.ids)
     if len(found.ids) != example.encoded.targets:
         raise BadData(
-            f"row {example.row_id} has {example.encoded.targets} tokens to learn and stored logits of {len(found.ids)}: "
+            f"row {example.row_id} has {example.encoded.targets} tokens to learn, its stored logits {len(found.ids)}: "
             "run teacher_logits with the same 'target' and 'loss_on'"
         )
     return found
@@ -123,7 +123,7 @@ class StudentTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self.objective = objective
         self.head = Head(self.model)
-        # The loss below is divided by the tokens of the whole batch, so the Trainer must count those and not divide again.
+        # The loss is divided by the tokens of the whole batch: the Trainer must count those, and not divide again.
         self.model_accepts_loss_kwargs = True
         self.loss_is_scaled_for_ga = True
 

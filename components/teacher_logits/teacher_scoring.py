@@ -108,7 +108,7 @@ def score(
     temperatures: Sequence[float],
     vocabulary: int,
 ) -> float:
-    """Run the teacher over all examples, longest first (too large a batch fails at once). Returns the mean top-k mass."""
+    """Run the teacher over all examples, longest first (a lack of memory shows at once). Returns the top-k mass."""
     order = sorted(examples, key=lambda example: example.length, reverse=True)
     mass, tokens = 0.0, 0
     with Progress(len(order), "scoring with the teacher") as progress:
