@@ -147,7 +147,8 @@ def _elements(text: str) -> Iterator[Record]:
             value, end = decoder.raw_decode(text, position)
         except (json.JSONDecodeError, RecursionError) as error:
             message = getattr(error, "msg", "nested too deeply")
-            reason = "truncated_json" if position >= len(text) or "Unterminated" in message else "json"
+            at_end = getattr(error, "pos", 0) >= len(text.rstrip()) or "Unterminated" in message
+            reason = "truncated_json" if at_end else "json"
             # What follows cannot be told apart any more.
             yield line, BadRow(reason, f"{message}; the rest of the list cannot be read")
             return
@@ -168,17 +169,16 @@ def _csv(path: Path) -> Iterator[Record]:
     with open_input(path) as raw:
         text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
         reader = csv.DictReader(text, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
-        line = 1
         while True:
             try:
                 values = next(reader, None)
             except csv.Error as error:
-                yield line, BadRow("csv", f"{error}; the rest of the file cannot be read")
+                yield reader.line_num, BadRow("csv", f"{error}; the rest of the file cannot be read")
                 return
             if values is None:
                 return
-            yield max(line, reader.line_num), _csv_row(values)
-            line = reader.line_num + 1
+            # The line on which the row ends: fields may hold line breaks.
+            yield reader.line_num, _csv_row(values)
 
 
 def _csv_row(values: dict[Any, Any]) -> dict[str, Any] | BadRow:
