@@ -45,10 +45,12 @@ class Source:
         table = self.keys if key else self.values
         for length in range(len(steps), -1, -1):
             known = steps[:length]
+            if known in self.aliases and length < len(steps):
+                return self.place(self.aliases[known] + steps[length:], key=key)
             if found := table.get(known) or self.values.get(known):
                 return found
             if known in self.aliases:
-                return self.place(self.aliases[known] + steps[length:], key=key) or self.values.get(known)
+                return self.place(self.aliases[known], key=key)
             table = self.keys
         return None
 
