@@ -19,6 +19,10 @@ from common.tasks.text import marked, visible
 _ANSWER = ("answer", "answer_choice", "final_answer", "label", "response", "result")
 _REASONING = ("reasoning", "reason", "explanation", "rationale", "thoughts", "thought", "steps")
 _SUMMARY = ("denser_summary", "summary", "dense_summary")
+#: What may follow a backslash in JSON. Form feeds and backspaces are never meant; tabs and line ends not before these.
+_ESCAPE = re.compile(
+    r'\\(["\\/]|u[0-9a-fA-F]{4}|t(?!ext|frac|imes|heta|an\b|o\b)|r(?!ight|ho\b|angle)|n(?!eq\b|u\b|ot\b)|)'
+)
 _STRING = r'"((?:[^"\\]|\\.)*)"'
 
 
@@ -102,7 +106,8 @@ def _json(text: str, opening: str, closing: str) -> Any:
     if start < 0 or end < start:
         return None
     part = text[start : end + 1]
-    for attempt in (part, _mended(part)):
+    escaped = _escaped(part)
+    for attempt in (escaped, re.sub(r",\s*([}\]])", r"\1", escaped), part):
         try:
             return json.loads(attempt, strict=False)
         except (ValueError, RecursionError):
@@ -110,9 +115,9 @@ def _json(text: str, opening: str, closing: str) -> Any:
     return None
 
 
-def _mended(text: str) -> str:
-    """Backslashes that begin no escape doubled (LaTeX), commas before a closing bracket dropped."""
-    return re.sub(r",\s*([}\]])", r"\1", re.sub(r'\\(?!["\\/bfnrtu])', r"\\\\", text))
+def _escaped(text: str) -> str:
+    """Backslashes of LaTeX doubled: those that begin no escape, and those that begin one by chance (``\\frac``)."""
+    return _ESCAPE.sub(lambda found: found.group(0) if found.group(1) else r"\\", text)
 
 
 def _field(text: str, names: tuple[str, ...]) -> str | None:
