@@ -92,7 +92,8 @@ def test_each_mistake_has_its_place(
         ("limits: {timeout: -1}", "limits.timeout: should be greater than or equal to 1"),
         ("schedule: {type: cron}", "schedule: type cron takes an expression"),
         ("schedule: {type: recurrence, frequency: fortnight, interval: 1}", "schedule.frequency: should be 'minute'"),
-        ("method: logits", "teacher.weights has to name its checkpoint"),
+        ("method: logits", "teacher.weights is missing"),
+        ("hyperparameters: {temperature: 5}", "means sampling_temperature for method sft and should be from 0 to 2"),
         (
             "hyperparameters: {temperature: 1, sampling_temperature: 0}",
             "hyperparameters.temperature means sampling_temperature for method sft",
@@ -103,6 +104,7 @@ def test_types_and_ranges(write: Any, section: str, message: str) -> None:
     problem = the(recipe.check(write(f"{MINIMAL}{section}\n")))
     assert message in problem.message
     assert problem.code == "AZD205"
+    assert problem.line == (2 if "weights" in message else 8)
 
 
 def test_all_problems_are_found_at_once(write: Any) -> None:

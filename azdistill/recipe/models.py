@@ -19,6 +19,9 @@ TASK_ALIASES = {
 }
 TASKS = ("nli", "conversation", "qa", "math", "summarization")
 
+#: The range of each of the two settings that a plain temperature may stand for.
+TEMPERATURES = {"sampling_temperature": (0.0, 2.0), "distillation_temperature": (0.1, 100.0)}
+
 _REFERENCE = re.compile(r"\$\{(env:[A-Za-z_]\w*|connection:[\w.-]+|keyvault:[\w.-]+/[\w-]+|entra(:\S+)?)\}")
 REFERENCE_HINT = "write ${env:NAME}, ${connection:NAME}, ${keyvault:VAULT/SECRET} or ${entra}"
 
@@ -28,6 +31,10 @@ def _number(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError("should be a number, not true or false")
     return value
+
+
+def _between(low: float, high: float) -> Any:
+    return Field(ge=low, le=high)
 
 
 Whole = Annotated[int, BeforeValidator(_number)]
@@ -63,11 +70,11 @@ class Teacher(Section):
     max_tokens: Positive | None = None
     top_p: Annotated[Real, Field(gt=0, le=1)] | None = None
     stop: Text | list[Text] | None = None
-    max_summary_words: Positive | None = None
-    concurrency: Positive | None = None
-    max_retries: Annotated[Whole, Field(ge=0)] | None = None
-    max_reasks: Annotated[Whole, Field(ge=0)] | None = None
-    timeout: Annotated[Real, Field(gt=0)] | None = None
+    max_summary_words: Annotated[Whole, Field(ge=5)] | None = None
+    concurrency: Annotated[Whole, Field(ge=1, le=1024)] | None = None
+    max_retries: Annotated[Whole, Field(ge=0, le=100)] | None = None
+    max_reasks: Annotated[Whole, Field(ge=0, le=10)] | None = None
+    timeout: Annotated[Real, Field(ge=1)] | None = None
     min_success_ratio: Fraction | None = None
 
     @field_validator("api_key")
@@ -166,8 +173,8 @@ class Hyperparameters(Section):
     max_length: Annotated[Whole, Field(ge=8)] | None = None
     loss_on: Literal["response", "assistant"] | None = None
     temperature: Annotated[Real, Field(ge=0)] | None = None
-    sampling_temperature: Annotated[Real, Field(ge=0, le=2)] | None = None
-    distillation_temperature: Annotated[Real, Field(ge=0.1, le=100)] | None = None
+    sampling_temperature: Annotated[Real, _between(*TEMPERATURES["sampling_temperature"])] | None = None
+    distillation_temperature: Annotated[Real, _between(*TEMPERATURES["distillation_temperature"])] | None = None
     distillation_alpha: Fraction | None = None
     top_k: Positive | None = None
     lora: bool | None = None
@@ -251,17 +258,21 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _one_temperature(self) -> Recipe:
-        meant = self.temperature_means
-        if self.hyperparameters.temperature is not None and getattr(self.hyperparameters, meant) is not None:
+        value, meant = self.hyperparameters.temperature, self.temperature_means
+        if value is None:
+            return self
+        if getattr(self.hyperparameters, meant) is not None:
             raise ValueError(f"hyperparameters.temperature means {meant} for method {self.method}; give one of the two")
+        low, high = TEMPERATURES[meant]
+        if not low <= value <= high:
+            said = f"should be from {low:g} to {high:g}"
+            raise ValueError(f"hyperparameters.temperature means {meant} for method {self.method} and {said}")
         return self
 
     @model_validator(mode="after")
     def _weights_for_logits(self) -> Recipe:
         if self.method == "logits" and not self.teacher.weights:
-            raise ValueError(
-                "method logits reads the teacher's distributions: teacher.weights has to name its checkpoint"
-            )
+            raise ValueError("teacher.weights is missing: method logits reads the distributions of a checkpoint")
         return self
 
     @property

@@ -204,6 +204,9 @@ def _problem(detail: Any, origin: Origin) -> Problem:
     said = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").split("; did you mean")
     hint = f"did you mean{said[1]}" if len(said) > 1 else ""
     message = f"{dotted}: {said[0]}" if dotted else said[0]
+    if not path and "." in said[0].split()[0]:
+        # What a recipe says of two sections together begins with the setting to look at.
+        path = tuple(said[0].split()[0].split("."))
     if kind != "value_error" and path != ("teacher", "api_key") and not isinstance(detail["input"], dict | list):
         message += f"; it is {str(detail['input'])[:60]!r}"
     return origin.problem("AZD207" if path == ("teacher", "api_key") else "AZD205", message, path, hint=hint)

@@ -1,0 +1,431 @@
+"""From recipe to pipeline: which steps, which inputs, where each runs, and that what comes out is sound."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from azdistill import DistillationJob, SpecError, assets, build, recipe, spec
+from azdistill.build.graph import FLOWS, STEPS
+from azdistill.build.inputs import inputs_of
+from azdistill.build.write import MARK, render, write
+from azdistill.errors import UserError
+from azdistill.recipe.models import Recipe
+from azdistill.recipe.names import every_path, put
+
+ROW = {"messages": [{"role": "user", "content": "a"}]}
+GOLD = {**ROW, "reference": "b"}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with training data (no gold answers) and two folders that pass for models."""
+    (tmp_path / "train.jsonl").write_text(json.dumps(ROW) + "\n")
+    (tmp_path / "gold.jsonl").write_text(json.dumps(GOLD) + "\n")
+    for name in ("small", "large"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    return tmp_path
+
+
+def built(project: Path, **settings: Any) -> build.Built:
+    tree: dict[str, Any] = {
+        "task": "nli",
+        "teacher": {"model": "my-teacher", "endpoint": "http://127.0.0.1:1/v1"},
+        "student": "./small",
+        "data": {"training_data": "train.jsonl"},
+    }
+    for name, value in settings.items():
+        put(tree, tuple(name.split("__")), value)
+    path = project / "recipe.yml"
+    path.write_text(yaml.safe_dump(tree))
+    return build.compile_recipe(path)
+
+
+def jobs(project: Path, **settings: Any) -> dict[str, Any]:
+    found: dict[str, Any] = built(project, **settings).mapping["jobs"]
+    return found
+
+
+PLAIN = ["prepare", "teacher", "teacher_test", "curate", "finetune", "evaluate", "compare"]
+
+
+def test_a_teacher_behind_an_endpoint_answers_the_test_rows_too(project: Path) -> None:
+    steps = jobs(project)
+    assert list(steps) == PLAIN
+    assert steps["teacher_test"]["inputs"]["rows"] == "${{parent.jobs.prepare.outputs.test}}"
+    assert steps["evaluate"]["inputs"]["teacher_rows"] == "${{parent.jobs.teacher_test.outputs.train}}"
+
+
+def test_a_teacher_whose_weights_are_at_hand_is_measured_from_them(project: Path) -> None:
+    pipeline = built(project, teacher__weights="./large").mapping
+    assert "teacher_test" not in pipeline["jobs"]
+    assert pipeline["inputs"]["teacher_weights"] == {"type": "custom_model", "path": str(project / "large")}
+    measured = pipeline["jobs"]["evaluate"]["inputs"]
+    assert measured["teacher_weights"] == "${{parent.inputs.teacher_weights}}"
+    assert "teacher_rows" not in measured
+
+
+def test_the_baseline_is_the_student_as_it_was(project: Path) -> None:
+    assert jobs(project)["evaluate"]["inputs"]["baseline_weights"] == "${{parent.inputs.student_weights}}"
+    by_id = jobs(project, student__model="owner/name", student__revision="abc")
+    assert by_id["evaluate"]["inputs"]["baseline_id"] == "${{parent.inputs.student_id}}"
+    assert by_id["finetune"]["inputs"]["revision"] == "${{parent.inputs.revision}}"
+
+
+def test_logits_add_a_step_between_curation_and_training(project: Path) -> None:
+    steps = jobs(project, method="logits", teacher__weights="./large", hyperparameters={"temperature": 2, "top_k": 8})
+    assert list(steps) == ["prepare", "teacher", "curate", "teacher_logits", "finetune", "evaluate", "compare"]
+    assert steps["teacher_logits"]["inputs"]["top_k"] == "${{parent.inputs.top_k}}"
+    assert steps["finetune"]["inputs"]["logits"] == "${{parent.jobs.teacher_logits.outputs.logits}}"
+
+
+@pytest.mark.parametrize(
+    ("data", "gold_sft", "expected"),
+    [
+        ({"training_data": "train.jsonl"}, "auto", False),
+        ({"training_data": "gold.jsonl"}, "auto", True),
+        ({"training_data": "gold.jsonl"}, False, False),
+        ({"training_data": "train.jsonl"}, True, True),
+        ({"training_data": "train.jsonl", "reference_column": "answer"}, "auto", True),
+        ({"training_data": "azureml:rows@latest"}, "auto", False),
+    ],
+)
+def test_gold_answers_add_a_student_trained_on_them(
+    project: Path, data: dict[str, str], gold_sft: Any, expected: bool
+) -> None:
+    steps = jobs(project, data=data, evaluation__gold_sft=gold_sft)
+    assert ("finetune_gold" in steps) is expected
+    assert ("gold_sft" in steps["evaluate"]["inputs"]) is expected
+    if expected:
+        gold = steps["finetune_gold"]["inputs"]
+        assert (gold["method"], gold["target"]) == ("sft", "reference")
+        assert gold["rows"] == steps["finetune"]["inputs"]["rows"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("a.csv", "prompt,reference\nx,y\n", True),
+        ("a.csv", "prompt\nx\n", False),
+        ("a.json", json.dumps([GOLD]), True),
+        ("a.jsonl", json.dumps({"messages": [*ROW["messages"], {"role": "assistant", "content": "b"}]}), True),
+        ("a.jsonl", '{"messages": [{"ro', False),
+        ("a.parquet", "PAR1", False),
+    ],
+)
+def test_gold_answers_are_seen_in_any_readable_form(project: Path, name: str, text: str, expected: bool) -> None:
+    (project / name).write_text(text)
+    assert ("finetune_gold" in jobs(project, data={"training_data": name})) is expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "value"),
+    [
+        ({"hyperparameters__temperature": 0.7}, "sampling_temperature", 0.7),
+        (
+            {"hyperparameters__temperature": 2, "method": "logits", "teacher__weights": "./large"},
+            "distillation_temperature",
+            2,
+        ),
+    ],
+)
+def test_what_a_plain_temperature_means_depends_on_the_method_and_is_said(
+    project: Path, settings: dict[str, Any], name: str, value: float
+) -> None:
+    result = built(project, **settings)
+    assert result.mapping["inputs"][name] == value
+    assert f"temperature {value:g} means {name}" in result.notes[0]
+
+
+def test_what_is_not_set_is_left_to_the_components(project: Path) -> None:
+    inputs = built(project).mapping["inputs"]
+    assert set(inputs) == {
+        "training_data",
+        "task_type",
+        "teacher_model",
+        "teacher_endpoint",
+        "student_weights",
+        "method",
+    }
+
+
+def test_a_step_takes_only_inputs_that_the_pipeline_has(project: Path) -> None:
+    pipeline = built(project, hyperparameters={"learning_rate": 1e-4}).mapping
+    bound = {
+        value[len("${{parent.inputs.") : -2]
+        for node in pipeline["jobs"].values()
+        for value in node["inputs"].values()
+        if value.startswith("${{parent.inputs.")
+    }
+    assert bound == set(pipeline["inputs"])
+
+
+def test_answers_are_kept_in_a_standing_folder(project: Path) -> None:
+    steps = jobs(project)
+    for name in ("teacher", "teacher_test"):
+        assert steps[name]["outputs"]["answers"] == {
+            "type": "uri_folder",
+            "path": "azureml://datastores/workspaceblobstore/paths/azdistill/answers",
+            "mode": "rw_mount",
+        }
+
+
+def test_a_teacher_of_the_catalogue_is_asked_by_the_name_it_is_served_as(project: Path) -> None:
+    inputs = built(project, teacher__model="claude-sonnet-4.6").mapping["inputs"]
+    assert (inputs["teacher_model"], inputs["api"]) == ("claude-sonnet-4-6", "messages")
+    mine = built(project, teacher__model="gpt-5.1", teacher__deployment="ours").mapping["inputs"]
+    assert mine["teacher_model"] == "ours"
+    assert "api" not in mine
+
+
+def test_a_student_of_the_catalogue_is_its_hugging_face_id(project: Path) -> None:
+    assert (
+        built(project, student__model="phi-4-mini").mapping["inputs"]["student_id"] == "microsoft/Phi-4-mini-instruct"
+    )
+
+
+def test_a_student_in_a_workspace_stays_a_reference(project: Path) -> None:
+    inputs = built(project, student__model="azureml:my-model:3").mapping["inputs"]
+    assert inputs["student_weights"] == {"type": "custom_model", "path": "azureml:my-model:3"}
+
+
+# --- compute ---------------------------------------------------------------------------------------------------------
+
+A100 = {"instance_type": "Standard_NC24ads_A100_v4"}
+
+
+def test_without_a_compute_steps_that_need_a_gpu_get_one(project: Path) -> None:
+    pipeline = built(project).mapping
+    assert pipeline["settings"] == {"default_compute": "azureml:serverless"}
+    given = {name: node.get("resources") for name, node in pipeline["jobs"].items()}
+    assert given == {**dict.fromkeys(PLAIN), "finetune": A100, "evaluate": A100}
+
+
+def test_a_named_default_is_where_every_step_runs(project: Path) -> None:
+    pipeline = built(project, compute__default="cpu").mapping
+    assert pipeline["settings"] == {"default_compute": "azureml:cpu"}
+    assert not [name for name, node in pipeline["jobs"].items() if {"compute", "resources"} & set(node)]
+
+
+def test_each_role_may_have_its_own(project: Path) -> None:
+    compute = {"default": "cpu", "student": "gpu", "teacher": "Standard_D4s_v3"}
+    steps = jobs(project, compute=compute)
+    assert steps["finetune"]["compute"] == steps["evaluate"]["compute"] == "azureml:gpu"
+    assert steps["teacher"]["compute"] == "azureml:serverless"
+    assert steps["teacher"]["resources"] == {"instance_type": "Standard_D4s_v3"}
+    assert "compute" not in steps["prepare"]
+
+
+def test_an_instance_type_as_default_is_serverless(project: Path) -> None:
+    pipeline = built(project, compute={"default": "Standard_D4s_v3", "evaluate": "gpu"}).mapping
+    assert pipeline["settings"] == {"default_compute": "azureml:serverless"}
+    assert pipeline["jobs"]["prepare"]["resources"] == {"instance_type": "Standard_D4s_v3"}
+    assert pipeline["jobs"]["evaluate"]["compute"] == "azureml:gpu"
+
+
+def test_every_step_has_a_limit(project: Path) -> None:
+    assert all(node["limits"]["timeout"] > 0 for node in jobs(project).values())
+    assert {node["limits"]["timeout"] for node in jobs(project, limits__timeout=60).values()} == {60}
+
+
+# --- the contract with the components --------------------------------------------------------------------------------
+
+
+def declared(step: str) -> dict[str, Any]:
+    component: dict[str, Any] = yaml.safe_load(assets.component(STEPS[step].component).read_text())
+    return component
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_table_of_steps_names_inputs_that_the_components_have(step: str) -> None:
+    takes = {word.partition("=")[0] for word in STEPS[step].takes.split()} | set(FLOWS[step])
+    assert takes
+    assert takes <= set(declared(step)["inputs"])
+
+
+@pytest.mark.parametrize(
+    ("step", "output"),
+    sorted({tuple(origin.split(".")) for flows in FLOWS.values() for origin in flows.values()}),
+)
+def test_what_flows_is_an_output_of_the_step_it_comes_from(step: str, output: str) -> None:
+    assert output in declared(step)["outputs"]
+
+
+EVERYTHING: dict[str, Any] = {
+    "method": "logits",
+    "teacher": {
+        **{"model": "gpt-oss-120b", "endpoint": "https://x/v1", "api_key": "${env:KEY}", "weights": "./large"},
+        **{"api": "chat_completions", "strategy": "direct", "prompts": "./small", "turns": "last", "max_tokens": 5},
+        **{"top_p": 0.5, "stop": ["a", "b"], "max_summary_words": 5, "concurrency": 2, "max_retries": 1},
+        **{"max_reasks": 1, "timeout": 5, "min_success_ratio": 0.5},
+    },
+    "student": {"model": "owner/name", "revision": "main"},
+    "data": {
+        **{"training_data": "gold.jsonl", "validation_data": "gold.jsonl", "test_data": "gold.jsonl"},
+        **{"prompt_column": "p", "reference_column": "r", "system_prompt": "gold.jsonl", "validation_fraction": 0.1},
+        **{"test_fraction": 0.1, "split_seed": 1, "max_training_rows": 9, "max_test_rows": 9, "on_bad_rows": "reject"},
+    },
+    "curation": {"require_agreement": True, "max_response_words": 9},
+    "hyperparameters": {
+        **{"learning_rate": 1e-4, "batch_size": 2, "gradient_accumulation_steps": 2, "num_epochs": 1, "max_steps": 3},
+        **{"warmup_ratio": 0.1, "weight_decay": 0.1, "lr_scheduler": "cosine", "max_length": 64, "loss_on": "response"},
+        **{"sampling_temperature": 0.1, "distillation_temperature": 2, "distillation_alpha": 0.5, "top_k": 4},
+        **{"lora": True, "lora_rank": 4, "lora_alpha": 8, "lora_dropout": 0.1, "lora_target_modules": "all-linear"},
+        **{"early_stopping_patience": 1, "eval_steps": 5, "dtype": "float32", "seed": 1},
+    },
+    "evaluation": {
+        **{"max_new_tokens": 9, "batch_size": 2, "latency_rows": 2, "dtype": "float32", "device": "cpu"},
+        **{"min_retention": 0.5, "title": "A title"},
+    },
+}
+#: Settings that shape the pipeline itself, or that another setting in EVERYTHING stands for.
+SHAPING = {
+    *("name", "experiment_name", "description", "tags", "schedule"),
+    *("teacher.deployment", "teacher.chain_of_thought", "teacher.chain_of_density", "data.dataset"),
+    *("hyperparameters.temperature", "evaluation.gold_sft", "limits.timeout"),
+    *("compute.default", "compute.teacher", "compute.student", "compute.evaluate"),
+}
+
+
+def test_every_setting_of_a_recipe_reaches_a_component_and_is_accepted_there(project: Path) -> None:
+    result = built(project, **EVERYTHING)
+    given = {
+        (section, *(key for key in [inner] if key))
+        for section, value in {**EVERYTHING, "task": "nli"}.items()
+        for inner in (value if isinstance(value, dict) else [""])
+    }
+    assert {".".join(path) for path in every_path()} - {".".join(path) for path in given} == SHAPING
+    assert spec.check(result.pipeline()) == []
+    # data, task and method, and one input for each of the others: none is swallowed on the way.
+    assert len(result.mapping["inputs"]) == len(given)
+
+
+def test_a_recipe_accepts_no_value_that_a_component_refuses(project: Path) -> None:
+    """Where a component gives a range or a list of words, the recipe's own is no wider."""
+    checked = 0
+    result = built(project, **EVERYTHING)
+    for name, value in result.mapping["inputs"].items():
+        for path in [path for path in every_path() if path[-1] == name and path[0] != "evaluation"]:
+            for bad in refused_by_components(result.mapping, name):
+                tree = json.loads(result.reading.recipe.model_dump_json())  # type: ignore[union-attr]
+                put(tree, path, bad)
+                assert not accepted(tree), f"{'.'.join(path)}: {bad!r}"
+                checked += 1
+        assert value is not None
+    assert checked > 40
+
+
+def accepted(tree: dict[str, Any]) -> bool:
+    try:
+        Recipe.model_validate(tree)
+    except ValueError:
+        return False
+    return True
+
+
+def refused_by_components(pipeline: dict[str, Any], name: str) -> list[Any]:
+    bad: list[Any] = []
+    for step, node in pipeline["jobs"].items():
+        for mine, value in node["inputs"].items():
+            if value == f"${{{{parent.inputs.{name}}}}}":
+                about = declared(step)["inputs"][mine]
+                bad += ["no such word"] if "enum" in about or about["type"] in ("number", "integer", "boolean") else []
+                bad += [about["min"] - 1] if "min" in about else []
+                bad += [about["max"] + 1] if "max" in about else []
+    return bad
+
+
+# --- opening and writing ---------------------------------------------------------------------------------------------
+
+
+def test_load_opens_recipes_and_pipelines_alike(project: Path) -> None:
+    result = built(project)
+    pipeline, left = build.load(project / "recipe.yml", {"num_epochs": "2"})
+    assert left == {}
+    assert "num_epochs" in pipeline.inputs
+    (project / "job.yml").write_text(render(result, project, {}))
+    again, left = build.load(project / "job.yml", {"num_epochs": "2"})
+    assert left == {"num_epochs": "2"}
+    assert list(again.jobs) == PLAIN
+
+
+def test_what_is_written_is_a_sound_pipeline_equal_to_the_one_in_memory(project: Path) -> None:
+    result = built(project, **EVERYTHING)
+    folder = project / "deep" / "down"
+    folder.mkdir(parents=True)
+    (folder / "job.yml").write_text(render(result, folder, {}))
+    written, problems = spec.examine(folder / "job.yml")
+    assert problems == []
+    assert isinstance(written, spec.Pipeline)
+    mapping = yaml.safe_load((folder / "job.yml").read_text())
+    assert mapping["inputs"]["training_data"]["path"] == "../../gold.jsonl"
+    for name, node in mapping["jobs"].items():
+        assert (folder / node["component"]).resolve() == Path(result.mapping["jobs"][name]["component"])
+        node["component"] = result.mapping["jobs"][name]["component"]
+    assert mapping["jobs"] == result.mapping["jobs"]
+
+
+def test_the_comment_says_from_what_it_was_made_and_repeats_no_key(project: Path) -> None:
+    text = render(built(project), project, {"teacher_key": "${env:SECRET_NAME}", "num_epochs": "2"})
+    head = [line for line in text.splitlines() if line.startswith("#")]
+    assert head[0].startswith(MARK)
+    assert head[0].endswith("from ./recipe.yml.")
+    assert "#   --set num_epochs=2" in head
+    assert "SECRET_NAME" not in "\n".join(head)
+
+
+def test_writing_twice_gives_the_same_bytes(project: Path) -> None:
+    assert render(built(project), project, {}) == render(built(project), project, {})
+
+
+def test_only_files_of_our_own_are_overwritten(project: Path) -> None:
+    ours, theirs = project / "ours.yml", project / "theirs.yml"
+    write(f"{MARK} once\n", ours)
+    write(f"{MARK} twice\n", ours)
+    assert ours.read_text() == f"{MARK} twice\n"
+    theirs.write_text("mine\n")
+    with pytest.raises(UserError, match="was not written by azdistill"):
+        write("new\n", theirs)
+    assert theirs.read_text() == "mine\n"
+    write("new\n", theirs, force=True)
+    assert theirs.read_text() == "new\n"
+    assert sorted(path.name for path in project.glob("*.yml")) == ["ours.yml", "theirs.yml"]
+
+
+def test_check_finds_what_the_recipe_alone_does_not_show(project: Path) -> None:
+    built(project)
+    path = project / "recipe.yml"
+    assert build.check(path) == []
+    breaking = build.check(path, {"evaluation.title": "it's a'; rm -rf /"})
+    assert [problem.severity for problem in breaking] == ["error"]
+
+
+def test_python_and_yaml_give_the_same_pipeline(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from_yaml = built(project, hyperparameters={"learning_rate": 1e-4, "temperature": 0.5})
+    monkeypatch.chdir(project)
+    job = DistillationJob(
+        teacher_model="my-teacher",
+        teacher_endpoint="http://127.0.0.1:1/v1",
+        student_model="./small",
+        training_data="train.jsonl",
+        task_type="nli",
+        hyperparameters={"learning_rate": 1e-4, "temperature": 0.5},
+    )
+    assert job.to_pipeline().mapping == from_yaml.mapping
+
+
+def test_a_recipe_with_errors_is_not_built(project: Path) -> None:
+    built(project)
+    reading = recipe.read(project / "recipe.yml", {"num_epochs": "three"})
+    with pytest.raises(SpecError, match="num_epochs"):
+        build.build(reading)
+
+
+def test_inputs_name_every_path_absolutely(project: Path) -> None:
+    inputs = inputs_of(built(project, **EVERYTHING).reading)
+    paths = [Path(value["path"]) for value in inputs.values() if isinstance(value, dict)]
+    assert len(paths) == 6
+    assert all(path.is_absolute() for path in paths)
