@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from answers import Unparsable, Unwrapped, unwrap
 from chat_api import Answer
 from common.rows import Message, Row
 from common.tasks import Task
 from prompting import Prompts
 from teacher_client import Asked, RowFailed, TeacherClient
+from unwrapping import Unparsable, Unwrapped, unwrap
 
 
 @dataclass

@@ -1,0 +1,112 @@
+"""Every component and environment is one that azure-ai-ml accepts and that its code agrees with."""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import COMPONENTS, ROOT
+
+FILES = sorted(COMPONENTS.glob("*/component.yml"))
+ENVIRONMENTS = sorted((ROOT / "environments").glob("*/environment.yml"))
+NAMES = [path.parent.name for path in FILES]
+
+
+def spec_of(path):
+    return yaml.safe_load(path.read_text())
+
+
+def test_there_are_components_and_environments_to_check():
+    assert {"prepare_data", "teacher_inference", "curate"} <= set(NAMES)
+    assert {path.parent.name for path in ENVIRONMENTS} >= {"data", "train"}
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from azure.ai.ml import load_component
+
+        return {path.parent.name: load_component(path) for path in FILES}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_azure_ai_ml_loads_and_serialises_it(loaded, name):
+    component = loaded[name]
+    assert component._validate().passed, component._validate().error_messages
+    sent = component._to_rest_object().properties.component_spec
+    assert Path(sent["environment"]["build"]["path"]).joinpath("Dockerfile").is_file()
+    assert sent["command"].startswith("python ")
+    assert sent["name"] == name
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_the_command_is_one_line_with_every_input_and_output_used_once(path):
+    spec = spec_of(path)
+    command = spec["command"].strip()
+    assert "\n" not in command
+    used = Counter(re.findall(r"\$\{\{(?:in|out)puts\.(\w+)\}\}", command))
+    assert used == Counter([*spec.get("inputs", {}), *spec["outputs"]])
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_texts_are_quoted_and_optional_inputs_stand_in_brackets(path):
+    spec = spec_of(path)
+    bracketed = set(re.findall(r"inputs\.(\w+)", " ".join(re.findall(r"\$\[\[(.*?)\]\]", spec["command"]))))
+    assert bracketed == {name for name, value in spec.get("inputs", {}).items() if value.get("optional")}
+    for kind in ("inputs", "outputs"):
+        for name, value in spec.get(kind, {}).items():
+            if value["type"] not in ("number", "integer", "boolean"):
+                assert f"'${{{{{kind}.{name}}}}}'" in spec["command"], f"{name} is not quoted"
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_defaults_keep_their_own_limits(path):
+    for name, value in spec_of(path).get("inputs", {}).items():
+        if "default" in value and "enum" in value:
+            assert value["default"] in value["enum"], name
+        if "default" in value and "min" in value:
+            assert value["min"] <= value["default"] <= value.get("max", float("inf")), name
+
+
+def test_module_names_are_unique_across_components():
+    names = Counter(path.stem for folder in FILES for path in folder.parent.glob("*.py"))
+    names.update(["common"])
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_components_import_nothing_of_the_orchestrator():
+    files = list(COMPONENTS.rglob("*.py"))
+    assert len(files) > 20
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name.split(".")[0] == "azdistill" or name.startswith("azure.ai") for name in names), path
+
+
+@pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.parent.name)
+def test_an_environment_is_a_folder_that_builds_on_a_base_of_the_users_choice(path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from azure.ai.ml import load_environment
+
+        assert load_environment(path).build is not None
+    dockerfile = (path.parent / "Dockerfile").read_text()
+    assert re.search(r"^ARG BASE_IMAGE=mcr\.microsoft\.com/\S+\nFROM \$\{BASE_IMAGE\}$", dockerfile, re.M)
+    pins = [line for line in (path.parent / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
+    assert pins
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in pins)
+
+
+@pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.parent.name)
+def test_the_pins_of_an_environment_are_those_of_the_lock(path):
+    lock = (ROOT / "requirements.lock").read_text().lower().replace("_", "-").splitlines()
+    for line in (path.parent / "requirements.txt").read_text().splitlines():
+        if not line.startswith("#"):
+            assert line.lower().replace("_", "-") in lock
