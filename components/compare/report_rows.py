@@ -87,10 +87,9 @@ def conclusions(result: dict[str, Any]) -> list[str]:
 
 def _tested(test: dict[str, Any], metric: str) -> str:
     points, (low, high) = 100 * test["difference"], (100 * bound for bound in test["ci"])
-    return (
-        f"{wording.NAMES[test['first']]} vs {wording.in_text(test['second'])}: {points:+.1f} points of {metric} "
-        f"({low:+.1f} to {high:+.1f}), p {_equals(test['p_value'])}, {wording.test_name(test['test'])}, {test['rows']} rows."
-    )
+    pair = f"{wording.NAMES[test['first']]} vs {wording.in_text(test['second'])}"
+    how = f"p {_equals(test['p_value'])}, {wording.test_name(test['test'])}, {test['rows']} rows"
+    return f"{pair}: {points:+.1f} points of {metric} ({low:+.1f} to {high:+.1f}), {how}."
 
 
 def _equals(number: float) -> str:

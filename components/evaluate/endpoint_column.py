@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from answers import Answer, Measured, latency_facts
+from column_answers import Answer, Measured, latency_facts
 from common.rows import Row
 
 

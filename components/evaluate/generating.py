@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from answers import Answer
+from column_answers import Answer
 from common.chat import Chat
 from common.models import eos_ids, load_model, load_tokenizer, weight_of
 from common.rows import BadRow, Row

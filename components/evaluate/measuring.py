@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 import transformers
-from answers import Answer, Measured, latency_facts
+from column_answers import Answer, Measured, latency_facts
 from common.models import choose_device, choose_dtype, quiet
 from common.progress import Progress
 from common.rows import Row

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from answers import Answer
+from column_answers import Answer
 from common.rows import Row
 from common.tasks import Task
 from text_metrics import RowMetrics, corpus_bleu, macro_f1, words

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import random
+import sys
 from pathlib import Path
 from typing import Any
+
+COMPONENTS = Path(__file__).parents[2] / "components"
+for _name in ("finetune_student", "teacher_logits", "evaluate", "compare"):
+    if str(COMPONENTS / _name) not in sys.path:
+        sys.path.append(str(COMPONENTS / _name))
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
@@ -73,3 +81,25 @@ def save_tiny(folder: Path, *, seed: int = 0, template: str | None = CHATML, **m
     tiny_model(seed=seed, **model).save_pretrained(folder)
     tiny_tokenizer(template).save_pretrained(folder)
     return folder
+
+
+def sums(count: int, *, seed: int = 0, system: bool = True) -> list[dict[str, Any]]:
+    """Teacher rows: sums of one-digit numbers, in texts of different lengths."""
+    draw = random.Random(seed)
+    rows = []
+    for _ in range(count):
+        a, b = draw.randint(0, 9), draw.randint(0, 9)
+        turns = [{"role": "user", "content": f"What is {a} and {b}{' please' * draw.randint(0, 3)}?"}]
+        if system:
+            turns.insert(0, {"role": "system", "content": "Add."})
+        response = "Answer: " * draw.randint(1, 3) + str(a + b)
+        row_id = f"{draw.getrandbits(64):016x}"
+        rows.append({"id": row_id, "messages": turns, "reference": str(a + b), "response": response})
+    return rows
+
+
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """A file of rows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
