@@ -25,6 +25,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 @click.option("--json", "as_json", is_flag=True, help="Print one list of problems as JSON.")
 def validate_command(files: tuple[Path, ...], as_json: bool) -> None:
     """Report everything wrong in recipes, pipelines, components and environments, without a network."""
+    _lines.cache_clear()
     results = [(file, *_examine(file)) for file in files]
     problems = list(dict.fromkeys(problem for _, _, found in results for problem in found))
     if as_json:

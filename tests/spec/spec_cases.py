@@ -1,0 +1,312 @@
+"""Specs by example. A mark like «AZD130» stands where a problem is to be reported; nothing else may be found."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+MARK = re.compile(r"«(AZD\d+)( warning)?»")
+
+TRAIN = """\
+$schema: https://azuremlschemas.azureedge.net/latest/commandComponent.schema.json
+name: train
+type: command
+inputs:
+  rows: {type: uri_file}
+  learning_rate: {type: number, default: 0.1, min: 0, max: 1}
+  method: {type: string, default: sft, enum: [sft, logits]}
+  epochs: {type: integer, default: 3}
+  shuffle: {type: boolean, default: true}
+  note: {type: string, optional: true}
+outputs:
+  model: {type: custom_model}
+  summary: {type: uri_file}
+environment: azureml:env@latest
+command: >-
+  python train.py --rows ${{inputs.rows}} --lr ${{inputs.learning_rate}} --method ${{inputs.method}}
+  --epochs ${{inputs.epochs}} --shuffle ${{inputs.shuffle}} $[[--note "${{inputs.note}}"]]
+  --model ${{outputs.model}} --summary ${{outputs.summary}}
+"""
+
+MORE = "  more:\n    type: command\n    component: ./train.yml\n"
+HEAD = "name: c\ntype: command\nenvironment: azureml:e@latest\n"
+
+
+def pipeline(
+    step: str = "",
+    inputs: str = "{}",
+    outputs: str = "{}",
+    more: str = "",
+    rows: str = "{path: rows.jsonl, type: uri_file}",
+) -> str:
+    """A pipeline with one step ``train``; ``step`` are lines of its inputs, ``more`` follows the step."""
+    return f"""\
+type: pipeline
+inputs: {inputs}
+outputs: {outputs}
+jobs:
+  train:
+    type: command
+    component: ./train.yml
+    inputs:
+      rows: {rows}
+{step}{more}"""
+
+
+def component(text: str) -> dict[str, str]:
+    return {"component.yml": HEAD + text}
+
+
+def job(text: str, **files: str) -> dict[str, str]:
+    named = {name.replace("_yml", ".yml"): content for name, content in files.items()}
+    return {"pipeline.yml": text, "train.yml": TRAIN, "rows.jsonl": "{}\n", **named}
+
+
+INNER = """\
+type: pipeline
+inputs:
+  rate: {type: number}
+  rows: {type: uri_file}
+  note: {type: string, optional: true}
+outputs:
+  model: {type: custom_model}
+jobs:
+  inner:
+    type: command
+    component: ./train.yml
+    inputs: {rows: "${{parent.inputs.rows}}", learning_rate: "${{parent.inputs.rate}}", note: "${{parent.inputs.note}}"}
+    outputs: {model: "${{parent.outputs.model}}"}
+"""
+OUTER = """\
+type: pipeline
+inputs:
+  rate: %s
+jobs:
+  nested:
+    type: pipeline
+    component: ./inner.yml
+    inputs:
+      rows: {path: rows.jsonl, type: uri_file}
+      %s
+"""
+
+CASES: dict[str, dict[str, str]] = {
+    # -- nothing wrong
+    "a good component": {"component.yml": TRAIN},
+    "a good pipeline": job(pipeline("      learning_rate: 1e-5\n")),
+    "a number as text": job(pipeline('      learning_rate: "0.5"\n      epochs: 2.0\n      shuffle: "False"\n')),
+    "a nested pipeline": job(OUTER % ("0.5", "rate: ${{parent.inputs.rate}}"), inner_yml=INNER),
+    "an input that feeds optional inputs only is optional": job(
+        OUTER % ("0.5", "rate: 0.1"), inner_yml=INNER.replace(", optional: true", "", 1)
+    ),
+    "text inside a binding": job(
+        pipeline(inputs="{folder: {type: uri_folder, path: .}}", rows='"${{parent.inputs.folder}}/rows.jsonl"')
+    ),
+    "text for data is its path": job(pipeline(rows="./rows.jsonl")),
+    "a registered component": job(
+        "type: pipeline\njobs: {a: {type: command, component: azureml:x@latest, inputs: {q: 1}}}\n"
+    ),
+    "a literal with spaces, unquoted": component(
+        "inputs: {args: {type: string, default: --a 1 --b 2}}\ncommand: run ${{inputs.args}}\n"
+    ),
+    "keys that Azure ML drops, if they are no near miss": component("«AZD110 warning»flavour: 1\ncommand: run\n"),
+    # -- shape
+    "unknown key": component("command: run\n«AZD110»comand: run\n"),
+    "unknown key of an input": component(
+        "inputs: {a: {type: string, «AZD110»defualt: x}}\ncommand: run ${{inputs.a}}\n"
+    ),
+    "unknown key of a pipeline": job(pipeline(more="«AZD110»setings: {force_rerun: true}\n")),
+    "unknown key of a step": job(pipeline(more="    «AZD110»compte: cpu\n")),
+    "unknown setting": job(pipeline(more="settings: {«AZD110»force_reran: true}\n")),
+    "text where a mapping belongs": component("inputs: «AZD111»rows\ncommand: run\n"),
+    "a list where text belongs": component("command: «AZD111»[run]\n"),
+    "a tag that is a number": component("tags: {a: «AZD111»1}\ncommand: run\n"),
+    "an enum of numbers": component(
+        "inputs: {a: {type: integer, enum: [«AZD111»1, '2']}}\ncommand: run ${{inputs.a}}\n"
+    ),
+    "not a boolean": component("is_deterministic: «AZD111»perhaps\ncommand: run\n"),
+    "missing command": {"component.yml": "«AZD112»" + HEAD},
+    "missing environment": {"component.yml": "«AZD112»name: c\ntype: command\ncommand: run\n"},
+    "missing type of an input": component("inputs: {a: «AZD112»{default: 1}}\ncommand: run ${{inputs.a}}\n"),
+    "no steps": {"pipeline.yml": "«AZD112»type: pipeline\nexperiment_name: x\njobs: {}\n"},
+    "unknown type of an input": component("inputs: {a: {type: «AZD113»uri_flie}}\ncommand: run ${{inputs.a}}\n"),
+    "unknown mode": component("inputs: {a: {type: uri_file, mode: «AZD113»mounted}}\ncommand: run ${{inputs.a}}\n"),
+    "unknown type of a step": job("type: pipeline\njobs: {a: {type: «AZD113»comand, component: ./train.yml}}\n"),
+    "a pipeline step on a command component": job(
+        "type: pipeline\njobs: {a: {type: pipeline, component: «AZD113»./train.yml}}\n"
+    ),
+    "a kind of step that is not run": job("type: pipeline\njobs: {a: {type: «AZD114»spark, component: ./train.yml}}\n"),
+    "unknown type of a file": {"pipeline.yml": "type: «AZD107»pipline\njobs: {}\n"},
+    "a value and a type": job(pipeline(inputs="{a: {«AZD110»type: string, value: x}}")),
+    # -- names
+    "name of a component": {"component.yml": HEAD.replace("name: c", "name: «AZD115»My-Component") + "command: run\n"},
+    "name of a step": job("type: pipeline\njobs: {«AZD115»a-b: {type: command, component: azureml:x:1}}\n"),
+    "name of an input": component("inputs: {«AZD115»a-b: {type: string}}\ncommand: run\n"),
+    "names that differ in case only": component(
+        "inputs: {a: {type: string}, «AZD115»A: {type: string}}\ncommand: run ${{inputs.a}} ${{inputs.A}}\n"
+    ),
+    "reserved name": component("inputs: {«AZD116»path: {type: string}}\ncommand: run ${{inputs.path}}\n"),
+    "reserved output": component("outputs: {«AZD116»HOME: {type: uri_folder}}\ncommand: run ${{outputs.HOME}}\n"),
+    # -- files
+    "missing code": component("code: «AZD120»./srcs\ncommand: run\n"),
+    "missing component": job("type: pipeline\njobs: {a: {type: command, component: «AZD121»./trian.yml}}\n"),
+    "missing conda file": {
+        "component.yml": "name: c\ntype: command\ncommand: run\n"
+        "environment: {image: ubuntu, conda_file: «AZD122»conda.yml}\n"
+    },
+    "missing build context": {"environment.yml": "name: e\nbuild: {path: «AZD122»docker}\n"},
+    "missing Dockerfile": {"environment.yml": "name: e\nbuild: {path: ., dockerfile_path: «AZD122»Dockerfile.gpu}\n"},
+    "missing environment file": {
+        "component.yml": "name: c\ntype: command\ncommand: run\nenvironment: «AZD122»file:env.yml\n"
+    },
+    "missing data of the pipeline": job(pipeline(inputs="{a: {type: uri_file, path: «AZD123»./nothing.jsonl}}")),
+    "missing data of a step": job(pipeline(rows="{type: uri_file, path: «AZD123»./nothing.jsonl}")),
+    "missing include": component("code: .\nadditional_includes: [«AZD124»../nothing]\ncommand: run\n"),
+    "includes of one name": {
+        **component("code: ./src\nadditional_includes: [./x/common, «AZD124»./y/common]\ncommand: run\n"),
+        "src/a": "",
+        "x/common/a": "",
+        "y/common/a": "",
+    },
+    "an include over the code": {
+        **component("code: ./src\nadditional_includes: [«AZD124»./lib]\ncommand: run\n"),
+        "src/lib/a": "",
+        "lib/a": "",
+    },
+    # -- inputs
+    "misspelt input": job(pipeline("      «AZD130»learning_rat: 0.1\n")),
+    "misspelt output": job(pipeline(more="    outputs: {«AZD130»modle: {mode: upload}}\n")),
+    "missing input": job("type: pipeline\njobs:\n  «AZD131»a: {type: command, component: ./train.yml}\n"),
+    "an input without data": job(
+        pipeline(inputs="{«AZD131»r: {type: uri_file}}", rows="${{parent.inputs.r}}", more="experiment_name: x\n")
+    ),
+    "required, but bound to an optional input": job(
+        OUTER % ("0.5", "rate: 0.1"),
+        inner_yml=INNER.replace(
+            "rate: {type: number}", "rate: {type: number}\n  more: {type: uri_file, optional: true}"
+        ).replace('rows: "${{parent.inputs.rows}}"', 'rows: «AZD131»"${{parent.inputs.more}}"'),
+    ),
+    "not a number": job(pipeline("      learning_rate: «AZD132»fast\n")),
+    "not a whole number": job(pipeline("      epochs: «AZD132»2.5\n")),
+    "not a boolean value": job(pipeline("      shuffle: «AZD132»1\n")),
+    "a value for data": job(pipeline(rows="«AZD132»3")),
+    "a default of the wrong type": component(
+        "inputs: {a: {type: integer, default: «AZD132»many}}\ncommand: run ${{inputs.a}}\n"
+    ),
+    "a default for data": component("inputs: {a: {type: uri_file, default: «AZD132»x}}\ncommand: run ${{inputs.a}}\n"),
+    "a limit of the wrong type": component(
+        "inputs: {a: {type: integer, min: «AZD132»low}}\ncommand: run ${{inputs.a}}\n"
+    ),
+    "not in the enum": job(pipeline("      method: «AZD133»stf\n")),
+    "a default not in the enum": component(
+        "inputs: {a: {type: string, default: «AZD133»c, enum: [a, b]}}\ncommand: run ${{inputs.a}}\n"
+    ),
+    "below the minimum": job(pipeline("      learning_rate: «AZD134»-1\n")),
+    "above the maximum": job(pipeline("      learning_rate: «AZD134»1.5\n")),
+    "above the maximum, through a binding": job(
+        pipeline("      learning_rate: ${{parent.inputs.lr}}\n", inputs="{lr: «AZD134»2}")
+    ),
+    "above the maximum, through two bindings": job(
+        OUTER % ("«AZD134»3", "rate: ${{parent.inputs.rate}}"), inner_yml=INNER
+    ),
+    # -- wiring
+    "binding to an unknown input": job(
+        pipeline("      learning_rate: «AZD140»${{parent.inputs.lr}}\n", inputs="{lrr: 0.1}")
+    ),
+    "binding to an unknown step": job(pipeline(rows="«AZD140»${{parent.jobs.prepare.outputs.rows}}")),
+    "binding to an unknown output": job(
+        pipeline(more=MORE + '    inputs: {rows: «AZD140»"${{parent.jobs.train.outputs.sumary}}"}\n')
+    ),
+    "binding without parent": job(pipeline("      learning_rate: «AZD140»${{inputs.lr}}\n", inputs="{lr: 0.1}")),
+    "binding to an unknown pipeline output": job(
+        pipeline(more='    outputs: {model: «AZD140»"${{parent.outputs.modle}}"}\n')
+    ),
+    "binding of the compute": job(pipeline(more="    compute: «AZD140»${{parent.inputs.machine}}\n")),
+    "binding inside text": job(pipeline("      note: from «AZD140»${{parent.inputs.nowhere}} on\n")),
+    "a file for a folder": job(
+        pipeline(inputs="{r: {type: uri_folder, path: .}}", rows="«AZD141»${{parent.inputs.r}}")
+    ),
+    "a model for a number": job(
+        pipeline(
+            more=MORE
+            + "    inputs:\n      rows: rows.jsonl\n      learning_rate: «AZD141»${{parent.jobs.train.outputs.model}}\n"
+        )
+    ),
+    "an output of another type": job(
+        pipeline(outputs="{s: {type: uri_folder}}", more="    outputs:\n      summary: «AZD141»${{parent.outputs.s}}\n")
+    ),
+    "a circle": job(
+        "type: pipeline\njobs:\n"
+        '  a: {type: command, component: ./train.yml, inputs: {rows: «AZD142»"${{parent.jobs.b.outputs.summary}}"}}\n'
+        '  b: {type: command, component: ./train.yml, inputs: {rows: "${{parent.jobs.a.outputs.summary}}"}}\n'
+    ),
+    "a step that waits for itself": job(
+        "type: pipeline\njobs:\n"
+        '  a: {type: command, component: ./train.yml, inputs: {rows: «AZD142»"${{parent.jobs.a.outputs.summary}}"}}\n'
+    ),
+    "a pipeline that contains itself": job(
+        "type: pipeline\njobs: {a: {type: pipeline, component: ./inner.yml}}\n",
+        inner_yml="type: pipeline\njobs: {b: {type: pipeline, component: «AZD142»./inner.yml}}\n",
+    ),
+    "an output that no step writes": job(pipeline(outputs="{«AZD143 warning»report: {type: uri_folder}}")),
+    # -- commands
+    "undefined input in a command": component(
+        "inputs: {prompts: {type: string}}\ncommand: run ${{inputs.prompts}} «AZD150»${{inputs.prompt}}\n"
+    ),
+    "undefined output, folded text": component(
+        "command: >-\n  run\n  --out «AZD150»${{outputs.out}}\n  --again «AZD150»${{outputs.out}}\n"
+    ),
+    "a binding in a command": component("command: run «AZD150»${{parent.inputs.x}}\n"),
+    "undefined input of an inline command": job(
+        "type: pipeline\njobs:\n  a:\n    type: command\n    environment: azureml:e@latest\n"
+        "    command: echo «AZD150»${{inputs.x}}\n"
+    ),
+    "optional outside": component(
+        "inputs: {a: {type: string, optional: true}}\ncommand: run --a «AZD151»${{inputs.a}}\n"
+    ),
+    "required inside": component("inputs: {a: {type: string}}\ncommand: run $[[--a «AZD152»${{inputs.a}}]]\n"),
+    "output never written": component("outputs: {«AZD153 warning»out: {type: uri_folder}}\ncommand: run\n"),
+    "line continuation": component("command: |\n  run «AZD154 warning»\\\n    --fast\n"),
+    "not closed": component("command: run «AZD155»${{inputs.x\n"),
+    "block not closed": component("command: run «AZD155»$[[--x\n"),
+    "default that breaks out": component(
+        "inputs: {a: {type: string, default: «AZD156»\"it's\"}}\ncommand: run '${{inputs.a}}'\n"
+    ),
+    "value that breaks out": job(pipeline('      note: «AZD156»"a $(reboot)"\n')),
+    "value that breaks out, through a binding": job(
+        pipeline("      note: ${{parent.inputs.n}}\n", inputs="{n: «AZD156»'say \"hi\"'}")
+    ),
+    # -- Azure ML's silence
+    "variables on a component": component("«AZD160»environment_variables: {A: b}\ncommand: run\n"),
+    "retries on a command": job(pipeline(more="    «AZD161»retry_settings: {max_retries: 3}\n")),
+    "local compute": job(pipeline(more="    compute: «AZD162»local\n")),
+    # -- secrets
+    "a literal key": job(pipeline(inputs="{api_key: «AZD170»abcdef123456}")),
+    "a literal default": component(
+        "inputs: {password: {type: string, default: «AZD170»hunter2000}}\ncommand: run '${{inputs.password}}'\n"
+    ),
+    "a literal variable": job(pipeline(more="    environment_variables: {HF_TOKEN: «AZD170»abcdefgh}\n")),
+    "the shape of a key": job(pipeline("      note: «AZD170»sk-abcdefghijklmnopqrstuvwx\n")),
+    "the shape of a storage key": job(
+        pipeline(inputs="{store: «AZD170»'AccountName=a;AccountKey=abcdefghijklmnopqrstuvwxyz0123456789=='}")
+    ),
+    "references to secrets": job(
+        pipeline(inputs="{api_key: 'env:KEY', teacher_key: 'connection:t', token: 'keyvault:v/s', secret: entra}")
+    ),
+}
+
+
+def write(folder: Path, files: dict[str, str]) -> tuple[Path, set[tuple[str, str, str, int, int]]]:
+    """Writes ``files`` without their marks; gives the file to check and what its marks say."""
+    expected = set()
+    for name, marked in files.items():
+        text = ""
+        for line_number, line in enumerate(marked.split("\n"), 1):
+            while mark := MARK.search(line):
+                severity = (mark[2] or " error").strip()
+                expected.add((mark[1], severity, name, line_number, mark.start() + 1))
+                line = line[: mark.start()] + line[mark.end() :]
+            text += line + "\n"
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text[:-1])
+    return folder / next(iter(files)), expected
