@@ -286,7 +286,7 @@ SHAPING = {
     *("name", "experiment_name", "description", "tags", "schedule"),
     *("teacher.deployment", "teacher.chain_of_thought", "teacher.chain_of_density", "data.dataset"),
     *("hyperparameters.temperature", "evaluation.gold_sft", "limits.timeout"),
-    *("compute.default", "compute.teacher", "compute.student", "compute.evaluate"),
+    *("compute.default", "compute.teacher", "compute.teacher_logits", "compute.student", "compute.evaluate"),
 }
 
 

@@ -53,7 +53,7 @@ STEPS = {
         "teacher_logits",
         "teacher_weights teacher_id student_weights student_id top_k max_length loss_on distillation_temperature dtype",
         hours=48,
-        role="teacher",
+        role="teacher_logits",
         gpu=True,
     ),
     "finetune": Step(

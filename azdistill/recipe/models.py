@@ -207,10 +207,14 @@ class Evaluation(Section):
 
 
 class Compute(Section):
-    """Where steps run: the name of a compute, or an instance type (``Standard_...``) for serverless compute."""
+    """Where steps run: the name of a compute, or an instance type (``Standard_...``) for serverless compute.
+
+    ``teacher`` is where its endpoint is asked from, ``teacher_logits`` where its weights are run.
+    """
 
     default: Text | None = None
     teacher: Text | None = None
+    teacher_logits: Text | None = None
     student: Text | None = None
     evaluate: Text | None = None
 
