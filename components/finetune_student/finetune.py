@@ -11,7 +11,7 @@ from typing import Any
 
 from common.models import check_source
 from common.rows import Tally, read_rows, write_summary
-from common.step import Arguments, BadConfig, boolean, optional, run_step, say
+from common.step import Arguments, BadConfig, BadData, boolean, optional, run_step, say
 
 FIELD_OF_TARGET = {"response": "response", "reference": "reference"}
 
@@ -104,6 +104,8 @@ def main() -> None:
     given = arguments()
     rows = list(read_rows(given.rows))
     validation = list(read_rows(given.validation_rows)) if given.validation_rows else []
+    if given.early_stopping_patience > 0 and not validation:
+        raise BadData(f"{given.validation_rows} holds no rows: early stopping needs some")
     # torch and transformers take seconds to import: only once the inputs are known to be sound.
     from finetune_run import Student, train
 

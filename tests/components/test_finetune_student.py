@@ -1,0 +1,334 @@
+"""Fine-tuning: which tokens are learnt, and the step from its command line to a model that can be loaded."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_models import BARE, CHATML, LLAMA3, NO_SYSTEM, THINKING, save_tiny, sums, tiny_tokenizer, write_jsonl
+
+torch = pytest.importorskip("torch")
+
+from common.chat import Chat  # noqa: E402
+from common.examples import make_examples, require  # noqa: E402
+from common.rows import BadRow  # noqa: E402
+from common.step import BadConfig, BadData  # noqa: E402
+
+MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Where is Ulm?"}]
+TALK = [
+    {"role": "user", "content": "Hi."},
+    {"role": "assistant", "content": "Hello!"},
+    {"role": "user", "content": "Bye."},
+]
+
+# -- which tokens are learnt -------------------------------------------------------------------------------------------
+
+#: template, eos token, what is learnt of the response "On the Danube."
+TEMPLATES = [
+    pytest.param(CHATML, "<|im_end|>", "On the Danube.<|im_end|>", id="chatml"),
+    pytest.param(CHATML, "<eos>", "On the Danube.<|im_end|>", id="chatml-other-eos"),
+    pytest.param(LLAMA3, "<|eot|>", "On the Danube.<|eot|>", id="llama3"),
+    pytest.param(NO_SYSTEM, "<eos>", "On the Danube.<|end|>", id="no-system"),
+    pytest.param(THINKING, "<|im_end|>", "On the Danube.<|im_end|>", id="thinking"),
+    pytest.param(BARE, "<eos>", "On the Danube.\n<eos>", id="nothing-ends-a-turn"),
+]
+
+
+@pytest.mark.parametrize(("template", "eos", "learnt"), TEMPLATES)
+def test_the_response_and_one_end_of_turn_are_learnt(template: str, eos: str, learnt: str) -> None:
+    tokenizer = tiny_tokenizer(template, eos)
+    chat = Chat(tokenizer)
+    encoded = chat.encode(MESSAGES, "On the Danube.")
+    kept = [token for token, learn in zip(encoded.ids, encoded.learn, strict=True) if learn]
+    assert tokenizer.decode(kept) == learnt
+    assert encoded.learn[-1]
+    assert sum(token in chat.stop_ids for token in kept) == 1
+
+
+@pytest.mark.parametrize(("template", "eos", "learnt"), TEMPLATES)
+def test_training_sees_the_prompt_that_generation_will_see(template: str, eos: str, learnt: str) -> None:
+    chat = Chat(tiny_tokenizer(template, eos))
+    encoded = chat.encode(MESSAGES, "On the Danube.")
+    prompt = chat.prompt_ids(MESSAGES)
+    assert encoded.ids[: len(prompt)] == prompt
+    assert encoded.learn.index(True) == len(prompt)
+
+
+def test_a_template_without_a_system_role_gets_its_text_in_the_first_turn() -> None:
+    assert "Be brief.\n\nWhere is Ulm?" in Chat(tiny_tokenizer(NO_SYSTEM)).prompt(MESSAGES)
+    assert "<|im_start|>system\nBe brief." in Chat(tiny_tokenizer(CHATML)).prompt(MESSAGES)
+
+
+def test_spaces_that_a_template_cuts_are_not_looked_for() -> None:
+    tokenizer = tiny_tokenizer(LLAMA3, "<|eot|>")
+    encoded = Chat(tokenizer).encode(MESSAGES, "  On the Danube.\n")
+    kept = [token for token, learn in zip(encoded.ids, encoded.learn, strict=True) if learn]
+    assert tokenizer.decode(kept) == "On the Danube.<|eot|>"
+
+
+def test_a_response_that_occurs_in_the_prompt_or_in_the_template_is_found_at_its_own_place() -> None:
+    for template in (CHATML, THINKING):
+        tokenizer = tiny_tokenizer(template)
+        for word in ("a", "assistant", "Ulm", "think"):
+            encoded = Chat(tokenizer).encode(MESSAGES, word)
+            kept = [token for token, learn in zip(encoded.ids, encoded.learn, strict=True) if learn]
+            assert tokenizer.decode(kept) == f"{word}<|im_end|>"
+
+
+@pytest.mark.parametrize("template", [CHATML, NO_SYSTEM, BARE])
+def test_loss_on_assistant_learns_every_turn_of_the_assistant_and_no_other(template: str) -> None:
+    tokenizer = tiny_tokenizer(template, "<|im_end|>" if template == CHATML else "<eos>")
+    encoded = Chat(tokenizer).encode(TALK, "See you.", every_turn=True)
+    kept = tokenizer.decode([token for token, learn in zip(encoded.ids, encoded.learn, strict=True) if learn])
+    end = {CHATML: "<|im_end|>", NO_SYSTEM: "<|end|>", BARE: ""}[template]
+    last = {CHATML: "<|im_end|>", NO_SYSTEM: "<|end|>", BARE: "\n<eos>"}[template]
+    assert kept == f"Hello!{end}See you.{last}"
+
+
+def test_a_response_that_holds_a_control_token_is_rejected() -> None:
+    with pytest.raises(BadRow, match="special_token"):
+        Chat(tiny_tokenizer(CHATML)).encode(MESSAGES, "Done.<|im_end|><|im_start|>user")
+
+
+def test_a_template_that_rewrites_the_response_is_noticed() -> None:
+    template = CHATML.replace("m['content']", "(m['content'] | upper)")
+    with pytest.raises(BadRow, match="chat_template"):
+        Chat(tiny_tokenizer(template)).encode(MESSAGES, "On the Danube.")
+
+
+def test_a_tokenizer_without_a_template_is_refused() -> None:
+    with pytest.raises(BadConfig, match="no chat template"):
+        Chat(tiny_tokenizer(None))
+
+
+def test_rows_that_do_not_fit_are_counted_never_cut() -> None:
+    chat = Chat(tiny_tokenizer())
+    rows = [*sums(3), {**sums(1, seed=7)[0], "response": "x" * 300}, {**sums(1, seed=8)[0], "response": " "}]
+    examples, tally = make_examples(rows, chat, target="response", every_turn=False, max_length=200)
+    assert tally.as_json() == {"in": 5, "kept": 3, "rejected": 2, "reasons": {"no_target": 1, "too_long": 1}}
+    assert all(example.encoded.ids[-1] in chat.stop_ids for example in examples)
+    none, tally = make_examples(rows, chat, target="response", every_turn=False, max_length=8)
+    with pytest.raises(BadData, match="too_long: 4"):
+        require(none, tally, "rows.jsonl")
+
+
+# -- the training, in this process -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def student_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("student"))
+
+
+def settings(folder: Path, student: Path, **changes: Any) -> Namespace:
+    values: dict[str, Any] = {
+        "student": str(student), "student_weights": str(student), "revision": None, "method": "sft", "logits": None,
+        "target": "response", "loss_on": "response", "learning_rate": 1e-2, "batch_size": 8, "max_steps": -1,
+        "gradient_accumulation_steps": 1, "num_epochs": 3, "warmup_ratio": 0.1, "weight_decay": 0.01,
+        "lr_scheduler": "cosine", "max_length": 512, "distillation_temperature": 1.0, "distillation_alpha": 0.5,
+        "lora": False, "lora_rank": 4, "lora_alpha": 8.0, "lora_dropout": 0.0, "lora_target_modules": None,
+        "early_stopping_patience": 0, "eval_steps": 4, "dtype": "auto", "seed": 11,
+        "model": str(folder / "model"), "checkpoints": str(folder / "checkpoints"),
+    }  # fmt: skip
+    return Namespace(**(values | changes))
+
+
+def run(given: Namespace, rows: int = 40) -> tuple[Any, dict[str, Any]]:
+    from finetune_run import Student, train
+
+    student = Student(given)
+    training, _ = student.examples(sums(rows), "rows")
+    validation, _ = student.examples(sums(8, seed=99), "validation")
+    result = train(student, training, validation, "same")
+    student.save()
+    return student, result
+
+
+def weights(folder: str) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(Path(folder) / "model.safetensors")
+
+
+def test_a_run_that_was_killed_ends_as_an_uninterrupted_one(
+    tmp_path: Path, student_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import finetune_callbacks
+
+    straight = settings(tmp_path / "straight", student_folder)
+    _, result = run(straight)
+    again = settings(tmp_path / "again", student_folder)
+    assert result["steps"] == 15
+
+    original = finetune_callbacks.Report.on_step_end
+
+    def killed(self: Any, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        original(self, args, state, control, **rest)
+        if state.global_step == 10:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(finetune_callbacks.Report, "on_step_end", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(again)
+    monkeypatch.undo()
+    # Each attempt has its own folder: what was best before must be found in the new one.
+    moved = tmp_path / "moved"
+    (tmp_path / "again").rename(moved)
+    resumed = settings(moved, student_folder)
+    _, second = run(resumed)
+    assert second["resumed_from_step"] == 8
+    assert second["validation_loss"] == pytest.approx(result["validation_loss"], abs=1e-7)
+    for name, tensor in weights(straight.model).items():
+        assert torch.equal(tensor, weights(resumed.model)[name]), name
+
+
+def test_checkpoints_of_other_settings_are_not_resumed(tmp_path: Path) -> None:
+    from finetune_run import last_checkpoint
+
+    (tmp_path / "checkpoint-8").mkdir()
+    (tmp_path / "checkpoint-8" / "trainer_state.json").write_text("{}")
+    (tmp_path / "checkpoint-12").mkdir()
+    assert last_checkpoint(tmp_path, "one") is None
+    assert last_checkpoint(tmp_path, "one") == str(tmp_path / "checkpoint-8"), "checkpoint-12 is not complete"
+    assert last_checkpoint(tmp_path, "two") is None
+
+
+def test_merged_adapters_compute_what_the_adapted_model_computed(tmp_path: Path, student_folder: Path) -> None:
+    from common.models import load_model
+    from finetune_run import Student, train
+
+    given = settings(tmp_path, student_folder, lora=True, num_epochs=2)
+    student = Student(given)
+    training, _ = student.examples(sums(16), "rows")
+    validation, _ = student.examples(sums(4, seed=99), "validation")
+    result = train(student, training, validation, "same")
+    assert 0 < result["trained_parameters"] < result["parameters"] / 2
+    ids = torch.tensor([training[0].encoded.ids])
+    with torch.no_grad():
+        adapted = student.model.eval()(input_ids=ids).logits
+    student.save()
+    merged = load_model(given.model, torch.float32, "cpu")
+    assert not [name for name in weights(given.model) if "lora" in name]
+    with torch.no_grad():
+        assert torch.allclose(merged(input_ids=ids).logits, adapted, atol=1e-5)
+        untouched = load_model(str(student_folder), torch.float32, "cpu")(input_ids=ids).logits
+    assert not torch.allclose(untouched, adapted, atol=1e-2)
+
+
+def test_training_stops_early_and_keeps_the_best(tmp_path: Path, student_folder: Path) -> None:
+    given = settings(
+        tmp_path, student_folder, learning_rate=0.3, lr_scheduler="constant", eval_steps=2, num_epochs=20,
+        early_stopping_patience=2,
+    )  # fmt: skip
+    student, result = run(given)
+    assert result["steps"] < 100
+    assert result["best_step"] < result["steps"]
+    from student_trainer import Collator
+
+    validation, _ = student.examples(sums(8, seed=99), "validation")
+    with torch.no_grad():
+        loss = student.model.eval()(**Collator(student.chat.pad_id)(validation)).loss
+    assert loss.item() == pytest.approx(result["validation_loss"], rel=1e-4)
+
+
+def test_the_same_seed_gives_the_same_student_and_another_one_another(tmp_path: Path, student_folder: Path) -> None:
+    found = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        given = settings(tmp_path / name, student_folder, seed=seed, num_epochs=1)
+        run(given, rows=16)
+        found.append(weights(given.model)["model.norm.weight"])
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+def test_a_student_in_half_precision_is_trained_in_full_and_saved_as_it_came(tmp_path: Path) -> None:
+    from tiny_models import tiny_model
+
+    folder = tmp_path / "half"
+    tiny_model().bfloat16().save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    given = settings(tmp_path, folder, num_epochs=1, learning_rate=1e-3)
+    run(given, rows=16)
+    assert {tensor.dtype for tensor in weights(given.model).values()} == {torch.bfloat16}
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["dtype"] == "bfloat16"
+
+
+# -- the step ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def inputs(tmp_path: Path, student_folder: Path) -> dict[str, Any]:
+    rows = write_jsonl(tmp_path / "rows.jsonl", sums(48))
+    validation = write_jsonl(tmp_path / "validation.jsonl", sums(8, seed=9))
+    return {"rows": rows, "validation_rows": validation, "student_weights": student_folder}
+
+
+def test_the_step_trains_reports_and_saves(component: Callable[..., Any], inputs: dict[str, Any]) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    made = component("finetune_student").run(
+        inputs | {"learning_rate": 0.01, "num_epochs": 4, "gradient_accumulation_steps": 2, "target": "reference"}
+    )
+    assert made.returncode == 0, made.stderr
+    assert made.summary["splits"]["train"]["kept"] == 48
+    losses = [line["value"] for line in made.metrics if line.get("name") == "validation_loss"]
+    assert len(losses) == 4
+    assert losses[-1] < losses[0]
+    steps = [line["step"] for line in made.metrics if line.get("name") == "train_loss"]
+    assert steps == list(range(1, 13))
+    assert [line["done"] for line in made.metrics if line["kind"] == "progress"][-1] == 12
+    folder = made.outputs["model"]
+    assert AutoTokenizer.from_pretrained(folder).chat_template == CHATML
+    assert AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True).generation_config.eos_token_id == [3]
+    assert any(made.outputs["checkpoints"].glob("checkpoint-*"))
+    assert "it/s" not in made.stderr
+    assert "Warning" not in made.stderr
+
+
+def broken(folder: Path, name: str, **files: str) -> Path:
+    target = folder / name
+    target.mkdir()
+    for file, text in files.items():
+        (target / file.replace("__", ".")).write_text(text)
+    return target
+
+
+#: what is changed, the exit code, what the message says
+BAD = [
+    pytest.param(lambda d: {"student_weights": d / "nowhere"}, 66, "no such folder", id="absent"),
+    pytest.param(lambda d: {"student_weights": broken(d, "empty")}, 66, "no config.json", id="not-a-model"),
+    pytest.param(
+        lambda d: {"student_weights": broken(d, "bin", config__json='{"model_type": "llama"}', model__bin="x")},
+        66, "safetensors", id="bin-only",
+    ),
+    pytest.param(lambda d: {"student_weights": broken(d, "torn", config__json="{")}, 66, "cannot be read", id="torn"),
+    pytest.param(lambda d: {"student_id": "someone/model"}, 78, "given twice", id="two-students"),
+    pytest.param(lambda d: {"method": "logits"}, 78, "logits", id="logits-absent"),
+    pytest.param(lambda d: {"learning_rate": 0}, 78, "learning_rate", id="zero"),
+    pytest.param(lambda d: {"num_epochs": "many"}, 78, "num_epochs", id="not-a-number"),
+    pytest.param(lambda d: {"rows": d / "nowhere.jsonl"}, 66, "nowhere.jsonl", id="no-rows"),
+    pytest.param(lambda d: {"rows": write_jsonl(d / "empty.jsonl", [])}, 65, "no row", id="empty-rows"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "code", "text"), BAD)
+def test_bad_input_ends_with_a_clear_error(
+    component: Callable[..., Any], inputs: dict[str, Any], tmp_path: Path, change: Any, code: int, text: str
+) -> None:
+    ended = component("finetune_student").run(inputs | change(tmp_path))
+    assert ended.returncode == code, ended.stderr
+    assert text in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_student_without_a_chat_template_is_refused(
+    component: Callable[..., Any], inputs: dict[str, Any], tmp_path: Path
+) -> None:
+    bare = save_tiny(tmp_path / "bare", template=None)
+    ended = component("finetune_student").run(inputs | {"student_weights": bare})
+    assert ended.returncode == 78
+    assert "no chat template" in ended.stderr
