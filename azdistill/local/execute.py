@@ -15,7 +15,7 @@ from typing import Any
 
 from azdistill.errors import AzdistillError, MachineError, UserError
 from azdistill.local import environment, outputs, secrets, snapshot
-from azdistill.local.cache import METRICS, Cache, Entry, key_of
+from azdistill.local.cache import METRICS, Cache, key_of
 from azdistill.local.files import disk_errors
 from azdistill.local.hashes import Hashes
 from azdistill.local.interpreter import Interpreter
@@ -24,6 +24,7 @@ from azdistill.local.plan import Bound, Local, Made, Plan, PlannedStep, Text
 from azdistill.local.runners.base import Cancellation, Ended, Job, Runner
 from azdistill.local.store import RunLog
 from azdistill.local.streams import LogWriter
+from azdistill.redact import redact
 from azdistill.spec import expressions
 
 
@@ -94,17 +95,20 @@ class Executor:
         except Exception as error:  # noqa: BLE001 - a defect of ours: told at the end of the run, with its traceback
             return Result("failed", error=f"{type(error).__name__}: {error}", failure=error)
 
+    def find(self, step: PlannedStep, results: Mapping[str, Result]) -> Result | None:
+        """The step's result from the cache, if it is there; nothing is run."""
+        taken = _take(step)
+        fields = self._fields(step, taken, results) if self._may_reuse(step) else None
+        return self._reuse(step, fields) if fields else None
+
+    def _may_reuse(self, step: PlannedStep) -> bool:
+        return self.use_cache and step.deterministic and not self.plan.force_rerun
+
     def _execute(self, step: PlannedStep, results: Mapping[str, Result]) -> Result:
-        code = step.component.code
-        taken = snapshot.take(
-            code if isinstance(code, Path) else None, step.component.additional_includes, base=step.base
-        )
-        fields: dict[str, Any] | None = None
-        if self.use_cache and step.deterministic and not self.plan.force_rerun:
-            fields = self._fields(step, taken, results)
-            entry = self.cache.find(key_of(fields))
-            if entry:
-                return self._reuse(step, entry, key_of(fields))
+        taken = _take(step)
+        fields = self._fields(step, taken, results) if self._may_reuse(step) else None
+        if fields and (reused := self._reuse(step, fields)):
+            return reused
         attempt = self._attempt(step)
         taken.lay_out(attempt.snapshot)
         return self._try(step, attempt, taken, results, fields)
@@ -120,7 +124,11 @@ class Executor:
         # Their values may be secrets: names alone count.
         return fields | {"variables": sorted(self.variables)} if self.variables else fields
 
-    def _reuse(self, step: PlannedStep, entry: Entry, key: str) -> Result:
+    def _reuse(self, step: PlannedStep, fields: dict[str, Any]) -> Result | None:
+        key = key_of(fields)
+        entry = self.cache.find(key)
+        if entry is None:
+            return None
         standing = {name: output.standing for name, output in step.outputs.items() if output.standing}
         for folder in standing.values():
             folder.mkdir(parents=True, exist_ok=True)
@@ -150,6 +158,7 @@ class Executor:
         with LogWriter(attempt.log, lambda line: self.on_line(step.name, line)) as log:
             started = time.monotonic()
             ended = self.runner.run(job, log.feed, self.cancellation)
+            _redact_file(attempt.metrics)
             failed = self._judge(step, ended, paths)
             if failed:
                 log.note(failed.error)
@@ -165,9 +174,8 @@ class Executor:
         results: Mapping[str, Result],
     ) -> Job:
         texts = {name: _text(bound, results) for name, bound in step.inputs.items()}
-        literals = [bound.text for bound in step.inputs.values() if isinstance(bound, Text)]
         places = {name: text for name, text in texts.items() if not isinstance(step.inputs[name], Text)}
-        hidden = secrets.resolve(secrets.names([*literals, *step.environment_variables.values()]))
+        hidden = secrets.resolve(secrets_of(step))
         variables = {
             **environment.passed_on(),
             "PATH": self.interpreter.path(self.log.folder / "bin"),
@@ -229,6 +237,17 @@ class Executor:
         return Result("completed", seconds, 0, "", {**made, **standing}, contents, attempt.metrics, key)
 
 
+def _take(step: PlannedStep) -> snapshot.Snapshot:
+    code = step.component.code
+    return snapshot.take(code if isinstance(code, Path) else None, step.component.additional_includes, base=step.base)
+
+
+def secrets_of(step: PlannedStep) -> list[str]:
+    """Names of the caller's variables that a step's inputs and variables refer to."""
+    literals = [bound.text for bound in step.inputs.values() if isinstance(bound, Text)]
+    return secrets.names([*literals, *step.environment_variables.values()])
+
+
 def render(step: PlannedStep, inputs: Mapping[str, str], paths: Mapping[str, Path]) -> str:
     """The command as Azure would hand it to the shell."""
 
@@ -262,6 +281,14 @@ def _make_places(step: PlannedStep, attempt: Attempt) -> dict[str, Path]:
         (path.parent if outputs.is_file(output.kind) else path).mkdir(parents=True, exist_ok=True)
         paths[name] = path
     return paths
+
+
+def _redact_file(path: Path) -> None:
+    """Hide secrets that a step wrote into its metrics file, which is kept and sent on."""
+    if path.is_file():
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        if (hidden := redact(text)) != text:
+            path.write_text(hidden, encoding="utf-8", errors="surrogateescape")
 
 
 def _uses_mlflow(step: PlannedStep, taken: snapshot.Snapshot) -> bool:

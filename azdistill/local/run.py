@@ -11,13 +11,13 @@ from azdistill.errors import AzdistillError, Interrupted, RunFailed, exit_code_o
 from azdistill.local import secrets
 from azdistill.local.cache import Cache
 from azdistill.local.deliver import deliver, refuse_foreign
-from azdistill.local.execute import Executor, Result
+from azdistill.local.execute import Executor, Result, secrets_of
 from azdistill.local.files import disk_errors
 from azdistill.local.hashes import Hashes
 from azdistill.local.home import find_home
 from azdistill.local.interpreter import find_interpreter
 from azdistill.local.listener import Listener
-from azdistill.local.plan import Plan, Text, make_plan
+from azdistill.local.plan import Plan, make_plan
 from azdistill.local.runners.base import Cancellation
 from azdistill.local.runners.process import ProcessRunner
 from azdistill.local.scheduler import Scheduler
@@ -74,6 +74,7 @@ def run_pipeline(
         executor.tracking = tracking
     scheduler = Scheduler(executor, list(listeners), jobs=max(options.jobs, 1))
     try:
+        _refuse_unset(executor)
         state = scheduler.run(lambda results: _deliver(plan, options.out, results))
     finally:
         runner.close()
@@ -84,8 +85,18 @@ def run_pipeline(
 
 def _hide_secrets(plan: Plan) -> None:
     for step in plan.steps.values():
-        texts = [bound.text for bound in step.inputs.values() if isinstance(bound, Text)]
-        secrets.hide(secrets.names([*texts, *step.environment_variables.values()]))
+        secrets.hide(secrets_of(step))
+
+
+def _refuse_unset(executor: Executor) -> None:
+    """Raise for a secret that is not set, now rather than hours into the run; a cached step needs none."""
+    unset = {name for name, step in executor.plan.steps.items() if secrets.unset(secrets_of(step))}
+    found: dict[str, Result] = {}
+    for name, step in executor.plan.steps.items() if unset else ():
+        if step.needs <= found.keys() and (result := executor.find(step, found)):
+            found[name] = result
+        elif name in unset:
+            secrets.resolve(secrets_of(step))
 
 
 def _deliver(plan: Plan, out: Path | None, results: Mapping[str, Result]) -> dict[str, str]:

@@ -26,14 +26,18 @@ def hide(variables: Iterable[str]) -> None:
             redact.register(line)
 
 
+def unset(variables: Iterable[str]) -> list[str]:
+    """Those of ``variables`` that have no value."""
+    return [name for name in variables if not os.environ.get(name)]
+
+
 def resolve(variables: Iterable[str]) -> dict[str, str]:
     """The values of ``variables``; a UserError names those that are not set."""
     variables = list(variables)
-    unset = [name for name in variables if not os.environ.get(name)]
-    if unset:
+    if missing := unset(variables):
         raise UserError(
-            f"the environment variable {', '.join(unset)} is not set",
+            f"the environment variable {', '.join(missing)} is not set",
             code="AZD330",
-            hint=f"an input refers to it: export {unset[0]}=...",
+            hint=f"the run needs its value: export {missing[0]}=...",
         )
     return {name: os.environ[name] for name in variables}

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from azdistill.local.files import write_whole
+from azdistill.local.files import remove_tree, write_whole
 from azdistill.local.home import Home
 from azdistill.redact import redact
 
@@ -142,9 +142,15 @@ class RunLog:
         return entry
 
     def close(self) -> None:
-        """Write ``run.json``, a copy of the end state that other programs can read, and close."""
+        """Write ``run.json``, a copy of the end state that other programs can read, and close.
+
+        A run that never started leaves nothing.
+        """
         os.close(self._file)
         state = self.state
+        if not state.started:
+            remove_tree(self.folder)
+            return
         steps = {name: step.as_json() for name, step in state.steps.items()}
         summary = {"run_id": state.run_id, "pipeline": state.pipeline, "status": state.status, "seconds": state.seconds}
         whole = clean({**summary, "steps": steps, "outputs": state.outputs})

@@ -41,17 +41,12 @@ def azdistill(*arguments: str, **more: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **more)  # type: ignore[call-overload, no-any-return]
 
 
-def living(runner: int) -> list[str]:
-    """What is left of a run: processes with its mark, and the guard."""
-    pids = [pid for run in list_runs(find_home()) for pid in marked(f"AZUREML_ROOT_RUN_ID={run.run_id}")]
-    guards = [
-        entry
-        for entry in os.listdir("/proc")
-        if entry.isdigit()
-        and b"guard.py" in _command_line(entry)
-        and str(find_home().root).encode() in _command_line(entry)
-    ]
-    return [*map(str, pids), *guards]
+def living() -> list[str]:
+    """What is left of the runs of this project: processes with their mark, and guards."""
+    ids = [run.run_id for run in list_runs(find_home())]
+    steps = [str(pid) for run_id in ids for pid in marked(f"AZUREML_ROOT_RUN_ID={run_id}")]
+    named = [entry for entry in os.listdir("/proc") if entry.isdigit()]
+    return steps + [entry for entry in named if any(run_id.encode() in _command_line(entry) for run_id in ids)]
 
 
 def _command_line(pid: str) -> bytes:
@@ -73,9 +68,9 @@ def test_a_killed_runner_leaves_nothing_and_the_next_run_completes(project: Path
     runner.kill()
     runner.communicate()
     until = time.monotonic() + 2
-    while living(runner.pid) and time.monotonic() < until:
+    while living() and time.monotonic() < until:
         time.sleep(0.02)
-    assert living(runner.pid) == []
+    assert living() == []
     for made in (project / ".azdistill" / "cache").glob("??/*/outputs/x"):
         assert made.read_text().count("half") == made.read_text().count("whole")
     assert all(run.status in ("lost", "completed") for run in list_runs(find_home()))
@@ -97,7 +92,7 @@ def test_a_signal_ends_the_run_politely(project: Path, number: int) -> None:
     output, _ = runner.communicate(timeout=10)
     assert runner.returncode == 130
     assert b"asked to stop" in output
-    assert living(runner.pid) == []
+    assert living() == []
     assert list_runs(find_home())[0].status == "canceled"
 
 
@@ -113,7 +108,7 @@ def test_the_second_signal_does_not_wait(project: Path) -> None:
     runner.communicate(timeout=10)
     assert runner.returncode == 130
     assert time.monotonic() - begun < 3
-    assert living(runner.pid) == []
+    assert living() == []
 
 
 def _wait_for(folder: Path, name: str) -> None:

@@ -12,9 +12,10 @@ import pytest
 from local_helpers import log_of, no_cache, statuses, step
 
 from azdistill.errors import Interrupted, MachineError, RunFailed, SpecError, UserError
+from azdistill.local.home import find_home
 from azdistill.local.run import Finished, Options
 from azdistill.local.runners.guard import marked
-from azdistill.local.store import load_run
+from azdistill.local.store import list_runs, load_run
 
 PIPELINES = Path(__file__).parent / "pipelines"
 Run = Callable[..., Finished]
@@ -210,12 +211,21 @@ def test_a_state_folder_that_cannot_be_written_is_this_machines_fault(run: Run, 
         run({"a": step("true")})
 
 
-def test_an_unset_secret_is_an_error_before_the_step_starts(run: Run, project: Path) -> None:
-    command = f"touch '{project}/ran' '${{{{inputs.key}}}}'"
-    finished = run({"a": step(command, inputs={"key": "env:NOT_SET_ANYWHERE"})})
-    assert isinstance(finished.error, UserError)
-    assert "NOT_SET_ANYWHERE" in str(finished.error)
-    assert not (project / "ran").exists()
+def test_an_unset_secret_is_an_error_before_anything_runs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = {
+        "first": step("echo 1 > '${{outputs.x}}'", outputs=("x",)),
+        "ask": step("test -n \"$SOME_KEY\" -a '${{inputs.key}}' = env:SOME_KEY && cat '${{inputs.x}}'"),
+    }
+    jobs["ask"]["inputs"] = {"key": "env:SOME_KEY", "x": "${{parent.jobs.first.outputs.x}}"}
+    monkeypatch.delenv("SOME_KEY", raising=False)
+    with pytest.raises(UserError, match="SOME_KEY is not set"):
+        run(jobs)
+    assert list_runs(find_home()) == []
+    monkeypatch.setenv("SOME_KEY", "a-secret-value")
+    assert statuses(run(jobs)) == {"first": "completed", "ask": "completed"}
+    # What is in the cache needs no key.
+    monkeypatch.delenv("SOME_KEY")
+    assert statuses(run(jobs)) == {"first": "cached", "ask": "cached"}
 
 
 def test_a_canceled_run_says_so(run: Run) -> None:

@@ -1,0 +1,91 @@
+"""--out: what was delivered is replaced, what belongs to the user is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from azdistill.errors import UserError
+from azdistill.local.deliver import deliver, refuse_foreign
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> dict[str, Path]:
+    """A folder and a file that a run made."""
+    (tmp_path / "made" / "report" / "plots").mkdir(parents=True)
+    (tmp_path / "made" / "report" / "comparison.json").write_text("{}")
+    (tmp_path / "made" / "report" / "plots" / "a.svg").write_text("<svg/>")
+    (tmp_path / "made" / "curated").write_text("rows")
+    return {"report": tmp_path / "made" / "report", "curated": tmp_path / "made" / "curated"}
+
+
+def test_folders_and_files_end_under_their_names(made: dict[str, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert deliver(out, made) == {"report": str(out / "report"), "curated": str(out / "curated")}
+    assert (out / "report" / "plots" / "a.svg").read_text() == "<svg/>"
+    assert (out / "curated").read_text() == "rows"
+
+
+def test_a_file_keeps_its_extension(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("rows")
+    assert deliver(tmp_path / "out", {"curated": tmp_path / "rows.jsonl"})["curated"].endswith("out/curated.jsonl")
+
+
+def test_a_later_run_replaces_what_an_earlier_one_delivered(made: dict[str, Path], tmp_path: Path) -> None:
+    deliver(tmp_path / "out", made)
+    (made["report"] / "comparison.json").write_text('{"new": 1}')
+    (made["report"] / "plots" / "a.svg").unlink()
+    deliver(tmp_path / "out", made)
+    assert (tmp_path / "out" / "report" / "comparison.json").read_text() == '{"new": 1}'
+    assert not (tmp_path / "out" / "report" / "plots").exists()
+
+
+def test_what_is_unchanged_is_not_copied_again(made: dict[str, Path], tmp_path: Path) -> None:
+    deliver(tmp_path / "out", made)
+    before = (tmp_path / "out" / "curated").stat().st_ino
+    deliver(tmp_path / "out", made)
+    assert (tmp_path / "out" / "curated").stat().st_ino == before
+
+
+@pytest.mark.parametrize("change", ["foreign", "changed", "added"])
+def test_what_belongs_to_the_user_is_refused(made: dict[str, Path], tmp_path: Path, change: str) -> None:
+    out = tmp_path / "out"
+    if change == "foreign":
+        (out / "report").mkdir(parents=True)
+    else:
+        deliver(out, made)
+        name = "comparison.json" if change == "changed" else "notes.txt"
+        (out / "report" / name).write_text("the user's own words")
+    with pytest.raises(UserError, match="was not made by azdistill, or has been changed"):
+        refuse_foreign(out, made)
+    before = sorted(out.rglob("*"))
+    with pytest.raises(UserError):
+        deliver(out, made)
+    assert sorted(path for path in out.rglob("*") if "curated" not in path.name) == [
+        path for path in before if "curated" not in path.name
+    ]
+
+
+def test_a_kill_between_the_old_and_the_new_leaves_nothing_foreign(
+    made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    deliver(out, made)
+    (made["curated"]).write_text("new rows")
+    real = Path.rename
+
+    class Killed(BaseException):
+        pass
+
+    def killed_after(self: Path, target: Path) -> Path:
+        real(self, target)
+        raise Killed
+
+    monkeypatch.setattr(Path, "rename", killed_after)
+    with pytest.raises(Killed):
+        deliver(out, {"curated": made["curated"]})
+    monkeypatch.undo()
+    refuse_foreign(out, made)
+    assert Path(deliver(out, made)["curated"]).read_text() == "new rows"
+    assert not list(out.glob("*.azdistill-tmp"))

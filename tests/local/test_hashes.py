@@ -1,0 +1,53 @@
+"""Hashes are remembered by stat, and never wrong for it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from azdistill.local import hashes as module
+from azdistill.local.files import hash_file
+from azdistill.local.hashes import Hashes
+
+
+def aged(path: Path, seconds: float = 60) -> Path:
+    """``path`` as if it had been written some time ago."""
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+    return path
+
+
+def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_text("content")
+    first = Hashes(tmp_path / "hashes.sqlite")
+    expected = first.file(aged(path))
+    first.close()
+    monkeypatch.setattr(module, "hash_file", lambda path: pytest.fail("read again"))
+    again = Hashes(tmp_path / "hashes.sqlite")
+    assert again.file(path) == expected
+    again.close()
+
+
+def test_a_file_of_a_moment_ago_is_read_again(tmp_path: Path) -> None:
+    # Within one tick of the file system's clock a change of the same size leaves the same stat.
+    path = tmp_path / "file"
+    path.write_text("one")
+    known = Hashes(tmp_path / "hashes.sqlite")
+    before, stat = known.file(path), path.stat()
+    path.write_text("two")
+    os.utime(path, ns=(stat.st_mtime_ns, stat.st_mtime_ns))
+    assert known.file(path) == hash_file(path) != before
+    known.close()
+
+
+def test_a_broken_memory_only_costs_time(tmp_path: Path) -> None:
+    (tmp_path / "hashes.sqlite").write_bytes(b"no database" * 100)
+    path = tmp_path / "file"
+    path.write_text("content")
+    known = Hashes(tmp_path / "hashes.sqlite")
+    assert known.file(aged(path)) == hash_file(path)
+    known.close()

@@ -1,0 +1,72 @@
+"""--set: values typed by what they feed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local_helpers import step, write_pipeline
+
+from azdistill import spec
+from azdistill.errors import UserError
+from azdistill.local.sets import apply_sets, parse_sets
+
+COMPONENT = """
+type: command
+name: c
+version: "1"
+environment: azureml:any@latest
+command: echo '${{inputs.rate}}' '${{inputs.count}}' '${{inputs.flag}}' '${{inputs.word}}'
+inputs:
+  rate: {type: number}
+  count: {type: integer, min: 1, max: 10}
+  flag: {type: boolean}
+  word: {type: string}
+"""
+
+
+@pytest.fixture
+def pipeline(project: Path) -> spec.Pipeline:
+    """A pipeline whose inputs feed one input of each type, and data."""
+    (project / "c.yml").write_text(COMPONENT)
+    names = ("rate", "count", "flag", "word")
+    jobs: dict[str, Any] = {
+        "a": {"type": "command", "component": "./c.yml", "inputs": {n: f"${{{{parent.inputs.{n}}}}}" for n in names}}
+    }
+    jobs["b"] = step("cat '${{inputs.rows}}'", inputs={"rows": "${{parent.inputs.rows}}"})
+    inputs = {"rate": 1, "count": 2, "flag": False, "word": "12", "rows": {"type": "uri_file", "path": "./rows.jsonl"}}
+    return spec.load_pipeline(write_pipeline(project / "p.yml", jobs, inputs=inputs))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *[("rate=2e-5", 2e-5), ("rate=3", 3.0), ("count=7", 7), ("flag=true", True), ("flag=False", False)],
+        *[("word=007", "007"), ("word=", ""), ("word=a=b", "a=b")],
+    ],
+)
+def test_a_value_has_the_type_of_what_it_feeds(pipeline: spec.Pipeline, text: str, value: object) -> None:
+    name = text.partition("=")[0]
+    assert apply_sets(pipeline, parse_sets([text])).inputs[name].default == value
+
+
+@pytest.mark.parametrize("text", ["rate=fast", "count=1.5", "count=x", "flag=yes", "rate="])
+def test_a_value_of_another_type_is_refused(pipeline: spec.Pipeline, text: str) -> None:
+    with pytest.raises(UserError, match="--set"):
+        apply_sets(pipeline, parse_sets([text]))
+
+
+def test_a_value_out_of_range_is_found_by_the_checks(pipeline: spec.Pipeline) -> None:
+    problems = spec.check(apply_sets(pipeline, {"count": "11"}))
+    assert any("11" in problem.message for problem in problems if problem.severity == "error")
+
+
+def test_a_path_starts_at_the_working_directory(pipeline: spec.Pipeline, project: Path) -> None:
+    assert apply_sets(pipeline, {"rows": "data/other.jsonl"}).inputs["rows"].path == str(project / "data/other.jsonl")
+
+
+def test_an_unknown_name_is_refused_with_the_closest_one(pipeline: spec.Pipeline) -> None:
+    with pytest.raises(UserError, match="no input 'cuont'") as raised:
+        apply_sets(pipeline, {"cuont": "3"})
+    assert raised.value.hint == "did you mean 'count'?"

@@ -1,0 +1,228 @@
+"""What MLflow knows of a run. One store is migrated for the whole session and copied for each test."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from azdistill import redact
+from azdistill.tracking import Tracker, tracking_uri
+from azdistill.tracking.worker import valid_name
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated store without an experiment of ours, made by the tracker itself."""
+    folder = tmp_path_factory.mktemp("template")
+    warnings: list[str] = []
+    tracker = Tracker(f"sqlite:///{folder / 'mlflow.db'}", warnings.append)
+    tracker.run_started("template", "template", {}, {}, [])
+    tracker.run_ended("completed", {}, [])
+    tracker.close()
+    assert warnings == []
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def project(tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working directory with a store of its own."""
+    folder = tmp_path / "a project ü"
+    folder.mkdir()
+    shutil.copy(template, folder / "mlflow.db")
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("AZDISTILL_HOME", raising=False)
+    yield folder
+    redact.forget()
+
+
+def azdistill(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The program, with tracking."""
+    command = [sys.executable, "-m", "azdistill", *arguments]
+    return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120)
+
+
+def runs_of(project: Path, experiment: str) -> dict[str, Any]:
+    """MLflow's runs by the name of their step, the latest of each; the parents' by their azdistill run id."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    found = client.get_experiment_by_name(experiment)
+    assert found
+    runs = client.search_runs([found.experiment_id], order_by=["attributes.start_time ASC"])
+    return {run.data.tags.get("azdistill.step") or run.data.tags["azdistill.run_id"]: run for run in runs}
+
+
+RECORDS = [
+    {"kind": "metric", "name": "loss", "value": 3.0, "step": 1, "timestamp": 1000},
+    {"kind": "metric", "name": "loss", "value": 1.5, "step": 2, "timestamp": 2000},
+    {"kind": "metric", "name": "rouge(1)", "value": 0.5, "step": None},
+    {"kind": "param", "name": "rows", "value": 12},
+    {"kind": "tag", "name": "note", "value": "x"},
+    {"kind": "progress", "done": 1, "total": 2},
+]
+
+
+def pipeline(project: Path) -> Path:
+    """A step that measures, then the headline step, which logs an artefact and gives the report."""
+    lines = "\n".join(json.dumps(record) for record in RECORDS)
+    (project / "code").mkdir()
+    (project / "code" / "records.jsonl").write_text(lines + "\n")
+    measure = {
+        **{"type": "command", "environment": "azureml:any@latest", "code": "./code", "inputs": {"rate": 2.0}},
+        "command": "cat records.jsonl >> \"$AZDISTILL_METRICS_FILE\"; echo '${{inputs.rate}}' > '${{outputs.x}}'",
+        "outputs": {"x": {"type": "uri_file"}},
+    }
+    record = '{"kind":"artifact","path":"%s"}\\n'
+    artefact = f"""printf '{record}' '${{{{outputs.report}}}}/report.html' >> "$AZDISTILL_METRICS_FILE" """
+    head = {
+        **{"type": "command", "environment": "azureml:any@latest", "code": "./code"},
+        "command": "cat '${{inputs.x}}' records.jsonl >> \"$AZDISTILL_METRICS_FILE\"; "
+        "echo '<p>' > '${{outputs.report}}/report.html'; "
+        "head -c 6000000 /dev/zero > '${{outputs.report}}/large.bin'; " + artefact,
+        "inputs": {"x": "${{parent.jobs.measure.outputs.x}}"},
+        "outputs": {"report": {"type": "uri_folder", "path": "${{parent.outputs.report}}"}},
+        "tags": {"azdistill.headline": "true"},
+    }
+    whole = {
+        "type": "pipeline",
+        "experiment_name": "größe",
+        "inputs": {"a": 1},
+        "outputs": {"report": {"type": "uri_folder"}},
+    }
+    path = project / "pipeline.yml"
+    path.write_text(yaml.safe_dump({**whole, "jobs": {"measure": measure, "head": head}}), encoding="utf-8")
+    return path
+
+
+@pytest.mark.slow
+def test_a_run_and_its_cached_repetition_are_in_mlflow(project: Path) -> None:
+    pipeline(project)
+    ids = []
+    for _ in range(2):
+        done = azdistill("run", "pipeline.yml", "--json", "--out", "out")
+        assert done.returncode == 0, done.stderr
+        assert "warning" not in done.stderr
+        ids.append(json.loads(done.stdout)["run_id"])
+    runs = runs_of(project, "größe")
+    for run_id in ids:
+        parent = runs[run_id]
+        assert parent.info.status == "FINISHED"
+        assert parent.data.params == {"a": "1"}
+        # The headline step's metrics stand at the parent under their own names, those of the other step do not.
+        assert parent.data.metrics == {"loss": 1.5, "rouge_1_": 0.5}
+    for name in ("measure", "head"):
+        child = runs[name]
+        assert child.info.status == "FINISHED"
+        assert child.data.tags["mlflow.parentRunId"] == runs[ids[1]].info.run_id
+        assert child.data.tags["azdistill.cached"] == "true"
+        assert child.data.tags["note"] == "x"
+        assert child.data.metrics == {"loss": 1.5, "rouge_1_": 0.5}
+        assert child.data.params["rows"] == "12"
+    assert runs["measure"].data.params["rate"] == "2.0"
+    _check_artifacts(project, runs[ids[1]], runs["head"])
+
+
+def _check_artifacts(project: Path, parent: Any, head: Any) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    history = client.get_metric_history(head.info.run_id, "loss")
+    assert [(metric.step, metric.value) for metric in history] == [(1, 3.0), (2, 1.5)]
+    assert {item.path for item in client.list_artifacts(head.info.run_id)} >= {"outputs.json", "report.html"}
+    assert {item.path for item in client.list_artifacts(parent.info.run_id)} == {"report", "large_files.json"}
+    assert {item.path for item in client.list_artifacts(parent.info.run_id, "report")} == {"report/report.html"}
+    large = json.loads(Path(client.download_artifacts(parent.info.run_id, "large_files.json")).read_text())
+    assert [(Path(each["path"]).name, each["size"]) for each in large["files"]] == [("large.bin", 6000000)]
+
+
+@pytest.mark.slow
+def test_a_failed_step_and_a_step_that_logs_itself(project: Path) -> None:
+    uses = "import mlflow\nwith mlflow.start_run():\n    mlflow.log_metric('mine', 4)\n"
+    (project / "code").mkdir()
+    (project / "code" / "train.py").write_text(uses)
+    common = {"type": "command", "environment": "azureml:any@latest"}
+    jobs = {
+        "own": {**common, "code": "./code", "command": "python train.py && echo > '${{outputs.x}}'"}
+        | {"outputs": {"x": {"type": "uri_file"}}},
+        "bad": {**common, "command": "cat '${{inputs.x}}'; exit 3", "inputs": {"x": "${{parent.jobs.own.outputs.x}}"}},
+    }
+    (project / "p.yml").write_text(yaml.safe_dump({"type": "pipeline", "experiment_name": "e", "jobs": jobs}))
+    done = azdistill("run", "p.yml", "--json")
+    assert done.returncode == 1
+    runs = runs_of(project, "e")
+    assert runs["own"].data.metrics == {"mine": 4.0}
+    assert runs["own"].info.status == "FINISHED"
+    assert runs["bad"].info.status == "FAILED"
+    assert runs[json.loads(done.stdout)["run_id"]].info.status == "FAILED"
+    assert len(runs) == 3
+
+
+@pytest.mark.slow
+def test_a_store_that_cannot_be_written_costs_a_warning(project: Path) -> None:
+    jobs = {"a": {"type": "command", "environment": "azureml:any@latest", "command": "true"}}
+    (project / "p.yml").write_text(yaml.safe_dump({"type": "pipeline", "jobs": jobs}))
+    done = azdistill("run", "p.yml", MLFLOW_TRACKING_URI="sqlite:////no/such/folder/mlflow.db")
+    assert done.returncode == 0
+    assert "warning: MLflow" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_runner_that_dies_leaves_no_run_open_and_no_process(project: Path) -> None:
+    script = (
+        "import os, sys; from azdistill.tracking import Tracker, tracking_uri\n"
+        "t = Tracker(tracking_uri(), print); t.run_started('r', 'e', {}, {'azdistill.run_id': 'r'}, [])\n"
+        "print(t.child_run_id('s', 60), t._process.pid, flush=True); os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=90)
+    pid = int(done.stdout.split()[-1])
+    until = time.monotonic() + 2
+    while _alive(pid) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not _alive(pid)
+    assert {name: run.info.status for name, run in runs_of(project, "e").items()} == {"r": "KILLED", "s": "KILLED"}
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [
+        (None, "sqlite:///{here}/mlflow.db"),
+        ("sqlite:///a/b.db", "sqlite:///{here}/a/b.db"),
+        ("sqlite:////abs/b.db", "sqlite:////abs/b.db"),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("azureml://westus.api.azureml.ms/x", "azureml://westus.api.azureml.ms/x"),
+        ("databricks", "databricks"),
+    ],
+)
+def test_the_uri_reads_the_same_from_every_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str | None, seen: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", given) if given else monkeypatch.delenv(
+        "MLFLOW_TRACKING_URI", raising=False
+    )
+    assert tracking_uri() == seen.format(here=tmp_path)
+
+
+@pytest.mark.parametrize(("name", "valid"), [("loss", "loss"), ("rouge(1)", "rouge_1_"), ("größe", "gr__e"), ("", "_")])
+def test_names_that_mlflow_refuses_are_replaced(name: str, valid: str) -> None:
+    assert valid_name(name) == valid
