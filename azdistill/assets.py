@@ -16,7 +16,7 @@ _PACKAGE = Path(__file__).resolve().parent
 @cache
 def root() -> Path:
     """The folder that holds ``components/``. MachineError AZD230 where the installation has lost it."""
-    for folder in (_PACKAGE.parent, _PACKAGE / "_data"):
+    for folder in (_PACKAGE / "_data", _PACKAGE.parent):
         if (folder / "components" / "common").is_dir():
             return folder
     raise MachineError(

@@ -191,8 +191,9 @@ def _rate(job: Tree, tree: Tree, moves: dict[Steps, Steps], origin: Origin) -> l
 def _kept(job: Tree, tree: Tree, moves: dict[Steps, Steps], origin: Origin) -> list[Problem]:
     """The name that the distilled model was to be registered under stays with the job, as a tag."""
     name = _get(job, ("outputs", "registered_model", "name"))
-    if name:
-        tree["tags"] = {**(tree.get("tags") or {}), "azdistill.registered_model": str(name)}
+    tags = tree.get("tags", {})
+    if name and isinstance(tags, dict):
+        tree["tags"] = {**tags, "azdistill.registered_model": str(name)}
     return []
 
 
