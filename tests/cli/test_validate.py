@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -161,11 +161,10 @@ def test_a_pipeline_of_ten_steps_is_checked_quickly_and_without_azure(folder: Pa
         "loaded = {name.partition('.')[0] for name in sys.modules}\n"
         "assert not loaded & {'azure', 'mlflow', 'torch', 'numpy', 'pydantic'}, loaded\n"
     )
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        seconds.append(time.perf_counter() - start)
-        assert done.stdout == "ok: ten.yml (10 steps)\n"
-    # The goal is 0.3 s on an idle machine; three times that still tells an import that crept in.
-    assert min(seconds) < 0.9
+    before = os.times()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    after = os.times()
+    assert done.stdout == "ok: ten.yml (10 steps)\n"
+    # Processor time, which a busy machine does not stretch as much. The goal is 0.3 s; an import that crept in
+    # costs more.
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 0.6

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from azdistill.errors import UserError
 from azdistill.spec import expressions, shell
 
 # Written by the probe: how often it ran, and each argument between brackets, NUL-separated.
@@ -101,3 +103,70 @@ def test_text_after_a_value_counts(value: str, tail: str) -> None:
         status, seen = arguments(template, value)
         assert status == 0
         assert seen == ["RUN", f"{value}{value}x", "a" if tail == "x" else "b", ""]
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("a ${{inputs.x}}", [shell.UNQUOTED]),
+        ("a '${{inputs.x}}' \"${{inputs.x}}\"", [shell.SINGLE, shell.DOUBLE]),
+        ('a "it\'s ${{inputs.x}}"', [shell.DOUBLE]),
+        ("a 'say \"${{inputs.x}}\"'", [shell.SINGLE]),
+        ("a \\' ${{inputs.x}}", [shell.UNQUOTED]),
+        ('a "$(cat ${{inputs.x}})" "${{inputs.x}}"', [shell.UNQUOTED, shell.DOUBLE]),
+        ('a "`cat ${{inputs.x}}` ${{inputs.x}}"', [shell.UNQUOTED, shell.DOUBLE]),
+        ('a "${Y:-${{inputs.x}}}"', [shell.UNQUOTED]),
+        ("a # it's ${{inputs.x}}\nb '${{inputs.x}}'", [shell.COMMENT, shell.SINGLE]),
+        ("a#'${{inputs.x}}'", [shell.SINGLE]),
+        ("cat <<EOF\nit's ${{inputs.x}}\nEOF\na ${{inputs.x}}", [shell.HEREDOC, shell.UNQUOTED]),
+        ("a <<< '${{inputs.x}}'", [shell.SINGLE]),
+        ("a $((1 << 2)) '${{inputs.x}}'", [shell.SINGLE]),
+        ("a $[[--b '${{inputs.x}}']]", [shell.SINGLE]),
+        ("a $'it\\'s ${{inputs.x}}'", [shell.SINGLE]),
+    ],
+)
+def test_where_a_reference_stands(command: str, expected: list[str]) -> None:
+    assert [context for _, context in shell.contexts(expressions.parse(command))] == expected
+
+
+@pytest.mark.parametrize(
+    ("template", "value", "refused"),
+    [
+        ("cat <<EOF\n${{inputs.x}}\nEOF", "$(reboot)", True),
+        ("cat <<EOF\n${{inputs.x}}\nEOF", 'it\'s "fine"', False),
+        ("cat <<EOF\n${{inputs.x}}\nEOF", "EOF", True),
+        ("cat <<EOF\n${{inputs.x}}\nEOF", "a\nEOF\nreboot", True),
+        ("cat <<'EOF'\n${{inputs.x}}\nEOF", "$(echo)", False),
+        ("a # ${{inputs.x}}", "x\nreboot", True),
+        ("a # ${{inputs.x}}", "$(reboot)", False),
+        ('a "${Y:-${{inputs.x}}}"', "a}b", True),
+        ('a "$(cat ${{inputs.x}})"', "a) reboot", True),
+        ('a "$(cat ${{inputs.x}})"', "a b", False),
+        ("a $'${{inputs.x}}'", "\\x27", True),
+        ("a '${{inputs.x}}'", "x\0", True),
+        ("a '${{inputs.x}}'", "\ud800", True),
+        ('a "${{inputs.x}}HOME"', "$", True),
+        ('a "${{inputs.x}}"', "$", False),
+    ],
+)
+def test_refused_where_it_would_break_out(template: str, value: str, refused: bool) -> None:
+    assert broken(template, value) is refused
+
+
+def test_two_harmless_values_side_by_side_can_break_out() -> None:
+    values = {"x": "$", "y": "HOME"}
+    with pytest.raises(UserError, match="would break out") as caught:
+        shell.render_command('a "${{inputs.x}}${{inputs.y}}"', lambda reference: values[reference.name])
+    assert caught.value.code == "AZD156"
+
+
+def test_a_command_is_rendered_as_azure_would() -> None:
+    values = {"x": "two words", "y": None}
+    command = "a '${{inputs.x}}' $[[--y ${{inputs.y}}]] b"
+    assert shell.render_command(command, lambda reference: values[reference.name]) == "a 'two words'  b"
+
+
+def test_the_refusal_does_not_hold_the_value() -> None:
+    with pytest.raises(UserError) as caught:
+        shell.render_command("a '${{inputs.x}}'", lambda reference: "hush'")
+    assert "hush" not in str(caught.value)
