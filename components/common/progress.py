@@ -12,9 +12,10 @@ from typing import TextIO
 
 from common import tracking
 
-#: Seconds between two redraws of a bar, and between two lines in a log.
+#: Seconds between two redraws of a bar, between two lines in a log, and between two lines of the metrics file.
 BAR_EVERY = 0.2
 LINE_EVERY = 5.0
+FILE_EVERY = 0.5
 _WIDTH = 24
 
 
@@ -31,7 +32,9 @@ class Progress:
         # What was there at the start (answers found in a store) says nothing about the rate.
         self._found = done
         self._started = time.monotonic()
-        self._drawn = float("-inf")
+        self._drawn = self._recorded = self._started
+        # What was shown last, so that the end does not repeat it; -1: nothing was.
+        self._drawn_done = self._recorded_done = -1
 
     @property
     def rate(self) -> float:
@@ -54,25 +57,35 @@ class Progress:
         self.done += count
         self.text = self.text if text is None else text
         now = time.monotonic()
+        if now - self._recorded >= FILE_EVERY:
+            self._recorded = now
+            self._record()
         if now - self._drawn >= (BAR_EVERY if self._bar else LINE_EVERY):
             self._drawn = now
-            self._show()
+            self._draw()
 
     def __enter__(self) -> Progress:
-        self._drawn = time.monotonic() - (0 if not self._bar else BAR_EVERY)
+        self._record()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._show()
+        if self._recorded_done != self.done:
+            self._record()
+        if self._drawn_done != self.done:
+            self._draw()
         if self._bar:
             self._stream.write("\n")
             self._stream.flush()
 
-    def _show(self) -> None:
+    def _record(self) -> None:
+        self._recorded_done = self.done
         eta = self.eta
         tracking.append("progress", done=self.done, total=self.total, rate=self.rate, eta=eta, text=self.text)
+
+    def _draw(self) -> None:
+        self._drawn_done = self.done
         self._stream.write(("\r\x1b[K" + self.line()) if self._bar else self.line() + "\n")
         self._stream.flush()
 

@@ -66,6 +66,8 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Run the step."""
     args = arguments()
+    if args.concurrency < 1:
+        raise BadConfig("concurrency is at least 1")
     task = get_task(args.task_type)
     prompts = Prompts(task.name, args.strategy, args.prompts, args.max_summary_words)
     teacher = TeacherClient(

@@ -312,6 +312,35 @@ def test_a_service_that_stays_down_ends_the_run_and_keeps_the_answers(component,
     assert len(loop.requests) < 150
 
 
+@pytest.mark.parametrize(
+    ("answer", "code", "said"),
+    [
+        ((429, {"Retry-After": "3600"}, {"error": {"message": "later"}}), 75, "come back in 60 minutes"),
+        ((429, {}, {"error": {"code": "insufficient_quota", "message": "pay"}}), 77, "quota"),
+        ((307, {"Location": "http://127.0.0.1:1/elsewhere"}, {}), 78, "/elsewhere; give that address"),
+        ((403, {}, {"error": {"message": "no access"}}), 77, "no access"),
+    ],
+    ids=["long wait", "quota", "redirect", "forbidden"],
+)
+def test_what_no_retry_can_mend_ends_the_run(component, teacher, tmp_path, answer, code, said):
+    rows = write_jsonl(tmp_path / "rows.jsonl", sums(50))
+    loop = teacher(solve, reply=lambda body, n: answer)
+    result = component("teacher_inference").run(question(loop.url, rows))
+    assert result.returncode == code, result.stderr
+    assert said in result.stderr
+    assert len(loop.requests) <= 8
+    assert result.summary["reasons"] == {"not_asked": 50}
+
+
+def test_an_answer_that_takes_too_long_is_given_up(component, teacher, tmp_path):
+    rows = write_jsonl(tmp_path / "rows.jsonl", sums(3))
+    loop = teacher(solve, delay=3)
+    result = component("teacher_inference").run(question(loop.url, rows, timeout=1, max_retries=0))
+    assert result.returncode == 69
+    assert result.summary["reasons"] == {"timeout": 3}
+    assert "within 1 seconds" in result.rows("rejects")[0]["detail"]
+
+
 def test_refused_rows_are_rejected_with_their_reason_and_the_others_kept(component, teacher, tmp_path):
     rows = write_jsonl(tmp_path / "rows.jsonl", sums(40))
     filtered = {"error": {"code": "content_filter", "message": "filtered"}}

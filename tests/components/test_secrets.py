@@ -1,0 +1,111 @@
+"""References to secrets: what resolves, what is refused, and that no value is shown."""
+
+from __future__ import annotations
+
+import sys
+import types
+import urllib.request
+from io import BytesIO
+from urllib.error import HTTPError
+
+import pytest
+from common import secrets
+
+WORKSPACE = {
+    "AZUREML_ARM_SUBSCRIPTION": "sub",
+    "AZUREML_ARM_RESOURCEGROUP": "group",
+    "AZUREML_ARM_WORKSPACE_NAME": "work",
+}
+
+
+@pytest.fixture
+def azure(monkeypatch):
+    """Azure's services: a credential, and the answers of urlopen by address. Requests are kept."""
+    requests = []
+    answers = {}
+
+    class Credential:
+        def __init__(self, **options):
+            self.options = options
+
+        def get_token(self, scope):
+            return types.SimpleNamespace(token=f"token-for-{scope}")
+
+    def urlopen(request, timeout):
+        requests.append(request)
+        url = request.full_url.split("?")[0]
+        if url not in answers:
+            raise HTTPError(url, 403, "Forbidden", None, None)
+        return BytesIO(answers[url])
+
+    identity = types.ModuleType("azure.identity")
+    identity.DefaultAzureCredential = Credential
+    monkeypatch.setitem(sys.modules, "azure.identity", identity)
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    return types.SimpleNamespace(requests=requests, answers=answers)
+
+
+@pytest.mark.parametrize("reference", ["env:TEACHER_KEY", "${env:TEACHER_KEY}", " env:TEACHER_KEY "])
+def test_a_variable_resolves_and_its_value_is_hidden_from_then_on(monkeypatch, reference):
+    monkeypatch.setenv("TEACHER_KEY", "canary-4711")
+    assert secrets.resolve(reference) == "canary-4711"
+    assert secrets.redact("key canary-4711!") == "key ***!"
+
+
+def test_a_variable_that_is_not_set_is_named(monkeypatch):
+    monkeypatch.delenv("TEACHER_KEY", raising=False)
+    with pytest.raises(secrets.SecretError, match="TEACHER_KEY is not set"):
+        secrets.resolve("env:TEACHER_KEY")
+
+
+@pytest.mark.parametrize("literal", ["sk-canary-123456", "env:", "keyvault:", "plain:abc-canary", ""])
+def test_what_is_no_reference_is_refused_and_not_repeated(literal):
+    with pytest.raises(secrets.SecretError) as caught:
+        secrets.resolve(literal)
+    assert "canary" not in str(caught.value)
+
+
+def test_a_key_vault_is_asked_with_a_token_for_its_own_scope(azure):
+    azure.answers["https://myvault.vault.azure.net/secrets/teacher"] = b'{"value": "canary-vault"}'
+    assert secrets.resolve("keyvault:myvault/teacher") == "canary-vault"
+    (request,) = azure.requests
+    assert request.get_header("Authorization") == "Bearer token-for-https://vault.azure.net/.default"
+    assert request.get_method() == "GET"
+
+
+def test_a_key_vault_of_a_sovereign_cloud_is_given_by_its_host(azure):
+    azure.answers["https://v.vault.usgovcloudapi.net/secrets/s"] = b'{"value": "canary-gov"}'
+    assert secrets.resolve("keyvault:v.vault.usgovcloudapi.net/s") == "canary-gov"
+    assert "vault.usgovcloudapi.net/.default" in azure.requests[0].get_header("Authorization")
+
+
+def test_a_connection_is_asked_of_the_jobs_workspace(azure, monkeypatch):
+    for name, value in WORKSPACE.items():
+        monkeypatch.setenv(name, value)
+    base = "https://management.azure.com/subscriptions/sub/resourceGroups/group/providers"
+    address = f"{base}/Microsoft.MachineLearningServices/workspaces/work/connections/teacher/listsecrets"
+    azure.answers[address] = b'{"properties": {"authType": "ApiKey", "credentials": {"key": "canary-conn"}}}'
+    assert secrets.resolve("connection:teacher") == "canary-conn"
+    assert azure.requests[0].get_method() == "POST"
+
+
+def test_a_connection_outside_a_job_says_why_it_cannot_resolve(monkeypatch):
+    for name in WORKSPACE:
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(secrets.SecretError, match="inside an Azure ML job only"):
+        secrets.resolve("connection:teacher")
+
+
+def test_a_service_that_refuses_is_told_from_a_reference_that_is_wrong(azure):
+    with pytest.raises(secrets.SecretError, match="403 Forbidden") as caught:
+        secrets.resolve("keyvault:myvault/other")
+    assert caught.value.refused
+    with pytest.raises(secrets.SecretError) as caught:
+        secrets.resolve("env:")
+    assert not caught.value.refused
+
+
+def test_entra_gives_a_token_that_is_hidden_too(azure):
+    token = secrets.resolve("entra")
+    assert token == f"token-for-{secrets.ENTRA_SCOPE}"
+    assert secrets.redact(f"Bearer {token}") == "Bearer ***"
