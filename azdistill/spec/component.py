@@ -61,9 +61,17 @@ def runnable(fields: Fields) -> dict[str, Any]:
         "code": fields.path("code"),
         "environment": environment_of(fields, "environment"),
         "additional_includes": tuple(at.resolve(item) for at, item in includes if isinstance(item, str)),
-        "distribution": fields.mapping("distribution") or None,
+        "distribution": distribution(fields),
         "resources": fields.mapping("resources") or None,
     }
+
+
+def distribution(fields: Fields) -> dict[str, Any] | None:
+    """How many processes run the command, and how they find each other."""
+    inner = Fields(fields.where / "distribution", fields.report)
+    inner.choice("type", ("pytorch", "mpi", "tensorflow", "ray"))
+    inner.whole("process_count_per_instance")
+    return dict(inner.data) or None
 
 
 def declared_input(where: Where, report: Report) -> Input:

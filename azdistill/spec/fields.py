@@ -77,6 +77,13 @@ class Fields:
         self.wrong(self.where / key, "true or false", value)
         return None
 
+    def whole(self, key: str) -> None:
+        """Note a value that is neither a whole number (text that spells one will do) nor bound to an input."""
+        value = self.data.get(key)
+        bound = isinstance(value, str) and (value.startswith("${{") or value.strip().isdigit())
+        if value is not None and not bound and (isinstance(value, bool) or not isinstance(value, int)):
+            self.wrong(self.where / key, "a whole number", value)
+
     def choice(self, key: str, allowed: Collection[str]) -> str | None:
         """One of ``allowed``, in any case."""
         value = self.text(key)

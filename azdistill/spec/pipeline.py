@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from azdistill.errors import did_you_mean
-from azdistill.spec.component import INTERFACE_KEYS, RUN_KEYS, environment_of, interface, output, runnable
+from azdistill.spec.component import INTERFACE_KEYS, RUN_KEYS, distribution, environment_of, interface, output, runnable
 from azdistill.spec.expressions import parse, references, sole_reference
 from azdistill.spec.fields import Fields, absolute
 from azdistill.spec.models import (
@@ -219,9 +219,9 @@ def _step(name: str, kind: str, fields: Fields, component: Component | str | Non
         compute=fields.text("compute"),
         environment=environment_of(fields, "environment"),
         environment_variables=fields.words("environment_variables"),
-        limits=fields.mapping("limits"),
+        limits=_limits(fields),
         resources=fields.mapping("resources") or None,
-        distribution=fields.mapping("distribution") or None,
+        distribution=distribution(fields),
         identity=fields.mapping("identity") or None,
         services=fields.mapping("services"),
         queue_settings=fields.mapping("queue_settings"),
@@ -232,6 +232,13 @@ def _step(name: str, kind: str, fields: Fields, component: Component | str | Non
         properties=fields.words("properties"),
         where=fields.where,
     )
+
+
+def _limits(fields: Fields) -> dict[str, Any]:
+    limits = Fields(fields.where / "limits", fields.report)
+    limits.known(("timeout",), "limits")
+    limits.whole("timeout")
+    return dict(limits.data)
 
 
 def _value(where: Where, report: Report) -> Value:

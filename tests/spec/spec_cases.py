@@ -124,6 +124,9 @@ CASES: dict[str, dict[str, str]] = {
     "an enum of numbers": component(
         "inputs: {a: {type: integer, enum: [«AZD111»1, '2']}}\ncommand: run ${{inputs.a}}\n"
     ),
+    "a timeout that is no number": job(pipeline(more="    limits: {timeout: «AZD111»soon}\n")),
+    "unknown limit": job(pipeline(more="    limits: {«AZD110»timeot: 60}\n")),
+    "unknown distribution": job(pipeline(more="    distribution: {type: «AZD113»torch}\n")),
     "not a boolean": component("is_deterministic: «AZD111»perhaps\ncommand: run\n"),
     "missing command": {"component.yml": "«AZD112»" + HEAD},
     "missing environment": {"component.yml": "«AZD112»name: c\ntype: command\ncommand: run\n"},
