@@ -191,6 +191,8 @@ def summary_lines(run: RunState, *, steps: bool = True) -> list[str]:
         width = max((len(name) for name in run.steps), default=0)
         lines += [f"  {name:<{width}}  {step.status:<9}  {_time_of(step)}".rstrip() for name, step in run.steps.items()]
     lines.append(f"run {run.run_id}: {run.status} in {duration(run.seconds)}")
+    if run.error and not any(step.status == "failed" for step in run.steps.values()):
+        lines.append(run.error)
     for name, step in run.steps.items():
         if step.status == "failed":
             lines.append(f"step '{name}' failed: {step.error}")

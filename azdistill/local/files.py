@@ -29,9 +29,8 @@ def disk_errors(doing: str) -> Iterator[None]:
         if error.errno not in _DISK:
             raise
         hint = "free some space, or move the state folder with AZDISTILL_HOME"
-        raise MachineError(
-            f"{doing}: {error.strerror} ({error.filename or 'unknown file'})", code="AZD310", hint=hint
-        ) from error
+        place = f" ({error.filename})" if error.filename else ""
+        raise MachineError(f"{doing}: {error.strerror}{place}", code="AZD310", hint=hint) from error
 
 
 def canonical(value: Any) -> str:

@@ -74,13 +74,14 @@ def run_pipeline(
         executor.tracking = tracking
     scheduler = Scheduler(executor, list(listeners), jobs=max(options.jobs, 1))
     try:
-        _refuse_unset(executor)
-        state = scheduler.run(lambda results: _deliver(plan, options.out, results))
+        with disk_errors("the run cannot go on"):
+            _refuse_unset(executor)
+            state = scheduler.run(lambda results: _deliver(plan, options.out, results))
     finally:
         runner.close()
         hashes.close()
         log.close()
-    return Finished(state, _error(state, scheduler.results))
+    return Finished(state, scheduler.undelivered or _error(state, scheduler.results))
 
 
 def _hide_secrets(plan: Plan) -> None:

@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
 
+from azdistill.errors import AzdistillError
 from azdistill.local.execute import Attempt, Executor, Result
 from azdistill.local.listener import Listener, Tail
 from azdistill.local.plan import PlannedStep
 from azdistill.local.store import RunState, own_mark
-from azdistill.redact import redact
 
 _FOLLOW_EVERY = 0.2
 
@@ -33,6 +33,8 @@ class Scheduler:
         self._tails: dict[str, Tail] = {}
         self._metrics: dict[str, dict[str, float]] = {}
         self._tail_lock = threading.Lock()
+        #: Why the pipeline's outputs could not be delivered, where that is so.
+        self.undelivered: AzdistillError | None = None
         executor.on_start, executor.on_line = self._started, self._line
 
     @property
@@ -55,8 +57,13 @@ class Scheduler:
         )
         self._tell(lambda listener: listener.run_started(self._log.state, plan))
         with _signals(self._executor.cancellation.ask), self._following(), ThreadPoolExecutor(self._jobs) as pool:
-            while self._start_ready(pool) or self._running:
-                self._take(*self._done.get())
+            try:
+                while self._start_ready(pool) or self._running:
+                    self._take(*self._done.get())
+            except BaseException:
+                # Without its log a run cannot go on (a full disk): nothing is left running behind it.
+                self._executor.cancellation.ask()
+                raise
         self._skip_rest()
         status, error, outputs = self._outcome(deliver)
         self._log.append("run_ended", status=status, seconds=time.monotonic() - started, outputs=outputs, error=error)
@@ -133,9 +140,9 @@ class Scheduler:
             return "canceled", "interrupted", {}
         try:
             return "completed", "", deliver(self._results)
-        except Exception as error:
-            self._log.append("run_ended", status="failed", seconds=0.0, outputs={}, error=redact(str(error)))
-            raise
+        except AzdistillError as error:
+            self.undelivered = error
+            return "failed", error.message, {}
 
     def _started(self, name: str, attempt: Attempt) -> None:
         with self._tail_lock:

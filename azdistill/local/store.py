@@ -6,6 +6,7 @@ leaves behind, is ignored; so is everything after a line that is no event, as no
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -154,7 +155,8 @@ class RunLog:
         steps = {name: step.as_json() for name, step in state.steps.items()}
         summary = {"run_id": state.run_id, "pipeline": state.pipeline, "status": state.status, "seconds": state.seconds}
         whole = clean({**summary, "steps": steps, "outputs": state.outputs})
-        write_whole(self.folder / "run.json", json.dumps(whole, indent=2))
+        with contextlib.suppress(OSError):
+            write_whole(self.folder / "run.json", json.dumps(whole, indent=2))
 
 
 def clean(value: Any) -> Any:

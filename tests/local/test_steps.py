@@ -228,6 +228,16 @@ def test_an_unset_secret_is_an_error_before_anything_runs(run: Run, monkeypatch:
     assert statuses(run(jobs)) == {"first": "cached", "ask": "cached"}
 
 
+def test_outputs_that_cannot_be_delivered_fail_the_run(run: Run, project: Path) -> None:
+    making = "echo 1 > '${{outputs.x}}'; " + f"mkdir -p '{project}/out/result'"
+    made = {"x": {"type": "uri_file", "path": "${{parent.outputs.result}}"}}
+    outputs = {"result": {"type": "uri_file"}}
+    finished = run({"a": step(making) | {"outputs": made}}, outputs=outputs, options=Options(out=project / "out"))
+    assert isinstance(finished.error, UserError)
+    assert (finished.state.status, statuses(finished)) == ("failed", {"a": "completed"})
+    assert load_run(finished.state.folder).status == "failed"
+
+
 def test_a_canceled_run_says_so(run: Run) -> None:
     from azdistill.local.listener import Listener
     from azdistill.local.store import StepState
