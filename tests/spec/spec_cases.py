@@ -293,6 +293,9 @@ CASES: dict[str, dict[str, str]] = {
     "the shape of a storage key": job(
         pipeline(inputs="{store: «AZD170»'AccountName=a;AccountKey=abcdefghijklmnopqrstuvwxyz0123456789=='}")
     ),
+    "words that only sound like secrets": job(
+        pipeline(inputs="{eos_token: '</s>', sort_key: name, max_tokens: 5, key_name: abcdefgh, tokenizer: slow}")
+    ),
     "references to secrets": job(
         pipeline(inputs="{api_key: 'env:KEY', teacher_key: 'connection:t', token: 'keyvault:v/s', secret: entra}")
     ),

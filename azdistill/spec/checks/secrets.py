@@ -15,7 +15,7 @@ from azdistill.spec.source import Report, Where
 _NAMES = re.compile(
     r"(^|[_.-])(api_?key|(access|account|subscription|secret|auth|teacher|endpoint|storage|private|client|master)_?key"
     r"|password|passwd|passphrase|secret|credentials?|connection_?string|sas|sas_?token"
-    r"|(api|auth|access|bearer|refresh|hf|github|secret|service|user)_?token|token)$",
+    r"|(api|auth|access|bearer|refresh|hf|github|secret|service|user)_?token|(?<![_.-])token)$",
     re.IGNORECASE,
 )
 #: Values that are a secret, whatever they are called.
