@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 from azdistill import DistillationJob, SpecError, UserError, recipe
 from azdistill.errors import Problem
 from azdistill.recipe import advice, microsoft, names
+from azdistill.recipe.codes import CODES
 
 MINIMAL = """\
 task: nli
@@ -500,3 +502,10 @@ def test_mistakes_in_a_distillation_job_have_a_place(
     assert message in problem.message
     assert hint in problem.hint
     assert problem.line > 0
+
+
+def test_every_code_is_in_the_table_and_every_entry_is_used() -> None:
+    package = Path(recipe.__file__).parents[1]
+    files = [*package.glob("recipe/*.py"), *package.glob("build/*.py"), package / "project.py", package / "assets.py"]
+    used = {code for path in files if path.name != "codes.py" for code in re.findall(r"AZD\d{3}", path.read_text())}
+    assert used == set(CODES)
