@@ -182,7 +182,8 @@ class Run:
         async with self.how.teacher:
             with self._progress:
                 # More workers than places: a row that waits before its next try holds no place in flight.
-                self._workers = [asyncio.create_task(self._work()) for _ in range(2 * self.args.concurrency)]
+                count = 4 * self.args.concurrency + 16
+                self._workers = [asyncio.create_task(self._work()) for _ in range(count)]
                 await asyncio.wait(self._workers)
         for worker in self._workers:
             if not worker.cancelled() and (error := worker.exception()):

@@ -248,6 +248,19 @@ def test_a_busy_server_gets_fewer_requests_at_once(component, teacher, tmp_path)
     assert result.summary["retries"] < 150
 
 
+def test_waiting_for_a_limit_while_others_get_through_is_no_failure(component, teacher, tmp_path):
+    rows = write_jsonl(tmp_path / "rows.jsonl", sums(200))
+
+    def reply(body, number):
+        limited = int(body["messages"][-1]["content"].split()[2]) < 10
+        return (429, {}, {"error": {"message": "too many"}}) if limited and number <= 3 else None
+
+    loop = teacher(solve, reply=reply, delay=0.02)
+    result = component("teacher_inference").run(question(loop.url, rows, concurrency=4, max_retries=2))
+    assert result.summary["kept"] == 200, result.stderr
+    assert result.summary["retries"] == 30
+
+
 def test_a_wrong_key_stops_at_once(component, teacher, tmp_path):
     rows = write_jsonl(tmp_path / "rows.jsonl", sums(100))
     loop = teacher(solve, reply=lambda body, n: (401, {}, {"error": {"message": "bad key sk-canary-123"}}))
