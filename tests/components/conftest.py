@@ -19,7 +19,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 COMPONENTS = ROOT / "components"
 # Tests beside the snapshots look into common and into what one component alone has; module names are unique.
-for folder in ("common", "prepare_data", "teacher_inference", "curate"):
+MODEL_STEPS = ("finetune_student", "teacher_logits", "evaluate", "compare")
+for folder in ("common", "prepare_data", "teacher_inference", "curate", *MODEL_STEPS):
     path = str(COMPONENTS if folder == "common" else COMPONENTS / folder)
     if path not in sys.path:
         sys.path.append(path)

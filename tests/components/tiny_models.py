@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 from pathlib import Path
 from typing import Any
-
-COMPONENTS = Path(__file__).parents[2] / "components"
-for _name in ("finetune_student", "teacher_logits", "evaluate", "compare"):
-    if str(COMPONENTS / _name) not in sys.path:
-        sys.path.append(str(COMPONENTS / _name))
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
