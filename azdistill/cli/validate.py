@@ -119,7 +119,9 @@ def _excerpt(problem: Problem, gutter: str, colour: str) -> list[str]:
     if not 0 < problem.line <= len(source):
         return []
     # Hidden before anything is cut or measured, so that no half of a secret is left over.
-    text = _clean(source[problem.line - 1])
+    from azdistill.spec.checks.secrets import hidden
+
+    text = _clean(hidden(source[problem.line - 1]))
     column = max(0, min(problem.column - 1, len(text)))
     start = max(0, column - _WIDTH // 2) if len(text) > _WIDTH else 0
     word = _WORD.match(text, column)

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from azdistill import redact
 from azdistill.cli.validate import validate_command
+from azdistill.spec.checks.secrets import hidden
 
 COMPONENT = """\
 name: train
@@ -131,6 +132,22 @@ def test_a_secret_is_not_printed(folder: Path, as_json: bool) -> None:
     assert result.exit_code == 2
     assert "AZD170" in result.stdout
     assert key[:12] not in result.stdout
+
+
+@pytest.mark.parametrize(
+    "line", ["api_key: hush-hush # {}", "x: {{password: 'hush-hush', {}: 1}}", "note: sk-hush-hushabcdefghijklmno {}"]
+)
+def test_a_line_is_quoted_without_its_secrets(line: str) -> None:
+    shown = hidden(line)
+    assert "hush" not in shown
+    assert len(shown) == len(line)
+
+
+@pytest.mark.parametrize(
+    "line", ["api_key: ${env:KEY}", "rate: 0.1", "teacher_key: env:TEACHER_KEY", "max_tokens: 512"]
+)
+def test_a_line_without_secrets_is_quoted_as_it_is(line: str) -> None:
+    assert hidden(line) == line
 
 
 def test_control_characters_do_not_reach_the_terminal(folder: Path) -> None:

@@ -29,6 +29,10 @@ _SHAPES = re.compile(
 _REFERENCE = re.compile(
     r"\s*(\$\{\{.*\}\}|\$\{?(env|connection|keyvault):.*|(env|connection|keyvault):.+|entra)?\s*", re.S
 )
+#: A key and its value on one line.
+_ENTRY = re.compile(
+    r"""(?P<name>[\w.-]+)(?P<between>['"]?\s*:\s+)(?P<value>\$\{[^}]*\}+|'[^']*'|"[^"]*"|[^\s,{}'"][^,{}\n]*)"""
+)
 _HINT = "name where it is kept: env:NAME, connection:NAME or keyvault:VAULT/SECRET"
 
 
@@ -41,6 +45,17 @@ def literal_secrets(survey: Survey, report: Report) -> None:
         for text, where in _texts(source.data, Where(source)):
             for found in _SHAPES.finditer(text):
                 _found(report, "this looks like a literal secret", found[0], where)
+
+
+def hidden(line: str) -> str:
+    """A line of YAML without the secrets in it, as far as names and shapes tell them; its length is kept."""
+
+    def mask(found: re.Match[str]) -> str:
+        name, between, value = found["name"], found["between"], found["value"]
+        secret = _NAMES.search(name) and not _REFERENCE.fullmatch(value.strip("'\""))
+        return f"{name}{between}{'*' * len(value) if secret else value}"
+
+    return _SHAPES.sub(lambda found: "*" * len(found[0]), _ENTRY.sub(mask, line))
 
 
 def _found(report: Report, message: str, value: str, where: Where) -> None:
