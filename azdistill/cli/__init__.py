@@ -60,7 +60,8 @@ def main(args: list[str] | None = None) -> None:
     """Entry point: errors are printed without a traceback and become exit codes (0, 1, 2, 3, 4, 130)."""
     arguments = sys.argv[1:] if args is None else args
     try:
-        cli.main(args=arguments, prog_name="azdistill", standalone_mode=False)
+        # Without its standalone mode, click gives back what ctx.exit() was called with.
+        status = cli.main(args=arguments, prog_name="azdistill", standalone_mode=False)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.Abort:
@@ -83,6 +84,7 @@ def main(args: list[str] | None = None) -> None:
             raise
         click.echo(redact(f"error[AZD900]: {error}"), err=True)
         sys.exit(3)
+    sys.exit(status if isinstance(status, int) else 0)
 
 
 def _say(error: AzdistillError, arguments: list[str]) -> None:
