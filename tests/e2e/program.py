@@ -18,6 +18,7 @@ SANDBOX = ROOT / "examples" / "sandbox"
 class Ended:
     """How `azdistill run --json` ended."""
 
+    home: Path
     returncode: int
     stderr: str
     result: dict[str, Any] = field(default_factory=dict)
@@ -32,13 +33,10 @@ class Ended:
         return value
 
     def summaries(self) -> dict[str, dict[str, Any]]:
-        """step -> the summary it wrote, found beside its log."""
-        found = {}
-        for name, step in self.result["steps"].items():
-            for path in Path(step["log"]).parent.rglob("summary*"):
-                if path.is_file():
-                    found[name] = json.loads(path.read_text())
-        return found
+        """step -> the summary it wrote, cached steps too: the run's event log says where."""
+        events = read_jsonl(self.home / "runs" / self.result["run_id"] / "events.jsonl")
+        places = {e["step"]: e["outputs"]["summary"] for e in events if "summary" in e.get("outputs", {})}
+        return {step: json.loads(Path(place).read_text()) for step, place in places.items()}
 
 
 class Program:
@@ -65,7 +63,7 @@ class Program:
         """`azdistill run ARGUMENTS --json --no-tracking` to its end."""
         process = self.start("run", *arguments, "--json", "--no-tracking", env=env)
         out, err = process.communicate(timeout=400)
-        return Ended(process.returncode, err, json.loads(out) if out.strip() else {})
+        return Ended(self.folder / ".azdistill", process.returncode, err, json.loads(out) if out.strip() else {})
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

@@ -65,7 +65,8 @@ def test_a_sigkill_costs_at_most_the_requests_in_flight(program: Program, teache
     ended = program.run(recipe)
     assert ended.returncode == 0, ended.stderr[-3000:]
     asked_twice = [prompt for prompt, count in serving.asked.items() if count > 1]
-    assert len(asked_twice) <= CONCURRENCY
+    # Two steps ask at a time: for the training rows, and for the test rows (this teacher has no weights here).
+    assert len(asked_twice) <= 2 * CONCURRENCY
     assert len(serving.asked) == sum(
         split["in"] for split in ended.summaries()["teacher"]["splits"].values()
     ) + comparison_rows(ended)

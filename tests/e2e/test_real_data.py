@@ -78,7 +78,7 @@ def test_a_sample_set_of_microsoft_runs_unchanged(
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert_rows_are_conserved(ended, "prepare", "teacher", "curate")
     comparison = ended.comparison()
-    assert comparison["rows"] == 16
+    assert comparison["rows"] == ended.summaries()["prepare"]["splits"]["test"]["kept"] > 5
     assert comparison["distilled"]["weights_bytes"] > 0
     assert (ended.output("model") / "model.safetensors").exists()
     assert "EXAMPLE_API_KEY" not in json.dumps(serving.requests)
@@ -88,7 +88,7 @@ def test_the_missing_training_file_of_the_summarization_sample_is_a_clear_error(
     ended = program.run(shared / "azureml-distillation/summarization/distillation_summarization.yaml")
     assert ended.returncode == 2
     assert "train_summarization.jsonl" in ended.stderr
-    assert "distillation_summarization.yaml:13" in ended.stderr
+    assert "distillation_summarization.yaml:14" in ended.stderr
 
 
 @pytest.mark.slow
