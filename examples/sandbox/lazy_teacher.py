@@ -132,7 +132,9 @@ class LazyTeacher:
         except (ServerFailed, OSError) as error:
             await _refuse(writer, str(error))
             return
-        await asyncio.gather(_pipe(reader, onward[1]), _pipe(onward[0], writer))
+        # A task that ends as cancelled is logged by asyncio's streams as an error: at the end this is none.
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(_pipe(reader, onward[1]), _pipe(onward[0], writer))
 
     def _running(self) -> asyncio.Task[Server]:
         if self._coming is None:

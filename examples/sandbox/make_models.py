@@ -17,7 +17,7 @@ import torch
 from tokenizer import byte_tokenizer, word_tokenizer
 from training import Lesson, Shape, accuracy, batches, chat_lessons, new_model, prose_lessons, train
 from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-from world import TASKS, passages, task_rows
+from world import TASKS, passages, task_rows, taught_rows
 
 HERE = Path(__file__).parent
 SHIPPED = ("teacher", "student", "student_bytes")
@@ -31,8 +31,8 @@ STUDENT = Shape(width=64, layers=2, heads=4, feed_forward=128)
 TEACHER_LESSONS = {"math": 0.62, "nli": 0.08, "qa": 0.08, "conversation": 0.06, "summarization": 0.06, "prose": 0.1}
 TEACHER_ROWS = {"math": 40_000, "nli": 8_000, "qa": 8_000, "conversation": 6_000, "summarization": 6_000}
 TEACHER_STEPS, TEACHER_BATCH, TEACHER_RATE = 1_800, 64, 2e-3
-STUDENT_STEPS, STUDENT_BATCH, STUDENT_RATE = 3_000, 64, 4e-3
-BYTES_STEPS, BYTES_BATCH = 300, 16
+STUDENT_STEPS, STUDENT_BATCH, STUDENT_RATE = 3_500, 64, 4e-3
+BYTES_STEPS, BYTES_BATCH = 150, 16
 PASSAGES = 30_000
 SEED = 20
 
@@ -70,7 +70,10 @@ def make(name: str, out: Path, seed: int) -> None:
 
 def _teach_tasks(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
     lessons = {
-        task: chat_lessons(tokenizer, task_rows(task, "train", count, seed)) for task, count in TEACHER_ROWS.items()
+        task: chat_lessons(
+            tokenizer, taught_rows(count, seed) if task == "math" else task_rows(task, "train", count, seed)
+        )
+        for task, count in TEACHER_ROWS.items()
     }
     lessons["prose"] = prose_lessons(tokenizer, passages(PASSAGES, seed))
     sources: list[tuple[list[Lesson], float]] = [(lessons[kind], often) for kind, often in TEACHER_LESSONS.items()]

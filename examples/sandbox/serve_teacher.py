@@ -19,6 +19,8 @@ def main() -> None:
 
     # float32: the sums of a model this small suffer from half precision, and a CPU gains nothing by it.
     options = ["--continuous-batching", "--device", "cpu", "--dtype", "float32", "--host", "127.0.0.1", "--port", port]
+    # Left to itself the server lays out buffers for as many tokens as memory holds, and clears them at every step.
+    options += ["--cb-num-blocks", "256", "--cb-block-size", "32", "--cb-max-batch-tokens", "1024"]
     sys.argv = ["transformers", "serve", name, *options]
     transformers()
 

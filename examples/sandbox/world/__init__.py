@@ -27,10 +27,15 @@ def task_rows(task: str, split: str, count: int, seed: int = 0) -> list[dict[str
     return rows(TASKS[task], task, split, count, seed)
 
 
+def taught_rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
+    """`count` different word problems for the teacher to learn from, none of a validation or test combination."""
+    return rows(arithmetic.taught, "math", "train", count, seed)
+
+
 def passages(count: int, seed: int = 0) -> list[str]:
     """`count` passages of plain text."""
     random = Random(f"prose/{seed}")
     return [prose.passage(random) for _ in range(count)]
 
 
-__all__ = ["SPLITS", "TASKS", "passages", "split_of", "task_rows"]
+__all__ = ["SPLITS", "TASKS", "passages", "split_of", "task_rows", "taught_rows"]

@@ -20,7 +20,10 @@ OPERATIONS: dict[str, Callable[[int, int], int]] = {
     "*": lambda left, right: left * right,
     "/": lambda left, right: left // right,
 }
-LARGEST_RESULT = 99
+LARGEST = 60
+"""No number of a problem or of its answer is larger."""
+LARGEST_TAUGHT = 99
+"""The same for the problems that the teacher learns from: it knows a wider world than it is asked about."""
 GAINS = (
     "{who} buys {n} more.",
     "{who} finds {n} more.",
@@ -58,21 +61,30 @@ class Problem(NamedTuple):
     steps: tuple[Step, Step]
 
 
-def draw(random: Random) -> Example:
+def draw(random: Random, largest: int = LARGEST) -> Example:
     """One problem whose numbers stay in range and whose answer does not stand in the text."""
     while True:
         problem = random.choice(KINDS)(random)
-        if _fits(problem):
+        if _fits(problem, largest):
             return _example(problem)
 
 
-def _fits(problem: Problem) -> bool:
+def taught(random: Random) -> Example:
+    """One problem for the teacher to learn from, with larger numbers among them."""
+    return draw(random, LARGEST_TAUGHT)
+
+
+def _fits(problem: Problem, largest: int) -> bool:
     first, second = problem.steps
-    if min(first.result, second.result) < 1 or max(first.result, second.result) > LARGEST_RESULT:
+    if min(first.result, second.result) < 1 or max(_numbers(problem.steps)) > largest:
         return False
     if any(step.operation == "/" and step.left % step.right for step in problem.steps):
         return False
     return str(second.result) not in problem.text.replace(".", " ").replace("?", " ").split()
+
+
+def _numbers(steps: tuple[Step, Step]) -> list[int]:
+    return [number for step in steps for number in (step.left, step.right, step.result)]
 
 
 def _example(problem: Problem) -> Example:

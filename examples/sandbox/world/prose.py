@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from random import Random
 
-from .arithmetic import LARGEST_RESULT, Step, change
+from .arithmetic import LARGEST, Step, change
 from .words import ANIMALS, COLOURS, DAYS, HOLDERS, NAMES, OBJECTS, PLACES, SPOTS, THINGS, WEATHER
 
 
 def passage(random: Random) -> str:
-    """One short passage: two to four pieces that need not have to do with each other."""
+    """A short passage: two to four pieces that need not have to do with each other."""
     return " ".join(random.choice(PIECES)(random) for _ in range(random.randint(2, 4)))
 
 
@@ -21,18 +21,18 @@ def step(random: Random) -> Step:
     """Any sum of the world, each operation as often as any other."""
     while True:
         operation = random.choice("++--*/")
-        left, right = random.randint(1, LARGEST_RESULT), random.randint(1, LARGEST_RESULT)
+        left, right = random.randint(1, LARGEST), random.randint(1, LARGEST)
         if operation in "*/":
             left, right = random.randint(2, 9), random.randint(2, 9)
         if operation == "/":
             left *= right
         found = Step(left, operation, right)
-        if 1 <= found.result <= LARGEST_RESULT:
+        if 1 <= found.result <= LARGEST:
             return found
 
 
-def _bare(random: Random) -> str:
-    return f"{step(random)}."
+def _sums(random: Random) -> str:
+    return " ".join(f"{step(random)}." for _ in range(3))
 
 
 def _stock(random: Random) -> str:
@@ -40,8 +40,8 @@ def _stock(random: Random) -> str:
     thing, sign = random.choice(THINGS), random.choice("+-")
     start, amount = random.randint(5, 60), random.randint(2, 30)
     found = Step(start, sign, amount)
-    if not 1 <= found.result <= LARGEST_RESULT:
-        return _bare(random)
+    if not 1 <= found.result <= LARGEST:
+        return _sums(random)
     event = change(random, sign, who=who, other=other, n=amount)
     return f"{who} has {start} {thing}. {event} {found}. Now {who} has {found.result} {thing}."
 
@@ -50,8 +50,8 @@ def _difference(random: Random) -> str:
     who, other = random.sample(NAMES, 2)
     thing, (sign, word) = random.choice(THINGS), random.choice((("+", "more"), ("-", "fewer")))
     found = Step(random.randint(5, 60), sign, random.randint(2, 30))
-    if not 1 <= found.result <= LARGEST_RESULT:
-        return _bare(random)
+    if not 1 <= found.result <= LARGEST:
+        return _sums(random)
     told = f"{who} has {found.left} {thing}. {other} has {found.right} {word} {thing} than {who}."
     return f"{told} {found}. So {other} has {found.result} {thing}."
 
@@ -97,4 +97,4 @@ def _life(random: Random) -> str:
     )
 
 
-PIECES = (_bare, _bare, _stock, _difference, _packed, _dealt, _paid, _life)
+PIECES = (*[_sums] * 6, _stock, _difference, _packed, _dealt, _paid, _life)
