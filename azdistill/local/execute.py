@@ -16,7 +16,7 @@ from typing import Any
 from azdistill.errors import AzdistillError, MachineError, UserError
 from azdistill.local import environment, outputs, secrets, snapshot
 from azdistill.local.cache import METRICS, Cache, key_of
-from azdistill.local.files import disk_errors
+from azdistill.local.files import disk_errors, walk_files
 from azdistill.local.hashes import Hashes
 from azdistill.local.interpreter import Interpreter
 from azdistill.local.keys import key_fields
@@ -156,10 +156,10 @@ class Executor:
         job = self._job(step, attempt, taken, paths, results)
         self.on_start(step.name, attempt)
         with LogWriter(attempt.log, lambda line: self.on_line(step.name, line)) as log:
-            started = time.monotonic()
+            started, before = time.monotonic(), _stamps(step, results)
             ended = self.runner.run(job, log.feed, self.cancellation)
             _redact_file(attempt.metrics)
-            failed = self._judge(step, ended, paths)
+            failed = self._judge(step, ended, paths) or _changed(before, _stamps(step, results), ended)
             if failed:
                 log.note(failed.error)
                 return failed
@@ -260,6 +260,27 @@ def render(step: PlannedStep, inputs: Mapping[str, str], paths: Mapping[str, Pat
         raise UserError(f"step '{step.name}': {reference} in the command stands for nothing", code="AZD331")
 
     return expressions.render(expressions.parse(step.component.command), look_up)
+
+
+def _stamps(step: PlannedStep, results: Mapping[str, Result]) -> dict[str, dict[str, tuple[int, int]]]:
+    """Size and time of every file of a step's data inputs; standing folders may change at any time."""
+    stamps = {}
+    for name, bound in step.inputs.items():
+        if isinstance(bound, Text) or (isinstance(bound, Made) and bound.output not in results[bound.step].contents):
+            continue
+        path = Path(_text(bound, results))
+        files = walk_files(path) if path.is_dir() else [("", path)]
+        stamps[name] = {key: (file.stat().st_size, file.stat().st_mtime_ns) for key, file in files if file.exists()}
+    return stamps
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any], ended: Ended) -> Result | None:
+    """The failure of a step whose inputs are not what they were: its result belongs to neither content."""
+    changed = [name for name in before if before[name] != after[name]]
+    if not changed:
+        return None
+    error = f"input {', '.join(map(repr, changed))} was changed while the step ran: inputs are read-only, as on Azure"
+    return Result("failed", ended.seconds, ended.returncode, error)
 
 
 def _text(bound: Bound, results: Mapping[str, Result]) -> str:

@@ -106,7 +106,7 @@ class Tracker:
         self._send({"do": "child", "step": step})
         with self._answered:
             self._answered.wait_for(lambda: self._over or step in self._children, timeout)
-            return self._children.get(step)
+            return self._children.get(step) or None
 
     def close(self, timeout: float = 120.0) -> None:
         """Wait until everything has arrived; a warning if it has not after ``timeout`` seconds."""
@@ -144,8 +144,8 @@ class Tracker:
                 self._tell(answer["warning"])
             done = done or "done" in answer
             with self._answered:
-                if answer.get("run_id") and "child" in answer:
-                    self._children[answer["child"]] = answer["run_id"]
+                if "child" in answer:
+                    self._children[answer["child"]] = answer["run_id"] or ""
                 self._over = done
                 self._answered.notify_all()
         if not done:
