@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import filecmp
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -69,8 +70,16 @@ def open_sources(args: argparse.Namespace) -> dict[str, Iterator[tuple[str, Reco
     for path in files.values():
         if not path.exists():
             raise NoInput(f"cannot open {path}: no such file")
+    if _same(files.get("validation_data"), files.get("training_data")):
+        # Every row of it would be a leak, and no training row would be left.
+        say("warning: 'validation_data' is the same file as 'training_data'; a share of its rows is taken instead")
+        del files["validation_data"]
     sources = dataset_records(args.dataset) if args.dataset else {}
     return {**sources, **{name: _named(path) for name, path in files.items()}}
+
+
+def _same(one: Path | None, other: Path | None) -> bool:
+    return bool(one and other and filecmp.cmp(one, other, shallow=False))
 
 
 def _named(path: Path) -> Iterator[tuple[str, Record]]:
@@ -188,7 +197,9 @@ class Preparation:
                 "or set on_bad_rows to 'reject' to go on without them"
             )
         if "training_data" in self.tallies and not rows["train"]:
-            raise BadData("no training rows are left")
+            leaked = self.tallies["training_data"].reasons["leak"]
+            why = f"; {leaked} of them are in the validation or test data as well" if leaked else ""
+            raise BadData(f"no training rows are left{why}")
         wanted = "test_data" in self.tallies or self.by_hash.test_fraction > 0
         if wanted and "training_data" in self.tallies and not rows["test"]:
             raise BadData("no test rows are left; give 'test_data', or raise 'test_fraction' (0 goes without a test)")

@@ -83,6 +83,8 @@ def main() -> None:
     run = Run(args, how)
     problem = asyncio.run(run.all())
     run.finish(time.monotonic() - started)
+    if isinstance(problem, Refused):
+        raise Refused(f"{problem} (the key: {args.teacher_key or 'none was given'})")
     if problem is not None:
         raise problem
     run.judge()

@@ -296,6 +296,26 @@ def test_duplicates_are_dropped_and_no_test_row_leaks_into_training(component, t
     assert result.rows("rejects")[0]["detail"].startswith("the same messages as the row of line 1 of the test split")
 
 
+def test_a_validation_file_that_is_the_training_file_is_split_instead(component, tmp_path):
+    data = as_jsonl(tmp_path, [chat(f"What is {n}?", str(n)) for n in range(60)])
+    same = tmp_path / "copy.jsonl"
+    same.write_bytes(data.read_bytes())
+    result = component("prepare_data").run({"training_data": data, "validation_data": same, "task_type": "math"})
+    assert result.returncode == 0, result.stderr
+    assert "'validation_data' is the same file as 'training_data'" in result.stderr
+    assert result.summary["in"] == 60
+    assert set(prompts(result, "train")).isdisjoint(prompts(result, "validation"))
+    assert len(prompts(result, "validation")) > 0
+
+
+def test_rows_that_are_all_in_the_test_data_are_said_to_be(component, tmp_path):
+    rows = [chat(f"What is {n}?", str(n)) for n in range(9)]
+    data, test = as_jsonl(tmp_path, rows), write_jsonl(tmp_path / "more.jsonl", [*rows, chat("What else?", "1")])
+    result = component("prepare_data").run({"training_data": data, "test_data": test, "task_type": "math"})
+    assert result.returncode == 65
+    assert "no training rows are left; 9 of them are in the validation or test data as well" in result.stderr
+
+
 def test_adding_rows_moves_no_other(component, tmp_path):
     few = component("prepare_data").run(
         {"training_data": write_jsonl(tmp_path / "few.jsonl", questions(200)), "task_type": "math"}
