@@ -15,6 +15,7 @@ import json
 import os
 import queue
 import re
+import signal
 import sys
 import tempfile
 import threading
@@ -57,11 +58,11 @@ def say(answer: Message) -> None:
 def _listen(inbox: queue.SimpleQueue[Message], gone: threading.Event) -> None:
     for line in sys.stdin.buffer:
         inbox.put(json.loads(line))
+    # Whatever the main thread is doing (an import, a migration, a slow server): a dead runner leaves nothing behind. The
+    # kernel's alarm ends a process that holds the interpreter's lock, too.
+    signal.setitimer(signal.ITIMER_REAL, _LAST_CHANCE)
     gone.set()
     inbox.put({"do": "gone"})
-    # Whatever the main thread is doing (an import, a migration, a slow server): a dead runner leaves nothing behind.
-    time.sleep(_LAST_CHANCE)
-    os._exit(1)
 
 
 def _grouped(inbox: queue.SimpleQueue[Message]) -> Iterator[Message]:
