@@ -58,7 +58,7 @@ def say(answer: Message) -> None:
 def _listen(inbox: queue.SimpleQueue[Message], gone: threading.Event) -> None:
     for line in sys.stdin.buffer:
         inbox.put(json.loads(line))
-    # Whatever the main thread is doing (an import, a migration, a slow server): a dead runner leaves nothing behind. The
+    # Whatever the main thread is doing (an import, a migration, a slow server), nothing outlives the runner. The
     # kernel's alarm ends a process that holds the interpreter's lock, too.
     signal.setitimer(signal.ITIMER_REAL, _LAST_CHANCE)
     gone.set()
