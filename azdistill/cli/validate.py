@@ -47,9 +47,9 @@ def _examine(file: Path) -> tuple[str, list[Problem]]:
     from azdistill import spec
 
     if _is_recipe(file):
-        from azdistill import recipe
+        from azdistill import build
 
-        return "recipe", list(recipe.check(file))
+        return "recipe", build.check(file)
     read, problems = spec.examine(file)
     return _described(read), problems
 
@@ -64,11 +64,9 @@ def _is_recipe(file: Path) -> bool:
         return False
     if kind_of(data) is not None or not isinstance(data, dict):
         return False
-    try:
-        from azdistill import recipe
-    except ImportError:
-        return False
-    return bool(recipe.is_recipe(data))
+    from azdistill import recipe
+
+    return recipe.is_recipe(data)
 
 
 def _described(read: Any) -> str:

@@ -1,0 +1,30 @@
+"""Every code in the program has its line in a table, and every table its page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from azdistill.local.codes import CODES as LOCAL
+from azdistill.recipe.codes import CODES as RECIPE
+from azdistill.spec.codes import CODES as SPEC
+
+ROOT = Path(__file__).parents[1]
+#: The code of an error to which nobody gave one.
+UNSPECIFIC = {"AZD000"}
+
+
+def test_no_code_means_two_things() -> None:
+    assert len({**LOCAL, **RECIPE, **SPEC}) == len(LOCAL) + len(RECIPE) + len(SPEC)
+
+
+def test_every_code_that_the_program_uses_is_in_a_table_and_every_line_is_used() -> None:
+    files = [file for file in (ROOT / "azdistill").rglob("*.py") if file.name != "codes.py"]
+    used = {code for file in files for code in re.findall(r"\bAZD\d{3}\b", file.read_text(encoding="utf-8"))}
+    assert used - UNSPECIFIC == set(LOCAL) | set(RECIPE) | set(SPEC)
+
+
+def test_the_page_says_what_the_tables_say() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    for code, meaning in {**LOCAL, **RECIPE, **SPEC}.items():
+        assert f"| {code} | {meaning} |" in page
