@@ -22,7 +22,7 @@ _lock = threading.Lock()
 
 
 def register(value: str) -> None:
-    """Hide ``value``, and its base64 and URL encodings, in all text that follows. Values under 5 characters are kept."""
+    """Hide ``value``, and its base64 and URL encodings, in all text that follows; values under 5 characters stay."""
     global _pattern
     if len(value) < SHORTEST:
         return

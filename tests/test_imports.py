@@ -29,7 +29,9 @@ def imports_of(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "azdistill" else {node.module}
+            names |= (
+                {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "azdistill" else {node.module}
+            )
     return names
 
 
@@ -61,7 +63,9 @@ def test_the_orchestrator_imports_no_training_library(path: Path) -> None:
 
 
 def test_only_the_cloud_part_imports_azure() -> None:
-    users = {p.relative_to(PACKAGE).parts[0] for p in PACKAGE_FILES if any(n.startswith("azure.") for n in imports_of(p))}
+    users = {
+        p.relative_to(PACKAGE).parts[0] for p in PACKAGE_FILES if any(n.startswith("azure.") for n in imports_of(p))
+    }
     assert users <= {"cloud"}
 
 
@@ -71,5 +75,9 @@ def test_components_import_neither_azdistill_nor_the_azure_ml_sdk(path: Path) ->
 
 
 def test_module_names_are_unique_across_components() -> None:
-    names = [path.stem for path in COMPONENT_FILES if path.parent.parent.name == "components" and path.parent.name != "common"]
+    names = [
+        path.stem
+        for path in COMPONENT_FILES
+        if path.parent.parent.name == "components" and path.parent.name != "common"
+    ]
     assert sorted(names) == sorted(set(names))

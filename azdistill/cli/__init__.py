@@ -35,7 +35,9 @@ class LazyVerbs(click.Group):
         command: click.Command = getattr(importlib.import_module(VERBS[name][0]), f"{name}_command")
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in VERBS:
             from azdistill.errors import did_you_mean
 
@@ -93,5 +95,3 @@ def _say(error: AzdistillError, arguments: list[str]) -> None:
         import traceback
 
         click.echo(redact("".join(traceback.format_exception(error))), err=True)
-
-

@@ -56,13 +56,13 @@ def run(
 
 def open_pipeline(file: Path, sets: Sequence[str]) -> Pipeline:
     """The pipeline in ``file`` with ``--set`` applied, checked. Prints warnings; raises SpecError for errors."""
-    pipeline, left = build.load(file, parse_sets(sets))
-    pipeline = apply_sets(pipeline, left)
+    opened = build.open_file(file, parse_sets(sets))
+    pipeline = apply_sets(opened.pipeline, opened.left)
     problems = spec.check(pipeline)
     if any(problem.severity == "error" for problem in problems):
         raise SpecError(problems)
-    for problem in problems:
-        click.echo(redact(str(problem)), err=True)
+    for text in [*map(str, opened.warnings + problems), *(f"note: {note}" for note in opened.notes)]:
+        click.echo(redact(text), err=True)
     return pipeline
 
 

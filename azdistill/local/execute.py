@@ -26,6 +26,7 @@ from azdistill.local.store import RunLog
 from azdistill.local.streams import LogWriter
 from azdistill.redact import redact
 from azdistill.spec import expressions
+from azdistill.spec.shell import render_command
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +260,8 @@ def render(step: PlannedStep, inputs: Mapping[str, str], paths: Mapping[str, Pat
             return str(paths[name])
         raise UserError(f"step '{step.name}': {reference} in the command stands for nothing", code="AZD331")
 
-    return expressions.render(expressions.parse(step.component.command), look_up)
+    # Values that were not known before the run are held to the same rule: none may break out of its quoting.
+    return render_command(step.component.command, look_up)
 
 
 def _stamps(step: PlannedStep, results: Mapping[str, Result]) -> dict[str, dict[str, tuple[int, int]]]:

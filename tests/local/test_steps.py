@@ -249,3 +249,13 @@ def test_a_canceled_run_says_so(run: Run) -> None:
     finished = run({"a": step("sleep 30")}, listeners=[Impatient()])
     assert statuses(finished) == {"a": "canceled"}
     assert isinstance(finished.error, Interrupted)
+
+
+def test_a_path_that_would_break_out_of_its_quotes_runs_nothing(run: Run, project: Path) -> None:
+    data = project / "it's; touch ran;'.txt"
+    data.write_text("x")
+    job = step("cat '${{inputs.f}}' > '${{outputs.x}}'", outputs=("x",))
+    finished = run({"a": job | {"inputs": {"f": {"type": "uri_file", "path": str(data)}}}})
+    assert statuses(finished) == {"a": "failed"}
+    assert "would break out" in finished.state.steps["a"].error
+    assert not list(project.rglob("ran"))
