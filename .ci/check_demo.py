@@ -11,7 +11,7 @@ def main(path: str) -> None:
     claims = {
         "at least 200 test rows": result["rows"] >= 200,
         "the teacher is right on at least 90%": teacher >= 0.90,
-        "the student as it was is far below": baseline < teacher / 2,
+        "the student as it was is far below": baseline < distilled / 2,
         "the distilled student keeps at least 92% of the teacher's accuracy": result["retention"] >= 0.92,
         "it beats the baseline at p < 0.05": result["p_value_distilled_vs_baseline"] < 0.05,
         "it answers faster": result["latency_reduction"] > 0,
