@@ -1,8 +1,8 @@
 """Known teachers and students: ids, sizes, terms, and where they are hosted until when.
 
-The facts stand in ``catalog.yml``, each with the page it was read from and the date of that page. What is not known is
-null there, and :data:`UNKNOWN` in print. A model that is not here works just as well by its Hugging Face id, its path
-or its deployment's name.
+The facts stand in ``catalog.yml``, each with the page it was read from and the date of that page. What was read nowhere
+is null there, never a guess, and :data:`UNKNOWN` in print. A model that is not here works just as well by its Hugging
+Face id, its path or its deployment's name.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Terms(_Fact):
 
 
 class ChatTemplate(BaseModel):
-    """What is particular about the model's chat template, from the page that the whole entry names."""
+    """What is particular about the model's chat template, where the page that the whole entry names tells it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -88,7 +88,7 @@ class Model(BaseModel):
     parameters: float | None = Field(default=None, gt=0, description="in billions")
     active_parameters: float | None = Field(default=None, gt=0, description="in billions, for a mixture of experts")
     context_length: int | None = Field(default=None, gt=0, description="tokens")
-    source: str
+    source: str = Field(min_length=1, description="the page or pages that the sizes and lengths are from")
     as_of: date
     terms: Terms
     hosting: tuple[Hosting, ...] = ()

@@ -2,8 +2,12 @@
 
 import datetime
 from collections import defaultdict
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
 
 import pytest
+import yaml
 
 from azdistill import catalog
 from azdistill.catalog import Model
@@ -36,6 +40,38 @@ def test_no_word_means_two_models() -> None:
 def test_every_fact_is_dated_and_sourced(model: Model) -> None:
     facts = [model, model.terms, *model.hosting, *([model.price] if model.price else [])]
     assert all(fact.source and fact.as_of <= TODAY for fact in facts)
+
+
+def mappings(node: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping of a YAML document, however deep."""
+    if isinstance(node, dict):
+        yield node
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from mappings(child)
+
+
+def test_no_licence_price_or_retirement_stands_in_the_file_without_its_page_and_day() -> None:
+    document = yaml.safe_load(files("azdistill").joinpath("catalog.yml").read_text(encoding="utf-8"))
+    claims = [
+        mapping
+        for mapping in mappings(document["models"])
+        if any(mapping.get(key) is not None for key in ("licence", "input", "output", "until"))
+    ]
+    assert len(claims) > len(MODELS)
+    for claim in claims:
+        assert isinstance(claim.get("source"), str), claim
+        assert len(claim["source"].split()) > 1, claim  # a title, not a placeholder
+        assert not claim["source"].lower().startswith(("none", "unknown", "general")), claim
+        assert type(claim.get("as_of")) is datetime.date, claim
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+def test_a_page_can_have_known_what_it_is_named_for(model: Model) -> None:
+    for place in model.hosting:
+        if place.stage == "retired" and place.until:
+            assert place.until <= place.as_of
+        if place.stage in ("preview", "available") and place.until:
+            assert place.until > place.as_of
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
