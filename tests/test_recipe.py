@@ -353,15 +353,15 @@ AZURE = "https://x.services.ai.azure.com/openai/v1"
 
 
 def test_a_retired_teacher_is_a_warning_that_names_the_replacement(write: Any) -> None:
-    problem = the(warnings(write, "gpt-4o", AZURE, datetime.date(2026, 11, 1)))
+    problem = the(warnings(write, "gpt-4o", AZURE, datetime.date(2027, 5, 1)))
     assert problem.severity == "warning"
-    assert "gpt-4o was retired on 2026-10-01" in problem.message
+    assert "gpt-4o was retired on 2027-04-14" in problem.message
     assert problem.hint == "the host names gpt-5.1 as its replacement"
 
 
 def test_a_retirement_that_is_near_is_a_warning_and_a_far_one_is_not(write: Any) -> None:
-    near = the(warnings(write, "gpt-4o", AZURE, datetime.date(2026, 8, 1)))
-    assert "will be retired on 2026-10-01" in near.message
+    near = the(warnings(write, "gpt-4o", AZURE, datetime.date(2027, 2, 1)))
+    assert "will be retired on 2027-04-14" in near.message
     assert warnings(write, "gpt-4o", AZURE, datetime.date(2025, 8, 1)) == []
 
 
