@@ -53,7 +53,7 @@ def pipeline_job(where: Where, report: Report, opener: Opener) -> Pipeline:
     fields.known(_JOB_KEYS, "a pipeline job")
     inputs = {n: job_input(at, report) for n, at, _ in fields.each("inputs")}
     outputs = {n: _job_output(at, report) for n, at, _ in fields.each("outputs")}
-    jobs = steps(fields, inputs, opener)
+    jobs = steps(fields, inputs, outputs, opener)
     if isinstance(fields.data.get("component"), str):
         component = _component(fields, opener, "pipeline")
         if isinstance(component, PipelineComponent):
@@ -84,7 +84,7 @@ def pipeline_component(where: Where, report: Report, opener: Opener) -> Pipeline
     fields = Fields(where, report)
     fields.known(INTERFACE_KEYS | {"jobs"}, "a pipeline component", dropped=True)
     shared = interface(fields)
-    return PipelineComponent(**shared, jobs=steps(fields, shared["inputs"], opener), where=where)
+    return PipelineComponent(**shared, jobs=steps(fields, shared["inputs"], shared["outputs"], opener), where=where)
 
 
 def _filled(fields: Fields, component: PipelineComponent, given: Mapping[str, Input]) -> dict[str, Input]:
@@ -142,14 +142,16 @@ def _settings(where: Where, report: Report) -> Settings:
     )
 
 
-def steps(fields: Fields, inputs: Mapping[str, Input], opener: Opener) -> dict[str, Step]:
+def steps(
+    fields: Fields, inputs: Mapping[str, Input], outputs: Mapping[str, Output], opener: Opener
+) -> dict[str, Step]:
     """The steps under ``jobs``; a step whose kind is not run here is noted and left out."""
     built = {}
     for name, where, _ in fields.each("jobs"):
         step = Fields(where, fields.report)
         kind = _kind(step, opener)
         if kind in BUILDERS:
-            built[name] = BUILDERS[kind](name, step, opener)
+            built[name] = _outputs_typed(BUILDERS[kind](name, step, opener), outputs)
     return {name: _typed(step, inputs, built) for name, step in built.items()}
 
 
@@ -287,6 +289,18 @@ def _inline_component(fields: Fields) -> CommandComponent:
 def _plain_output(where: Where, report: Report) -> Output:
     bound = _step_output(where, Report())
     return Output(type=bound.type or "uri_folder", mode=bound.mode, where=where)
+
+
+def _outputs_typed(step: Step, outputs: Mapping[str, Output]) -> Step:
+    """``step`` with the outputs of an inline command typed as what they are bound to, unless they say themselves."""
+    if not step.inline or not isinstance(step.component, CommandComponent):
+        return step
+    declared = dict(step.component.outputs)
+    for name, setting in step.outputs.items():
+        if isinstance(setting, Binding) and not setting.type and setting.path[:2] == ("parent", "outputs"):
+            target = outputs.get(".".join(setting.path[2:]))
+            declared[name] = replace(declared[name], type=target.type) if target else declared[name]
+    return replace(step, component=replace(step.component, outputs=declared))
 
 
 def _typed(step: Step, inputs: Mapping[str, Input], others: Mapping[str, Step]) -> Step:

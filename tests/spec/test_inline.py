@@ -1,0 +1,50 @@
+"""Inline commands declare nothing: what their inputs and outputs are follows from what these are bound to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from azdistill import spec
+
+PIPELINE = """\
+type: pipeline
+outputs:
+  answer: {type: %s}
+jobs:
+  make:
+    command: cp x ${{outputs.made}}
+    environment: azureml:e@latest
+    outputs:
+      made: %s
+  use:
+    command: cat ${{inputs.made}}
+    environment: azureml:e@latest
+    inputs:
+      made: ${{parent.jobs.make.outputs.made}}
+"""
+BOUND = "${{parent.outputs.answer}}"
+
+
+def types(tmp_path: Path, kind: str, bound: str) -> tuple[str, str]:
+    """The types of what ``make`` writes and of what ``use`` reads, where nothing is wrong."""
+    file = tmp_path / "job.yml"
+    file.write_text(PIPELINE % (kind, bound))
+    read, problems = spec.examine(file)
+    assert problems == []
+    assert isinstance(read, spec.Pipeline)
+    make, use = read.jobs["make"].component, read.jobs["use"].component
+    assert isinstance(make, spec.CommandComponent)
+    assert isinstance(use, spec.CommandComponent)
+    return make.outputs["made"].type, use.inputs["made"].type
+
+
+@pytest.mark.parametrize("kind", ["uri_file", "uri_folder", "mlflow_model", "custom_model"])
+@pytest.mark.parametrize("bound", [BOUND, f"{{path: '{BOUND}', mode: upload}}"])
+def test_an_inline_output_is_what_the_pipelines_output_is(tmp_path: Path, kind: str, bound: str) -> None:
+    assert types(tmp_path, kind, bound) == (kind, kind)
+
+
+def test_a_type_that_an_inline_output_states_is_kept(tmp_path: Path) -> None:
+    assert types(tmp_path, "custom_model", f"{{path: '{BOUND}', type: uri_folder}}") == ("uri_folder", "uri_folder")
