@@ -20,7 +20,7 @@ from make_data import COUNTS, write
 from make_data import SEED as DEMO_SEED
 from make_models import SEED as MODEL_SEED
 from make_models import make
-from run_demo import ROOT, TASK, TEACHER_NAME, run
+from run_demo import ROOT, TASK, TEACHER_NAME, one_thread_each, run
 from training import answers, load
 from world import task_rows
 
@@ -36,6 +36,7 @@ MODELS = ("teacher", "baseline", "distilled", "gold_sft")
 def main() -> None:
     """Run the three distillations, the controls and the half-size teacher, and write the results."""
     started = time.monotonic()
+    one_thread_each()
     with LazyTeacher(lambda: Server(HERE / "teacher", TEACHER_NAME, OUT / "teacher-server.log")) as teacher:
         runs = {seed: distil(seed, teacher.endpoint) for seed in SEEDS}
     results = {
