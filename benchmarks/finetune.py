@@ -24,8 +24,8 @@ COMPONENTS = Path(__file__).parents[1] / "components"
 sys.path += [str(COMPONENTS), str(COMPONENTS / "finetune_student")]
 
 import torch  # noqa: E402  (after the path is set)
-from common.chat import Encoded  # noqa: E402
-from common.examples import Example  # noqa: E402
+from modelling.chat import Encoded  # noqa: E402
+from modelling.examples import Example  # noqa: E402
 from student_trainer import Collator, LengthBuckets, Objective, StudentTrainer  # noqa: E402
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments  # noqa: E402
 from transformers.trainer_callback import PrinterCallback  # noqa: E402

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from common import tracking
-from common.models import check_source
 from common.rows import Row, read_rows, write_rows
 from common.step import Arguments, BadConfig, BadData, optional, run_step, say
 from common.tasks import get_task
+from modelling.models import check_source
 
 #: The columns of a comparison, in the order in which people read them.
 COLUMNS = ("teacher", "baseline", "distilled", "gold_sft")

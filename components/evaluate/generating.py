@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from column_answers import Answer
-from common.chat import Chat
-from common.models import eos_ids, load_model, load_tokenizer, weight_of
 from common.rows import BadRow, Row
+from modelling.chat import Chat
+from modelling.models import eos_ids, load_model, load_tokenizer, weight_of
 from transformers import GenerationConfig
 
 

@@ -19,10 +19,10 @@ from typing import Any
 import torch
 import transformers
 from column_answers import Answer, Measured, latency_facts
-from common.models import choose_device, choose_dtype, quiet
 from common.progress import Progress
 from common.rows import Row
 from generating import Generator
+from modelling.models import choose_device, choose_dtype, quiet
 
 #: Answers that a model gives before the clock runs.
 WARM_UP = 2

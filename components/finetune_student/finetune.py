@@ -9,9 +9,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from common.models import check_source
 from common.rows import Tally, read_rows, write_summary
 from common.step import Arguments, BadConfig, BadData, boolean, optional, run_step, say
+from modelling.models import check_source
 
 FIELD_OF_TARGET = {"response": "response", "reference": "reference"}
 

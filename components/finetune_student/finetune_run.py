@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 from common import tracking
-from common.chat import Chat
-from common.examples import Example, make_examples, require
-from common.logit_store import LogitStore
-from common.models import choose_device, choose_dtype, eos_ids, load_model, load_tokenizer, quiet, weight_of
 from common.rows import Row, Tally
 from common.step import BadConfig, BadData, say
 from finetune_callbacks import LastStepEvaluation, MovedCheckpoints, Report
+from modelling.chat import Chat
+from modelling.examples import Example, make_examples, require
+from modelling.logit_store import LogitStore
+from modelling.models import choose_device, choose_dtype, eos_ids, load_model, load_tokenizer, quiet, weight_of
 from student_trainer import Collator, Objective, StudentTrainer, evaluation_interval, stored
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
 

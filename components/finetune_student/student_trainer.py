@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from common.examples import Example
-from common.logit_store import Distributions, LogitStore
 from common.step import BadData
 from distillation_losses import Teacher, cross_entropy, mixed
+from modelling.examples import Example
+from modelling.logit_store import Distributions, LogitStore
 from student_head import Head
 from torch import Tensor
 from torch.utils.data import Sampler

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from common.models import check_source
 from common.rows import Tally, read_rows, write_summary
 from common.step import Arguments, BadConfig, run_step
+from modelling.models import check_source
 
 
 def arguments() -> Namespace:

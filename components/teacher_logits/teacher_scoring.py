@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 from common import tracking
-from common.chat import Chat
-from common.examples import Example, make_examples, require
-from common.logit_store import Distributions, LogitWriter
-from common.models import choose_device, choose_dtype, eos_ids, load_model, load_tokenizer, quiet
 from common.progress import Progress
 from common.rows import Row, Tally
 from common.step import BadConfig
+from modelling.chat import Chat
+from modelling.examples import Example, make_examples, require
+from modelling.logit_store import Distributions, LogitWriter
+from modelling.models import choose_device, choose_dtype, eos_ids, load_model, load_tokenizer, quiet
 from torch import Tensor
 
 #: Tails are stored for these temperatures, so that a change between them does not ask the teacher again.
@@ -147,7 +147,7 @@ def _batch(
 
 
 def top_and_tails(logits: Tensor, top_k: int, temperatures: Sequence[float]) -> tuple[Tensor, Tensor, Tensor]:
-    """Of N x V logits: ids (N x k), log-probabilities (N x k), tails (N x temperatures; see common.logit_store)."""
+    """Of N x V logits: ids (N x k), log-probabilities (N x k), tails (N x temperatures; see modelling.logit_store)."""
     logprobs = torch.log_softmax(logits.float(), dim=-1)
     values, ids = logprobs.topk(top_k, dim=-1)
     rest = logprobs.scatter(-1, ids, float("-inf"))

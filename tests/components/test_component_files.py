@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -76,7 +77,7 @@ def test_defaults_keep_their_own_limits(path):
 
 def test_module_names_are_unique_across_components():
     names = Counter(path.stem for folder in FILES for path in folder.parent.glob("*.py"))
-    names.update(["common"])
+    names.update(["common", "modelling"])
     assert [name for name, count in names.items() if count > 1] == []
 
 
@@ -110,3 +111,42 @@ def test_the_pins_of_an_environment_are_those_of_the_lock(path):
     for line in (path.parent / "requirements.txt").read_text().splitlines():
         if not line.startswith("#"):
             assert line.lower().replace("_", "-") in lock
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_step_includes_what_its_code_imports_and_no_more(name):
+    """A folder that a step does not need would have it run again for nothing."""
+    includes = {Path(include).name for include in spec_of(COMPONENTS / name / "component.yml")["additional_includes"]}
+    assert includes == {"common"} | ({"modelling"} & imported(COMPONENTS / name))
+
+
+#: Distribution -> module, where the names differ.
+MODULE = {"azure-identity": "azure", "jinja2": "jinja2", "mlflow-skinny": "mlflow", "rouge-score": "rouge_score"}
+#: Needed without being imported: MLflow's plug-in for a workspace, and what transformers wants for its Trainer.
+UNSEEN = {"azureml-mlflow", "accelerate"}
+
+
+@pytest.mark.parametrize("environment", ["data", "train"])
+def test_an_environment_pins_what_its_steps_import(environment):
+    steps = [path.parent for path in FILES if f"/{environment}/environment.yml" in spec_of(path)["environment"]]
+    used = set().union(*(imported(COMPONENTS / "common"), *map(imported, steps)))
+    if environment == "train":
+        used |= imported(COMPONENTS / "modelling")
+    own = {path.stem for path in COMPONENTS.rglob("*.py")} | {"common", "modelling"}
+    third_party = used - set(sys.stdlib_module_names) - own
+    lines = (ROOT / "environments" / environment / "requirements.txt").read_text().splitlines()
+    names = {line.partition("==")[0].lower().replace("_", "-") for line in lines if not line.startswith("#")}
+    pinned = {MODULE.get(name, name.replace("-", "_")) for name in names - UNSEEN}
+    assert third_party == pinned
+
+
+def imported(folder):
+    """The top-level names that a folder's code imports, inside functions too."""
+    names = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module.partition(".")[0])
+    return names

@@ -13,10 +13,10 @@ from tiny_models import BARE, CHATML, LLAMA3, NO_SYSTEM, THINKING, save_tiny, su
 
 torch = pytest.importorskip("torch")
 
-from common.chat import Chat  # noqa: E402
-from common.examples import make_examples, require  # noqa: E402
 from common.rows import BadRow  # noqa: E402
 from common.step import BadConfig, BadData  # noqa: E402
+from modelling.chat import Chat  # noqa: E402
+from modelling.examples import make_examples, require  # noqa: E402
 
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Where is Ulm?"}]
 TALK = [
@@ -198,8 +198,8 @@ def test_checkpoints_of_other_settings_are_not_resumed(tmp_path: Path) -> None:
 
 
 def test_merged_adapters_compute_what_the_adapted_model_computed(tmp_path: Path, student_folder: Path) -> None:
-    from common.models import load_model
     from finetune_run import Student, train
+    from modelling.models import load_model
 
     given = settings(tmp_path, student_folder, lora=True, num_epochs=2)
     student = Student(given)

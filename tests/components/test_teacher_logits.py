@@ -12,9 +12,9 @@ from tiny_models import LLAMA3, save_tiny, sums, tiny_model, tiny_tokenizer, wri
 
 torch = pytest.importorskip("torch")
 
-from common.chat import Chat  # noqa: E402
-from common.logit_store import LogitStore  # noqa: E402
 from common.step import BadConfig  # noqa: E402
+from modelling.chat import Chat  # noqa: E402
+from modelling.logit_store import LogitStore  # noqa: E402
 from teacher_scoring import check_same_tokens, check_vocabulary  # noqa: E402
 
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from common.step import BadConfig, BadData, NoInput
 
 INDEX = "logits.json"

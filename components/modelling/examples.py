@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from common.chat import Chat, Encoded
 from common.rows import BadRow, Row, Tally
 from common.step import BadData
+
+from modelling.chat import Chat, Encoded
 
 
 @dataclass(frozen=True, slots=True)

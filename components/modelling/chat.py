@@ -10,10 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2.exceptions import TemplateError
-
 from common.rows import BadRow, Message
 from common.step import BadConfig
+from jinja2.exceptions import TemplateError
 
 _CANARY = "Qzx7"
 

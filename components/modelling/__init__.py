@@ -1,0 +1,1 @@
+"""What the steps that load models share: models, chat templates, rows as tokens, stored teacher distributions."""
