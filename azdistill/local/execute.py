@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from azdistill.errors import AzdistillError, MachineError, UserError
-from azdistill.local import environment, outputs, secrets, snapshot
+from azdistill.local import environment, outputs, plain, secrets, snapshot
 from azdistill.local.cache import METRICS, Cache, key_of
 from azdistill.local.files import disk_errors, walk_files
 from azdistill.local.hashes import Hashes
@@ -175,13 +175,14 @@ class Executor:
         results: Mapping[str, Result],
     ) -> Job:
         texts = {name: _text(bound, results) for name, bound in step.inputs.items()}
-        places = {name: text for name, text in texts.items() if not isinstance(step.inputs[name], Text)}
+        places = {n: plain.word(text) for n, text in texts.items() if not isinstance(step.inputs[n], Text)}
+        written = {name: plain.word(str(path)) for name, path in paths.items()}
         hidden = secrets.resolve(secrets_of(step))
         variables = {
             **environment.passed_on(),
             "PATH": self.interpreter.path(self.log.folder / "bin"),
             **environment.azure(self.log.run_id, attempt.attempt_id, self.plan.experiment),
-            **environment.data(places, {name: str(path) for name, path in paths.items()}),
+            **environment.data(places, written),
             "AZDISTILL_METRICS_FILE": str(attempt.metrics),
             **self.tracking(step.name, _uses_mlflow(step, taken)),
             **self.variables,
@@ -250,14 +251,16 @@ def secrets_of(step: PlannedStep) -> list[str]:
 
 
 def render(step: PlannedStep, inputs: Mapping[str, str], paths: Mapping[str, Path]) -> str:
-    """The command as Azure would hand it to the shell."""
+    """The command as Azure would hand it to the shell. Paths that it could not hold as they are become links."""
+    spell = plain.speller(step.component.command)
 
     def look_up(reference: expressions.Reference) -> str | None:
         kind, name = reference.path[0], reference.name
         if kind == "inputs":
-            return inputs.get(name)
+            text = inputs.get(name)
+            return text if text is None or isinstance(step.inputs[name], Text) else spell(reference, text)
         if kind == "outputs" and name in paths:
-            return str(paths[name])
+            return spell(reference, str(paths[name]))
         raise UserError(f"step '{step.name}': {reference} in the command stands for nothing", code="AZD331")
 
     # Values that were not known before the run are held to the same rule: none may break out of its quoting.

@@ -256,6 +256,37 @@ def test_a_path_that_would_break_out_of_its_quotes_runs_nothing(run: Run, projec
     data.write_text("x")
     job = step("cat '${{inputs.f}}' > '${{outputs.x}}'", outputs=("x",))
     finished = run({"a": job | {"inputs": {"f": {"type": "uri_file", "path": str(data)}}}})
-    assert statuses(finished) == {"a": "failed"}
-    assert "would break out" in finished.state.steps["a"].error
+    assert Path(finished.state.steps["a"].outputs["x"]).read_text() == "x"
     assert not list(project.rglob("ran"))
+
+
+def test_a_command_that_quotes_no_path_runs_wherever_the_project_lies(run: Run, project: Path) -> None:
+    (project / "my rows (1).txt").write_text("rows\n")
+    first = step("cat ${{inputs.rows}} > ${{outputs.x}}; echo ${{inputs.rows}}", outputs=("x",))
+    first["inputs"] = {"rows": {"type": "uri_file", "path": "my rows (1).txt"}}
+    second = step("cat ${{inputs.x}} > ${{outputs.y}}/copy.txt; cat $AZURE_ML_INPUT_x")
+    second["inputs"] = {"x": "${{parent.jobs.a.outputs.x}}"}
+    second["outputs"] = {"y": "${{parent.outputs.y}}"}
+    (project / "data").mkdir()
+    (project / "data" / "one.txt").write_text("1")
+    third = step("find ${{inputs.folder}} -type f") | {"inputs": {"folder": {"type": "uri_folder", "path": "data"}}}
+    finished = run({"a": first, "b": second, "c": third}, outputs={"y": {"type": "uri_folder"}})
+    assert statuses(finished) == dict.fromkeys("abc", "completed")
+    assert Path(finished.state.outputs["y"], "copy.txt").read_text() == "rows\n"
+    assert log_of(finished, "a").strip().endswith("rows_1_.txt")
+    assert log_of(finished, "b") == "rows\n"
+    assert log_of(finished, "c").endswith("/data/one.txt\n")
+    assert sorted(path.name for path in project.parent.iterdir()) == [project.name]
+
+
+def test_a_quoted_path_stays_as_it_is_unless_it_ends_the_quotes(run: Run, project: Path) -> None:
+    for name in ("my rows", "o'brien"):
+        (project / name).write_text(name)
+    jobs = {
+        key: step("echo '${{inputs.rows}}' && cat '${{inputs.rows}}'")
+        | {"inputs": {"rows": {"type": "uri_file", "path": name}}}
+        for key, name in {"a": "my rows", "b": "o'brien"}.items()
+    }
+    finished = run(jobs)
+    assert log_of(finished, "a") == f"{project}/my rows\nmy rows"
+    assert log_of(finished, "b").endswith("-o_brien\no'brien")
