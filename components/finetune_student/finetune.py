@@ -13,7 +13,7 @@ from common.rows import Tally, read_rows, write_summary
 from common.step import Arguments, BadConfig, BadData, boolean, optional, run_step, say
 from modelling.models import check_source
 
-FIELD_OF_TARGET = {"response": "response", "reference": "reference"}
+TARGETS = ("response", "reference")
 
 
 def arguments() -> Namespace:
@@ -26,7 +26,7 @@ def arguments() -> Namespace:
     parser.add_argument("--revision")
     parser.add_argument("--method", choices=("sft", "logits"), default="sft")
     parser.add_argument("--logits")
-    parser.add_argument("--target", choices=tuple(FIELD_OF_TARGET), default="response")
+    parser.add_argument("--target", choices=TARGETS, default="response")
     parser.add_argument("--loss_on", choices=("response", "assistant"), default="response")
     parser.add_argument("--learning_rate", type=float, default=2e-5)
     parser.add_argument("--batch_size", type=int, default=8)

@@ -30,9 +30,10 @@ class Example:
 def make_examples(
     rows: Iterable[Row], chat: Chat, *, target: str, every_turn: bool, max_length: int
 ) -> tuple[list[Example], Tally]:
-    """The rows that can be learnt, and the count of all. ``target`` is the field that holds the answer.
+    """The rows that can be learnt, and the count of all. ``target`` is ``response`` or ``reference``.
 
-    Rejected: ``no_target`` (the field is absent or empty), ``too_long`` (more than ``max_length`` tokens),
+    A gold answer is learnt as the data has it, its working included, not as the bare result that answers are compared
+    by. Rejected: ``no_target`` (there is no such answer), ``too_long`` (more than ``max_length`` tokens),
     ``chat_template`` and ``special_token`` (see Chat.encode).
     """
     examples, tally = [], Tally()
@@ -57,6 +58,8 @@ def require(examples: list[Example], tally: Tally, path: str) -> None:
 
 def _example(row: Row, chat: Chat, target: str, every_turn: bool, max_length: int) -> Example:
     answer = row.get(target)
+    if target == "reference":
+        answer = row.get("metadata", {}).get("reference_text", answer)
     if not isinstance(answer, str) or not answer.strip():
         raise BadRow("no_target", f"the row has no '{target}'")
     encoded = chat.encode(row["messages"], answer, every_turn=every_turn)

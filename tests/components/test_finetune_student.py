@@ -49,6 +49,18 @@ def test_the_response_and_one_end_of_turn_are_learnt(template: str, eos: str, le
     assert sum(token in chat.stop_ids for token in kept) == 1
 
 
+def test_a_gold_answer_is_learnt_with_its_working() -> None:
+    tokenizer = tiny_tokenizer(CHATML, "<|im_end|>")
+    row = {"id": "a", "messages": MESSAGES, "reference": "4", "metadata": {"reference_text": "2 + 2 = 4. #### 4"}}
+    bare = {"id": "b", "messages": MESSAGES, "reference": "4"}
+    examples, _ = make_examples([row, bare], Chat(tokenizer), target="reference", every_turn=False, max_length=500)
+    learnt = [
+        tokenizer.decode([t for t, learn in zip(e.encoded.ids, e.encoded.learn, strict=True) if learn])
+        for e in examples
+    ]
+    assert learnt == ["2 + 2 = 4. #### 4<|im_end|>", "4<|im_end|>"]
+
+
 @pytest.mark.parametrize(("template", "eos", "learnt"), TEMPLATES)
 def test_training_sees_the_prompt_that_generation_will_see(template: str, eos: str, learnt: str) -> None:
     chat = Chat(tiny_tokenizer(template, eos))
