@@ -429,3 +429,26 @@ def test_inputs_name_every_path_absolutely(project: Path) -> None:
     paths = [Path(value["path"]) for value in inputs.values() if isinstance(value, dict)]
     assert len(paths) == 6
     assert all(path.is_absolute() for path in paths)
+
+
+@pytest.mark.parametrize(
+    ("student", "short"),
+    [
+        ("./small", "small"),
+        ("phi-4-mini", "phi-4-mini"),
+        ("owner/name", "name"),
+        ("azureml:mine:3", "mine"),
+        ("azureml://registries/azureml/models/Phi-4-mini-instruct/versions/7", "Phi-4-mini-instruct"),
+    ],
+)
+def test_a_recipe_without_a_name_is_called_by_its_task_and_models(project: Path, student: str, short: str) -> None:
+    assert built(project, student=student).mapping["display_name"] == f"nli: my-teacher to {short}"
+
+
+def test_a_recipes_name_is_the_pipelines(project: Path) -> None:
+    assert built(project, name="first try").mapping["display_name"] == "first try"
+
+
+def test_a_value_of_several_lines_stays_in_the_comment(project: Path) -> None:
+    text = render(built(project), project, {"description": "one\ntype: nothing"})
+    assert "#   --set description=one type: nothing\n" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,8 +120,9 @@ def pipeline_of(reading: Reading) -> dict[str, Any]:
     assert recipe is not None
     inputs = inputs_of(reading)
     names = steps_of(reading)
+    models = f"{_short(recipe.teacher.model)} to {_short(recipe.student.model)}"
     about = {
-        "display_name": recipe.name,
+        "display_name": recipe.name or f"{recipe.task}: {models}",
         "description": recipe.description,
         "experiment_name": recipe.experiment_name or f"distill-{recipe.task}",
         "tags": recipe.tags or None,
@@ -134,6 +136,12 @@ def pipeline_of(reading: Reading) -> dict[str, Any]:
         "outputs": {name: {"type": kind} for name, (_, _, kind) in OUTPUTS.items()},
         "jobs": {name: _node(name, inputs, names, reading) for name in names},
     }
+
+
+def _short(model: str) -> str:
+    """A model's name without the folder, owner, registry or version around it."""
+    asset = re.fullmatch(r"azureml:(?://.*/models/)?([^/:]+).*", model)
+    return asset[1] if asset else model.rstrip("/").rpartition("/")[2] or model
 
 
 def _node(name: str, inputs: dict[str, Any], names: list[str], reading: Reading) -> dict[str, Any]:

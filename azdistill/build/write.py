@@ -21,7 +21,9 @@ _QUIET = {"teacher.api_key", "teacher_api_key", "teacher_key", "api_key"}
 def render(built: Built, folder: Path, sets: Mapping[str, str]) -> str:
     """The pipeline as text that may lie in ``folder``."""
     lines = [f"{MARK} {_version()} from {_relative(built.reading.origin.source.file, folder)}."]
-    lines += [f"#   --set {name}={'...' if name in _QUIET else value}" for name, value in sets.items()]
+    # A value may hold line ends, and a comment must stay one.
+    shown = {name: "..." if name in _QUIET else " ".join(value.split()) for name, value in sets.items()}
+    lines += [f"#   --set {name}={value}" for name, value in shown.items()]
     lines += ["# Change the recipe and compile it again, rather than this file."]
     lines += [f"# {note[0].upper()}{note[1:]}." for note in built.notes]
     body = yaml.dump(
