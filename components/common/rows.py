@@ -24,15 +24,21 @@ from common.step import BadData, NoInput
 
 Row = dict[str, Any]
 Message = dict[str, str]
+#: NUL characters and lone surrogates: no UTF-8, or refused by half of the tools that read rows.
+UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class BadRow(Exception):
-    """A row that breaks the contract. ``reason`` is a fixed word, ``detail`` says it in a sentence."""
+    """A row that breaks the contract. ``reason`` is a fixed word, ``detail`` says it in a sentence.
 
-    def __init__(self, reason: str, detail: str) -> None:
+    ``raw``: the text that stands in the row's place, where it could not be read as a row.
+    """
+
+    def __init__(self, reason: str, detail: str, raw: str | None = None) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+        self.raw = raw
 
 
 # -- one row ----------------------------------------------------------------------------------------------------------
@@ -48,6 +54,8 @@ def make_row(messages: Any, reference: str | None = None, metadata: dict[str, An
         raise BadRow("roles", "there is no user turn to answer")
     if reference is not None and not isinstance(reference, str):
         raise BadRow("schema", "the reference is not text")
+    if any(UNWRITABLE.search(text) for text in _texts([turns, reference, metadata])):
+        raise BadRow("characters", "the row holds a NUL character, or half of a surrogate pair")
     row: Row = {"id": row_id(turns, reference), "messages": turns}
     if reference is not None:
         row["reference"] = reference
@@ -116,6 +124,14 @@ def last_user(row: Row) -> str:
 def parse_line(line: bytes) -> Row:
     """The object on one line of JSONL. Raises BadRow (``invalid_utf8``, ``truncated_json``, ``json``, ``schema``)."""
     try:
+        return _parsed(line)
+    except BadRow as bad:
+        bad.raw = line.decode("utf-8", "replace")
+        raise
+
+
+def _parsed(line: bytes) -> Row:
+    try:
         text = line.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadRow("invalid_utf8", f"byte {error.start + 1} of the line is not UTF-8") from None
@@ -124,12 +140,17 @@ def parse_line(line: bytes) -> Row:
     except json.JSONDecodeError as error:
         at_end = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
         raise BadRow("truncated_json" if at_end else "json", f"{error.msg} at column {error.colno}") from None
-    except RecursionError:
-        raise BadRow("json", "nested too deeply") from None
+    except (RecursionError, ValueError) as error:
+        raise BadRow("json", json_limit(error)) from None
     check_text(text, value)
     if not isinstance(value, dict):
         raise BadRow("schema", f"the line holds {_kind(value)} where an object is expected")
     return value
+
+
+def json_limit(error: Exception) -> str:
+    """Which limit of Python's reader a JSON text of the right form met."""
+    return "nested too deeply" if isinstance(error, RecursionError) else "a number has too many digits"
 
 
 def check_text(text: str, value: Any) -> None:
@@ -204,9 +225,9 @@ class RowWriter:
         return self
 
     def write(self, row: Row) -> None:
-        """Append one row."""
+        """Append one row. What JSON has no form for (dates, bytes) is written as text."""
         assert self._file is not None, "a RowWriter is used inside `with`"
-        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        self._file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
         self.written += 1
 
     def __exit__(

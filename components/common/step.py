@@ -12,11 +12,15 @@ StepError            1   anything that has no better name
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
 from common.secrets import redact
+
+#: What a terminal would act on; a server's words are shown, not obeyed.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class StepError(Exception):
@@ -101,8 +105,8 @@ def optional(convert: Callable[[str], object]) -> Callable[[str], object]:
 
 
 def say(text: str) -> None:
-    """One line to stderr, without the value of any secret."""
-    print(redact(text), file=sys.stderr, flush=True)
+    """One line to stderr, without the value of any secret, and without control characters."""
+    print(_CONTROL.sub("\ufffd", redact(text)), file=sys.stderr, flush=True)
 
 
 def run_step(main: Callable[[], None]) -> NoReturn:

@@ -11,6 +11,10 @@ from common.rows import Row, RowWriter, Tally, prompt_digest, read_rows, reject,
 from common.step import Arguments, BadConfig, BadData, optional, run_step, say
 from common.tasks import Task, get_task
 
+#: How servers call an answer that came to its end, and the other reasons that are counted under their own name.
+_WHOLE = ("stop", "eos", "eos_token", "end_turn", "stop_sequence")
+_KNOWN = ("length", "content_filter", "tool_calls", "function_call")
+
 
 def arguments() -> argparse.Namespace:
     """The command line of component.yml."""
@@ -54,9 +58,10 @@ class Curation:
         if not isinstance(response, str):
             return "schema", "the row has no response: it was not answered by teacher_inference"
         disagrees = self._disagreement(row, response)
-        finish = row.get("finish_reason", "stop")
-        if finish not in ("stop", "eos", "end_turn"):
-            return f"finish_{finish}", f"the answer ended for the reason '{finish}'"
+        finish = str(row.get("finish_reason", "stop")).lower()
+        if finish not in _WHOLE:
+            word = finish if finish in _KNOWN else "other"
+            return f"finish_{word}", f"the answer ended for the reason {finish[:60]!r}"
         if reason := self.task.check(row, response, self.max_words):
             return reason, f"the response is {response[:80]!r}"
         if disagrees:

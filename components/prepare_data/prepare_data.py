@@ -124,7 +124,7 @@ class Preparation:
         for file, (line, value) in found:
             tally.read += 1
             if isinstance(value, BadRow):
-                self._refuse(tally, value, file, line, None)
+                self._refuse(tally, value, file, line, value.raw)
                 continue
             columns = columns or choose_columns(value, self.args.prompt_column, self.args.reference_column, file)
             try:

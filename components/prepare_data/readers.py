@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from common.rows import BadRow, check_text, open_input, parse_line, read_lines
+from common.rows import BadRow, check_text, json_limit, open_input, parse_line, read_lines
 from common.step import BadConfig, BadData, NoInput
 
 Record = tuple[int, dict[str, Any] | BadRow]
@@ -145,8 +145,8 @@ def _elements(text: str) -> Iterator[Record]:
             return
         try:
             value, end = decoder.raw_decode(text, position)
-        except (json.JSONDecodeError, RecursionError) as error:
-            message = getattr(error, "msg", "nested too deeply")
+        except (ValueError, RecursionError) as error:
+            message = error.msg if isinstance(error, json.JSONDecodeError) else json_limit(error)
             at_end = getattr(error, "pos", 0) >= len(text.rstrip()) or "Unterminated" in message
             reason = "truncated_json" if at_end else "json"
             # What follows cannot be told apart any more.

@@ -45,9 +45,9 @@ class Seen:
 
     def add(self, digest: bytes, split: str, line: int) -> tuple[str, str] | None:
         """Remember a prompt; for one that was there before, the reason and the detail of its rejection."""
-        place = line * len(SPLITS) + SPLITS.index(split)
-        before = self._where.setdefault(digest, place)
-        if before == place:
+        before = self._where.get(digest)
+        if before is None:
+            self._where[digest] = line * len(SPLITS) + SPLITS.index(split)
             return None
         line, number = divmod(before, len(SPLITS))
         if SPLITS[number] == split:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from chat_api import Answer
-from common.rows import Message, Row
+from common.rows import UNWRITABLE, Message, Row
 from common.tasks import Task
 from prompting import Prompts
 from teacher_client import Asked, RowFailed, TeacherClient
@@ -30,7 +30,8 @@ class _Spent:
 
     def accept(self, answer: Answer) -> None:
         # One turn cut short spoils the conversation.
-        self.finish_reason = answer.finish_reason if self.finish_reason == "stop" else self.finish_reason
+        if self.finish_reason == "stop":
+            self.finish_reason = UNWRITABLE.sub("\ufffd", answer.finish_reason)
 
 
 class Answered(NamedTuple):
@@ -108,4 +109,6 @@ class Answering:
         if not unwrapped.response:
             reason = "finish_length" if answer.finish_reason == "length" else "empty"
             raise RowFailed(reason, "the teacher's answer holds no text")
-        return unwrapped
+        if UNWRITABLE.search(unwrapped.response):
+            raise RowFailed("characters", "the answer holds a NUL character, or half of a surrogate pair")
+        return Unwrapped(unwrapped.response, UNWRITABLE.sub("\ufffd", unwrapped.reasoning))

@@ -17,8 +17,8 @@ from answering import Answering
 from chat_api import ChatApi
 from common import tracking
 from common.progress import Progress
-from common.rows import Row, RowWriter, Tally, read_lines, read_rows, reject, write_summary
-from common.secrets import SecretError, resolve
+from common.rows import UNWRITABLE, Row, RowWriter, Tally, read_lines, read_rows, reject, write_summary
+from common.secrets import SecretError, redact, resolve
 from common.step import (
     Arguments,
     BadConfig,
@@ -230,7 +230,7 @@ class Run:
                 worker.cancel()
 
     def _reject(self, split: str, number: int, row: Row, reason: str, detail: str) -> None:
-        file = str(self.inputs[split])
+        file, detail = str(self.inputs[split]), UNWRITABLE.sub("\ufffd", redact(detail))
         self.out[split].put(number, reject(reason, detail, file=file, line=number + 1, row=row))
 
     def _numbers(self) -> str:

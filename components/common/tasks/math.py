@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from fractions import Fraction
 
 from common.tasks.base import Row, Task
@@ -14,8 +15,9 @@ _NUMBER = re.compile(
     r"(?P<whole>[0-9]{1,3}(?:,[0-9]{2,3})+(?![0-9])|[0-9]+)?(?P<part>(?<=[0-9])\.[0-9]+|\.[0-9]+)?"
 )
 _FRACTION = re.compile(r"\\d?frac\s*\{\s*(-?[0-9]+)\s*\}\s*\{\s*([0-9]+)\s*\}")
-_RATIO = re.compile(r"^[^\w-]*(-?[0-9]+)\s*/\s*([0-9]+)\W*$")
-
+_RATIO = re.compile(r"^[^\w-]*(-?[0-9]{1,100})\s*/\s*([0-9]{1,100})\W*$")
+#: More digits than this are a model that repeats itself, and more than Python turns into a number.
+_DIGITS = 100
 
 #: What makes the number before it part of a calculation and not its result.
 _OPERATOR = re.compile(r"\s*(?:[-+*/^=\u00d7\u00f7]|x\s*[0-9]|plus|minus|times|divided)")
@@ -49,7 +51,7 @@ class Math(Task):
 def stated_number(text: str) -> Fraction | None:
     """The number of a final answer: the one it begins with ("18, because 9 are left"), or else as :func:`number_in`."""
     text = _plain_signs(text)
-    first = next((match for match in _NUMBER.finditer(text) if match.group("whole") or match.group("part")), None)
+    first = next(_numbers(text), None)
     begins = first is not None and not re.search(r"\w", text[: first.start()])
     if first is not None and begins and not _OPERATOR.match(text, first.end()):
         return _value(first)
@@ -65,8 +67,15 @@ def number_in(text: str) -> Fraction | None:
         text = tail
     if (ratio := _RATIO.match(text)) and int(ratio.group(2)):
         return Fraction(int(ratio.group(1)), int(ratio.group(2)))
-    found = [match for match in _NUMBER.finditer(text) if match.group("whole") or match.group("part")]
+    found = list(_numbers(text))
     return _value(found[-1]) if found else None
+
+
+def _numbers(text: str) -> Iterator[re.Match[str]]:
+    for match in _NUMBER.finditer(text):
+        digits = len(match.group("whole") or "") + len(match.group("part") or "")
+        if 0 < digits <= _DIGITS:
+            yield match
 
 
 def _plain_signs(text: str) -> str:

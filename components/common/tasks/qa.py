@@ -7,7 +7,7 @@ import re
 from common.tasks.base import Row, Task
 from common.tasks.text import marked, plain, squash, visible
 
-_CHOICE = re.compile(r"^\s*(?:\((?P<a>[A-Z])\)|(?P<b>[A-Z])[).:])\s*(?P<text>\S.*?)\s*$", re.M)
+_CHOICE = re.compile(r"^[ \t]*(?:\((?P<a>[A-Z])\)|(?P<b>[A-Z])[).:])[ \t]*(?P<text>\S.*?)[ \t\r]*$", re.M)
 _HEAD = r"^\W*(?:(?:option|choice|answer)\s+)?"
 #: A letter that opens an answer: "(b)", "B", "B) text", "B. text", "B because ...".
 _LETTER = re.compile(

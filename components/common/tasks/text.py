@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_THINK = re.compile(r"<(think|thinking|reasoning)>.*?</\1>", re.S | re.I)
+_THOUGHTS = ("think", "thinking", "reasoning")
 _MARKERS = re.compile(
     r"(?:^|[\s*_>(])(?:(?:the|my|so,? the)\s+)?(?:final\s+|correct\s+|best\s+)?"
     r"(?:answer|label|choice|option|relationship|solution|result)(?:\s+is)?\s*(?:[:=]|(?<=is)\s)\s*"
@@ -16,10 +16,17 @@ _MARKERS = re.compile(
 
 def visible(text: str) -> str:
     """A response without the thoughts that reasoning models show, and without spaces around it."""
-    text = _THINK.sub("", text)
-    # Templates that open the block in the prompt leave only its end in the response.
-    for end in ("</think>", "</thinking>", "</reasoning>"):
-        text = text.rpartition(end)[2]
+    for name in _THOUGHTS:
+        closes = [match.end() for match in re.finditer(f"</{name}>", text, re.I)]
+        if closes:
+            # Searched up to the last end only, so that beginnings without an end cost no time.
+            head, tail = text[: closes[-1]], text[closes[-1] :]
+            head = re.sub(f"<{name}>.*?</{name}>", "", head, flags=re.S | re.I)
+            # Templates that open the block in the prompt leave only its end in the response.
+            text = re.split(f"</{name}>", head, flags=re.I)[-1] + tail
+        elif re.match(rf"\s*<{name}>", text, re.I):
+            # Cut short while it was still thinking: nothing was said.
+            return ""
     return text.strip()
 
 
