@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-from answer_store import AnswerStore, answer_key
+from answer_store import SHARD_SECONDS, AnswerStore, answer_key
 from chat_api import Answer, ChatApi, Malformed, error_text, is_content_filter
 from common.secrets import redact
 from common.step import BadConfig, Refused, TryAgain, Unavailable, say
@@ -34,6 +34,8 @@ from waiting import asked_wait, backoff
 #: Attempts to open the first connection of all, and seconds before each further one.
 FIRST_WAITS = (0.2, 0.5, 1.0)
 CONNECT_SECONDS = 15.0
+#: A token is used for so many seconds; azure-identity gives out none that has less than five minutes left.
+TOKEN_SECONDS = 240.0
 #: A server that asks to wait longer than this many seconds is left alone; the answers so far are kept.
 LONGEST_WAIT = 900.0
 #: So many rows in a row given up after all retries: the service is down, and the rest would fare no better.
@@ -55,7 +57,10 @@ class RowFailed(Exception):
 
 
 class _Again(Exception):
-    """An attempt that failed and may succeed later. ``wait``: seconds the server asks for."""
+    """An attempt that failed and may succeed later. ``wait``: seconds the server asks for.
+
+    ``busy``: the server has too much to do. ``limited``: it said so of all requests, and not of this one.
+    """
 
     def __init__(self, reason: str, detail: str, *, busy: bool = False, wait: float | None = None) -> None:
         super().__init__(detail)
@@ -63,6 +68,7 @@ class _Again(Exception):
         self.detail = detail
         self.busy = busy
         self.wait = wait
+        self.limited = reason in ("http_429", "http_529") or (busy and wait is not None)
 
 
 @dataclass
@@ -108,6 +114,8 @@ class TeacherClient:
         self._timeout = timeout
         self._resolve_key = resolve_key
         self._session: aiohttp.ClientSession | None = None
+        self._key: tuple[str, bool] | None = None
+        self._resolved_at = float("-inf")
         self._asking: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._connected = False
         self._given_up = 0
@@ -167,8 +175,8 @@ class TeacherClient:
                     answered = await self._attempt(messages, started)
             except _Again as again:
                 # Neither a parameter that was learnt about, nor waiting for a rate limit while others get through, is a
-                # failure of this row.
-                if again.reason != "adapted" and not (again.busy and self.counts.answered > seen):
+                # failure of this row. A request that always times out, or takes its server down, is.
+                if again.reason != "adapted" and not (again.limited and self.counts.answered > seen):
                     tries += 1
                 seen = self.counts.answered
                 await self._wait(again, tries)
@@ -192,7 +200,8 @@ class TeacherClient:
                     f"each {tries} times; the last: {again.detail}"
                 )
             raise RowFailed(again.reason, f"{again.detail} (after {tries} attempts)")
-        if again.wait is None:
+        if again.wait is None or (again.busy and again.wait <= 0):
+            # Some services send "Retry-After: 0", which would use up all tries at once.
             await asyncio.sleep(backoff(tries))
         elif again.wait > LONGEST_WAIT:
             raise TryAgain(
@@ -200,6 +209,9 @@ class TeacherClient:
                 "the answers so far are kept, the next run goes on from there"
             )
         else:
+            if again.wait > SHARD_SECONDS:
+                # Mounted storage keeps what is closed; nobody would close it meanwhile.
+                self.store.close()
             self.throttle.pause(again.wait)
 
     async def _attempt(self, messages: list[dict[str, str]], started: float) -> tuple[dict[str, Any], float]:
@@ -227,7 +239,9 @@ class TeacherClient:
         session = self._open()
         self.counts.requests += 1
         try:
-            async with session.post(self.api.url, json=body, allow_redirects=False) as response:
+            async with session.post(
+                self.api.url, json=body, headers=self._headers(), allow_redirects=False
+            ) as response:
                 self._connected = True
                 return response.status, dict(response.headers), await response.read()
         except aiohttp.ClientConnectorCertificateError as error:
@@ -289,14 +303,12 @@ class TeacherClient:
     def _open(self) -> aiohttp.ClientSession:
         """The session, made when the first question has to be asked: a run from the store needs no key."""
         if self._session is None:
-            resolved = self._resolve_key()
-            key, is_token = resolved if resolved else (None, False)
+            self._headers()
             parts = urlsplit(self.api.url)
             local = _is_loopback(parts.hostname or "")
-            if key and parts.scheme == "http" and not local:
+            if self._key and parts.scheme == "http" and not local:
                 say(f"warning: the key is sent to {parts.hostname} unencrypted (http)")
             self._session = aiohttp.ClientSession(
-                headers=self.api.headers(key, is_token),
                 timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=min(CONNECT_SECONDS, self._timeout)),
                 connector=aiohttp.TCPConnector(
                     limit=0, ttl_dns_cache=300, ssl=_trust() if parts.scheme == "https" else True
@@ -305,6 +317,14 @@ class TeacherClient:
                 trust_env=not local,
             )
         return self._session
+
+    def _headers(self) -> dict[str, str]:
+        """The headers of a request. A token of Entra ID is asked for anew before it can have run out."""
+        now = time.monotonic()
+        first = self._resolved_at == float("-inf")
+        if first or (self._key and self._key[1] and now - self._resolved_at > TOKEN_SECONDS):
+            self._key, self._resolved_at = self._resolve_key(), now
+        return self.api.headers(*(self._key or (None, False)))
 
 
 def _trust() -> ssl.SSLContext:
