@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,8 +18,10 @@ import pytest
 import yaml
 
 from azdistill import redact
+from azdistill.cli.runs import _newest_view, ui_command
 from azdistill.tracking import Tracker, tracking_uri
-from azdistill.tracking.worker import valid_name
+from azdistill.tracking.columns import MOST, columns
+from azdistill.tracking.worker import VIEW_TAG, valid_name
 
 ROOT = Path(__file__).parents[1]
 
@@ -133,6 +137,18 @@ def test_a_run_and_its_cached_repetition_are_in_mlflow(project: Path) -> None:
         assert child.data.params["rows"] == "12"
     assert runs["measure"].data.params["rate"] == "2.0"
     _check_artifacts(project, runs[ids[1]], runs["head"])
+    _check_view(project, runs["head"].info.experiment_id)
+
+
+def _check_view(project: Path, experiment: str) -> None:
+    """The runs page, whose metric columns MLflow hides until somebody chooses them, is stored with some chosen."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    view = json.loads(client.get_experiment(experiment).tags["mlflow.sharedViewState.azdistill"])
+    assert view["selectedColumns"][-2:] == ["metrics.`loss`", "metrics.`rouge_1_`"]
+    address = _newest_view(f"sqlite:///{project / 'mlflow.db'}")
+    assert address == f"/#/experiments/{experiment}/runs?viewStateShareKey=azdistill"
 
 
 def _check_artifacts(project: Path, parent: Any, head: Any) -> None:
@@ -240,3 +256,39 @@ def test_the_uri_reads_the_same_from_every_directory(
 @pytest.mark.parametrize(("name", "valid"), [("loss", "loss"), ("rouge(1)", "rouge_1_"), ("größe", "gr__e"), ("", "_")])
 def test_names_that_mlflow_refuses_are_replaced(name: str, valid: str) -> None:
     assert valid_name(name) == valid
+
+
+def test_the_columns_of_a_distillation_are_the_models_and_what_compares_them() -> None:
+    models = ("gold_sft", "distilled", "baseline", "teacher")
+    logged = [f"{model}.{name}" for model in models for name in ("bleu", "accuracy", "rougeL", "parameters")]
+    logged += ["rows", "throughput_ratio", "memory_reduction", "latency_reduction", "retention"]
+    found = columns([*logged, "p_value_distilled_vs_baseline"], "accuracy")
+    assert found[:5] == [*(f"{model}.accuracy" for model in reversed(models)), "retention"]
+    assert {"latency_reduction", "memory_reduction", "p_value_distilled_vs_baseline"} < set(found)
+    assert len(found) <= MOST
+    assert columns(logged, "bleu")[0] == "teacher.bleu"
+    assert columns(["teacher.rougeL", "distilled.rougeL"]) == ["teacher.rougeL", "distilled.rougeL"]
+
+
+def test_the_columns_of_another_pipeline_are_the_first_that_it_logged() -> None:
+    names = [f"m{number}" for number in range(30)]
+    assert columns(names) == names[:MOST]
+    assert columns([]) == []
+
+
+def test_ui_prints_the_newest_experiments_page_first(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda path, arguments: started.append(arguments))
+    ui_command.main(["--port", "5999"], standalone_mode=False)
+    assert capsys.readouterr().out == "http://127.0.0.1:5999\n"
+    with contextlib.closing(sqlite3.connect("mlflow.db")) as store, store:
+        [(experiment,)] = store.execute("SELECT experiment_id FROM experiments WHERE name = 'template'")
+        store.execute(
+            "INSERT INTO experiment_tags (key, value, experiment_id) VALUES (?, '{}', ?)", (VIEW_TAG, experiment)
+        )
+    ui_command.main(["--port", "5999"], standalone_mode=False)
+    page = f"http://127.0.0.1:5999/#/experiments/{experiment}/runs?viewStateShareKey=azdistill\n"
+    assert capsys.readouterr().out == page
+    assert [arguments[-2:] for arguments in started] == [["--port", "5999"]] * 2

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import socket
+import sqlite3
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
 
@@ -78,7 +81,7 @@ def ui_command(port: int | None) -> None:
             f"there are no runs in {uri.removeprefix('sqlite:///')} yet", code="AZD382", hint="azdistill run FILE"
         )
     chosen = port or _free_port()
-    click.echo(f"http://127.0.0.1:{chosen}")
+    click.echo(f"http://127.0.0.1:{chosen}{_newest_view(uri)}")
     sys.stdout.flush()
     command = [sys.executable, "-P", "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
     # exec: the server gets Ctrl-C and its exit code is ours.
@@ -178,6 +181,27 @@ def _text(value: object) -> str:
 
 def _change(change: float | None) -> str:
     return "" if change is None else f"{change:+.1%}"
+
+
+def _newest_view(uri: str) -> str:
+    """The page of the experiment that ran last, with its headline metrics as columns; empty where none is known."""
+    if not uri.startswith("sqlite:///"):
+        return ""
+    from azdistill.tracking.worker import VIEW_TAG
+
+    query = (
+        "SELECT r.experiment_id FROM runs r JOIN experiment_tags t ON t.experiment_id = r.experiment_id "
+        "JOIN experiments e ON e.experiment_id = r.experiment_id WHERE t.key = ? AND r.lifecycle_stage = 'active' "
+        "AND e.lifecycle_stage = 'active' ORDER BY r.start_time DESC LIMIT 1"
+    )
+    # Asked of the file itself: importing MLflow for it would take seconds.
+    address = f"file:{quote(uri.removeprefix('sqlite:///'))}?mode=ro"
+    try:
+        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=2)) as store:
+            found = store.execute(query, (VIEW_TAG,)).fetchone()
+    except sqlite3.Error:
+        return ""
+    return f"/#/experiments/{found[0]}/runs?viewStateShareKey={VIEW_TAG.rpartition('.')[2]}" if found else ""
 
 
 def _free_port() -> int:

@@ -12,6 +12,7 @@ from azdistill.local.outputs import Manifest
 from azdistill.local.plan import Plan, Text
 from azdistill.local.store import RunState, StepState
 from azdistill.tracking import Tracker
+from azdistill.tracking.columns import columns
 
 #: How long a step that logs to MLflow itself waits for its run id: a new store takes some seconds to be made.
 _WAIT = 90.0
@@ -32,6 +33,7 @@ class TrackingListener(Listener):
         self._tracker, self._source = tracker, source
         self._plan: Plan | None = None
         self._artifacts: dict[str, list[str]] = {}
+        self._metric = ""
 
     def variables(self, step: str, uses_mlflow: bool) -> dict[str, str]:
         """The MLflow variables of a step. One that logs itself gets its run's id, and waits for it if it must."""
@@ -59,6 +61,8 @@ class TrackingListener(Listener):
     def record(self, name: str, record: Record) -> None:
         if record["kind"] == "artifact":
             self._artifacts.setdefault(name, []).append(str(record.get("path")))
+        if record["kind"] == "tag" and record.get("name") == "retention_metric":
+            self._metric = str(record.get("value"))
         self._tracker.record(name, record)
 
     def step_ended(self, name: str, step: StepState) -> None:
@@ -79,7 +83,7 @@ class TrackingListener(Listener):
             if self._plan.steps[made.step].outputs[made.output].kind in _COPIED:
                 artifacts.append({"path": path, "folder": name if Path(path).is_dir() else ""})
         tags = {"azdistill.status": run.status, "azdistill.seconds": f"{run.seconds:.3f}"}
-        self._tracker.run_ended(run.status, tags, artifacts)
+        self._tracker.run_ended(run.status, tags, artifacts, columns(list(run.metrics), self._metric))
 
     def _params(self, name: str) -> dict[str, str]:
         assert self._plan

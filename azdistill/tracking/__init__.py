@@ -95,10 +95,15 @@ class Tracker:
             }
         )
 
-    def run_ended(self, status: str, tags: Mapping[str, str], artifacts: Sequence[Mapping[str, str]]) -> None:
-        """The end of the parent, and of children that have not ended."""
+    def run_ended(
+        self, status: str, tags: Mapping[str, str], artifacts: Sequence[Mapping[str, str]], columns: Sequence[str] = ()
+    ) -> None:
+        """The end of the parent, and of children that have not ended. The experiment's table shows ``columns``."""
         self._send(
-            {"do": "end", "status": status, "tags": tags, "artifacts": [dict(artifact) for artifact in artifacts]}
+            {
+                **{"do": "end", "status": status, "tags": tags, "columns": list(columns)},
+                "artifacts": [dict(artifact) for artifact in artifacts],
+            }
         )
 
     def child_run_id(self, step: str, timeout: float) -> str | None:

@@ -29,6 +29,8 @@ Message = dict[str, Any]
 COPY_UP_TO = 5 * 1024 * 1024
 MOST_FILES = 1000
 _LIMIT = 5000
+#: The view that a link to the runs page names with ``viewStateShareKey=azdistill``.
+VIEW_TAG = "mlflow.sharedViewState.azdistill"
 _BATCH = 500
 _LAST_CHANCE = 1.2
 _ENDS = {"completed": "FINISHED", "cached": "FINISHED", "failed": "FAILED", "canceled": "KILLED", "killed": "KILLED"}
@@ -160,10 +162,19 @@ class Session:
             return
         for name, value in message["tags"].items():
             self._client.set_tag(self._parent, name, value)
+        if message["columns"]:
+            self._show(message["columns"])
         self._keep(self._parent, message["artifacts"])
         for run_id in [run_id for run_id in self._children.values() if run_id in self._open]:
             self._end(run_id, message["status"])
         self._end(self._parent, message["status"])
+
+    def _show(self, metrics: list[str]) -> None:
+        """Store a view of the experiment with these columns: MLflow's page shows no metric until one is chosen."""
+        view = json.dumps(shared_view([valid_name(name) for name in metrics]))
+        # A server without such views loses nothing.
+        with contextlib.suppress(Exception):
+            self._client.set_experiment_tag(self._experiment, VIEW_TAG, view)
 
     def _experiment_id(self, name: str) -> str:
         for _ in range(2):
@@ -229,6 +240,17 @@ class Session:
         if text not in self._told:
             self._told.add(text)
             say({"warning": text})
+
+
+def shared_view(metrics: list[str]) -> Message:
+    """What MLflow 3 keeps of a shared view of an experiment's runs: newest first, with ``metrics`` as columns."""
+    chosen = ["attributes.`Created`", "attributes.`Duration`", *(f"metrics.`{name}`" for name in metrics)]
+    return {
+        **{"searchFilter": "", "orderByKey": "attributes.start_time", "orderByAsc": False, "startTime": "ALL"},
+        **{"lifecycleFilter": "Active", "datasetsFilter": [], "modelVersionFilter": "All Runs"},
+        **{"selectedColumns": chosen, "runsExpanded": {}, "runsPinned": [], "runsHidden": []},
+        **{"runListHidden": False, "viewMaximized": False},
+    }
 
 
 def _mlflow(module: str) -> Any:
