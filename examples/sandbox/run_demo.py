@@ -94,7 +94,7 @@ def show(out: Path, seconds: float) -> None:
 def comparison_table(comparison: dict[str, Any]) -> Table:
     """One line for each model that was evaluated."""
     table = Table(title=f"{comparison['rows']} test rows of a small, made-up world")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for heading in ("accuracy", "per response", "responses/s", "weights", "parameters"):
         table.add_column(heading, justify="right")
     for column, name in {**COLUMNS, **GOLD}.items():
