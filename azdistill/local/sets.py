@@ -10,7 +10,9 @@ import yaml
 
 from azdistill.errors import UserError, did_you_mean
 from azdistill.spec import values
+from azdistill.spec.fields import is_remote
 from azdistill.spec.models import Binding, Input, Pipeline, Step
+from azdistill.spec.source import Source, Where
 
 
 def parse_sets(texts: Iterable[str]) -> dict[str, str]:
@@ -40,13 +42,20 @@ def apply_sets(pipeline: Pipeline, sets: Mapping[str, str]) -> Pipeline:
 
 def _replaced(old: Input, name: str, text: str, fed: Input | None) -> Input:
     if old.is_data:
-        return replace(old, path=text if "://" in text else str(Path(text).expanduser().absolute()))
+        path = text if "://" in text or is_remote(text) else str(Path(text).expanduser().absolute())
+        written = old.where.value if isinstance(old.where.value, dict) else {}
+        return replace(old, path=path, where=_given(name, {**written, "path": text}))
     kind = fed.type if fed and not fed.is_data else old.type
     try:
         value = values.parse(kind, _written(kind, text))
     except ValueError as error:
         raise UserError(f"--set {name}={text}: {error} ({kind})", code="AZD362") from error
-    return replace(old, type=kind, default=value)
+    return replace(old, type=kind, default=value, where=_given(name, value))
+
+
+def _given(name: str, value: object) -> Where:
+    """The place of a value that is written in no file: what is wrong with it is no fault of the file's."""
+    return Where(Source(f"--set {name}", Path.cwd(), value))
 
 
 def _written(kind: str, text: str) -> object:

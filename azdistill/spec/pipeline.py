@@ -315,10 +315,15 @@ def _typed(step: Step, inputs: Mapping[str, Input], others: Mapping[str, Step]) 
         values = {name: _as_data(value, component.inputs.get(name)) for name, value in step.inputs.items()}
         return replace(step, inputs=values)
     declared = {
-        name: Input(type=type_of_value(value, inputs, others) or "uri_folder", where=value.where)
+        # Words around a binding are text, whatever it is bound to.
+        name: Input(type=type_of_value(value, inputs, others) or _unknown(value), where=value.where)
         for name, value in step.inputs.items()
     }
     return replace(step, component=replace(component, inputs=declared))
+
+
+def _unknown(value: Value) -> str:
+    return "string" if isinstance(value, Literal) else "uri_folder"
 
 
 def _as_data(value: Value, declared: Input | None) -> Value:

@@ -32,7 +32,10 @@ def _boolean(value: Any) -> bool:
 def _number(kind: str, value: Any) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("not a number")
-    number = float(value)
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise ValueError("not a number") from None
     if kind == "number":
         return number
     if not math.isfinite(number) or number != int(number):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from local_helpers import step, write_pipeline
+from local_helpers import log_of, step, write_pipeline
 
 from azdistill import spec
 from azdistill.errors import UserError
+from azdistill.local.run import Finished
 from azdistill.local.sets import apply_sets, parse_sets
+
+Run = Callable[..., Finished]
 
 COMPONENT = """
 type: command
@@ -70,3 +74,27 @@ def test_an_unknown_name_is_refused_with_the_closest_one(pipeline: spec.Pipeline
     with pytest.raises(UserError, match="no input 'cuont'") as raised:
         apply_sets(pipeline, {"cuont": "3"})
     assert raised.value.hint == "did you mean 'count'?"
+
+
+def test_what_is_wrong_with_a_value_is_no_fault_of_the_file(pipeline: spec.Pipeline, project: Path) -> None:
+    problems = spec.check(apply_sets(pipeline, {"rows": "nope.jsonl", "count": "11"}))
+    found = {problem.code: problem for problem in problems if problem.severity == "error"}
+    assert (found["AZD123"].file, found["AZD123"].message) == ("--set rows", "no data at nope.jsonl")
+    assert found["AZD134"].file == "--set count"
+
+
+@pytest.mark.parametrize(
+    "path", ["azureml:rows:1", "https://host/rows.jsonl", "azureml://datastores/d/paths/rows.jsonl"]
+)
+def test_remote_data_stays_as_written(pipeline: spec.Pipeline, path: str) -> None:
+    assert apply_sets(pipeline, {"rows": path}).inputs["rows"].path == path
+
+
+def test_text_where_a_number_belongs_is_called_that(pipeline: spec.Pipeline) -> None:
+    with pytest.raises(UserError, match=r"--set count=abc: not a number \(integer\)"):
+        apply_sets(pipeline, {"count": "abc"})
+
+
+def test_words_around_a_binding_reach_the_command(run: Run) -> None:
+    job = step("echo ${{inputs.x}}", inputs={"x": "at ${{parent.inputs.n}} of 5"})
+    assert log_of(run({"a": job}, inputs={"n": 3}), "a") == "at 3 of 5\n"

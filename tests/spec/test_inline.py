@@ -48,3 +48,17 @@ def test_an_inline_output_is_what_the_pipelines_output_is(tmp_path: Path, kind: 
 
 def test_a_type_that_an_inline_output_states_is_kept(tmp_path: Path) -> None:
     assert types(tmp_path, "custom_model", f"{{path: '{BOUND}', type: uri_folder}}") == ("uri_folder", "uri_folder")
+
+
+def test_words_around_a_binding_are_text(tmp_path: Path) -> None:
+    file = tmp_path / "job.yml"
+    file.write_text(
+        "type: pipeline\ninputs: {n: 3}\njobs:\n  a:\n    command: echo ${{inputs.x}}\n"
+        "    environment: azureml:e@latest\n    inputs: {x: 'at ${{parent.inputs.n}} of 5'}\n"
+    )
+    read, problems = spec.examine(file)
+    assert problems == []
+    assert isinstance(read, spec.Pipeline)
+    component = read.jobs["a"].component
+    assert isinstance(component, spec.CommandComponent)
+    assert component.inputs["x"].type == "string"
