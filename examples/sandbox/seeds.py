@@ -8,6 +8,7 @@ and a teacher of half the size that had the same lessons. Results: `results.json
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from math import comb
