@@ -37,6 +37,7 @@ MODELS = ("teacher", "baseline", "distilled", "gold_sft")
 def main() -> None:
     """Run the three distillations, the controls and the half-size teacher, and write the results."""
     started = time.monotonic()
+    os.chdir(ROOT)
     one_thread_each()
     with LazyTeacher(lambda: Server(HERE / "teacher", TEACHER_NAME, OUT / "teacher-server.log")) as teacher:
         runs = {seed: distil(seed, teacher.endpoint) for seed in SEEDS}
