@@ -127,11 +127,16 @@ def retention(columns: dict[str, Column], metric: str) -> dict[str, Any]:
     if not pair or not sum(pair[1]):
         return found
     found["retention"], found["retention_ci"] = sum(pair[0]) / sum(pair[1]), ratio_ci(*pair)
-    base = columns["baseline"].metrics.get(metric) if "baseline" in columns else None
-    top, ours = (column.metrics.get(metric) for column in (teacher, distilled) if column)
-    if base is not None and top is not None and top > base:
-        found["gap_recovered"] = (ours - base) / (top - base)
+    found["gap_recovered"] = _gap_recovered(columns, metric)
     return found
+
+
+def _gap_recovered(columns: dict[str, Column], metric: str) -> float | None:
+    """``(distilled - baseline) / (teacher - baseline)`` on the rows that all three have."""
+    values = [columns[name].per_row(metric) if name in columns else {} for name in ("distilled", "baseline", "teacher")]
+    shared = values[0].keys() & values[1].keys() & values[2].keys()
+    ours, base, top = (sum(column[key] for key in shared) for column in values)
+    return (ours - base) / (top - base) if top > base else None
 
 
 def _reductions(columns: dict[str, Column]) -> dict[str, Any]:

@@ -17,6 +17,11 @@ class Answer:
     finish_reason: str
     tokens: int
 
+    @property
+    def generated(self) -> bool:
+        """Whether a model was run for it."""
+        return self.finish_reason in ("stop", "length")
+
 
 @dataclass(slots=True)
 class Measured:

@@ -61,16 +61,20 @@ class Generator:
         for place, (prompt, tokens) in enumerate(zip(prompts, ids, strict=True)):
             if not prompt.problem and self.positions and len(tokens) >= self.positions:
                 answers[place] = Answer("", "prompt_too_long", 0)
-        places = [place for place, answer in enumerate(answers) if not answer.finish_reason]
-        if places:
-            limit = min(at_most or self.max_new_tokens, self._room([len(ids[place]) for place in places]))
+        # By room: a long prompt must not shorten the answers to the others in its batch.
+        by_limit: dict[int, list[int]] = {}
+        for place, answer in enumerate(answers):
+            if not answer.finish_reason:
+                by_limit.setdefault(self._room(len(ids[place]), at_most), []).append(place)
+        for limit, places in by_limit.items():
             found = self._generate([ids[place] for place in places], limit)
             for place, tokens in zip(places, found, strict=True):
                 answers[place] = self._read(tokens)
         return answers
 
-    def _room(self, lengths: Sequence[int]) -> int:
-        return self.positions - max(lengths) if self.positions else self.max_new_tokens
+    def _room(self, length: int, at_most: int | None) -> int:
+        wanted = at_most or self.max_new_tokens
+        return min(wanted, self.positions - length) if self.positions else wanted
 
     def _generate(self, batch: Sequence[list[int]], limit: int) -> list[list[int]]:
         width, pad = max(map(len, batch)), self.chat.pad_id

@@ -65,7 +65,7 @@ def _rates(answers: list[Answer], seconds: float, latencies: list[float], given:
     tokens = sum(answer.tokens for answer in answers)
     return {
         **latency_facts(latencies, given.seed),
-        "throughput": len(answers) / seconds if seconds else None,
+        "throughput": sum(answer.generated for answer in answers) / seconds if seconds else None,
         "tokens_per_second": tokens / seconds if seconds else None,
     }
 
@@ -75,7 +75,7 @@ def _timed_rows(count: int, wanted: int, seed: int) -> list[int]:
 
 
 def _latencies(models: dict[str, Generator], prompts: dict[str, list[Any]], rows: list[int]) -> dict[str, list[float]]:
-    """Milliseconds from text to text, one row at a time."""
+    """Milliseconds from text to text, one row at a time; rows that some model cannot read count for none."""
     found: dict[str, list[float]] = {name: [] for name in models}
     if not rows:
         return found
@@ -85,10 +85,14 @@ def _latencies(models: dict[str, Generator], prompts: dict[str, list[Any]], rows
             models[name].answer([prompts[name][row]])
     with Progress(len(rows), "timing single responses") as progress:
         for number, row in enumerate(rows):
+            taken, generated = {}, True
             for name in _rotated(names, number):
                 started = time.perf_counter()
-                models[name].answer([prompts[name][row]])
-                found[name].append(1000 * (time.perf_counter() - started))
+                (answer,) = models[name].answer([prompts[name][row]])
+                taken[name] = 1000 * (time.perf_counter() - started)
+                generated = generated and answer.generated
+            for name in names if generated else ():
+                found[name].append(taken[name])
             progress.update()
     return found
 

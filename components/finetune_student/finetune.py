@@ -85,6 +85,8 @@ def settings_digest(given: Namespace) -> str:
     values = {name: value for name, value in vars(given).items() if name not in places}
     files = [Path(path) for path in (given.rows, given.validation_rows) if path]
     files += sorted(Path(given.student_weights).glob("*.safetensors")) if given.student_weights else []
+    # The index of stored logits holds a digest of each row's tokens, and what they were made with.
+    files += sorted(Path(given.logits).glob("logits.json")) if given.logits else []
     digests = []
     for file in files:
         with file.open("rb") as stream:

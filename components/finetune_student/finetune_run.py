@@ -22,7 +22,6 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArgumen
 
 #: From this many parameters on, activations are computed twice rather than kept on a GPU.
 _CHECKPOINTED_FROM = 1_000_000_000
-_SETTINGS = "settings.json"
 
 
 class Student:
@@ -110,14 +109,15 @@ def train(student: Student, rows: list[Example], validation: list[Example], dige
     batch = given.batch_size * given.gradient_accumulation_steps
     every, total = evaluation_interval(len(rows), batch, given.num_epochs, given.max_steps, given.eval_steps)
     every = min(every, total)
-    callbacks: list[Any] = [Report(total), MovedCheckpoints(given.checkpoints)]
+    folder = checkpoint_folder(Path(given.checkpoints), digest)
+    callbacks: list[Any] = [Report(total), MovedCheckpoints(str(folder))]
     if validation:
         callbacks.append(LastStepEvaluation())
     if given.early_stopping_patience > 0:
         callbacks.append(EarlyStoppingCallback(given.early_stopping_patience))
     trainer = StudentTrainer(
         model=student.model,
-        args=training_arguments(student, bool(validation), every, total),
+        args=training_arguments(student, folder, bool(validation), every, total),
         train_dataset=rows,
         eval_dataset=validation or None,
         data_collator=Collator(student.chat.pad_id, objective.store),
@@ -129,7 +129,7 @@ def train(student: Student, rows: list[Example], validation: list[Example], dige
     trained = sum(p.numel() for p in student.model.parameters() if p.requires_grad)
     params = {name: getattr(given, name) for name in _REPORTED} | {"parameters": count, "trained_parameters": trained}
     tracking.log_params(params)
-    checkpoint = last_checkpoint(Path(given.checkpoints), digest)
+    checkpoint = last_checkpoint(folder)
     trainer.train(resume_from_checkpoint=checkpoint)
     state = trainer.state
     return {
@@ -151,7 +151,8 @@ def train(student: Student, rows: list[Example], validation: list[Example], dige
 
 _REPORTED = (
     "student", "method", "target", "loss_on", "learning_rate", "batch_size", "gradient_accumulation_steps",
-    "num_epochs", "max_steps", "warmup_ratio", "weight_decay", "lr_scheduler", "max_length", "lora", "dtype", "seed",
+    "num_epochs", "max_steps", "warmup_ratio", "weight_decay", "lr_scheduler", "max_length", "distillation_temperature",
+    "distillation_alpha", "lora", "lora_rank", "lora_alpha", "lora_dropout", "dtype", "seed",
 )  # fmt: skip
 
 
@@ -171,12 +172,12 @@ def make_objective(student: Student, examples: list[Example]) -> Objective:
     return Objective(given.distillation_temperature, given.distillation_alpha, store, vocabulary)
 
 
-def training_arguments(student: Student, validated: bool, every: int, total: int) -> TrainingArguments:
+def training_arguments(student: Student, folder: Path, validated: bool, every: int, total: int) -> TrainingArguments:
     """The Trainer's settings: quiet, no workers, few checkpoints; the step's own callbacks report."""
     given, half = student.given, student.device != "cpu" or student.dtype != torch.float32
     strategy = "steps" if validated else "no"
     return TrainingArguments(
-        output_dir=given.checkpoints,
+        output_dir=str(folder),
         per_device_train_batch_size=given.batch_size,
         per_device_eval_batch_size=2 * given.batch_size,
         gradient_accumulation_steps=given.gradient_accumulation_steps,
@@ -209,18 +210,27 @@ def training_arguments(student: Student, validated: bool, every: int, total: int
     )
 
 
-def last_checkpoint(folder: Path, digest: str) -> str | None:
-    """The last complete checkpoint of the same settings and rows. Those of other settings are left alone and told."""
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = folder / _SETTINGS
-    found = [path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
-    same = settings.is_file() and json.loads(settings.read_text(encoding="utf-8")).get("digest") == digest
-    settings.write_text(json.dumps({"digest": digest}) + "\n", encoding="utf-8")
-    if not found:
-        return None
-    if not same:
+def checkpoint_folder(root: Path, digest: str) -> Path:
+    """Where checkpoints of these settings and rows lie: those of others are never mistaken for them."""
+    folder = root / digest[:16]
+    if not folder.is_dir() and any(root.glob("*/checkpoint-*")):
         say("the checkpoints belong to other settings or rows: training starts afresh")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The last complete checkpoint in a folder: its state is written last, and can be read."""
+    found = [path for path in folder.glob("checkpoint-*") if _is_complete(path)]
+    if not found:
         return None
     last = max(found, key=lambda path: int(path.name.rpartition("-")[2]))
     say(f"resuming from {last.name}")
     return str(last)
+
+
+def _is_complete(checkpoint: Path) -> bool:
+    try:
+        return isinstance(json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8")), dict)
+    except (OSError, ValueError):
+        return False

@@ -91,7 +91,8 @@ class Collator:
             tokens = torch.tensor(example.encoded.ids)
             ids[row, : example.length] = tokens
             mask[row, : example.length] = 1
-            labels[row, : example.length] = tokens.masked_fill(~torch.tensor(example.encoded.learn), IGNORED)
+            learn = torch.tensor(example.encoded.learn, dtype=torch.bool)
+            labels[row, : example.length] = tokens.masked_fill(~learn, IGNORED)
         batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
         return batch | (self._teacher(examples) if self._store else {})
 

@@ -6,6 +6,7 @@ as it is rendered for generation, then the response, then the token that ends a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +22,8 @@ _CANARY = "Qzx7"
 class Encoded:
     """The tokens of a row. ``learn[i]`` says whether token ``i`` is to be learnt (never true for the first one)."""
 
-    ids: list[int]
-    learn: list[bool]
+    ids: Sequence[int]
+    learn: Sequence[bool]
 
     @property
     def targets(self) -> int:
@@ -50,6 +51,7 @@ class Chat:
         self.tokenizer = tokenizer
         self._fast = bool(getattr(tokenizer, "is_fast", False))
         self._special = _special_ids(tokenizer)
+        self._control = _control_text(tokenizer)
         self._has_system = self._keeps_system()
         self.stop_ids = self._find_stops(eos_ids)
 
@@ -71,8 +73,10 @@ class Chat:
         """A row and its response as tokens. ``every_turn``: earlier turns of the assistant are learnt too.
 
         Raises BadRow: ``chat_template`` where the template refuses the row or rewrites the response, ``special_token``
-        where the response holds the text of a control token.
+        where what is to be learnt holds the text of a control token.
         """
+        if every_turn and any(turn["role"] == "assistant" and self._forged(turn["content"]) for turn in messages):
+            raise BadRow("special_token", "an earlier turn of the assistant holds the text of a control token")
         turns = [*self._fold(messages), {"role": "assistant", "content": response}]
         text, last = self._last_turn(turns, response)
         spans = [*(self._earlier_turns(turns, text) if every_turn else ()), last]
@@ -95,12 +99,23 @@ class Chat:
             return False
 
     def _fold(self, messages: Sequence[Message]) -> list[Message]:
-        """``messages``, the system's text moved into the first turn where the template knows no system role."""
-        if self._has_system or messages[0]["role"] != "system":
-            return list(messages)
-        system, first, *rest = messages
+        """``messages`` as text only, the system's moved into the first turn where the template knows no system role.
+
+        The text of a control token (``<|end|>`` in a user's turn) would become that token, and end the turn: a space is
+        put into it, in training and in evaluation alike.
+        """
+        turns = [{"role": turn["role"], "content": self._neutral(turn["content"])} for turn in messages]
+        if self._has_system or turns[0]["role"] != "system":
+            return turns
+        system, first, *rest = turns
         text = f"{system['content']}\n\n{first['content']}" if system["content"].strip() else first["content"]
         return [{"role": first["role"], "content": text}, *rest]
+
+    def _forged(self, text: str) -> bool:
+        return bool(self._control and self._control.search(text))
+
+    def _neutral(self, text: str) -> str:
+        return self._control.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text) if self._control else text
 
     def _last_turn(self, turns: list[Message], response: str) -> tuple[str, _Turn]:
         """The text to train on, and where the last turn of the assistant lies in it."""
@@ -193,6 +208,13 @@ def _special_ids(tokenizer: Any) -> frozenset[int]:
     added = {int(token) for token, what in tokenizer.added_tokens_decoder.items() if what.special}
     unknown = {tokenizer.unk_token_id}
     return frozenset((added | set(tokenizer.all_special_ids)) - unknown)
+
+
+def _control_text(tokenizer: Any) -> re.Pattern[str] | None:
+    """The texts that the tokenizer reads as control tokens."""
+    texts = {what.content for what in tokenizer.added_tokens_decoder.values() if what.special}
+    texts = {text for text in texts | set(tokenizer.all_special_tokens) if len(text) > 1} - {tokenizer.unk_token}
+    return re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True)))) if texts else None
 
 
 def _find(text: str, content: str, start: int) -> tuple[int, int] | None:

@@ -126,6 +126,24 @@ def comparison(result: Any) -> dict[str, Any]:
     return value
 
 
+def test_the_gap_is_measured_on_the_rows_that_all_three_have() -> None:
+    from comparison import Column, retention
+
+    def column(name: str, *right: bool | None) -> Column:
+        rows = {str(n): {"correct": value} for n, value in enumerate(right)}
+        return Column(name, {"accuracy": sum(map(bool, right)) / len(right)}, rows)
+
+    # The teacher has no answer to the last two rows.
+    columns = {
+        "teacher": column("teacher", True, True, True, True, None, None),
+        "baseline": column("baseline", True, False, False, False, True, True),
+        "distilled": column("distilled", True, True, True, False, False, False),
+    }
+    found = retention(columns, "accuracy")
+    assert found["retention"] == 0.75
+    assert found["gap_recovered"] == pytest.approx((3 - 1) / (4 - 1))
+
+
 def test_the_comparison_holds_what_the_columns_say(component: Callable[..., Any], made: Callable[..., Path]) -> None:
     result = component("compare").run({"results": made(), "task_type": "math"})
     found = comparison(result)

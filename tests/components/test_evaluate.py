@@ -134,6 +134,36 @@ def test_a_prompt_longer_than_the_model_reads_is_an_answer_that_failed(tmp_path:
     assert found[1].tokens > 0
 
 
+def test_a_long_prompt_does_not_shorten_the_answers_of_its_batch(tmp_path: Path) -> None:
+    from generating import Generator
+
+    model = Generator(str(save_tiny(tmp_path / "model", seed=4)), "cpu", torch.float32, 12)
+    model.chat.stop_ids = frozenset({267})
+    room = 3
+    empty = len(model.tokenizer(model.prompt(row(1, "")).text, add_special_tokens=False)["input_ids"])
+    prompts = [model.prompt(row(1, text)) for text in ("x" * (model.positions - room - empty), "y", "z" * 40)]
+    found = model.answer(prompts)
+    assert [answer.tokens for answer in found] == [room, 12, 12]
+    assert found == [model.answer([prompt])[0] for prompt in prompts]
+
+
+def test_rows_that_a_model_cannot_read_count_for_no_ones_times() -> None:
+    from argparse import Namespace
+    from types import SimpleNamespace
+
+    from measuring import _latencies, _rates
+
+    def model(*reasons: str) -> Any:
+        return SimpleNamespace(answer=lambda prompts: [Answer("", reasons[prompt], 1) for prompt in prompts])
+
+    models = {"one": model("stop", "length", "stop"), "two": model("stop", "prompt_too_long", "chat_template")}
+    times = _latencies(models, dict.fromkeys(models, range(3)), [0, 1, 2])
+    assert {name: len(found) for name, found in times.items()} == {"one": 1, "two": 1}
+    answers = [Answer("a", "stop", 2), Answer("b", "length", 4), Answer("", "prompt_too_long", 0)]
+    rates = _rates(answers, 2.0, [5.0], Namespace(seed=0))
+    assert (rates["throughput"], rates["tokens_per_second"]) == (1.0, 3.0)
+
+
 # -- the step ----------------------------------------------------------------------------------------------------------
 
 
