@@ -204,3 +204,70 @@ def test_what_must_not_be_learnt_is_named(task, response, reason):
 def test_a_response_may_be_limited_in_words():
     assert get_task("summarization").check(PLAIN, "one two three", max_words=2) == "too_long"
     assert get_task("summarization").check(PLAIN, "one two", max_words=2) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("neutral\n\nExplanation: there is no entailment or contradiction here.", "neutral"),
+        ("The premise neither entails nor contradicts the hypothesis.", "neutral"),
+        ("Since it doesn't contradict the premise, but doesn't entail it either: neutral.", "neutral"),
+        ("The hypothesis cannot be entailed from the premise. Neutral.", "neutral"),
+        ("There is no contradiction, so this is entailment.", "entailment"),
+        ("non-entailment", None),
+        ("entailment or neutral", None),
+        ("<think>clearly entailment", None),
+    ],
+)
+def test_labels_that_are_denied_are_not_the_answer(text, label):
+    assert get_task("nli").parse(text) == label
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("\\boxed{\\text{B}}", "B"),
+        ("B enforce", "B"),
+        ("I would choose B.", "B"),
+        ("The answer is: the enforce", "B"),
+        ("A", "A"),
+        ("Both A and B", None),
+        ("A lot of people do", None),
+    ],
+)
+def test_choices_are_found_however_they_are_written(text, letter):
+    assert get_task("qa").parse(text, CHOICES) == letter
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"), [("2.5e3", "2500"), ("1E6", "1000000"), ("3 eggs", "3"), ("7" * 101, None)]
+)
+def test_powers_of_ten_are_numbers_and_endless_digits_are_not(text, answer):
+    assert get_task("math").parse(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("<think>a</think>b", "b"),
+        ("<Think>a</think>b<thinking>c</thinking> d", "b d"),
+        ("thoughts</think>b", "b"),
+        ("<think>never closed", ""),
+        ("a <think> in the middle", "a <think> in the middle"),
+    ],
+)
+def test_what_is_visible_of_a_response_with_thoughts(text, shown):
+    from common.tasks.text import visible
+
+    assert visible(text) == shown
+
+
+def test_thoughts_without_end_cost_no_time():
+    import time
+
+    from common.tasks.text import visible
+
+    started = time.perf_counter()
+    assert visible("x" + "<think>" * 200_000 + "</think>" + "<think>" * 200_000)
+    choices_of({"messages": [{"content": "\n" * 200_000}]})
+    assert time.perf_counter() - started < 5

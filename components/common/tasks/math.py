@@ -13,6 +13,7 @@ from common.tasks.text import marked, visible
 _NUMBER = re.compile(
     r"(?P<sign>(?<![\w)\]])-\s?)?[$\u20ac\u00a3]?\s?(?P<sign2>(?<![\w)\]\s])-)?"
     r"(?P<whole>[0-9]{1,3}(?:,[0-9]{2,3})+(?![0-9])|[0-9]+)?(?P<part>(?<=[0-9])\.[0-9]+|\.[0-9]+)?"
+    r"(?P<power>(?<=[0-9])[eE][+-]?[0-9]{1,2}\b)?"
 )
 _FRACTION = re.compile(r"\\d?frac\s*\{\s*(-?[0-9]+)\s*\}\s*\{\s*([0-9]+)\s*\}")
 _RATIO = re.compile(r"^[^\w-]*(-?[0-9]{1,100})\s*/\s*([0-9]{1,100})\W*$")
@@ -86,7 +87,7 @@ def _plain_signs(text: str) -> str:
 
 def _value(match: re.Match[str]) -> Fraction:
     digits = (match.group("whole") or "0").replace(",", "") + (match.group("part") or "")
-    return Fraction(digits) * (-1 if match.group("sign") or match.group("sign2") else 1)
+    return Fraction(digits + (match.group("power") or "")) * (-1 if match.group("sign") or match.group("sign2") else 1)
 
 
 def _written(value: Fraction) -> str:

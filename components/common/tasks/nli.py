@@ -9,10 +9,13 @@ from common.tasks.text import marked, visible
 
 LABELS = ("entailment", "neutral", "contradiction")
 _MENTION = re.compile(
-    r"(?P<no>\b(?:not|no|neither|nor|isn't|rather than|instead of)[\s_-]+(?:an?\s+|the\s+)?['\"*`]*)?"
+    r"(?P<no>\b(?:not|no|non|neither|nor|cannot|\w+n['\u2019]t|rather than|instead of)[\s_-]+"
+    r"(?:be\s+|an?\s+|the\s+)?['\"*`]*)?"
     r"\b(?P<label>entail(?:ment|s|ed)?|neutral(?:ity)?|contradict(?:ion|s|ed|ory)?)\b",
     re.I,
 )
+#: What stands between two labels that one word denies: "no entailment or contradiction".
+_JOINED = re.compile(r"['\"*`\s]*(?:or|nor)\s+(?:an?\s+|the\s+)?['\"*`]*")
 #: The numbers that SNLI and MultiNLI use.
 _NUMBERS = {"0": "entailment", "1": "neutral", "2": "contradiction"}
 
@@ -24,8 +27,10 @@ class Nli(Task):
 
     def parse(self, text: str, row: Row | None = None) -> str | None:
         shown = visible(text)
-        candidates = [marked(shown), shown.strip().splitlines()[-1] if shown else None, shown]
-        for candidate in candidates:
+        lines = shown.splitlines() or [""]
+        # A first line that is a label and nothing else, whatever explanation follows.
+        alone = lines[0] if len(lines[0].split()) <= 2 else None
+        for candidate in (marked(shown), alone, lines[-1], shown):
             if candidate and (label := _only_label(candidate)):
                 return label
         return None
@@ -42,8 +47,15 @@ class Nli(Task):
 
 
 def _only_label(text: str) -> str | None:
-    """The label that ``text`` names, when it names exactly one and does not deny it."""
-    named = {_label(match.group("label")) for match in _MENTION.finditer(text) if not match.group("no")}
+    """The label that ``text`` names, when it names exactly one and does not deny it; neutral where it denies both."""
+    named, denied, before = set(), set(), None
+    for match in _MENTION.finditer(text):
+        joined = before is not None and _JOINED.fullmatch(text, before, match.start())
+        no = bool(match.group("no")) or bool(joined)
+        (denied if no else named).add(_label(match.group("label")))
+        before = match.end() if no else None
+    if not named and denied == {"entailment", "contradiction"}:
+        return "neutral"
     return named.pop() if len(named) == 1 else None
 
 

@@ -64,13 +64,20 @@ def _letter(text: str, choices: dict[str, str]) -> str | None:
         letter = (match.group("a") or match.group("b")).upper()
         if not choices or letter in choices:
             return letter
-    same = [letter for letter, choice in choices.items() if squash(choice) == squash(text)]
+    same = [
+        letter for letter, choice in choices.items() if _bare(text) in (_bare(choice), squash(f"{letter} {choice}"))
+    ]
     return same[0] if len(same) == 1 else None
+
+
+def _bare(text: str) -> str:
+    """``text`` for comparison, without its article."""
+    return re.sub(r"^(?:an?|the)\s+(?=\w)", "", squash(text))
 
 
 def _only_choice(text: str, choices: dict[str, str]) -> str | None:
     """The one choice that ``text`` names in brackets, or after 'option'."""
-    named = re.findall(r"\(([A-Z])\)|\b(?:option|choice|answer)\s+([A-Z])\b", text)
+    named = re.findall(r"\(([A-Z])\)|\b(?:option|choice|answer|choose|pick|select)\s+([A-Z])\b", text)
     letters = {a or b for a, b in named} & set(choices)
     return letters.pop() if len(letters) == 1 else None
 

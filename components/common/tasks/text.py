@@ -54,7 +54,7 @@ def _last_boxed(text: str) -> str | None:
     for position in range(begin, len(text)):
         depth += {"{": 1, "}": -1}.get(text[position], 0)
         if depth == 0:
-            return text[begin:position].strip()
+            return re.sub(r"\\(?:text|mathrm|mathbf|textbf)\{([^{}]*)\}", r"\1", text[begin:position]).strip()
     return None
 
 
