@@ -24,6 +24,7 @@ from azdistill.local.plan import Bound, Local, Made, Plan, PlannedStep, Text
 from azdistill.local.runners.base import Cancellation, Ended, Job, Runner
 from azdistill.local.store import RunLog
 from azdistill.local.streams import LogWriter
+from azdistill.local.threads import VARIABLE as THREADS
 from azdistill.redact import redact
 from azdistill.spec import expressions
 from azdistill.spec.shell import render_command
@@ -82,6 +83,7 @@ class Executor:
     cancellation: Cancellation
     use_cache: bool = True
     variables: Mapping[str, str] = field(default_factory=dict)
+    threads: Mapping[str, int] = field(default_factory=dict)
     tracking: Callable[[str, bool], dict[str, str]] = lambda step, uses_mlflow: {}
     on_start: Callable[[str, Attempt], None] = lambda step, attempt: None
     on_line: Callable[[str, str], None] = lambda step, line: None
@@ -178,7 +180,9 @@ class Executor:
         places = {n: plain.word(text) for n, text in texts.items() if not isinstance(step.inputs[n], Text)}
         written = {name: plain.word(str(path)) for name, path in paths.items()}
         hidden = secrets.resolve(secrets_of(step))
+        threads = self.threads.get(step.name)
         variables = {
+            **({THREADS: str(threads)} if threads else {}),
             **environment.passed_on(),
             "PATH": self.interpreter.path(self.log.folder / "bin"),
             **environment.azure(self.log.run_id, attempt.attempt_id, self.plan.experiment),

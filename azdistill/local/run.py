@@ -22,6 +22,7 @@ from azdistill.local.runners.base import Cancellation
 from azdistill.local.runners.process import ProcessRunner
 from azdistill.local.scheduler import Scheduler
 from azdistill.local.store import RunLog, RunState
+from azdistill.local.threads import thread_shares
 from azdistill.spec.models import Pipeline
 
 
@@ -70,6 +71,7 @@ def run_pipeline(
         log, cache, hashes = RunLog(home, plan.name), Cache(home), Hashes(home.hashes)
     runner = ProcessRunner(f"AZUREML_ROOT_RUN_ID={log.run_id}")
     executor = Executor(plan, log, cache, hashes, interpreter, runner, Cancellation(), options.use_cache, passed)
+    executor.threads = thread_shares(plan.steps, max(options.jobs, 1))
     if tracking:
         executor.tracking = tracking
     scheduler = Scheduler(executor, list(listeners), jobs=max(options.jobs, 1))
