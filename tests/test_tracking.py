@@ -208,6 +208,26 @@ def test_nobody_waits_for_a_store_that_does_not_answer(project: Path) -> None:
     assert len(warnings) == 1
 
 
+def test_what_is_wrong_before_a_run_is_said_at_once(project: Path) -> None:
+    jobs = {"a": {"type": "command", "environment": "azureml:any@latest", "command": "true"}}
+    (project / "p.yml").write_text(yaml.safe_dump({"type": "pipeline", "jobs": jobs}))
+    begun = time.monotonic()
+    done = azdistill("run", "p.yml", "--python", "/no/such/python")
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[0] == "error[AZD305]: no Python interpreter '/no/such/python'"
+    assert time.monotonic() - begun < 20
+
+
+def test_a_wait_that_is_noticed_is_announced(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("azdistill.tracking._NOTICED", 0.0)
+    tracker = Tracker(tracking_uri(), told.append)
+    tracker.run_started("r", "e", {}, {}, [])
+    tracker.run_ended("completed", {}, [])
+    tracker.close(waiting=lambda: told.append("waiting"))
+    assert told == ["waiting"]
+
+
 @pytest.mark.slow
 def test_a_runner_that_dies_leaves_no_run_open_and_no_process(project: Path) -> None:
     script = (

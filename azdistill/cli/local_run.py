@@ -51,7 +51,7 @@ def run(
         return finished
     finally:
         if tracker:
-            tracker.close()
+            tracker.close(waiting=lambda: click.echo("MLflow is still writing this run down ...", err=True))
 
 
 def open_pipeline(file: Path, sets: Sequence[str]) -> Pipeline:

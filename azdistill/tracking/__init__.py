@@ -23,6 +23,8 @@ from azdistill import redact
 __all__ = ["Tracker", "tracking_uri"]
 
 _WORKER = Path(__file__).with_name("worker.py")
+#: Seconds after which somebody at a terminal wonders what is going on.
+_NOTICED = 1.5
 _SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "DATABRICKS_TOKEN")
 
 
@@ -48,6 +50,8 @@ class Tracker:
         self._children: dict[str, str] = {}
         self._answered = threading.Condition()
         self._over = False
+        #: The later of the two messages that begin and end a run.
+        self._last = ""
         _hide_credentials(uri)
         self._process = _start(uri)
         self._writer = threading.Thread(target=self._write, name="tracking-out", daemon=True)
@@ -113,10 +117,19 @@ class Tracker:
             self._answered.wait_for(lambda: self._over or step in self._children, timeout)
             return self._children.get(step) or None
 
-    def close(self, timeout: float = 120.0) -> None:
-        """Wait until everything has arrived; a warning if it has not after ``timeout`` seconds."""
+    def close(self, timeout: float = 120.0, waiting: Callable[[], None] = lambda: None) -> None:
+        """Wait until everything has arrived; a warning if it has not after ``timeout`` seconds.
+
+        ``waiting`` is called when the wait becomes one that a person notices.
+        """
+        if self._last != "end":
+            # No run was started, or none that has ended: there is nothing more to come.
+            self._outbox.put(None)
         with self._answered:
-            arrived = self._answered.wait_for(lambda: self._over, timeout)
+            arrived = self._answered.wait_for(lambda: self._over, min(_NOTICED, timeout))
+            if not arrived:
+                waiting()
+                arrived = self._answered.wait_for(lambda: self._over, timeout - _NOTICED)
         if not arrived:
             self._tell("MLflow does not answer: the run may be incomplete there")
         self._outbox.put(None)
@@ -129,6 +142,8 @@ class Tracker:
         self._reader.join(2)
 
     def _send(self, message: dict[str, Any]) -> None:
+        if message["do"] in ("run", "end"):
+            self._last = message["do"]
         self._outbox.put(_clean(message))
 
     def _write(self) -> None:
@@ -153,7 +168,7 @@ class Tracker:
                     self._children[answer["child"]] = answer["run_id"] or ""
                 self._over = done
                 self._answered.notify_all()
-        if not done:
+        if not done and self._last:
             self._tell("MLflow tracking ended early")
         with self._answered:
             self._over = True
