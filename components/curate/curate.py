@@ -74,7 +74,8 @@ class Curation:
 
     def _disagreement(self, row: Row, response: str) -> tuple[str, str] | None:
         gold = row.get("reference")
-        agrees = None if gold is None else self.task.correct(self.task.parse(response, row), gold)
+        answer = self.task.parse(response, row)
+        agrees = None if gold is None else self.task.correct(answer, gold)
         if agrees is not None:
             self.agreement.compared += 1
             self.agreement.agreed += agrees
@@ -83,6 +84,8 @@ class Curation:
         if agrees is None:
             missing = "the row has no reference to agree with"
             return ("no_reference", missing) if self.require_agreement == "true" else None
+        if self.require_agreement == "auto" and not self.task.contradicts(answer, gold, row):
+            return None
         return "disagreement", f"the teacher says {response[:60]!r}, the gold answer is {str(gold)[:60]!r}"
 
 

@@ -97,3 +97,18 @@ def test_rows_that_no_teacher_answered_are_named(component, tmp_path):
     rows = write_jsonl(tmp_path / "rows.jsonl", [MATH[0], chat("What?")])
     result = component("curate").run({"rows": rows, "task_type": "math"})
     assert result.summary["reasons"] == {"schema": 1}
+
+
+def test_a_free_answer_that_only_differs_from_the_gold_one_is_kept_unless_agreement_is_required(component, tmp_path):
+    rows = [
+        chat(f"{number}: what is the capital of France?", "Paris") | {"response": said, "finish_reason": "stop"}
+        for number, said in enumerate(("Paris.", "It is Paris, the capital.", "London"))
+    ]
+    path = write_jsonl(tmp_path / "rows.jsonl", rows)
+    found = {}
+    for wanted in ("auto", "true", "false"):
+        result = component("curate").run({"rows": path, "task_type": "qa", "require_agreement": wanted})
+        assert result.returncode == 0, result.stderr
+        found[wanted] = result.summary["kept"]
+        assert result.summary["agreement"] == 1 / 3
+    assert found == {"auto": 2, "true": 1, "false": 3}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +145,30 @@ def test_a_long_prompt_does_not_shorten_the_answers_of_its_batch(tmp_path: Path)
     found = model.answer(prompts)
     assert [answer.tokens for answer in found] == [room, 12, 12]
     assert found == [model.answer([prompt])[0] for prompt in prompts]
+
+
+def test_models_take_turns_in_an_order_that_rotates_after_a_warm_up() -> None:
+    from types import SimpleNamespace
+
+    from measuring import WARM_UP, _batched, _latencies
+
+    asked: list[tuple[str, int]] = []
+
+    def model(name: str) -> Any:
+        def answer(prompts: Sequence[Any], at_most: int | None = None) -> list[Answer]:
+            asked.append((name, len(prompts)))
+            return [Answer("", "stop", 1)] * len(prompts)
+
+        return SimpleNamespace(answer=answer)
+
+    models = {name: model(name) for name in "abc"}
+    prompts = dict.fromkeys(models, [SimpleNamespace(text="x")] * 4)
+    times = _latencies(models, prompts, [0, 1, 2, 3])
+    assert "".join(name for name, _ in asked) == "abc" * WARM_UP + "abc" + "bca" + "cab" + "abc"
+    assert {len(found) for found in times.values()} == {4}, "the warm-up is not timed"
+    asked.clear()
+    _batched(models, prompts, 2)
+    assert asked == [(name, 2) for name in "abc" + "abc" + "bca"]
 
 
 def test_rows_that_a_model_cannot_read_count_for_no_ones_times() -> None:

@@ -37,6 +37,10 @@ class Task:
         """Whether a parsed answer agrees with the gold one. None: this task defines no accuracy."""
         return None
 
+    def contradicts(self, answer: str | None, reference: str, row: Row | None = None) -> bool:
+        """Whether an answer cannot be right, given the gold one. A text that only differs from it may be."""
+        return self.correct(answer, reference) is False
+
     def reference(self, text: str, row: Row | None = None) -> str | None:
         """The gold answer in the form that a student should give; None when ``text`` holds none."""
         return text.strip() or None

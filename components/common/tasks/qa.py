@@ -41,6 +41,15 @@ class Qa(Task):
         gold = _letter(plain(reference), {}) or reference
         return squash(answer) == squash(gold)
 
+    def contradicts(self, answer: str | None, reference: str, row: Row | None = None) -> bool:
+        if self.correct(answer, reference):
+            return False
+        if answer is None or choices_of(row) or _letter(plain(reference), {}):
+            return True
+        # "It is Paris, the capital" does not contradict "Paris"; "London" does.
+        ours, gold = (set(re.findall(r"\w+", _bare(text))) for text in (answer, reference))
+        return not ours & gold
+
     def reference(self, text: str, row: Row | None = None) -> str | None:
         choices = choices_of(row)
         return (self.parse(text, row) if choices else None) or text.strip() or None
