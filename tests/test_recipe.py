@@ -191,6 +191,7 @@ def test_a_variable_that_is_not_set_is_a_warning_to_check_and_an_error_to_run(
     path = write(MINIMAL.replace("http://127.0.0.1:8000/v1", "${env:WHERE}"))
     problem = the(recipe.check(path))
     assert (problem.code, problem.severity, problem.line) == ("AZD206", "warning", 4)
+    assert problem.hint == "export WHERE=..., or give teacher.endpoint with --set"
     with pytest.raises(SpecError, match="WHERE is not set"):
         recipe.load(path)
 

@@ -72,7 +72,8 @@ def _is_recipe(file: Path) -> bool:
 def _described(read: Any) -> str:
     jobs = getattr(read, "jobs", None)
     if jobs is not None:
-        return f"{len(jobs)} step{'s' * (len(jobs) != 1)}"
+        component = "pipeline component, " if type(read).__name__ == "PipelineComponent" else ""
+        return f"{component}{_plural(len(jobs), 'step')}"
     name = getattr(read, "name", None)
     kind = {"CommandComponent": "command component"}.get(type(read).__name__, type(read).__name__.lower())
     return f"{kind} {name}" if name else kind

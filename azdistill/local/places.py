@@ -6,10 +6,11 @@ import re
 from pathlib import Path, PurePosixPath
 
 from azdistill.local.home import Home
-from azdistill.spec.models import FOLDERS
 from azdistill.spec.source import Report, Where
 
 _DATASTORE = re.compile(r"azureml://(?:[^?#]*/)?datastores/([^/]+)/paths/(.*)")
+#: Types that are a folder always. A model of another type may be one file, and an mltable its MLTable file.
+_FOLDERS = ("uri_folder", "mlflow_model")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):(?=/|[^\\])", re.IGNORECASE)
 
 
@@ -38,7 +39,7 @@ def local_input(home: Home, what: str, path: str, kind: str, where: Where, repor
         return None
     if not local.exists():
         report.error("AZD345", f"{what}: {local} does not exist", where)
-    elif kind in FOLDERS and not local.is_dir() and kind != "mltable":
+    elif kind in _FOLDERS and not local.is_dir():
         report.error("AZD346", f"{what}: {local} is a file where a {kind} is expected", where)
     elif kind == "uri_file" and local.is_dir():
         report.error("AZD346", f"{what}: {local} is a folder where a uri_file is expected", where)

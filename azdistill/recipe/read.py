@@ -176,7 +176,13 @@ def _expand_env(tree: Any, path: Steps, origin: Origin, severity: Any) -> list[P
         elif isinstance(value, str):
             missing = [name for name in _ENV.findall(value) if name not in os.environ]
             problems += [
-                origin.problem("AZD206", f"the environment variable {name} is not set", inner, severity=severity)
+                origin.problem(
+                    "AZD206",
+                    f"the environment variable {name} is not set",
+                    inner,
+                    severity=severity,
+                    hint=f"export {name}=..., or give {'.'.join(map(str, inner))} with --set",
+                )
                 for name in missing
             ]
             tree[key] = _ENV.sub(lambda match: os.environ.get(match[1], match[0]), value)

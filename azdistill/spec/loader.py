@@ -205,9 +205,21 @@ def _raise(report: Report) -> None:
         raise SpecError(report.problems)
 
 
+_WORDS: dict[type, str] = {
+    CommandComponent: "command component",
+    PipelineComponent: "pipeline component",
+    Pipeline: "pipeline job",
+    Environment: "environment",
+}
+
+
 def _one(spec: Spec, kind: type[_T], name: str) -> _T:
     if not isinstance(spec, kind):
         report = Report()
-        report.error("AZD107", f"not a {name}", spec.where)
+        found = _WORDS[type(spec)]
+        hint = (
+            "a job gives each of its inputs a value; a component is run as a step of a job" if "comp" in found else ""
+        )
+        report.error("AZD107", f"this is a {found}, not a {name}", spec.where, hint=hint)
         raise SpecError(report.problems)
     return spec

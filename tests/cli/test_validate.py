@@ -13,6 +13,8 @@ from click.testing import CliRunner, Result
 
 from azdistill import redact
 from azdistill.cli.validate import validate_command
+from azdistill.errors import SpecError
+from azdistill.spec import load_pipeline
 from azdistill.spec.checks.secrets import hidden
 
 COMPONENT = """\
@@ -100,6 +102,17 @@ def test_what_is_right_is_said(folder: Path) -> None:
         "ok: train.yml (command component train)",
         "ok: environment.yml (environment gpu)",
     ]
+
+
+def test_a_pipeline_component_is_called_one(folder: Path) -> None:
+    (folder / "p.yml").write_text(
+        "type: pipeline\ninputs: {x: {type: string}}\njobs:\n"
+        "  a: {command: 'echo ${{inputs.x}}', environment: azureml:e@latest, inputs: {x: '${{parent.inputs.x}}'}}\n"
+    )
+    assert "ok: p.yml (pipeline component, 1 step)" in validate("p.yml").output
+    with pytest.raises(SpecError, match="this is a pipeline component, not a pipeline job") as caught:
+        load_pipeline("p.yml")
+    assert "run as a step of a job" in caught.value.hint
 
 
 def test_warnings_do_not_fail(folder: Path) -> None:

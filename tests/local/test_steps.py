@@ -290,3 +290,10 @@ def test_a_quoted_path_stays_as_it_is_unless_it_ends_the_quotes(run: Run, projec
     finished = run(jobs)
     assert log_of(finished, "a") == f"{project}/my rows\nmy rows"
     assert log_of(finished, "b").endswith("-o_brien\no'brien")
+
+
+@pytest.mark.parametrize("kind", ["custom_model", "triton_model"])
+def test_a_model_may_be_one_file(run: Run, project: Path, kind: str) -> None:
+    (project / "model.pkl").write_text("weights")
+    job = step("cat ${{inputs.model}}") | {"inputs": {"model": {"type": kind, "path": "model.pkl"}}}
+    assert log_of(run({"a": job}), "a") == "weights"
