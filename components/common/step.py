@@ -12,6 +12,7 @@ StepError            1   anything that has no better name
 from __future__ import annotations
 
 import argparse
+import errno
 import re
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from typing import NoReturn
 
 from common.secrets import redact
 
+_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 #: What a terminal would act on; a server's words are shown, not obeyed.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -119,4 +121,10 @@ def run_step(main: Callable[[], None]) -> NoReturn:
     except KeyboardInterrupt:
         say(f"error[{Interrupted.code}]: stopped before the end")
         sys.exit(Interrupted.exit_code)
+    except OSError as error:
+        # A full disk or a folder that may not be written; anything else of the system is told with its place.
+        if error.errno not in _STORAGE:
+            raise
+        say(f"error[{StepError.code}]: cannot write {error.filename or 'the outputs'}: {error.strerror}")
+        sys.exit(StepError.exit_code)
     sys.exit(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from common.rows import (
@@ -157,3 +158,18 @@ def test_a_summary_refuses_to_lose_a_row(tmp_path):
     assert (summary["in"], summary["kept"], summary["rejected"]) == (4, 3, 1)
     assert summary["splits"]["train"]["reasons"] == {"duplicate": 1}
     assert json.loads((tmp_path / "summary").read_text()) == summary
+
+
+@pytest.mark.parametrize(("number", "said"), [(28, "No space left"), (30, "Read-only file system")])
+def test_storage_that_takes_no_more_ends_a_step_without_a_traceback(capsys, number, said):
+    from common.step import run_step
+
+    def step():
+        raise OSError(number, os.strerror(number), "/out/train.jsonl")
+
+    with pytest.raises(SystemExit) as ended:
+        run_step(step)
+    assert ended.value.code == 1
+    stderr = capsys.readouterr().err
+    assert stderr.startswith("error[failed]: cannot write /out/train.jsonl: " + said)
+    assert "Traceback" not in stderr
