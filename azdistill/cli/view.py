@@ -54,7 +54,7 @@ class PlainView(View):
     """One line per thing that happens, for pipes and log files."""
 
     def run_started(self, run: RunState, plan: Plan) -> None:
-        self.say(f"run {run.run_id}: {plan.name}, {len(plan.steps)} step{"s" * (len(plan.steps) != 1)}")
+        self.say(f"run {run.run_id}: {plan.name}, {len(plan.steps)} step{'s' * (len(plan.steps) != 1)}")
         for note in plan.notes:
             self.say(f"note: {note}")
 
