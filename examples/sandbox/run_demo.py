@@ -93,7 +93,9 @@ def show(out: Path, seconds: float) -> None:
 
 def comparison_table(comparison: dict[str, Any]) -> Table:
     """One line for each model that was evaluated."""
-    table = Table(title=f"{comparison['rows']} test rows of a small, made-up world")
+    table = Table(
+        title=f"{comparison['rows']} test rows of a small, made-up world; time per response, responses per second"
+    )
     table.add_column("", no_wrap=True)
     for heading in ("accuracy", "per response", "responses/s", "weights", "parameters"):
         table.add_column(heading, justify="right")
@@ -105,7 +107,7 @@ def comparison_table(comparison: dict[str, Any]) -> Table:
                 f"{measured['latency_ms_p50']:.0f} ms",
                 f"{measured['throughput']:.0f}",
                 f"{measured['weights_bytes'] / 1e6:.2f} MB",
-                f"{measured['parameters']:,}",
+                f"{measured['parameters'] / 1e6:.2f}M",
             )
     return table
 
