@@ -97,7 +97,7 @@ def comparison_table(comparison: dict[str, Any]) -> Table:
         title=f"{comparison['rows']} test rows of a small, made-up world; time per response, responses per second"
     )
     table.add_column("", no_wrap=True)
-    for heading in ("accuracy", "per response", "responses/s", "weights", "parameters"):
+    for heading in ("accuracy", "time", "per second", "weights", "size"):
         table.add_column(heading, justify="right")
     for column, name in {**COLUMNS, **GOLD}.items():
         if measured := comparison.get(column):
