@@ -74,6 +74,7 @@ RECORDS = [
     {"kind": "metric", "name": "loss", "value": 1.5, "step": 2, "timestamp": 2000},
     {"kind": "metric", "name": "rouge(1)", "value": 0.5, "step": None},
     {"kind": "param", "name": "rows", "value": 12},
+    {"kind": "param", "name": "rate", "value": 2},
     {"kind": "tag", "name": "note", "value": "x"},
     {"kind": "progress", "done": 1, "total": 2},
 ]
@@ -135,7 +136,7 @@ def test_a_run_and_its_cached_repetition_are_in_mlflow(project: Path) -> None:
         assert child.data.tags["note"] == "x"
         assert child.data.metrics == {"loss": 1.5, "rouge_1_": 0.5}
         assert child.data.params["rows"] == "12"
-    assert runs["measure"].data.params["rate"] == "2.0"
+    assert runs["measure"].data.params["rate"] == "2.0", "what the pipeline gives stands"
     _check_artifacts(project, runs[ids[1]], runs["head"])
     _check_view(project, runs["head"].info.experiment_id)
 

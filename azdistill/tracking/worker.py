@@ -98,6 +98,7 @@ class Session:
         self._children: dict[str, str] = {}
         self._open: set[str] = set()
         self._headline: set[str] = set()
+        self._given: set[tuple[str, str]] = set()
 
     def take(self, message: Message) -> None:
         """Do what one message asks for."""
@@ -219,7 +220,10 @@ class Session:
                 self._client.set_tag(run_id, valid_name(record["name"]), record["value"])
 
     def _log_params(self, run_id: str, params: Message) -> None:
-        rows = [_mlflow("entities").Param(valid_name(name), str(value)[:_LIMIT]) for name, value in params.items()]
+        # A step may log an input of its own in another form (15 for 15.0), which MLflow refuses: what was given stands.
+        fresh = {name: value for name, value in params.items() if (run_id, valid_name(name)) not in self._given}
+        self._given |= {(run_id, valid_name(name)) for name in fresh}
+        rows = [_mlflow("entities").Param(valid_name(name), str(value)[:_LIMIT]) for name, value in fresh.items()]
         for start in range(0, len(rows), 100):
             self._client.log_batch(run_id, params=rows[start : start + 100])
 
