@@ -17,7 +17,17 @@ from typing import Any
 from azdistill.errors import MachineError
 
 CHUNK = 1 << 20
-_DISK = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE}
+_DISK = {
+    errno.ENOSPC,
+    errno.EROFS,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOTDIR,
+}
 
 
 @contextmanager

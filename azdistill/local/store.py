@@ -173,8 +173,10 @@ def clean(value: Any) -> Any:
 def load_run(folder: Path) -> RunState:
     """The state of a run from its event log. A run whose runner is gone without an end is ``lost``."""
     state = RunState(folder.name, folder)
-    for event in read_events(folder / "events.jsonl"):
-        state.apply(event)
+    # An event that lacks what it should hold is as torn as half a line: nothing after it counts.
+    with contextlib.suppress(KeyError, TypeError, AttributeError):
+        for event in read_events(folder / "events.jsonl"):
+            state.apply(event)
     if state.status == "running" and not is_alive(state.runner):
         state.status = "lost"
         for step in state.steps.values():

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from azdistill import redact
-from azdistill.local.home import Home
+from azdistill.errors import MachineError
+from azdistill.local.home import Home, find_home
 from azdistill.local.store import RunLog, is_alive, list_runs, load_run, own_mark, read_events
 
 
@@ -87,3 +88,24 @@ def test_no_secret_reaches_the_log_not_even_one_that_json_spells_differently(tmp
     text = (log.folder / "events.jsonl").read_text(encoding="utf-8")
     assert secret not in json.loads(text)["error"]
     assert json.loads(text)["error"] == "refused: ***"
+
+
+def test_a_damaged_log_hides_no_other_run(project: Path) -> None:
+    home = find_home().prepare()
+    log = RunLog(home, "whole")
+    log.append("run_started", pipeline="whole", experiment="e", params={}, steps=[], headline=[])
+    log.close()
+    for number, text in enumerate(('{"event": "run_started"}', '{"event": "step_started", "step": []}', "")):
+        folder = home.runs / f"damaged{number}"
+        folder.mkdir()
+        (folder / "events.jsonl").write_text(f"{text}\n")
+    assert [run.run_id for run in list_runs(home)] == [log.run_id]
+
+
+def test_a_state_folder_that_is_a_file_is_an_error_of_this_machine(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "state").write_text("x")
+    monkeypatch.setenv("AZDISTILL_HOME", "state")
+    with pytest.raises(MachineError, match="cannot write the state folder"):
+        find_home().prepare()
