@@ -34,6 +34,7 @@ class TrackingListener(Listener):
         self._plan: Plan | None = None
         self._artifacts: dict[str, list[str]] = {}
         self._metric = ""
+        self._begun: set[str] = set()
 
     def variables(self, step: str, uses_mlflow: bool) -> dict[str, str]:
         """The MLflow variables of a step. One that logs itself gets its run's id, and waits for it if it must."""
@@ -56,9 +57,12 @@ class TrackingListener(Listener):
         self._tracker.run_started(run.run_id, plan.experiment, plan.params, tags, run.headline)
 
     def step_started(self, name: str, step: StepState) -> None:
+        self._begun.add(name)
         self._tracker.step_started(name, self._params(name), {"azdistill.attempt": str(step.attempts)})
 
     def record(self, name: str, record: Record) -> None:
+        # The records of a cached step, which never starts, come first; MLflow keeps the first value of a parameter.
+        self._begin(name)
         if record["kind"] == "artifact":
             self._artifacts.setdefault(name, []).append(str(record.get("path")))
         if record["kind"] == "tag" and record.get("name") == "retention_metric":
@@ -68,8 +72,7 @@ class TrackingListener(Listener):
     def step_ended(self, name: str, step: StepState) -> None:
         if step.status == "skipped" or (step.status == "canceled" and not step.attempts):
             return
-        if step.status == "cached":
-            self._tracker.step_started(name, self._params(name), {})
+        self._begin(name)
         tags = {"azdistill.status": step.status, "azdistill.cached": str(step.status == "cached").lower()}
         if step.key:
             tags["azdistill.cache_key"] = step.key
@@ -84,6 +87,11 @@ class TrackingListener(Listener):
                 artifacts.append({"path": path, "folder": name if Path(path).is_dir() else ""})
         tags = {"azdistill.status": run.status, "azdistill.seconds": f"{run.seconds:.3f}"}
         self._tracker.run_ended(run.status, tags, artifacts, columns(list(run.metrics), self._metric))
+
+    def _begin(self, name: str) -> None:
+        if name not in self._begun:
+            self._begun.add(name)
+            self._tracker.step_started(name, self._params(name), {})
 
     def _params(self, name: str) -> dict[str, str]:
         assert self._plan
