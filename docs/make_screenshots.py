@@ -32,12 +32,12 @@ def main() -> None:
     if not REPORT.exists():
         sys.exit(f"{REPORT} is not there: run `make demo` first")
     IMAGES.mkdir(exist_ok=True)
-    _shoot(browser, REPORT.as_uri(), "report.png", height=2400)
+    _shoot(browser, REPORT.as_uri(), "report.png", width=1240, height=2080)
     with _mlflow_ui() as url:
-        _shoot(browser, url, "mlflow-runs.png", height=700)
+        _shoot(browser, url, "mlflow-runs.png", width=2200, height=640)
 
 
-def _shoot(browser: str, url: str, name: str, *, height: int) -> None:
+def _shoot(browser: str, url: str, name: str, *, width: int, height: int) -> None:
     target = IMAGES / name
     target.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as profile:
@@ -49,7 +49,7 @@ def _shoot(browser: str, url: str, name: str, *, height: int) -> None:
             "--hide-scrollbars",
             f"--user-data-dir={profile}",
         ]
-        command += [f"--window-size=1600,{height}", "--virtual-time-budget=20000", f"--screenshot={target}", url]
+        command += [f"--window-size={width},{height}", "--virtual-time-budget=20000", f"--screenshot={target}", url]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
     if not target.exists():
         sys.exit(f"the browser wrote no {target}")

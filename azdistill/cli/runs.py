@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from azdistill.local.store import RunState
 
 _SHOWN = 20
+#: Metrics of a run in the list of runs.
+_METRICS_SHOWN = 5
 
 
 @click.command("runs")
@@ -59,7 +61,7 @@ def compare_command(first: str, second: str, as_json: bool) -> None:
         return
     click.echo(f"A  {before.run_id}  {before.status}\nB  {after.run_id}  {after.status}")
     _print_table("parameter", [(r["name"], _text(r["a"]), _text(r["b"]), "") for r in compared["params"]])
-    rows = [(r["name"], _text(r["a"]), _text(r["b"]), _change(r["change"])) for r in compared["metrics"]]
+    rows = [(r["name"], _text(r["a"]), _text(r["b"]), _change(r["name"], r["change"])) for r in compared["metrics"]]
     _print_table("metric", rows)
     if not compared["params"] and not rows:
         click.echo("no parameter differs, and there are no metrics")
@@ -150,13 +152,15 @@ def _print_runs(runs: list[RunState]) -> None:
     from rich.text import Text
 
     from azdistill.cli.view import duration
+    from azdistill.tracking.columns import columns
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("run", "status", "started", "time", "metrics"):
         table.add_column(heading, overflow="fold", no_wrap=heading != "metrics")
     for run in runs:
         started = datetime.fromtimestamp(run.started).strftime("%Y-%m-%d %H:%M")
-        metrics = "  ".join(f"{name} {_text(value)}" for name, value in list(run.metrics.items())[:3])
+        shown = columns(list(run.metrics))[:_METRICS_SHOWN]
+        metrics = "  ".join(f"{name} {_text(run.metrics[name])}" for name in shown)
         table.add_row(Text(run.run_id), run.status, started, duration(run.seconds), Text(metrics))
     Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
 
@@ -176,11 +180,16 @@ def _print_table(heading: str, rows: list[tuple[str, str, str, str]]) -> None:
 def _text(value: object) -> str:
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.4g}"
+    return str(value)
 
 
-def _change(change: float | None) -> str:
-    return "" if change is None else f"{change:+.1%}"
+def _change(name: str, change: float | None) -> str:
+    # How much smaller one probability is than another says nothing, nor does a percentage of more than three digits.
+    if not change or "p_value" in name:
+        return ""
+    return f"{change:+.1%}" if change < 10 else "> +999%"
 
 
 def _newest_view(uri: str) -> str:

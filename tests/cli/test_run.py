@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 import pytest
 import yaml
+
+from azdistill.cli.runs import _change
 from jsonschema import validate
 
 SCHEMA = {
@@ -206,6 +208,21 @@ def test_runs_are_listed_and_compared(project: Path) -> None:
     assert compared["params"] == [{"name": "digit", "a": "5", "b": "6"}]
     assert compared["metrics"] == [{"name": "accuracy", "a": 0.5, "b": 0.6, "change": pytest.approx(0.2)}]
     assert "+20.0%" in azdistill(project, "compare", ids[0], "latest").stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "shown"),
+    [
+        ("accuracy", 0.2, "+20.0%"),
+        ("accuracy", -0.5, "-50.0%"),
+        ("accuracy", 18.0, "> +999%"),
+        ("accuracy", 0.0, ""),
+        ("accuracy", None, ""),
+        ("p_value_distilled_vs_teacher", 1e100, ""),
+    ],
+)
+def test_a_change_is_shown_where_it_says_something(name: str, change: float | None, shown: str) -> None:
+    assert _change(name, change) == shown
 
 
 def test_a_run_that_is_not_there_is_the_users_error(project: Path) -> None:
