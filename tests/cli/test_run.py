@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 import pytest
 import yaml
+from jsonschema import validate
 
 from azdistill.cli.runs import _change
-from jsonschema import validate
 
 SCHEMA = {
     "type": "object",
