@@ -21,7 +21,7 @@ $(READY): pyproject.toml requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[train,serving,dev]'
 	@touch $@
 
-demo: $(READY)  ## distil the sandbox's teacher into its student (about 4 minutes on 2 cores)
+demo: $(READY)  ## distil the sandbox's teacher into its student (about 3 minutes on 2 cores)
 	@$(BIN)/python examples/sandbox/run_demo.py
 
 test: $(READY)  ## run the tests
