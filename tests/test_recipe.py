@@ -510,3 +510,9 @@ def test_every_code_is_in_the_table_and_every_entry_is_used() -> None:
     files = [*package.glob("recipe/*.py"), *package.glob("build/*.py"), package / "project.py", package / "assets.py"]
     used = {code for path in files if path.name != "codes.py" for code in re.findall(r"AZD\d{3}", path.read_text())}
     assert used == set(CODES)
+
+
+def test_a_mistake_in_a_key_hides_none_in_a_path_or_a_model(write: Any) -> None:
+    text = MINIMAL.replace("train.jsonl", "nowhere.jsonl") + "hyperparameters:\n  num_epoch: 3\n"
+    found = {problem.code for problem in recipe.check(write(text))}
+    assert {"AZD203", "AZD208"} <= found

@@ -121,8 +121,8 @@ def interpret(origin: Origin, sets: Mapping[str, str], *, strict_env: bool = Tru
     problems += _expand_env(tree, (), origin, "error" if strict_env else "warning")
     recipe, more = _validate(tree, origin)
     problems += more
-    if recipe is not None:
-        problems += _missing_files(recipe, origin) + _unresolved(recipe, origin) + advice(recipe, origin)
+    problems += _missing_files(tree, origin) + _unresolved(tree, origin)
+    problems += advice(recipe, origin) if recipe is not None else []
     order = sorted(problems, key=lambda problem: (problem.line, problem.column))
     return Reading(recipe, origin, order)
 
@@ -227,10 +227,17 @@ def _unknown_key(path: Steps, origin: Origin) -> Problem:
     return origin.problem("AZD203", f"{where} no key '{path[-1]}'", path, key=True, hint=hint)
 
 
-def _missing_files(recipe: Recipe, origin: Origin) -> list[Problem]:
+def _text_at(tree: Tree, section: str, name: str) -> str | None:
+    """A setting where it is text: looked up in the tree, so that other mistakes do not hide one in this."""
+    found = tree.get(section)
+    value = found.get(name) if isinstance(found, dict) else None
+    return value if isinstance(value, str) else None
+
+
+def _missing_files(tree: Tree, origin: Origin) -> list[Problem]:
     problems = []
     for section, name in LOCAL_PATHS:
-        value = getattr(getattr(recipe, section), name)
+        value = _text_at(tree, section, name)
         if value and is_local(value) and not (origin.source.base / Path(value).expanduser()).exists():
             message = f"{section}.{name}: there is no {value}"
             hint = f"--set {name}=PATH takes another"
@@ -238,16 +245,17 @@ def _missing_files(recipe: Recipe, origin: Origin) -> list[Problem]:
     return problems
 
 
-def _unresolved(recipe: Recipe, origin: Origin) -> list[Problem]:
+def _unresolved(tree: Tree, origin: Origin) -> list[Problem]:
     """Models that lead nowhere."""
     problems = []
-    if recipe.teacher.endpoint is None:
+    teacher = tree.get("teacher")
+    if isinstance(teacher, dict) and teacher.get("endpoint") is None:
         message = "teacher.endpoint is missing: the address where the teacher is asked"
         hint = "write endpoint: https://... under teacher, or --set teacher.endpoint=..."
         problems.append(origin.problem(NO_ENDPOINT, message, ("teacher",), hint=hint))
     wanted: list[tuple[Role, Steps, str | None]] = [
-        ("student", ("student", "model"), recipe.student.model),
-        ("teacher", ("teacher", "weights"), recipe.teacher.weights),
+        ("student", ("student", "model"), _text_at(tree, "student", "model")),
+        ("teacher", ("teacher", "weights"), _text_at(tree, "teacher", "weights")),
     ]
     for role, steps, name in wanted:
         if name and "${env:" not in name:
