@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -80,7 +81,21 @@ class Scorer:
             gold = [self._task.reference(row["reference"]) for row in rows]
             pairs = np.asarray([[str(g), str(row["answer"])] for g, row in zip(gold, rows, strict=True)])
             return bootstrap(lambda draw: macro_f1(pairs[draw]), len(rows), self._seed)
+        if set(per_row) <= {0.0, 1.0}:
+            return float(per_row.mean()), wilson(int(per_row.sum()), len(rows))
         return bootstrap(lambda draw: float(per_row[draw].mean()), len(rows), self._seed)
+
+
+def wilson(right: int, rows: int) -> list[float]:
+    """95% interval of a share, ``right`` of ``rows``: E. B. Wilson, 1927, "Probable inference".
+
+    Resampling rows that are all right, or all wrong, would leave no interval at all.
+    """
+    z, share = 1.959964, right / rows
+    middle = share + z * z / (2 * rows)
+    half = z * math.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))
+    scale = 1 + z * z / rows
+    return [max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)]
 
 
 def bootstrap(statistic: Callable[[Any], float], rows: int, seed: int) -> tuple[float, list[float]]:

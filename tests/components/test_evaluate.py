@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 
 from column_answers import Answer, latency_facts  # noqa: E402
 from common.tasks import get_task  # noqa: E402
-from scoring import Scorer, bootstrap  # noqa: E402
+from scoring import Scorer, bootstrap, wilson  # noqa: E402
 from text_metrics import corpus_bleu, density, macro_f1, token_f1  # noqa: E402
 
 # -- metrics against values made by hand -------------------------------------------------------------------------------
@@ -45,6 +45,16 @@ def test_bleu_is_a_fraction_with_an_interval_around_it() -> None:
     assert corpus_bleu(texts, texts, 100)[0] == pytest.approx(1)
     value, (low, high) = corpus_bleu(wrong, texts, 100)
     assert 0 < low < value < high < 1
+
+
+@pytest.mark.parametrize(
+    ("right", "rows", "low", "high"),
+    [(10, 10, 0.7225, 1.0), (0, 10, 0.0, 0.2775), (15, 20, 0.5313, 0.8881), (395, 400, 0.9711, 0.9946)],
+)
+def test_the_interval_of_a_share_is_wilsons_also_where_all_rows_are_alike(
+    right: int, rows: int, low: float, high: float
+) -> None:
+    assert wilson(right, rows) == pytest.approx([low, high], abs=2e-4)
 
 
 def test_intervals_are_those_of_resampled_rows() -> None:
