@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import COMPONENTS, ROOT
+from snapshots import COMPONENTS, ROOT
 
 FILES = sorted(COMPONENTS.glob("*/component.yml"))
 ENVIRONMENTS = sorted((ROOT / "environments").glob("*/environment.yml"))

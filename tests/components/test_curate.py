@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import chat, write_jsonl
+from snapshots import chat, write_jsonl
 
 
 def answered(prompt, response, reference=None, **fields):

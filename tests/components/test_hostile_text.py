@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from conftest import chat, write_jsonl
+from snapshots import chat, write_jsonl
 from test_teacher_inference import conserved, question, solve, sums
 
 #: What a teacher may say, and what becomes of it.

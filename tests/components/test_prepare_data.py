@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import chat, write_jsonl
+from snapshots import chat, write_jsonl
 from splits import HashSplit, lowest
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import chat, read_jsonl, write_jsonl
+from snapshots import chat, read_jsonl, write_jsonl
 
 SAMPLES = ("conversation", "math", "nli", "nlu_qa", "summarization")
 

@@ -9,7 +9,7 @@ import types
 import pytest
 from common import tracking
 from common.progress import Progress
-from conftest import read_jsonl
+from snapshots import read_jsonl
 
 
 @pytest.fixture

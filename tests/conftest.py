@@ -1,0 +1,39 @@
+"""What tests of several parts share: a teacher on loopback, and where real data lies."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "tests" / "components"))
+
+from loopback_teacher import LoopbackTeacher  # noqa: E402  (after the path is set)
+
+
+@pytest.fixture
+def teacher() -> Iterator[Callable[..., LoopbackTeacher]]:
+    """``teacher(answers, faults=0.2)``: a teacher on loopback that is stopped when the test ends."""
+    running: list[LoopbackTeacher] = []
+
+    def start(answers: Any, **options: Any) -> LoopbackTeacher:
+        running.append(LoopbackTeacher(answers, **options).__enter__())
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.__exit__(None, None, None)
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of real data; the test is skipped where it is not."""
+    folder = Path(os.environ.get("AZDISTILL_SHARED", ROOT.parent / "shared")) / "data"
+    if not folder.is_dir():
+        pytest.skip("real data is looked for in $AZDISTILL_SHARED (default: ../shared)")
+    return folder
