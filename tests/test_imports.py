@@ -15,7 +15,9 @@ ALLOWED = {
     "tracking": {"tracking"},
     "catalog": {"catalog"},
     "recipe": {"recipe", "spec", "catalog"},
-    "build": {"build", "recipe", "spec", "catalog"},
+    "build": {"build", "recipe", "spec", "catalog", "skus"},
+    "skus": {"skus"},
+    "cloud": {"cloud", "build", "recipe", "spec", "catalog", "skus", "tracking"},
     "client": {"client", "build", "recipe", "local", "cloud", "spec", "tracking", "catalog"},
 }
 LEAVES = {"errors", "redact", "assets", ""}

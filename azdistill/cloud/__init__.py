@@ -1,0 +1,1 @@
+"""Azure Machine Learning: the only package that imports ``azure.*``."""
