@@ -36,5 +36,11 @@ CODES: dict[str, str] = {
     "AZD383": "There are no runs yet.",
     "AZD384": "Several runs begin with the name given.",
     "AZD385": "No run has the name given.",
+    "AZD390": "The Python package `docker` is not installed.",
+    "AZD391": "No Docker engine answers.",
+    "AZD392": "The Docker engine is on another machine, and could not see this one's files.",
+    "AZD393": "The Docker engine refused something.",
+    "AZD394": "Docker could not start a step's command.",
+    "AZD395": "The output of a container was lost.",
     "AZD900": "The operating system refused something that azdistill did not foresee.",
 }

@@ -1,0 +1,137 @@
+"""The Docker engine of this machine: finding it, and saying in our words what it answers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from azdistill.errors import MachineError
+
+#: What containers of ours bear, so that only these are ever removed.
+LABEL = "azdistill.run"
+OWNER = "azdistill.owner"
+#: One runner's containers. A run that is resumed keeps its id, and its first runner's guard may still be looking.
+SESSION = "azdistill.session"
+_START = "start it (on Linux: sudo systemctl start docker), or run without --docker"
+#: Seconds that one answer of the engine may take. Pulling and building stream, and have no such limit.
+_TIMEOUT = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A connection to the engine: ``api`` is docker's own low-level client, ``socket`` the path to the engine."""
+
+    api: Any
+    socket: str
+    gpus: bool
+
+
+def connect() -> Engine:
+    """The engine that DOCKER_HOST names, or the usual one. MachineError where there is none that can be used."""
+    try:
+        import docker
+        from docker.errors import DockerException
+    except ImportError as error:
+        raise MachineError(
+            "the package 'docker' is not installed", code="AZD390", hint='pip install "azdistill[docker]"'
+        ) from error
+    socket = _socket()
+    try:
+        api = docker.APIClient(base_url=f"unix://{socket}", version="auto", timeout=_TIMEOUT)
+        runtimes = api.info().get("Runtimes") or {}
+    except (DockerException, OSError) as error:
+        raise MachineError(
+            f"no Docker engine answers at {socket}: {_first(error)}", code="AZD391", hint=_START
+        ) from error
+    return Engine(api, socket, "nvidia" in runtimes)
+
+
+def _socket() -> str:
+    host = os.environ.get("DOCKER_HOST", "")
+    if host and not host.startswith("unix://"):
+        raise MachineError(
+            f"DOCKER_HOST is {host}: steps see this machine's files, so the engine has to be on this machine",
+            code="AZD392",
+            hint="unset DOCKER_HOST, or give it a unix:// address",
+        )
+    own = Path.home() / ".docker" / "run" / "docker.sock"
+    fallback = str(own) if own.exists() and not os.path.exists("/var/run/docker.sock") else "/var/run/docker.sock"
+    return host.removeprefix("unix://") or fallback
+
+
+@contextmanager
+def engine_errors(doing: str) -> Iterator[None]:
+    """Turn what the engine refuses while ``doing`` into a MachineError."""
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
+    try:
+        yield
+    except (DockerException, RequestException) as error:
+        raise MachineError(f"Docker, while {doing}: {_first(error)}", code="AZD393") from error
+
+
+def _first(error: BaseException) -> str:
+    said = getattr(error, "explanation", None) or str(error)
+    lines = str(said).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def owner() -> str:
+    """This process, in a form that no later process has: its id and the tick at which it was started."""
+    return f"{os.getpid()}:{_started(os.getpid())}"
+
+
+def is_alive(owner_label: str) -> bool:
+    """Whether the process that an owner label names still runs."""
+    pid, _, started = owner_label.partition(":")
+    return pid.isdigit() and _started(int(pid)) == started
+
+
+def _started(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            # The name of a program, in brackets, may hold anything; what follows the last bracket does not.
+            return file.read().rpartition(")")[2].split()[19]
+    except OSError:
+        return "?" if os.path.isdir("/proc/self") else _runs(pid)
+
+
+def _runs(pid: int) -> str:
+    # Without /proc (macOS) only the id is known.
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return "?"
+    except PermissionError:
+        return "-"
+    return "-"
+
+
+def sweep_orphans(engine: Engine) -> int:
+    """Remove the containers of runs whose runner is gone (it and its guard were both killed). How many there were."""
+    with engine_errors("looking for containers of earlier runs"):
+        listed = engine.api.containers(all=True, filters={"label": [LABEL]})
+        orphans = [entry["Id"] for entry in listed if not is_alive(entry["Labels"].get(OWNER, ""))]
+    for identity in orphans:
+        remove(engine, identity)
+    return len(orphans)
+
+
+def remove(engine: Engine, identity: str) -> None:
+    """Remove a container, running or not, with its anonymous volumes. One that is gone already is no error."""
+    from docker.errors import NotFound
+
+    with engine_errors("removing a container"):
+        try:
+            engine.api.remove_container(identity, force=True, v=True)
+        except NotFound:
+            return
+        except Exception as error:
+            # The guard or another sweep is at it.
+            if "already in progress" not in str(error):
+                raise
