@@ -42,5 +42,8 @@ CODES: dict[str, str] = {
     "AZD393": "The Docker engine refused something.",
     "AZD394": "Docker could not start a step's command.",
     "AZD395": "The output of a container was lost.",
+    "AZD396": "No image is known on this machine for an environment that is only named.",
+    "AZD397": "An image cannot be pulled or built.",
+    "AZD398": "The folder of an environment holds no Dockerfile.",
     "AZD900": "The operating system refused something that azdistill did not foresee.",
 }

@@ -1,0 +1,221 @@
+"""The image that a step's environment stands for: found by what it is made of, built where the engine has none yet.
+
+An environment is an image as it is, an image with a conda file, or a build context. What is built is tagged with the
+hash of all that goes into it (context, Dockerfile, build arguments, the id of the image it starts from where that is
+known), so that nothing is built twice and nothing stale is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import tarfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from azdistill.errors import MachineError, UserError
+from azdistill.local.docker_engine import Engine, engine_errors
+from azdistill.local.files import digest, walk_files
+from azdistill.spec.models import Environment
+
+REPOSITORY = "azdistill-environment"
+_DOCKERIGNORE = ".dockerignore"
+#: conda is what Azure ML builds such environments with; an image that has none gets an error that says so.
+_CONDA_DOCKERFILE = """\
+FROM {image}
+USER root
+COPY conda.yml /tmp/conda.yml
+RUN conda env create --quiet --prefix /azureml-envs/azdistill --file /tmp/conda.yml && rm /tmp/conda.yml
+ENV PATH=/azureml-envs/azdistill/bin:$PATH HOME=/tmp
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How images are made here. ``arguments`` are build arguments by environment name (``*``: of all); ``network`` is
+    the network that a build uses; ``instead`` maps a reference (``azureml:name:version``, or without the version, or
+    ``azureml://registries/...``) to an image of this machine or a folder with a Dockerfile.
+    """
+
+    arguments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    network: str | None = None
+    instead: Mapping[str, str | Path] = field(default_factory=dict)
+
+
+class Images:
+    """The images of one run. ``say`` is told, line by line, what a build prints."""
+
+    def __init__(self, engine: Engine, settings: Settings, say: Callable[[str], None]) -> None:
+        self._engine, self._settings, self._say = engine, settings, say
+        self._lock = threading.Lock()
+
+    def identity(self, environment: str | Environment | None, step: str) -> str:
+        """The id (``sha256:...``) of the image for ``environment``, which is built or pulled where it is not there.
+
+        UserError for an environment that names no image here, MachineError for one that cannot be built or pulled.
+        """
+        with self._lock:
+            made = self._made_of(environment, step)
+            if isinstance(made, str):
+                return self._present(made) or self._pull(made)
+            tag = f"{REPOSITORY}:{made.digest(self._present)[:32]}"
+            return self._present(tag) or self._build(made, tag)
+
+    def _made_of(self, environment: str | Environment | None, step: str) -> str | Context:
+        if isinstance(environment, Environment):
+            return self._declared(environment)
+        found = _mapped(environment or "", self._settings.instead)
+        if found is None:
+            raise UserError(
+                f"step '{step}': no image is known here for environment {environment or '(none)'}",
+                code="AZD396",
+                hint="name one under local.environments in azdistill.yml: an image, or a folder with a Dockerfile",
+            )
+        return _folder(found, "Dockerfile", self._arguments("*")) if isinstance(found, Path) else found
+
+    def _declared(self, environment: Environment) -> str | Context:
+        arguments = self._arguments(environment.name or "*")
+        if environment.build_path:
+            return _folder(environment.build_path, environment.dockerfile_path, arguments)
+        assert environment.image
+        if environment.conda_file is None:
+            return environment.image
+        conda = environment.conda_file
+        text = conda.read_text(encoding="utf-8") if isinstance(conda, Path) else yaml.safe_dump(dict(conda))
+        dockerfile = _CONDA_DOCKERFILE.format(image=environment.image)
+        return Context({"Dockerfile": dockerfile.encode(), "conda.yml": text.encode()}, "Dockerfile", {})
+
+    def _arguments(self, name: str) -> dict[str, str]:
+        return {**self._settings.arguments.get("*", {}), **self._settings.arguments.get(name, {})}
+
+    def _present(self, name: str) -> str:
+        from docker.errors import ImageNotFound
+
+        with engine_errors(f"looking for image {name}"):
+            try:
+                return str(self._engine.api.inspect_image(name)["Id"])
+            except ImageNotFound:
+                return ""
+
+    def _pull(self, name: str) -> str:
+        self._say(f"pulling {name}")
+        repository, tag = _split(name)
+        with engine_errors(f"pulling {name}"):
+            self._follow(self._engine.api.pull(repository, tag=tag, stream=True, decode=True), f"pulling {name}")
+        return self._present(name)
+
+    def _build(self, made: Context, tag: str) -> str:
+        self._say(f"building {tag}")
+        with engine_errors(f"building {tag}"):
+            answers = self._engine.api.build(
+                fileobj=made.archive(),
+                custom_context=True,
+                dockerfile=made.dockerfile,
+                tag=tag,
+                buildargs=dict(made.arguments),
+                network_mode=self._settings.network,
+                labels={"azdistill.environment": tag},
+                rm=True,
+                forcerm=True,
+                decode=True,
+            )
+            self._follow(answers, f"building {tag}")
+        return self._present(tag)
+
+    def _follow(self, answers: Iterator[Mapping[str, Any]], doing: str) -> None:
+        last: list[str] = []
+        for answer in answers:
+            if text := str(answer.get("stream") or "").rstrip():
+                last = [*last[-19:], text]
+                self._say(text)
+            if error := answer.get("error"):
+                tail = "\n".join(last)
+                raise MachineError(f"Docker, while {doing}: {str(error).strip()}\n{tail}", code="AZD397")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an image is built from: files by their path (bytes, or where they lie), the Dockerfile's path among them."""
+
+    files: Mapping[str, bytes | Path]
+    dockerfile: str
+    arguments: Mapping[str, str]
+
+    def digest(self, identity: Callable[[str], str]) -> str:
+        """Hash of everything that decides what is built; ``identity`` gives the id of a base image that is here."""
+        marks = {name: _mark(content) for name, content in sorted(self.files.items())}
+        bases = {name: identity(name) for name in self.bases()}
+        return digest([marks, self.dockerfile, dict(self.arguments), bases])
+
+    def bases(self) -> list[str]:
+        """The images that the Dockerfile starts from, its build arguments filled in."""
+        values = dict(re.findall(r"(?im)^\s*ARG\s+(\w+)=\s*\"?([^\s\"]+)\"?\s*$", self._text())) | dict(self.arguments)
+        named = re.findall(r"(?im)^\s*FROM\s+(?:--\S+\s+)*(\S+)", self._text())
+        return [re.sub(r"\$\{?(\w+)\}?", lambda found: values.get(found[1], ""), name) for name in named]
+
+    def archive(self) -> io.BytesIO:
+        """The files as the tar that the engine takes. Times and owners are left out: they are nobody's matter."""
+        made = io.BytesIO()
+        with tarfile.open(fileobj=made, mode="w") as tar:
+            for name, content in sorted(self.files.items()):
+                data = content if isinstance(content, bytes) else content.read_bytes()
+                entry = tarfile.TarInfo(name)
+                entry.size, entry.mode = len(data), 0o755 if _executable(content) else 0o644
+                tar.addfile(entry, io.BytesIO(data))
+        made.seek(0)
+        return made
+
+    def _text(self) -> str:
+        content = self.files[self.dockerfile]
+        data = content if isinstance(content, bytes) else content.read_bytes()
+        return data.decode("utf-8", "replace")
+
+
+def _folder(folder: Path, dockerfile: str, arguments: Mapping[str, str]) -> Context:
+    if not (folder / dockerfile).is_file():
+        raise UserError(f"there is no {dockerfile} in {folder}", code="AZD398")
+    files: dict[str, bytes | Path] = {}
+    ignored = _ignored(folder)
+    for name, path in walk_files(folder):
+        if name == dockerfile or not ignored(name):
+            files[name] = path
+    return Context(files, dockerfile, arguments)
+
+
+def _ignored(folder: Path) -> Callable[[str], bool]:
+    from docker.utils.build import PatternMatcher
+
+    path = folder / _DOCKERIGNORE
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    matcher = PatternMatcher([line.strip() for line in lines if line.strip() and not line.startswith("#")])
+    return lambda name: bool(lines) and bool(matcher.matches(name))
+
+
+def _mark(content: bytes | Path) -> str:
+    data = content if isinstance(content, bytes) else content.read_bytes()
+    return f"{hashlib.sha256(data).hexdigest()}{'x' if _executable(content) else ''}"
+
+
+def _executable(content: bytes | Path) -> bool:
+    return isinstance(content, Path) and bool(content.stat().st_mode & 0o100)
+
+
+def _mapped(reference: str, instead: Mapping[str, str | Path]) -> str | Path | None:
+    """What stands for a reference here: its own line, or the line of its name without a version."""
+    bare = re.sub(r"(/versions/[^/]+|/labels/[^/]+|@[^/@]+|:[^:/@]+)$", "", reference)
+    return instead.get(reference) or instead.get(bare)
+
+
+def _split(name: str) -> tuple[str, str | None]:
+    """Repository and tag of an image name; a digest stays with the repository."""
+    head, _, last = name.rpartition("/")
+    if "@" in last:
+        return name, None
+    repository, _, tag = last.partition(":")
+    return (f"{head}/{repository}" if head else repository), tag or "latest"

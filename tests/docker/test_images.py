@@ -1,0 +1,115 @@
+"""Images: what an environment is made of decides what is built, and nothing is built twice."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from azdistill.errors import MachineError, UserError
+from azdistill.local.docker_engine import Engine
+from azdistill.local.images import REPOSITORY, Context, Images, Settings, _mapped, _split
+from azdistill.spec.models import Environment
+from azdistill.spec.source import Source, Where
+
+
+def environment(**fields: Any) -> Environment:
+    return Environment(where=Where(Source("env.yml", Path("."), {}), ()), **fields)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, image: str) -> Path:
+    (tmp_path / "Dockerfile").write_text(f"ARG BASE={image}\nFROM ${{BASE}}\nCOPY made /made\nENV MADE=yes\n")
+    (tmp_path / "made").write_text("one\n")
+    return tmp_path
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def images(engine: Engine, said: list[str]) -> Iterator[Images]:
+    before = {found["Id"] for found in engine.api.images(name=REPOSITORY)}
+    yield Images(engine, Settings(), said.append)
+    for found in engine.api.images(name=REPOSITORY):
+        if found["Id"] not in before:
+            engine.api.remove_image(found["Id"], force=True)
+
+
+def test_an_image_that_is_here_is_taken_as_it_is(images: Images, image: str, said: list[str]) -> None:
+    assert images.identity(environment(image=image), "a").startswith("sha256:")
+    assert said == []
+
+
+def test_a_context_is_built_once_and_again_when_it_changes(images: Images, folder: Path, said: list[str]) -> None:
+    first = images.identity(environment(build_path=folder), "a")
+    assert any(line.startswith("building") for line in said)
+    said.clear()
+    assert images.identity(environment(build_path=folder), "b") == first
+    assert said == []
+    (folder / "made").write_text("two\n")
+    assert images.identity(environment(build_path=folder), "c") != first
+
+
+def test_what_dockerignore_names_changes_nothing(images: Images, folder: Path) -> None:
+    (folder / ".dockerignore").write_text("notes\n")
+    first = images.identity(environment(build_path=folder), "a")
+    (folder / "notes").write_text("anything")
+    assert images.identity(environment(build_path=folder), "a") == first
+
+
+def test_a_build_that_fails_says_what_it_printed(images: Images, folder: Path) -> None:
+    with open(folder / "Dockerfile", "a") as file:
+        file.write("RUN echo it is broken here && exit 7\n")
+    with pytest.raises(MachineError, match=r"(?s)returned a non-zero code: 7.*it is broken here"):
+        images.identity(environment(build_path=folder), "a")
+
+
+def test_an_environment_that_is_only_a_name_needs_a_line_of_its_own(
+    engine: Engine, images: Images, image: str, folder: Path
+) -> None:
+    with pytest.raises(UserError, match="no image is known here for environment azureml:mine:3") as caught:
+        images.identity("azureml:mine:3", "a")
+    assert "local.environments" in caught.value.hint
+    mapped = Images(engine, Settings(instead={"azureml:mine": image}), print)
+    assert mapped.identity("azureml:mine:3", "a") == images.identity(environment(image=image), "a")
+
+
+def test_a_dockerfile_that_is_missing_is_the_users_matter(images: Images, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no Dockerfile"):
+        images.identity(environment(build_path=tmp_path), "a")
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ("azureml:mine:3", "x"),
+        ("azureml:mine@latest", "x"),
+        ("azureml://registries/r/environments/e/versions/5", "y"),
+        ("azureml://registries/r/environments/e/labels/latest", "y"),
+        ("azureml:other:1", None),
+    ],
+)
+def test_a_line_without_a_version_stands_for_all(reference: str, expected: str | None) -> None:
+    assert _mapped(reference, {"azureml:mine": "x", "azureml://registries/r/environments/e": "y"}) == expected
+
+
+def test_bases_are_found_through_build_arguments() -> None:
+    text = b'ARG BASE_IMAGE="python:3.11"\nFROM ${BASE_IMAGE} AS one\nFROM --platform=linux/amd64 $OTHER\n'
+    context = Context({"Dockerfile": text}, "Dockerfile", {"OTHER": "debian:12"})
+    assert context.bases() == ["python:3.11", "debian:12"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("python", ("python", "latest")),
+        ("python:3.11", ("python", "3.11")),
+        ("mcr.microsoft.com:443/a/b:c", ("mcr.microsoft.com:443/a/b", "c")),
+        ("a/b@sha256:00", ("a/b@sha256:00", None)),
+    ],
+)
+def test_names_of_images(name: str, expected: tuple[str, str | None]) -> None:
+    assert _split(name) == expected
