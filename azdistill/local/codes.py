@@ -23,6 +23,7 @@ CODES: dict[str, str] = {
     "AZD345": "Local data does not exist.",
     "AZD346": "A file where a folder is expected, or a folder where a file is.",
     "AZD347": "Data that a local run does not fetch.",
+    "AZD348": "A kind of distribution that is not run locally.",
     "AZD350": "--out names a file.",
     "AZD351": "What lies in --out was not made by azdistill, and is not overwritten.",
     "AZD360": "--set is not of the form name=value.",

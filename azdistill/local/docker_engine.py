@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from azdistill.errors import MachineError
+from azdistill.local.store import is_alive
 
 #: What containers of ours bear, so that only these are ever removed.
 LABEL = "azdistill.run"
@@ -79,37 +80,6 @@ def _first(error: BaseException) -> str:
     said = getattr(error, "explanation", None) or str(error)
     lines = str(said).strip().splitlines()
     return lines[0] if lines else type(error).__name__
-
-
-def owner() -> str:
-    """This process, in a form that no later process has: its id and the tick at which it was started."""
-    return f"{os.getpid()}:{_started(os.getpid())}"
-
-
-def is_alive(owner_label: str) -> bool:
-    """Whether the process that an owner label names still runs."""
-    pid, _, started = owner_label.partition(":")
-    return pid.isdigit() and _started(int(pid)) == started
-
-
-def _started(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            # The name of a program, in brackets, may hold anything; what follows the last bracket does not.
-            return file.read().rpartition(")")[2].split()[19]
-    except OSError:
-        return "?" if os.path.isdir("/proc/self") else _runs(pid)
-
-
-def _runs(pid: int) -> str:
-    # Without /proc (macOS) only the id is known.
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return "?"
-    except PermissionError:
-        return "-"
-    return "-"
 
 
 def sweep_orphans(engine: Engine) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from azdistill.errors import AzdistillError, MachineError, UserError
-from azdistill.local import environment, outputs, plain, secrets, snapshot
+from azdistill.local import environment, outputs, plain, secrets, snapshot, wrapped
 from azdistill.local.cache import METRICS, Cache, key_of
 from azdistill.local.files import disk_errors, walk_files
 from azdistill.local.hashes import Hashes
@@ -114,6 +114,7 @@ class Executor:
             return reused
         attempt = self._attempt(step)
         taken.lay_out(attempt.snapshot)
+        wrapped.lay_out(step, attempt.snapshot)
         return self._try(step, attempt, taken, results, fields)
 
     def _fields(self, step: PlannedStep, taken: snapshot.Snapshot, results: Mapping[str, Result]) -> dict[str, Any]:
@@ -193,7 +194,8 @@ class Executor:
             **hidden,
             **step.environment_variables,
         }
-        return Job(attempt.attempt_id, render(step, texts, paths), attempt.snapshot, variables, step.timeout)
+        command = wrapped.command(step, render(step, texts, paths))
+        return Job(attempt.attempt_id, command, attempt.snapshot, variables, step.timeout)
 
     def _judge(self, step: PlannedStep, ended: Ended, paths: Mapping[str, Path]) -> Result | None:
         """The failure that an attempt ended in; None when it has succeeded."""

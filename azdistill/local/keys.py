@@ -36,7 +36,7 @@ def key_fields(
         "outputs": {name: output.kind for name, output in step.outputs.items() if not output.standing},
         "environment": environment_content(step.environment, hashes),
         "environment_variables": dict(step.environment_variables),
-        "distribution": _plain(component.distribution),
+        "distribution": _plain(step.distribution),
         "interpreter": dict(interpreter),
     }
 

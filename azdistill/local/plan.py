@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from azdistill.errors import SpecError
 from azdistill.local import places
@@ -83,6 +84,9 @@ class PlannedStep:
     exclusive: bool
     headline: bool
     cache_ignore: frozenset[str]
+    distribution: Mapping[str, Any] | None = None
+    #: How many times the command is started, as the processes of a distributed job; None for a job that is not one.
+    processes: int | None = None
 
     @property
     def needs(self) -> frozenset[str]:
@@ -176,7 +180,8 @@ class _Planner:
         name = scope.prefix + step.name
         if isinstance(component.code, str):
             self.report.error("AZD340", f"code at {component.code} cannot be run locally", component.where / "code")
-        self.notes += list(_not_honoured(name, step, component))
+        distribution = step.distribution or component.distribution
+        self.notes += list(_not_honoured(name, scope, step.resources or component.resources or {}))
         tags = {**component.tags, **step.tags}
         timeout = step.limits.get("timeout")
         deterministic = component.is_deterministic if step.is_deterministic is None else step.is_deterministic
@@ -192,7 +197,18 @@ class _Planner:
             exclusive=_is_on(tags.get(EXCLUSIVE)),
             headline=_is_on(tags.get(HEADLINE)),
             cache_ignore=frozenset(word.strip() for word in tags.get(CACHE_IGNORE, "").split(",") if word.strip()),
+            distribution=distribution,
+            processes=self._processes(step, component, scope) if distribution else None,
         )
+
+    def _processes(self, step: Step, component: CommandComponent, scope: _Scope) -> int:
+        """Processes of a distributed step; a kind that is not run here is noted."""
+        where = (step if step.distribution else component).where / "distribution"
+        distribution = step.distribution or component.distribution or {}
+        if distribution["type"] != "pytorch":
+            message = f"step '{step.name}': distribution of type {distribution['type']} is not run locally"
+            self.report.error("AZD348", message, where / "type", hint="'azdistill submit' takes it; locally: pytorch")
+        return scope.whole(distribution.get("process_count_per_instance", 1), where / "process_count_per_instance")
 
     def _outputs(
         self, step: Step, component: CommandComponent | PipelineComponent, standing: Mapping[str, Path]
@@ -260,6 +276,14 @@ class _Scope:
             return Text(expressions.render(expressions.parse(value.value), self._text))
         return Text(values.text(value.value))
 
+    def whole(self, value: Any, where: Where) -> int:
+        """A setting that is a whole number, be it written or bound to an input; 1 (and a problem) where it is none."""
+        text = expressions.render(expressions.parse(value), self._text) if isinstance(value, str) else str(value)
+        if text.strip().isdigit() and int(text) > 0:
+            return int(text)
+        self.planner.report.error("AZD111", f"'{where.steps[-1]}' should be a whole number above 0, not {text!r}", where)
+        return 1
+
     def _text(self, reference: expressions.Reference) -> str | None:
         bound = self._follow(reference.path)
         return bound.text if isinstance(bound, Text) else reference.raw
@@ -294,14 +318,11 @@ def _maker(jobs: Mapping[str, Step], prefix: str, output: str) -> Made | None:
     return None
 
 
-def _not_honoured(name: str, step: Step, component: CommandComponent) -> Iterator[str]:
-    distribution = step.distribution or component.distribution or {}
-    resources = step.resources or component.resources or {}
-    processes = distribution.get("process_count_per_instance", 1)
-    if str(processes) != "1":
-        yield f"{name}: distribution with {processes} processes is run as one process"
-    if str(resources.get("instance_count", 1)) != "1":
-        yield f"{name}: {resources['instance_count']} instances are run as one"
+def _not_honoured(name: str, scope: _Scope, resources: Mapping[str, Any]) -> Iterator[str]:
+    if "instance_count" in resources:
+        count = scope.whole(resources["instance_count"], scope.where)
+        if count > 1:
+            yield f"{name}: {count} instances are run as one, on this machine"
 
 
 def _is_on(value: object) -> bool:

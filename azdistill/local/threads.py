@@ -21,7 +21,8 @@ def thread_shares(steps: Mapping[str, PlannedStep], jobs: int, processors: int |
     before: dict[str, set[str]] = {}
     for name, step in steps.items():
         before[name] = set(step.needs).union(*(before[need] for need in step.needs))
-    return {name: max(1, count // min(jobs, 1 + len(_rivals(name, steps, before)))) for name in steps}
+    shares = {name: count // min(jobs, 1 + len(_rivals(name, steps, before))) for name in steps}
+    return {name: max(1, share // (steps[name].processes or 1)) for name, share in shares.items()}
 
 
 def _rivals(name: str, steps: Mapping[str, PlannedStep], before: Mapping[str, set[str]]) -> list[str]:

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from azdistill.errors import MachineError
-from azdistill.local.docker_engine import LABEL, Engine, is_alive, owner, sweep_orphans
+from azdistill.local.docker_engine import LABEL, Engine, sweep_orphans
 from azdistill.local.runners.base import Cancellation, Ended, Job
 from azdistill.local.runners.docker import Container, DockerRunner
+from azdistill.local.store import own_mark
 
 Run = Callable[..., tuple[Ended, str]]
 RUN_ID = f"test-{os.getpid()}"
@@ -200,9 +201,9 @@ def test_a_killed_runner_leaves_no_container(engine: Engine, image: str, tmp_pat
 def test_what_a_runner_and_its_guard_left_is_swept_at_the_next_start(
     engine: Engine, image: str, tmp_path: Path
 ) -> None:
-    config = {"Image": image, "Cmd": ["sleep", "300"], "Labels": {LABEL: "gone", "azdistill.owner": "999999999:1"}}
+    config = {"Image": image, "Cmd": ["sleep", "300"], "Labels": {LABEL: "gone", "azdistill.owner": "999999999 1"}}
     identity = engine.api.create_container_from_config(config)["Id"]
-    mine = {"Image": image, "Cmd": ["sleep", "300"], "Labels": {LABEL: RUN_ID, "azdistill.owner": owner()}}
+    mine = {"Image": image, "Cmd": ["sleep", "300"], "Labels": {LABEL: RUN_ID, "azdistill.owner": own_mark()}}
     kept = engine.api.create_container_from_config(mine)["Id"]
     try:
         assert sweep_orphans(engine) >= 1
@@ -212,9 +213,3 @@ def test_what_a_runner_and_its_guard_left_is_swept_at_the_next_start(
         for left in (identity, kept):
             with contextlib.suppress(Exception):
                 engine.api.remove_container(left, force=True)
-
-
-def test_an_owner_is_one_process_and_no_later_one() -> None:
-    assert is_alive(owner())
-    assert not is_alive(f"{os.getpid()}:1")
-    assert not is_alive("")

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from azdistill.errors import AzdistillError, MachineError
-from azdistill.local.docker_engine import LABEL, OWNER, SESSION, Engine, engine_errors, owner, remove, sweep_orphans
+from azdistill.local.docker_engine import LABEL, OWNER, SESSION, Engine, engine_errors, remove, sweep_orphans
 from azdistill.local.runners import docker_guard
 from azdistill.local.runners.base import GRACE, Cancellation, Ended, Job
+from azdistill.local.store import own_mark
 
 _POLL = 0.1
 #: Process 1 of a container ignores the signals it has no handler for, so a shell stands there that hands them on to the
@@ -104,7 +105,7 @@ class DockerRunner:
             "Env": [f"{name}={value}" for name, value in variables.items()],
             "Labels": {
                 LABEL: self._run_id,
-                OWNER: owner(),
+                OWNER: own_mark(),
                 SESSION: self._session,
                 "azdistill.attempt": job.attempt_id,
             },
