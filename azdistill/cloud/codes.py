@@ -4,6 +4,21 @@ from __future__ import annotations
 
 CODES: dict[str, str] = {
     # Connecting, preparing, planning, submitting: 401-429.
+    "AZD401": "Nobody is logged in to Azure.",
+    "AZD402": "Azure refused the credentials.",
+    "AZD403": "Azure does not permit it: a role is missing.",
+    "AZD404": "What was asked for does not exist on Azure, a workspace for example.",
+    "AZD405": "Something was changed on Azure at the same time.",
+    "AZD406": "Azure asks to wait: too many requests, or a quota of them.",
+    "AZD407": "A service of Azure failed, or answered with something unreadable.",
+    "AZD408": "A service of Azure did not answer.",
+    "AZD409": "Azure refused what was sent.",
+    "AZD410": "The Azure ML SDK refused what it was given.",
+    "AZD411": "No workspace is named, or config.json cannot be read.",
+    "AZD412": "There is no such cloud.",
+    "AZD413": "--auth does not know the way to log in, or the way lacks its variables.",
+    "AZD414": "The Azure ML SDK cannot be imported.",
+    "AZD418": "There is no such profile in azdistill.yml.",
     # Following: 430-449.
     # Schedules: 450-469.
     # Endpoints and doctor: 470-489.

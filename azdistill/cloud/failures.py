@@ -1,0 +1,132 @@
+"""What Azure's libraries raise, as errors of ours: what was tried, what was said, what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from azdistill.errors import AzdistillError, MachineError, ServiceError, UserError
+from azdistill.redact import redact
+
+LOGIN = (
+    "log in with `az login`, or say how with --auth device|msi|oidc; "
+    "in CI set AZURE_TENANT_ID, AZURE_CLIENT_ID and a secret, or use OIDC"
+)
+#: What Resource Manager says is missing -> the smallest built-in role that has it.
+_ROLES = (
+    ("listsecrets", "AzureML Data Scientist (on the workspace)"),
+    ("Microsoft.KeyVault", "Key Vault Secrets User (on the vault)"),
+    ("Microsoft.Storage", "Storage Blob Data Contributor (on the storage account)"),
+    ("blobServices", "Storage Blob Data Contributor (on the storage account)"),
+    ("roleAssignments", "User Access Administrator"),
+    ("computes/write", "AzureML Compute Operator (on the workspace)"),
+    ("/read", "Reader (on the resource group)"),
+    ("Microsoft.MachineLearningServices", "AzureML Data Scientist (on the workspace)"),
+)
+
+
+@contextmanager
+def explain(doing: str) -> Iterator[None]:
+    """Turn what Azure's libraries raise into our errors; ``doing`` reads after "while" ("submitting the job")."""
+    try:
+        yield
+    except AzdistillError:
+        raise
+    except Exception as error:
+        ours = translate(error, doing)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def translate(error: BaseException, doing: str) -> AzdistillError | None:
+    """Our error for ``error``; None where it is no business of Azure's libraries."""
+    from azure.core import exceptions
+
+    found = _cause(error, exceptions.HttpResponseError)
+    if found is not None and getattr(found, "response", None) is not None:
+        return _answered(found, doing)
+    if isinstance(error, exceptions.ClientAuthenticationError):
+        return MachineError(f"not logged in to Azure, while {doing}: {_first_line(error)}", code="AZD401", hint=LOGIN)
+    if isinstance(error, exceptions.ServiceRequestError | exceptions.ServiceResponseError):
+        return ServiceError(f"no answer while {doing}: {_first_line(error)}", code="AZD408", hint=_NETWORK)
+    if isinstance(error, OSError) and type(error).__module__.startswith(("requests", "urllib3")):
+        return ServiceError(f"no answer while {doing}: {_first_line(error)}", code="AZD408", hint=_NETWORK)
+    if isinstance(error, exceptions.AzureError) or type(error).__module__.startswith(("azure.", "marshmallow")):
+        return _said_by_sdk(error, doing)
+    return None
+
+
+_NETWORK = "check the network, a proxy (HTTPS_PROXY) and its certificates (REQUESTS_CA_BUNDLE)"
+
+
+def _cause(error: BaseException | None, kind: type[Any]) -> Any:
+    """The error itself, or the one beneath it, that is of ``kind``: the SDK wraps what it met."""
+    seen = 0
+    while error is not None and seen < 6:
+        if isinstance(error, kind):
+            return error
+        error, seen = getattr(error, "inner_exception", None) or error.__cause__ or error.__context__, seen + 1
+    return None
+
+
+def _answered(error: Any, doing: str) -> AzdistillError:
+    """A service answered, and it was no."""
+    status = int(error.status_code or 0)
+    said = _said(error)
+    if status == 401:
+        return ServiceError(f"Azure refused the credentials (401) while {doing}: {said}", code="AZD402", hint=LOGIN)
+    if status == 403:
+        return ServiceError(f"not permitted (403) while {doing}: {said}", code="AZD403", hint=_role(error, doing))
+    if status == 404:
+        return ServiceError(f"not found (404) while {doing}: {said}", code="AZD404")
+    if status in (409, 412):
+        hint = "somebody else changed it at the same time: try again"
+        return ServiceError(f"a conflict ({status}) while {doing}: {said}", code="AZD405", hint=hint)
+    if status == 429:
+        return ServiceError(f"Azure asks for patience (429) while {doing}: {said}", code="AZD406", hint=_wait(error))
+    if status >= 500:
+        hint = "this is Azure's: try again; https://status.azure.com tells of outages"
+        return ServiceError(f"the service failed ({status}) while {doing}: {said}", code="AZD407", hint=hint)
+    return ServiceError(f"Azure refused ({status}) while {doing}: {said}", code="AZD409")
+
+
+def _wait(error: Any) -> str:
+    seconds = error.response.headers.get("Retry-After") if error.response is not None else None
+    return f"it asks to wait {seconds} s" if seconds else "wait a little and try again"
+
+
+def _role(error: Any, doing: str) -> str:
+    text = f"{error.message} {doing} {getattr(error.response, 'request', None) and error.response.request.url}"
+    for mark, role in _ROLES:
+        if mark.lower() in text.lower():
+            return f"the role {role} permits it; a new assignment takes some minutes to count"
+    return "ask an owner of the resource group for the role AzureML Data Scientist on the workspace"
+
+
+def _said(error: Any) -> str:
+    """What the service says, in one line, and its code."""
+    inner = getattr(error, "error", None)
+    message = getattr(inner, "message", None) or error.reason or error.message or ""
+    code = getattr(inner, "code", None)
+    text = _line(str(message))
+    return redact(f"{text} ({code})" if code and code not in text else text)
+
+
+def _said_by_sdk(error: BaseException, doing: str) -> AzdistillError:
+    """azure-ai-ml refused by itself: what it was given is wrong, or is not there."""
+    message = redact(_line(str(getattr(error, "message", None) or error)))
+    return UserError(f"azure-ai-ml refused while {doing}: {message}", code="AZD410")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(getattr(error, "message", None) or error).splitlines() if line.strip()]
+    return redact(_line(lines[0] if lines else type(error).__name__))
+
+
+def _line(text: str, most: int = 400) -> str:
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    text = " ".join(text.split())
+    return text if len(text) <= most else text[: most - 3] + "..."

@@ -1,0 +1,110 @@
+"""Calls of Resource Manager, and of a workspace's other services, that azure-ai-ml has no method for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from azdistill.errors import ServiceError
+
+#: What is asked for where the caller names none: a stable version of Microsoft.MachineLearningServices.
+API_VERSION = "2024-10-01"
+
+
+class Rest:
+    """Authenticated JSON over HTTPS; retries as azure-core does (connections, 408, 429 with Retry-After, 5xx)."""
+
+    def __init__(self, credential: Any, resource_manager: str, scope: str) -> None:
+        from azure.core import PipelineClient
+        from azure.core.pipeline import policies
+
+        self._base = resource_manager
+        self._client: Any = PipelineClient(
+            resource_manager,
+            policies=[
+                policies.HeadersPolicy({"Accept": "application/json"}),
+                policies.UserAgentPolicy("azdistill"),
+                policies.RedirectPolicy(),
+                policies.RetryPolicy(),
+                policies.BearerTokenCredentialPolicy(credential, scope),
+            ],
+        )
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        api_version: str | None = None,
+        body: Any = None,
+        params: Mapping[str, str] | None = None,
+        base: str | None = None,
+    ) -> Any:
+        """The parsed answer (None where it has no body). Raises what azure-core does for a status of 400 and above.
+
+        ``path`` starts at the root of Resource Manager, or of ``base`` where that is given; there no ``api-version``
+        is sent unless one is named. An absolute address (a ``nextLink``) is taken as it is.
+        """
+        from azure.core.rest import HttpRequest
+
+        version = api_version or (None if base or path.startswith("https:") else API_VERSION)
+        query = {**(params or {}), **({"api-version": version} if version else {})}
+        url = path if path.startswith("https:") else f"{(base or self._base).rstrip('/')}/{path.lstrip('/')}"
+        answer = self._client.send_request(HttpRequest(method, url, params=query, json=body))
+        return parsed(answer)
+
+    def listed(self, path: str, **options: Any) -> list[Any]:
+        """Every entry of a list, page after page."""
+        page = self.call("GET", path, **options)
+        entries = list(page.get("value", []))
+        while link := page.get("nextLink"):
+            page = self.call("GET", link, base=options.get("base"))
+            entries += page.get("value", [])
+        return entries
+
+
+def parsed(answer: Any) -> Any:
+    """The JSON of an answer. Raises azure-core's error for a failed one, ServiceError AZD407 for what is no JSON."""
+    answer.read()
+    if answer.status_code >= 400:
+        from azure.core.exceptions import HttpResponseError, map_error
+
+        known = _errors()
+        map_error(status_code=answer.status_code, response=answer, error_map=known)
+        raise HttpResponseError(response=answer)
+    text = answer.text()
+    if not text.strip():
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        host = answer.request.url.split("?")[0]
+        raise ServiceError(f"{host} answered with something that is no JSON", code="AZD407") from None
+
+
+def _errors() -> dict[int, Any]:
+    from azure.core import exceptions
+
+    return {
+        401: exceptions.ClientAuthenticationError,
+        404: exceptions.ResourceNotFoundError,
+        409: exceptions.ResourceExistsError,
+    }
+
+
+def get_json(url: str) -> Any:
+    """What an address answers to somebody without credentials."""
+    from azure.core import PipelineClient
+    from azure.core.pipeline import policies
+    from azure.core.rest import HttpRequest
+
+    client: Any = PipelineClient(url, policies=[policies.RetryPolicy()])
+    with client:
+        return parsed(client.send_request(HttpRequest("GET", url)))
+
+
+def part(name: str) -> str:
+    """``name`` as one part of a path: what a user writes cannot lead elsewhere."""
+    return quote(name, safe="")
