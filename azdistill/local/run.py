@@ -29,7 +29,8 @@ from azdistill.spec.models import Pipeline
 @dataclass(frozen=True, slots=True)
 class Options:
     """How to run. ``out``: where the pipeline's outputs go; ``jobs``: how many steps at a time; ``variables``: names of
-    the caller's environment variables that steps see beside the usual ones.
+    the caller's environment variables that steps see beside the usual ones; ``run_id``: the run's id, where the caller
+    has one already (no other run may have it).
     """
 
     out: Path | None = None
@@ -38,6 +39,7 @@ class Options:
     python: str | None = None
     experiment: str | None = None
     variables: tuple[str, ...] = ()
+    run_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def run_pipeline(
     secrets.hide(options.variables)
     interpreter = find_interpreter(home, options.python)
     with disk_errors("cannot start a run"):
-        log, cache, hashes = RunLog(home, plan.name), Cache(home), Hashes(home.hashes)
+        log, cache, hashes = RunLog(home, plan.name, options.run_id), Cache(home), Hashes(home.hashes)
     runner = ProcessRunner(f"AZUREML_ROOT_RUN_ID={log.run_id}")
     executor = Executor(plan, log, cache, hashes, interpreter, runner, Cancellation(), options.use_cache, passed)
     executor.threads = thread_shares(plan.steps, max(options.jobs, 1))

@@ -124,8 +124,8 @@ _HANDLERS = {
 class RunLog:
     """The event log of a run that is going on: appends, and keeps the state folded."""
 
-    def __init__(self, home: Home, pipeline: str) -> None:
-        self.run_id = _new_run_id(pipeline)
+    def __init__(self, home: Home, pipeline: str, run_id: str | None = None) -> None:
+        self.run_id = run_id or _new_run_id(pipeline)
         self.folder = home.runs / self.run_id
         self.folder.mkdir(parents=True)
         self.state = RunState(self.run_id, self.folder)
