@@ -19,6 +19,8 @@ VERBS = {
     "run": ("azdistill.cli.run", "Run a recipe or pipeline on this machine."),
     "runs": ("azdistill.cli.runs", "List local runs."),
     "compare": ("azdistill.cli.runs", "Compare two runs side by side."),
+    "explain": ("azdistill.cli.cache", "Say why a step ran again or was reused."),
+    "cache": ("azdistill.cli.cache", "List what the cache holds, or give back its room."),
     "ui": ("azdistill.cli.runs", "Open the MLflow UI on loopback."),
 }
 

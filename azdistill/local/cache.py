@@ -8,6 +8,7 @@ its manifest is a miss.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -22,6 +23,8 @@ from azdistill.local.outputs import Manifest
 from azdistill.local.store import clean, is_alive, own_mark
 
 METRICS = "metrics.jsonl"
+#: Touched whenever an entry is made or found: what was used long ago may be removed.
+USED = "used"
 _KEY_FILE = "key.json"
 
 
@@ -62,7 +65,11 @@ class Cache:
         if manifest is None:
             return None
         outputs = _places(folder, manifest)
-        return Entry(folder, manifest, outputs) if manifest.matches(outputs) else None
+        if not manifest.matches(outputs):
+            return None
+        with contextlib.suppress(OSError):
+            (folder / USED).touch()
+        return Entry(folder, manifest, outputs)
 
     def commit(self, key: str, manifest: Manifest, outputs: Path, metrics: Path, about: dict[str, Any]) -> Entry:
         """Move the folder ``outputs`` into a new entry; the entry of another run that was faster is taken instead."""

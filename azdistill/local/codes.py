@@ -37,6 +37,8 @@ CODES: dict[str, str] = {
     "AZD383": "There are no runs yet.",
     "AZD384": "Several runs begin with the name given.",
     "AZD385": "No run has the name given.",
+    "AZD386": "The run has no step of the name given.",
+    "AZD387": "`azdistill cache gc` was not told what may go, or in a way it does not read.",
     "AZD390": "The Python package `docker` is not installed.",
     "AZD391": "No Docker engine answers.",
     "AZD392": "The Docker engine is on another machine, and could not see this one's files.",

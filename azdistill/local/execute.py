@@ -19,6 +19,7 @@ from azdistill.local.cache import METRICS, Cache, key_of
 from azdistill.local.files import disk_errors, walk_files
 from azdistill.local.hashes import Hashes
 from azdistill.local.interpreter import Interpreter
+from azdistill.local.keyed import write_fields
 from azdistill.local.keys import key_fields
 from azdistill.local.plan import Bound, Local, Made, Plan, PlannedStep, Text
 from azdistill.local.runners.base import Cancellation, Ended, Job, Runner
@@ -113,6 +114,8 @@ class Executor:
         if fields and (reused := self._reuse(step, fields)):
             return reused
         attempt = self._attempt(step)
+        if fields:
+            write_fields(attempt.folder, fields)
         taken.lay_out(attempt.snapshot)
         wrapped.lay_out(step, attempt.snapshot)
         return self._try(step, attempt, taken, results, fields)

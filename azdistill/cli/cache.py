@@ -1,0 +1,115 @@
+"""``azdistill explain`` and ``azdistill cache``: why a step ran, and what is kept."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from datetime import datetime
+
+import click
+
+from azdistill.errors import UserError, did_you_mean
+
+#: Differences that are printed; --json has all of them.
+_SHOWN = 12
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_TIMES = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+@click.command("explain")
+@click.argument("run_name", metavar="RUN")
+@click.argument("step")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def explain_command(run_name: str, step: str, as_json: bool) -> None:
+    """Say why a step of a run ran again, or was reused: the first thing that differs, and the file in it.
+
+    RUN is a run id, the beginning of one, or 'latest'.
+    """
+    from azdistill.cli.runs import find_run
+    from azdistill.local.explain import explain, short
+    from azdistill.local.home import find_home
+
+    run = find_run(run_name)
+    if step not in run.steps:
+        hint = did_you_mean(step, list(run.steps))
+        raise UserError(f"the run {run.run_id} has no step '{step}'", code="AZD386", hint=hint)
+    found = explain(find_home(), run, step)
+    if as_json:
+        click.echo(json.dumps(found.as_json()))
+        return
+    click.echo(f"step '{step}' of {run.run_id}: {found.status}\n{found.reason}")
+    for difference in found.differences[:_SHOWN]:
+        click.echo(f"\n  {difference.path}")
+        click.echo(f"    in {found.compared_with}  {short(difference.before)}")
+        click.echo(f"    in {run.run_id}  {short(difference.after)}")
+    if len(found.differences) > _SHOWN:
+        click.echo(f"\n{len(found.differences) - _SHOWN} more: --json")
+
+
+@click.group("cache")
+def cache_command() -> None:
+    """List what the cache holds, or give back its room.
+
+    Only results of steps are in it. The teacher's answers are kept apart and never removed.
+    """
+
+
+@cache_command.command("ls")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+def list_entries(as_json: bool) -> None:
+    """List the results that are kept, the one used last first."""
+    from azdistill.local.collect import held
+    from azdistill.local.home import find_home
+
+    entries = held(find_home())
+    if as_json:
+        click.echo(json.dumps([entry.as_json() for entry in entries]))
+        return
+    for entry in entries:
+        used = datetime.fromtimestamp(entry.used).strftime("%Y-%m-%d %H:%M")
+        click.echo(f"{entry.key[:12]}  {size(entry.bytes):>9}  {used}  {entry.step}  {entry.run_id}")
+    click.echo(f"{len(entries)} results, {size(sum(entry.bytes for entry in entries))}")
+
+
+@cache_command.command("gc")
+@click.option("--older-than", metavar="AGE", help="Remove what was not used for so long: 12h, 30d, 8w.")
+@click.option("--max-size", metavar="SIZE", help="Remove what was used longest ago until the rest fits: 20GB, 500MB.")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+def collect_entries(older_than: str | None, max_size: str | None, dry_run: bool) -> None:
+    """Remove results that are no longer used.
+
+    What a run that is going on uses stays, and so does what was used within the last hour.
+    """
+    from azdistill.local.collect import held, remove, to_remove
+    from azdistill.local.home import find_home
+
+    if older_than is None and max_size is None:
+        raise UserError("say what may go", code="AZD387", hint="--older-than 30d, or --max-size 20GB")
+    home = find_home()
+    age = _parsed(older_than, r"(\d+)\s*([mhdw])", _TIMES, "--older-than")
+    room = _parsed(max_size, r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", _UNITS, "--max-size")
+    chosen = to_remove(held(home), age, None if room is None else int(room), time.time())
+    for entry in chosen:
+        click.echo(f"{entry.key[:12]}  {size(entry.bytes):>9}  {entry.step}")
+    freed = sum(entry.bytes for entry in chosen) if dry_run else remove(home, chosen)
+    click.echo(f"{'would remove' if dry_run else 'removed'} {len(chosen)} results, {size(freed)}")
+
+
+def _parsed(text: str | None, pattern: str, units: dict[str, int], option: str) -> float | None:
+    if text is None:
+        return None
+    found = re.fullmatch(pattern, text.strip(), re.IGNORECASE)
+    if not found:
+        example = "30d" if option == "--older-than" else "20GB"
+        raise UserError(f"{option} takes a number and a unit, such as {example}, not '{text}'", code="AZD387")
+    return float(found[1]) * units[found[2].lower()]
+
+
+def size(count: float) -> str:
+    """Bytes for people, in powers of ten."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

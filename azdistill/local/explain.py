@@ -1,0 +1,128 @@
+"""Why a step ran again: the first field in which its key differs from that of an earlier run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from azdistill.local.cache import key_of
+from azdistill.local.files import digest
+from azdistill.local.home import Home
+from azdistill.local.keyed import read_fields
+from azdistill.local.store import RunState, StepState, list_runs
+
+#: The order in which fields are looked at: what people change on purpose comes first.
+_ORDER = (
+    *("command", "code", "inputs", "environment", "environment_variables", "variables", "outputs", "distribution"),
+    *("interpreter", "version"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One field of two keys: ``path`` leads to it (``code/train.py``, ``inputs/rows``); None where it was absent."""
+
+    path: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a step of a run did, why, and against which earlier run that was found out."""
+
+    run_id: str
+    step: str
+    status: str
+    reason: str
+    compared_with: str | None
+    differences: list[Difference]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``azdistill explain --json`` prints."""
+        return {
+            "run_id": self.run_id,
+            "step": self.step,
+            "status": self.status,
+            "reason": self.reason,
+            "compared_with": self.compared_with,
+            "differences": [{"field": d.path, "before": d.before, "after": d.after} for d in self.differences],
+        }
+
+
+def explain(home: Home, run: RunState, step: str) -> Explanation:
+    """Why ``step`` of ``run`` was run or reused. ``step`` must be one of the run's."""
+    state = run.steps[step]
+
+    def because(reason: str, other: str | None = None, differences: list[Difference] | None = None) -> Explanation:
+        return Explanation(run.run_id, step, state.status, reason, other, differences or [])
+
+    if state.status in ("pending", "skipped") or (state.status == "canceled" and not state.attempts):
+        return because("it did not run")
+    fields = read_fields(home, run, step)
+    if state.status == "cached":
+        made = _maker(home, state)
+        return because(f"reused: nothing it depends on has changed since {made}", made)
+    if fields is None:
+        return because("it runs every time: is_deterministic is false, or force_rerun or --no-cache was asked for")
+    earlier = _earlier(home, run, step)
+    if earlier is None:
+        return because("it had not run before")
+    before = read_fields(home, earlier, step) or {}
+    if key_of(before) == key_of(fields):
+        if earlier.steps[step].status not in ("completed", "cached"):
+            return because(
+                f"nothing it depends on has changed, but it did not succeed in {earlier.run_id}", earlier.run_id
+            )
+        return because("nothing it depends on has changed, but its result was no longer in the cache", earlier.run_id)
+    found = differences(before, fields)
+    return because(f"{found[0].path} is not what it was", earlier.run_id, found)
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
+    """Every field in which two keys differ, the most telling first; a list of texts by the ones that went and came."""
+    names = [*_ORDER, *sorted((before.keys() | after.keys()) - set(_ORDER))]
+    return [found for name in names for found in _compare(name, before.get(name), after.get(name))]
+
+
+def _compare(path: str, before: Any, after: Any) -> list[Difference]:
+    if before == after:
+        return []
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        # An input is its content and its suffix; the digest of one says nothing that its name does not.
+        return [
+            found
+            for key in sorted(before.keys() | after.keys())
+            for found in _compare(f"{path}/{key}", before.get(key), after.get(key))
+        ]
+    if isinstance(before, list) and isinstance(after, list):
+        gone, came = [x for x in before if x not in after], [x for x in after if x not in before]
+        return [Difference(path, ", ".join(map(str, gone)) or None, ", ".join(map(str, came)) or None)]
+    return [Difference(path.removesuffix("/content").removesuffix("/value"), before, after)]
+
+
+def _earlier(home: Home, run: RunState, step: str) -> RunState | None:
+    """The last run before ``run`` of a pipeline of the same name in which the step had a key."""
+    alike = (
+        other
+        for other in list_runs(home)
+        if other.started < run.started and other.pipeline == run.pipeline and step in other.steps
+    )
+    return next((other for other in alike if read_fields(home, other, step) is not None), None)
+
+
+def _maker(home: Home, state: StepState) -> str:
+    from azdistill.local.cache import Cache
+
+    entry = Cache(home).find(state.key) if state.key else None
+    return str(entry.about().get("run_id", "an earlier run")) if entry else "an earlier run"
+
+
+def short(value: Any) -> str:
+    """A value of a key for people: hashes by their first letters, nothing as a dash."""
+    if value is None:
+        return "-"
+    text = str(value) if isinstance(value, str | int | float | bool) else digest(value)
+    is_hash = len(text) == 64 and all(letter in "0123456789abcdef" for letter in text)
+    return f"sha256 {text[:12]}" if is_hash else text

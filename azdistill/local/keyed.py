@@ -1,0 +1,37 @@
+"""The fields of each step's key, kept with its attempt so that a later run can be explained against it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from azdistill.local.files import write_whole
+from azdistill.local.home import Home
+from azdistill.local.store import RunState, clean
+
+_FILE = "key.json"
+
+
+def write_fields(attempt: Path, fields: dict[str, Any]) -> None:
+    """Keep the fields of an attempt's key in its folder. Secrets are in none of them, and are hidden all the same."""
+    write_whole(attempt / _FILE, json.dumps(clean(fields), ensure_ascii=False))
+
+
+def read_fields(home: Home, run: RunState, step: str) -> dict[str, Any] | None:
+    """The fields of a step's key in a run: from its last attempt, or from the cache entry that it found."""
+    key = run.steps[step].key
+    attempts = run.folder / "steps" / step / "attempts"
+    tried = [int(found.name) for found in attempts.iterdir() if found.name.isdigit()] if attempts.is_dir() else []
+    if tried and (found := _read(attempts / str(max(tried)) / _FILE)) is not None:
+        return found
+    stored = _read(home.cache / key[:2] / key / _FILE) if key else None
+    return stored.get("fields") if stored else None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
