@@ -181,7 +181,7 @@ class _Planner:
         if isinstance(component.code, str):
             self.report.error("AZD340", f"code at {component.code} cannot be run locally", component.where / "code")
         distribution = step.distribution or component.distribution
-        self.notes += list(_not_honoured(name, scope, step.resources or component.resources or {}))
+        self.notes += list(_not_honoured(name, scope, step, component))
         tags = {**component.tags, **step.tags}
         timeout = step.limits.get("timeout")
         deterministic = component.is_deterministic if step.is_deterministic is None else step.is_deterministic
@@ -281,7 +281,9 @@ class _Scope:
         text = expressions.render(expressions.parse(value), self._text) if isinstance(value, str) else str(value)
         if text.strip().isdigit() and int(text) > 0:
             return int(text)
-        self.planner.report.error("AZD111", f"'{where.steps[-1]}' should be a whole number above 0, not {text!r}", where)
+        self.planner.report.error(
+            "AZD111", f"'{where.steps[-1]}' should be a whole number above 0, not {text!r}", where
+        )
         return 1
 
     def _text(self, reference: expressions.Reference) -> str | None:
@@ -318,9 +320,11 @@ def _maker(jobs: Mapping[str, Step], prefix: str, output: str) -> Made | None:
     return None
 
 
-def _not_honoured(name: str, scope: _Scope, resources: Mapping[str, Any]) -> Iterator[str]:
+def _not_honoured(name: str, scope: _Scope, step: Step, component: CommandComponent) -> Iterator[str]:
+    resources = step.resources or component.resources or {}
     if "instance_count" in resources:
-        count = scope.whole(resources["instance_count"], scope.where)
+        where = (step if step.resources else component).where / "resources" / "instance_count"
+        count = scope.whole(resources["instance_count"], where)
         if count > 1:
             yield f"{name}: {count} instances are run as one, on this machine"
 

@@ -15,6 +15,16 @@ LEGACY_TYPE = "path"
 _INPUT_KEYS = {"type", "optional", "default", "enum", "min", "max", "description", "mode"}
 _OUTPUT_KEYS = {"type", "mode", "description", "is_control", "path", "name", "version", "early_available"}
 _ASSET_KEYS = {"$schema", "type", "name", "version", "display_name", "description", "tags", "properties"}
+#: Kinds of distribution -> their keys (azure-ai-ml, ``_schema/job/distribution.py``).
+DISTRIBUTIONS = {
+    "pytorch": ("process_count_per_instance",),
+    "mpi": ("process_count_per_instance",),
+    "tensorflow": ("parameter_server_count", "worker_count"),
+    "ray": (
+        *("port", "address", "include_dashboard", "dashboard_port", "head_node_additional_args"),
+        "worker_node_additional_args",
+    ),
+}
 INTERFACE_KEYS = _ASSET_KEYS | {"inputs", "outputs", "is_deterministic"}
 RUN_KEYS = {"command", "code", "environment", "additional_includes", "distribution", "resources"}
 COMPONENT_KEYS = INTERFACE_KEYS | RUN_KEYS
@@ -62,15 +72,28 @@ def runnable(fields: Fields) -> dict[str, Any]:
         "environment": environment_of(fields, "environment"),
         "additional_includes": tuple(at.resolve(item) for at, item in includes if isinstance(item, str)),
         "distribution": distribution(fields),
-        "resources": fields.mapping("resources") or None,
+        "resources": resources(fields),
     }
 
 
 def distribution(fields: Fields) -> dict[str, Any] | None:
     """How many processes run the command, and how they find each other."""
     inner = Fields(fields.where / "distribution", fields.report)
-    inner.choice("type", ("pytorch", "mpi", "tensorflow", "ray"))
-    inner.whole("process_count_per_instance")
+    if not inner.data:
+        return None
+    inner.require("type", "a distribution")
+    kind = inner.choice("type", tuple(DISTRIBUTIONS))
+    if kind in DISTRIBUTIONS:
+        inner.known(("type", *DISTRIBUTIONS[kind]), f"a distribution of type {kind}")
+    for key in ("process_count_per_instance", "worker_count", "parameter_server_count"):
+        inner.whole(key, at_least=0 if key == "parameter_server_count" else 1)
+    return {**inner.data, "type": kind}
+
+
+def resources(fields: Fields) -> dict[str, Any] | None:
+    """Where a command runs, and on how many machines."""
+    inner = Fields(fields.where / "resources", fields.report)
+    inner.whole("instance_count", at_least=1)
     return dict(inner.data) or None
 
 

@@ -77,12 +77,14 @@ class Fields:
         self.wrong(self.where / key, "true or false", value)
         return None
 
-    def whole(self, key: str) -> None:
+    def whole(self, key: str, *, at_least: int | None = None) -> None:
         """Note a value that is neither a whole number (text that spells one will do) nor bound to an input."""
         value = self.data.get(key)
         bound = isinstance(value, str) and (value.startswith("${{") or value.strip().isdigit())
         if value is not None and not bound and (isinstance(value, bool) or not isinstance(value, int)):
             self.wrong(self.where / key, "a whole number", value)
+        elif value is not None and at_least is not None and not str(value).startswith("${{") and int(value) < at_least:
+            self.report.error("AZD134", f"'{key}' is {value}, below the smallest allowed: {at_least}", self.where / key)
 
     def choice(self, key: str, allowed: Collection[str]) -> str | None:
         """One of ``allowed``, in any case."""

@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from azdistill.errors import did_you_mean
-from azdistill.spec.component import INTERFACE_KEYS, RUN_KEYS, distribution, environment_of, interface, output, runnable
+from azdistill.spec.component import (
+    INTERFACE_KEYS,
+    RUN_KEYS,
+    distribution,
+    environment_of,
+    interface,
+    output,
+    resources,
+    runnable,
+)
 from azdistill.spec.expressions import parse, references, sole_reference
 from azdistill.spec.fields import Fields, absolute
 from azdistill.spec.models import (
@@ -222,7 +231,7 @@ def _step(name: str, kind: str, fields: Fields, component: Component | str | Non
         environment=environment_of(fields, "environment"),
         environment_variables=fields.words("environment_variables"),
         limits=_limits(fields),
-        resources=fields.mapping("resources") or None,
+        resources=resources(fields),
         distribution=distribution(fields),
         identity=fields.mapping("identity") or None,
         services=fields.mapping("services"),

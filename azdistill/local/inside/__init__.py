@@ -1,1 +1,1 @@
-"""Plain scripts that run inside a step, beside its code: they import nothing of azdistill, only the standard library."""
+"""Plain scripts that run inside a step, beside its code: they know the standard library alone."""

@@ -8,12 +8,14 @@ others, and its exit code becomes this one's. All stay in one process group, whi
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 GRACE = 5.0
 #: Seconds that the output of something a process left behind is waited for.
@@ -27,25 +29,30 @@ def main() -> int:
     # A signal to the group reaches the processes by itself; this one stays to tell how they ended.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(count), "NODE_RANK": "0"}
-    ranks, readers = {}, []
-    for rank in range(count):
-        own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-        child = subprocess.Popen(
-            ["/bin/bash", "-c", command],
-            env={**os.environ, **address, **own},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        ranks[child.pid] = rank
-        mark = f"[rank {rank}] ".encode() if count > 1 else b""
-        readers.append(threading.Thread(target=relay, args=(child.stdout.fileno(), mark), daemon=True))
-        readers[-1].start()
+    ranks = [start(command, {**address, "RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(count)]
+    marks = [f"[rank {number}] ".encode() if count > 1 else b"" for number in range(count)]
+    readers = [in_background(relay, rank, marks[number]) for number, rank in enumerate(ranks)]
     code = wait(ranks)
     until = time.monotonic() + LINGER
     for reader in readers:
         reader.join(max(0.0, until - time.monotonic()))
     return code
+
+
+def start(command: str, variables: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        ["/bin/bash", "-c", command],
+        env={**os.environ, **variables},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def in_background(work: Callable[..., None], *arguments: object) -> threading.Thread:
+    thread = threading.Thread(target=work, args=arguments, daemon=True)
+    thread.start()
+    return thread
 
 
 def free_port() -> int:
@@ -55,9 +62,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def relay(descriptor: int, mark: bytes) -> None:
-    """Print what comes from ``descriptor`` line by line, each line whole and behind ``mark``."""
-    held = b""
+def relay(rank: subprocess.Popen[bytes], mark: bytes) -> None:
+    """Print what a process prints line by line, each line whole and behind ``mark``."""
+    assert rank.stdout
+    descriptor, held = rank.stdout.fileno(), b""
     while chunk := os.read(descriptor, _CHUNK):
         *lines, held = (held + chunk).split(b"\n")
         put(b"".join(mark + line + b"\n" for line in lines))
@@ -73,45 +81,32 @@ def put(data: bytes) -> None:
             data = data[os.write(1, data) :]
 
 
-def wait(ranks: dict[int, int]) -> int:
+def wait(ranks: list[subprocess.Popen[bytes]]) -> int:
     """Wait for every process; the exit code of the first that failed, as a shell reports it, or 0."""
-    code, alone = 0, len(ranks) == 1
-    killer = None
-    while ranks:
-        pid, status = os.wait()
-        if pid not in ranks:
-            continue
-        rank, ended = ranks.pop(pid), shell_code(status)
-        if ended and not code:
-            code = ended
-            if ranks:
-                put(f"[launch] rank {rank} ended with exit code {ended}: ending the others\n".encode())
-                killer = threading.Timer(GRACE, end, (ranks, signal.SIGKILL))
-                killer.daemon = True
-                killer.start()
-                end(ranks, signal.SIGTERM)
-            elif not alone:
-                put(f"[launch] rank {rank} ended with exit code {ended}\n".encode())
-    if killer:
-        killer.cancel()
-    return code
-
-
-def end(ranks: dict[int, int], number: int) -> None:
-    """Signal the processes that are left; what they started hears of it where it is in the group."""
-    if number == signal.SIGTERM:
-        os.killpg(0, number)
-        return
-    for pid in list(ranks):
+    ended: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
+    for number, rank in enumerate(ranks):
+        in_background(lambda number=number, rank=rank: ended.put((number, shell_code(rank.wait()))))
+    first, kill_at = 0, None
+    for left in range(len(ranks) - 1, -1, -1):
         try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            continue
+            number, code = ended.get(timeout=None if kill_at is None else max(0.0, kill_at - time.monotonic()))
+        except queue.Empty:
+            for rank in ranks:
+                rank.kill()
+            number, code = ended.get()
+        if code and not first:
+            first = code
+            if len(ranks) > 1:
+                others = ": ending the others" if left else ""
+                put(f"[launch] rank {number} ended with exit code {code}{others}\n".encode())
+            # The group, so that what the processes started hears of it too.
+            os.killpg(0, signal.SIGTERM)
+            kill_at = time.monotonic() + GRACE
+    return first
 
 
-def shell_code(status: int) -> int:
-    code = os.waitstatus_to_exitcode(status)
-    return code if code >= 0 else 128 - code
+def shell_code(returncode: int) -> int:
+    return returncode if returncode >= 0 else 128 - returncode
 
 
 if __name__ == "__main__":
