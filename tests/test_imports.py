@@ -20,7 +20,7 @@ ALLOWED = {
     "cloud": {"cloud", "build", "recipe", "spec", "catalog", "skus", "tracking"},
     "client": {"client", "build", "recipe", "local", "cloud", "spec", "tracking", "catalog"},
 }
-LEAVES = {"errors", "redact", "assets", ""}
+LEAVES = {"errors", "redact", "assets", "trees", "snapshot", ""}
 HEAVY = {"torch", "transformers", "peft", "accelerate", "datasets", "numpy"}
 
 

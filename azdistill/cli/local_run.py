@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 from azdistill import build, spec
+from azdistill.build.sets import apply_sets, parse_sets
 from azdistill.cli.view import make_view
 from azdistill.errors import SpecError
 from azdistill.local.listener import Listener
 from azdistill.local.run import Finished, Options, run_pipeline
-from azdistill.local.sets import apply_sets, parse_sets
 from azdistill.local.tracked import TrackingListener
 from azdistill.redact import redact
 from azdistill.spec.models import Pipeline

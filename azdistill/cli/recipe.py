@@ -25,8 +25,8 @@ def compile_command(recipe: Path, output: str, sets: tuple[str, ...], force: boo
     """
     from azdistill import spec
     from azdistill.build import compile_recipe
+    from azdistill.build.sets import parse_sets
     from azdistill.build.write import render, write
-    from azdistill.local.sets import parse_sets
 
     given = parse_sets(sets)
     built = compile_recipe(recipe, given)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import os
 import shutil
 import stat
@@ -12,11 +10,13 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from azdistill.errors import MachineError
+from azdistill.trees import canonical as canonical
+from azdistill.trees import digest as digest
+from azdistill.trees import hash_file as hash_file
+from azdistill.trees import walk_files as walk_files
 
-CHUNK = 1 << 20
 _DISK = {
     errno.ENOSPC,
     errno.EROFS,
@@ -43,25 +43,6 @@ def disk_errors(doing: str) -> Iterator[None]:
         raise MachineError(f"{doing}: {error.strerror}{place}", code="AZD310", hint=hint) from error
 
 
-def canonical(value: Any) -> str:
-    """JSON with one spelling per value: sorted keys, no spaces, UTF-8. What hashes are taken over."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def digest(value: Any) -> str:
-    """sha256 (hex) of :func:`canonical` JSON."""
-    return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def hash_file(path: Path) -> str:
-    """sha256 (hex) of a file's content."""
-    sha = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
-        while chunk := file.read(CHUNK):
-            sha.update(chunk)
-    return sha.hexdigest()
-
-
 def sync(path: Path) -> None:
     """fsync a file or a folder (a folder's entries are not on disk before that)."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -84,24 +65,6 @@ def write_whole(path: Path, text: str) -> None:
         beside.unlink(missing_ok=True)
         raise
     sync(path.parent)
-
-
-def walk_files(root: Path) -> Iterator[tuple[str, Path]]:
-    """Every file under ``root`` as (relative POSIX path, path), sorted; linked folders are followed once, never in a
-    ring.
-    """
-    yield from _walk(root, "", frozenset({os.path.realpath(root)}))
-
-
-def _walk(folder: Path, prefix: str, above: frozenset[str]) -> Iterator[tuple[str, Path]]:
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        path = Path(entry.path)
-        if entry.is_dir():
-            real = os.path.realpath(entry.path)
-            if real not in above:
-                yield from _walk(path, f"{prefix}{entry.name}/", above | {real})
-        elif entry.is_file():
-            yield f"{prefix}{entry.name}", path
 
 
 def make_read_only(root: Path) -> None:

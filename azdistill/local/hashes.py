@@ -8,7 +8,8 @@ import threading
 import time
 from pathlib import Path
 
-from azdistill.local.files import digest, hash_file, walk_files
+from azdistill.trees import hash_file, walk_files
+from azdistill.trees import tree_digest as tree_digest
 
 #: A file changed this recently (seconds) may change again without its stat showing it: its hash is not remembered.
 _SETTLED = 2.0
@@ -85,8 +86,3 @@ class Hashes:
         if row:
             self._known[real] = (row[0], row[1])
         return self._known.get(real)
-
-
-def tree_digest(files: dict[str, str]) -> str:
-    """The hash of a folder from the hashes of its files, by relative POSIX path."""
-    return digest(sorted(files.items()))

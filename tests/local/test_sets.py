@@ -10,9 +10,9 @@ import pytest
 from local_helpers import log_of, step, write_pipeline
 
 from azdistill import spec
+from azdistill.build.sets import apply_sets, parse_sets
 from azdistill.errors import UserError
 from azdistill.local.run import Finished
-from azdistill.local.sets import apply_sets, parse_sets
 
 Run = Callable[..., Finished]
 

@@ -1,0 +1,163 @@
+"""A component's code as Azure would take it: the ``code`` folder without what is ignored, includes laid beside its
+files.
+
+Rules, read from azure-ai-ml's ``ComponentIgnoreFile`` and ``AdditionalIncludes``: ``.amlignore``, or else
+``.gitignore``, of the code folder is applied to the whole snapshot; ``__pycache__`` never travels; ignore files of
+inner folders count only where a component has additional includes; an include ``x.zip`` that does not exist while a
+folder ``x`` does is that folder, zipped.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Protocol
+
+from azdistill.errors import UserError
+from azdistill.trees import hash_file, tree_digest, walk_files
+
+if TYPE_CHECKING:
+    from pathspec import PathSpec
+
+_PROJECT_MARKS = (".git", "pyproject.toml", ".azdistill")
+
+
+class Hashing(Protocol):
+    """What knows content hashes; one may remember them, as local runs do."""
+
+    def file(self, path: Path) -> str:
+        """sha256 (hex) of a file's content."""
+
+    def tree(self, root: Path) -> str:
+        """One hash over the names and contents of all files under ``root``."""
+
+
+class Reading:
+    """Hashes by reading, each time."""
+
+    def file(self, path: Path) -> str:
+        """sha256 (hex) of a file's content."""
+        return hash_file(path)
+
+    def tree(self, root: Path) -> str:
+        """One hash over the names and contents of all files under ``root``."""
+        return tree_digest({name: hash_file(path) for name, path in walk_files(root)})
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A component's files by POSIX path in the snapshot. ``zipped`` maps an archive's name to the folder in it."""
+
+    files: dict[str, Path]
+    zipped: dict[str, Path]
+
+    def hashes(self, hashes: Hashing) -> dict[str, str]:
+        """The content hash of every file; of an archive, the hash of what it holds."""
+        found = {name: hashes.file(path) for name, path in self.files.items()}
+        return found | {name: f"zip:{hashes.tree(folder)}" for name, folder in self.zipped.items()}
+
+    def tree_hash(self, hashes: Hashing) -> str:
+        """One hash over all names and contents."""
+        return tree_digest(self.hashes(hashes))
+
+    def lay_out(self, folder: Path) -> None:
+        """Copy the files into ``folder``, which is made, keeping which of them are executable."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, source in self.files.items():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+            os.chmod(target, 0o755 if os.access(source, os.X_OK) else 0o644)
+        for name, source in self.zipped.items():
+            _zip(source, folder / name)
+
+    def mentions(self, word: bytes, unless: bytes) -> bool:
+        """True where a Python, shell or notebook file holds ``word`` and not ``unless``."""
+        texts = (path.read_bytes() for name, path in self.files.items() if name.endswith((".py", ".sh", ".ipynb")))
+        return any(word in text and unless not in text for text in texts)
+
+
+def take(code: Path | None, includes: Iterable[Path] = (), *, base: Path) -> Snapshot:
+    """The snapshot of a component whose YAML lies in ``base``. Raises UserError for what is missing or leaves the
+    project.
+    """
+    root = _project_root(base)
+    includes = list(includes)
+    ignored = _Ignored(code if code and code.is_dir() else base, nested=bool(includes))
+    files: dict[str, Path] = {}
+    zipped: dict[str, Path] = {}
+    if code:
+        _add(files, code, "", ignored, root) if code.is_dir() else _add_file(files, code, code.name, ignored, root)
+    for include in includes:
+        name = include.name
+        if include.suffix == ".zip" and not include.exists() and include.with_suffix("").is_dir():
+            zipped[name] = include.with_suffix("")
+        elif include.is_dir():
+            _add(files, include, f"{name}/", ignored, root)
+        else:
+            _add_file(files, include, name, ignored, root)
+    return Snapshot(dict(sorted(files.items())), dict(sorted(zipped.items())))
+
+
+class _Ignored:
+    """Which paths of the snapshot do not travel."""
+
+    def __init__(self, folder: Path, *, nested: bool) -> None:
+        self._nested = nested
+        self._specs: list[tuple[str, PathSpec[Any]]] = []
+        self._read(folder, "")
+
+    def enter(self, folder: Path, prefix: str) -> None:
+        """Take an inner folder's own ignore file into account."""
+        if self._nested and prefix:
+            self._read(folder, prefix)
+
+    def __contains__(self, name: str) -> bool:
+        if "__pycache__" in PurePosixPath(name).parts:
+            return True
+        return any(name.startswith(prefix) and spec.match_file(name[len(prefix) :]) for prefix, spec in self._specs)
+
+    def _read(self, folder: Path, prefix: str) -> None:
+        for name in (".amlignore", ".gitignore"):
+            if (folder / name).is_file():
+                # Imported here: most components have no ignore file.
+                from pathspec import PathSpec
+
+                lines = (folder / name).read_text(encoding="utf-8-sig").splitlines()
+                self._specs.append((prefix, PathSpec.from_lines("gitignore", [line.rstrip() for line in lines])))
+                return
+
+
+def _add(files: dict[str, Path], folder: Path, prefix: str, ignored: _Ignored, root: Path) -> None:
+    for inner, _, _ in os.walk(folder, followlinks=False):
+        relative = Path(inner).relative_to(folder).as_posix()
+        ignored.enter(Path(inner), prefix if relative == "." else f"{prefix}{relative}/")
+    for name, path in walk_files(folder):
+        _add_file(files, path, prefix + name, ignored, root)
+
+
+def _add_file(files: dict[str, Path], path: Path, name: str, ignored: _Ignored, root: Path) -> None:
+    if name in ignored:
+        return
+    if not path.exists():
+        raise UserError(f"{path} does not exist", code="AZD320", hint="it is named by 'code' or 'additional_includes'")
+    if not path.resolve().is_relative_to(root) and path.resolve() != path.absolute():
+        raise UserError(f"{path} is a link that leaves the project ({root})", code="AZD321", hint="copy the file")
+    files[name] = path
+
+
+def _project_root(base: Path) -> Path:
+    base = base.resolve()
+    marked = (folder for folder in (base, *base.parents) if any((folder / mark).exists() for mark in _PROJECT_MARKS))
+    return next(marked, base)
+
+
+def _zip(folder: Path, target: Path) -> None:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, path in walk_files(folder):
+            # A fixed date: the archive depends on contents alone.
+            archive.writestr(zipfile.ZipInfo(f"{folder.name}/{name}", (1980, 1, 1, 0, 0, 0)), path.read_bytes())
