@@ -1,16 +1,28 @@
-"""Running what is submitted: jobs through a local runner, run history, MLflow, schedules on a clock."""
+"""Execution of what a workspace is sent: jobs run, schedules fire, run history and MLflow tell of it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from . import history
+from .jobs import Jobs
+
 if TYPE_CHECKING:
     from ..workspace import Workspace
 
+__all__ = ["Jobs", "install"]
+
 
 def install(workspace: Workspace) -> None:
-    """Add routes to ``workspace.routes`` and ask for events with ``workspace.on(event, callback)``.
+    """Add the routes of run history and MLflow, and run jobs when they are put.
 
-    Events: ``start()`` (the server answers), ``close()``; ``job_put(name, resource)``, ``job_changed(name, resource)``,
-    ``job_cancel(name)``; ``schedule_put(name, resource)``, ``schedule_delete(name)``, ``schedule_trigger(name, body)``.
+    Events of the workspace: ``job_put(name, resource)``, ``job_changed(name, resource)``, ``job_cancel(name)``,
+    ``schedule_put(name, resource)``, ``schedule_deleted(name)``, ``start()``, ``close()``.
     """
+    jobs = Jobs(workspace)
+    workspace.jobs = jobs
+    history.install(workspace, jobs)
+    workspace.on("job_put", lambda name, resource: jobs.submit(resource))
+    workspace.on("job_changed", lambda name, resource: jobs.changed(name, resource))
+    workspace.on("job_cancel", jobs.cancel)
+    workspace.on("close", jobs.close)

@@ -1,0 +1,89 @@
+"""Runs one submitted job in a process of its own: ``python -m loopback.execution.worker FOLDER``.
+
+``FOLDER/job.json`` says what: ``run_id``, ``experiment``, ``pipeline`` (a mapping), ``variables`` (what every step sees),
+``paths`` (what the data inputs are called in the workspace). ``FOLDER/plan.json`` and ``FOLDER/error.json`` are written.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+from azdistill.errors import AzdistillError, SpecError
+from azdistill.local import run as runner
+from azdistill.local.hashes import Hashes
+from azdistill.local.listener import Listener
+from azdistill.local.plan import Plan
+from azdistill.local.store import RunState
+from azdistill.spec import check, pipeline_from
+
+
+def main(folder: Path) -> int:
+    """Run the job in ``folder``; the exit code of ``azdistill run``."""
+    job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    # Azure knows data by what it is called: the same path means the same data, whatever lies there now.
+    runner.Hashes = lambda path: ByName(path, job["paths"])  # type: ignore[assignment, misc]
+    try:
+        pipeline = pipeline_from(job["pipeline"], folder, "job.yml")
+        problems = [problem for problem in check(pipeline) if problem.severity == "error"]
+        if problems:
+            raise SpecError(problems)
+        options = runner.Options(experiment=job["experiment"], run_id=job["run_id"], jobs=2)
+        finished = runner.run_pipeline(pipeline, options, [PlanWriter(folder)], lambda step, _: variables(job, step))
+        error = finished.error
+    except AzdistillError as failure:
+        error = failure
+    if error is None:
+        return 0
+    (folder / "error.json").write_text(json.dumps({"code": error.code, "message": str(error)}), encoding="utf-8")
+    return error.exit_code
+
+
+def child_of(job: str, step: str) -> str:
+    """The name of the child job that runs ``step`` of ``job``."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{job}/{step}"))
+
+
+def variables(job: dict[str, Any], step: str) -> dict[str, str]:
+    """What Azure tells the command of a step, in place of what the local runner does."""
+    child = child_of(job["run_id"], step)
+    # Empty: a step that looks for the local runner's metrics file is to find none.
+    return {**job["variables"], "AZUREML_RUN_ID": child, "MLFLOW_RUN_ID": child, "AZDISTILL_METRICS_FILE": ""}
+
+
+class PlanWriter(Listener):
+    """Writes down which step makes what, before the first of them starts."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def run_started(self, run: RunState, plan: Plan) -> None:
+        steps = {
+            name: {key: {"kind": made.kind, "standing": bool(made.standing)} for key, made in step.outputs.items()}
+            for name, step in plan.steps.items()
+        }
+        outputs = {name: [made.step, made.output] for name, made in plan.outputs.items()}
+        beside = self._folder / "plan.part"
+        beside.write_text(json.dumps({"steps": steps, "outputs": outputs}), encoding="utf-8")
+        beside.rename(self._folder / "plan.json")
+
+
+class ByName(Hashes):
+    """Hashes in which stored data counts by its name."""
+
+    def __init__(self, path: Path, names: dict[str, str]) -> None:
+        super().__init__(path)
+        self._names = names
+
+    def file(self, path: Path) -> str:
+        return self._names.get(str(path)) or super().file(path)
+
+    def tree(self, folder: Path) -> str:
+        return self._names.get(str(folder)) or super().tree(folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
