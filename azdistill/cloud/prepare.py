@@ -1,0 +1,200 @@
+"""From a file to what would be submitted: checked, placed and complete, without asking any service."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from azdistill import build, spec
+from azdistill import recipe as recipes
+from azdistill.build.absolute import absolute_paths
+from azdistill.build.sets import apply_sets
+from azdistill.cloud.fingerprint import fingerprint
+from azdistill.cloud.placing import place
+from azdistill.cloud.profiles import Profile, Project, find_profile, find_project
+from azdistill.cloud.refusals import refused
+from azdistill.errors import Problem, SpecError
+from azdistill.recipe import Reading
+from azdistill.spec import Pipeline, reader
+from azdistill.spec.models import Data
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A pipeline that is ready to be submitted.
+
+    ``mapping`` is plain Azure ML with absolute paths, ``pipeline`` the same as a model; ``environments`` are ready ones
+    that stand in for those of the components, by name; ``reading`` is the recipe where it was made from one.
+    """
+
+    mapping: dict[str, Any]
+    pipeline: Pipeline
+    source: str
+    fingerprint: str
+    profile: Profile = field(default_factory=Profile)
+    project: Project = field(default_factory=Project)
+    reading: Reading | None = None
+    warnings: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def max_gpu_hours(self) -> float | None:
+        """The most GPU hours that the run may need; None without a ceiling."""
+        return self.profile.max_gpu_hours
+
+    @property
+    def student(self) -> str | None:
+        """The student's short name, as in ``<student>-distilled``."""
+        if self.reading is not None and self.reading.recipe is not None:
+            return short_name(self.reading.recipe.student.model)
+        return self._named("student_weights", "student_id")
+
+    @property
+    def teacher(self) -> str | None:
+        """The teacher's short name."""
+        if self.reading is not None and self.reading.recipe is not None:
+            return short_name(self.reading.recipe.teacher.model)
+        return self._named("teacher_model", "teacher_weights", "teacher_id")
+
+    def tags(self) -> dict[str, str]:
+        """The tags that every job of ours carries (docs/architecture.md, "Submitting")."""
+        from importlib.metadata import version
+
+        known = {
+            "azdistill.version": version("azdistill"),
+            "azdistill.fingerprint": self.fingerprint,
+            "azdistill.student": self.student,
+            "azdistill.teacher": self.teacher,
+            "azdistill.model": self.student and f"{self.student}-distilled",
+        }
+        return {name: value for name, value in known.items() if value}
+
+    def job(self) -> Any:
+        """The SDK's ``PipelineJob``; imports azure-ai-ml."""
+        from azdistill.cloud.sdk_job import pipeline_job
+
+        return pipeline_job(self)
+
+    def _named(self, *inputs: str) -> str | None:
+        for name in inputs:
+            given = self.pipeline.inputs.get(name)
+            value = given and (given.path if given.is_data else given.default)
+            if isinstance(value, str) and value:
+                return short_name(value)
+        return None
+
+
+def short_name(model: str) -> str:
+    """A model's name without the folder, owner, registry or version around it, in characters that Azure ML allows."""
+    asset = re.fullmatch(r"azureml:(?://.*/models/)?([^/:]+).*", model)
+    name = asset[1] if asset else model.rstrip("/").rpartition("/")[2] or model
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "model"
+
+
+def prepare(
+    file: str | Path,
+    sets: Mapping[str, str] | None = None,
+    *,
+    project: Project | None = None,
+    profile: str | Profile | None = None,
+) -> Prepared:
+    """The recipe or pipeline in ``file`` with ``sets`` applied, and under them those of the profile.
+
+    SpecError with everything that is wrong, or that could not work in a job. Asks no service.
+    """
+    folder = Path(file).resolve().parent
+    project = project or find_project(folder)
+    chosen = profile if isinstance(profile, Profile) else find_profile(profile, folder)
+    given = {**chosen.sets, **(sets or {})}
+    source = reader.read(file)
+    if recipes.is_recipe(source.data):
+        built = build.compile_recipe(file, given)
+        return _prepared(built.mapping, folder, str(file), chosen, project, built=built)
+    # The file itself is read first, so that what is wrong in it is told with its lines.
+    opened = apply_sets(spec.load_pipeline(file), given)
+    _raise(spec.check(opened) + refused(opened))
+    mapping = _with_sets(absolute_paths(source.data, source.base), opened, given)
+    return _prepared(mapping, folder, str(file), chosen, project)
+
+
+def prepare_mapping(
+    mapping: Mapping[str, Any],
+    folder: str | Path,
+    *,
+    source: str = "pipeline",
+    project: Project | None = None,
+    profile: str | Profile | None = None,
+    reading: Reading | None = None,
+) -> Prepared:
+    """As :func:`prepare`, for a pipeline made in memory whose relative paths start at ``folder``."""
+    start = Path(folder)
+    chosen = profile if isinstance(profile, Profile) else find_profile(profile, start)
+    found = _prepared(absolute_paths(mapping, start), start, source, chosen, project or find_project(start))
+    return replace(found, reading=reading)
+
+
+def _prepared(
+    mapping: Mapping[str, Any],
+    folder: Path,
+    source: str,
+    profile: Profile,
+    project: Project,
+    built: build.Built | None = None,
+) -> Prepared:
+    before = spec.pipeline_from(mapping, folder, source)
+    kinds = {name: step.type for name, step in before.jobs.items()}
+    placed = _with_data(place(mapping, profile, kinds), before)
+    pipeline = spec.pipeline_from(placed, folder, source)
+    problems = spec.check(pipeline)
+    _raise(problems + refused(pipeline))
+    return Prepared(
+        mapping=placed,
+        pipeline=pipeline,
+        source=source,
+        fingerprint=fingerprint(pipeline, placed, profile.environments),
+        profile=profile,
+        project=project,
+        reading=built.reading if built else None,
+        warnings=[*(built.warnings if built else []), *problems],
+        notes=list(built.notes) if built else [],
+    )
+
+
+def _raise(problems: list[Problem]) -> None:
+    if any(problem.severity == "error" for problem in problems):
+        raise SpecError(problems)
+
+
+def _with_sets(mapping: dict[str, Any], pipeline: Pipeline, sets: Mapping[str, str]) -> dict[str, Any]:
+    inputs = dict(mapping.get("inputs") or {})
+    for name in sets:
+        given = pipeline.inputs[name]
+        written = inputs.get(name)
+        if given.is_data:
+            old = written if isinstance(written, dict) else {"type": given.type}
+            inputs[name] = {**old, "path": given.path}
+        else:
+            inputs[name] = given.default
+    return {**mapping, **({"inputs": inputs} if inputs else {})}
+
+
+def _with_data(mapping: dict[str, Any], pipeline: Pipeline) -> dict[str, Any]:
+    """Data given to a step as plain text, said as data: the text would be sent as a value otherwise."""
+    jobs = dict(mapping.get("jobs") or {})
+    for name, step in pipeline.jobs.items():
+        plain = {key: value for key, value in step.inputs.items() if isinstance(value, Data)}
+        node = jobs.get(name)
+        if not isinstance(node, dict):
+            continue
+        written = node.get("inputs") or {}
+        data = {
+            key: {"type": value.type or "uri_folder", "path": value.path}
+            for key, value in plain.items()
+            if isinstance(written.get(key), str)
+        }
+        if data:
+            jobs[name] = {**node, "inputs": {**written, **data}}
+    return {**mapping, **({"jobs": jobs} if jobs else {})}
