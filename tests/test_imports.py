@@ -17,10 +17,11 @@ ALLOWED = {
     "recipe": {"recipe", "spec", "catalog"},
     "build": {"build", "recipe", "spec", "catalog", "skus"},
     "skus": {"skus"},
-    "cloud": {"cloud", "build", "recipe", "spec", "catalog", "skus", "tracking"},
+    "sizing": {"sizing", "skus", "catalog"},
+    "cloud": {"cloud", "build", "recipe", "spec", "catalog", "skus", "sizing", "tracking"},
     "client": {"client", "build", "recipe", "local", "cloud", "spec", "tracking", "catalog"},
 }
-LEAVES = {"errors", "redact", "assets", "trees", "snapshot", ""}
+LEAVES = {"errors", "redact", "lines", "assets", "trees", "snapshot", ""}
 HEAVY = {"torch", "transformers", "peft", "accelerate", "datasets", "numpy"}
 
 

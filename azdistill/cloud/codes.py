@@ -27,20 +27,9 @@ CODES: dict[str, str] = {
     "AZD430": "The workspace has no such run.",
     "AZD431": "Several runs begin with that name.",
     "AZD432": "Nothing was submitted from this folder, and no run is named.",
-    "AZD433": "A run on Azure failed.",
-    "AZD434": "A run on Azure was canceled.",
-    "AZD435": "The run has not ended yet, or has not got that far.",
-    "AZD436": "The run completed: there is nothing to resume.",
-    "AZD437": "The run has no such step.",
-    "AZD438": "The run has no such output.",
-    "AZD439": "An output of a run holds nothing.",
-    "AZD440": "What was downloaded is not what the step wrote.",
-    "AZD441": "The job cannot be submitted again as it stands.",
     "AZD442": "A service did not answer for a quarter of an hour while a run was followed.",
     "AZD443": "A run has not ended in the time that was given.",
     "AZD445": "A datastore is no blob storage.",
-    "AZD446": "MLflow cannot be read, or written.",
-    "AZD447": "No run of the workspace fits what was asked for.",
     # Schedules: 450-469.
     # Endpoints and doctor: 470-489.
     # The client, assets, models: 490-499.

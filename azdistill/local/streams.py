@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import codecs
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 from azdistill import redact
+from azdistill.lines import harmless
 
 #: A line longer than this is cut on the terminal; the log has all of it.
 _LONGEST_LINE = 4000
-# Terminal sequences (CSI, OSC and its like, two-byte escapes), then single control characters (C0 without tab, DEL, C1)
-# and the marks that reorder text (CWE-150, CVE-2021-42574).
-_CONTROL = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"
-    r"|\x1b[\]P^_X][^\x07\x1b]*(?:\x07|\x1b\\)?"
-    r"|\x1b[ -/]*[0-~]"
-    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
-
-
-def harmless(text: str) -> str:
-    """``text`` without control sequences: what may be shown on a terminal."""
-    return _CONTROL.sub("", text)
 
 
 class LogWriter:

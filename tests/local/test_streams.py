@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azdistill import redact
-from azdistill.local.streams import LogWriter, harmless
+from azdistill.lines import harmless
+from azdistill.local.streams import LogWriter
 
 SECRET = "s3cr3t-välue-0123456789"
 
