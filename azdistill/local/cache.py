@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from azdistill.local.files import digest, make_read_only, remove_tree, sync, write_whole
+from azdistill.local.files import digest, make_read_only, remove_tree, sync
 from azdistill.local.home import Home
 from azdistill.local.outputs import Manifest
 from azdistill.local.store import clean, is_alive, own_mark
@@ -41,8 +41,14 @@ class Entry:
         return self.folder / METRICS
 
     def about(self) -> dict[str, Any]:
-        """``fields`` of the key, and the ``run_id``, ``step`` and ``seconds`` that made the entry."""
-        stored: dict[str, Any] = json.loads((self.folder / _KEY_FILE).read_text(encoding="utf-8"))
+        """``fields`` of the key, and the ``run_id``, ``step`` and ``seconds`` that made the entry.
+
+        Empty where a power cut took them: an entry is what its manifest says.
+        """
+        try:
+            stored: dict[str, Any] = json.loads((self.folder / _KEY_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
         return stored
 
 
@@ -78,7 +84,7 @@ class Cache:
         os.rename(outputs, building / "outputs")
         if metrics.is_file():
             shutil.copyfile(metrics, building / METRICS)
-        write_whole(building / _KEY_FILE, json.dumps(clean(about), ensure_ascii=False, indent=1))
+        (building / _KEY_FILE).write_text(json.dumps(clean(about), ensure_ascii=False, indent=1), encoding="utf-8")
         make_read_only(building / "outputs")
         manifest.write(building)
         return self._publish(building, key) or Entry(self._folder(key), manifest, _places(self._folder(key), manifest))

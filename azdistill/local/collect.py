@@ -89,10 +89,7 @@ def _folders(home: Home) -> Iterator[Path]:
 def _held(folder: Path, busy: set[str]) -> Held:
     manifest = Manifest.read(folder) or Manifest({})
     size = sum(mark.size for files in manifest.outputs.values() for mark in files.values())
-    try:
-        about = Entry(folder, manifest, {}).about()
-    except (OSError, ValueError):
-        about = {}
+    about = Entry(folder, manifest, {}).about()
     used = folder / USED
     last = (used if used.exists() else folder).stat().st_mtime
     return Held(

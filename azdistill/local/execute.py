@@ -84,6 +84,7 @@ class Executor:
     cancellation: Cancellation
     use_cache: bool = True
     variables: Mapping[str, str] = field(default_factory=dict)
+    inherited: Mapping[str, str] = field(default_factory=environment.passed_on)
     threads: Mapping[str, int] = field(default_factory=dict)
     tracking: Callable[[str, bool], dict[str, str]] = lambda step, uses_mlflow: {}
     on_start: Callable[[str, Attempt], None] = lambda step, attempt: None
@@ -187,7 +188,7 @@ class Executor:
         threads = self.threads.get(step.name)
         variables = {
             **({THREADS: str(threads)} if threads else {}),
-            **environment.passed_on(),
+            **self.inherited,
             "PATH": self.interpreter.path(self.log.folder / "bin"),
             **environment.azure(self.log.run_id, attempt.attempt_id, self.plan.experiment),
             **environment.data(places, written),
@@ -229,7 +230,8 @@ class Executor:
         standing = {name: path for name, path in paths.items() if step.outputs[name].standing}
         made = {name: path for name, path in paths.items() if name not in standing}
         manifest = outputs.record(made)
-        manifest.write(attempt.folder)
+        # Of a result that goes into the cache the entry's manifest is what counts.
+        manifest.write(attempt.folder, durable=fields is None)
         key = None
         if fields is not None:
             key = key_of(fields)

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from azdistill.local.files import write_whole
 from azdistill.local.home import Home
 from azdistill.local.store import RunState, clean
 
@@ -15,7 +14,8 @@ _FILE = "key.json"
 
 def write_fields(attempt: Path, fields: dict[str, Any]) -> None:
     """Keep the fields of an attempt's key in its folder. Secrets are in none of them, and are hidden all the same."""
-    write_whole(attempt / _FILE, json.dumps(clean(fields), ensure_ascii=False))
+    # Not worth a wait for the disk: half a file, after a power cut, is read as none.
+    (attempt / _FILE).write_text(json.dumps(clean(fields), ensure_ascii=False), encoding="utf-8")
 
 
 def read_fields(home: Home, run: RunState, step: str) -> dict[str, Any] | None:

@@ -47,9 +47,13 @@ class Manifest:
         """Raises TypeError, ValueError or AttributeError where ``rows`` is no manifest."""
         return Manifest({o: {name: FileMark(*mark) for name, mark in files.items()} for o, files in rows.items()})
 
-    def write(self, folder: Path) -> None:
-        """Write it, last of all, into ``folder``."""
-        write_whole(folder / MANIFEST, json.dumps({"version": 1, "outputs": self.as_json()}))
+    def write(self, folder: Path, durable: bool = True) -> None:
+        """Write it, last of all, into ``folder``; ``durable``: and make sure that it is on disk."""
+        text = json.dumps({"version": 1, "outputs": self.as_json()})
+        if durable:
+            write_whole(folder / MANIFEST, text)
+        else:
+            (folder / MANIFEST).write_text(text, encoding="utf-8")
 
     @staticmethod
     def read(folder: Path) -> Manifest | None:

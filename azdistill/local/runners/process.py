@@ -106,9 +106,11 @@ class _Watch:
                     # The command is over, but something it started holds its output open.
                     self._clear()
                 self._check_time()
+        pause = _POLL / 500
         while not _has_ended(self._child):
             self._check_time()
-            time.sleep(_POLL / 10)
+            time.sleep(pause)
+            pause = min(pause * 2, _POLL / 10)
         if self._timed_out or self._canceled:
             self._clear()
         return {"timed_out": self._timed_out, "canceled": self._canceled}
