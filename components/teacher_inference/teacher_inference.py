@@ -7,7 +7,7 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,26 @@ from teacher_client import RowFailed, TeacherClient
 def arguments() -> argparse.Namespace:
     """The command line of component.yml."""
     parser = Arguments(description=__doc__)
-    parser.add_argument("--rows", type=Path, required=True)
-    parser.add_argument("--validation_rows", type=optional(Path))
-    for name in ("task_type", "teacher_model", "teacher_endpoint"):
-        parser.add_argument(f"--{name}", required=True)
+    add_rows(parser)
+    parser.add_argument("--teacher_endpoint", required=True)
     parser.add_argument("--teacher_key", type=optional(str))
     parser.add_argument("--api", choices=("chat_completions", "messages"), default="chat_completions")
+    add_asking(parser)
+    return parser.parse_args()
+
+
+def add_rows(parser: argparse.ArgumentParser) -> None:
+    """What is asked, of whom, and where the answers go."""
+    parser.add_argument("--rows", type=Path, required=True)
+    parser.add_argument("--validation_rows", type=optional(Path))
+    for name in ("task_type", "teacher_model"):
+        parser.add_argument(f"--{name}", required=True)
+    for name in ("train", "validation", "rejects", "summary", "answers"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+
+
+def add_asking(parser: argparse.ArgumentParser) -> None:
+    """How it is asked."""
     parser.add_argument("--strategy", default="direct")
     parser.add_argument("--prompts", type=optional(Path))
     parser.add_argument("--turns", choices=("last", "all"), default="last")
@@ -58,14 +72,20 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--max_reasks", type=int, default=0)
     parser.add_argument("--timeout", type=float, default=120.0)
     parser.add_argument("--min_success_ratio", type=float, default=0.9)
-    for name in ("train", "validation", "rejects", "summary", "answers"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    return parser.parse_args()
+
+
+#: Says what is wrong with the teacher's server, where the step runs one itself; None while it lives.
+Health = Callable[[], StepError | None]
+HEALTH_EVERY = 1.0
 
 
 def main() -> None:
     """Run the step."""
-    args = arguments()
+    ask(arguments())
+
+
+def ask(args: argparse.Namespace, health: Health = lambda: None) -> None:
+    """Ask for every row of the step's inputs and write its outputs; what ``health`` says ends it early."""
     if args.concurrency < 1:
         raise BadConfig("concurrency is at least 1")
     task = get_task(args.task_type)
@@ -81,7 +101,7 @@ def main() -> None:
     how = Answering(teacher, prompts, task, args.strategy, args.turns == "all", args.max_reasks)
     started = time.monotonic()
     run = Run(args, how)
-    problem = asyncio.run(run.all())
+    problem = asyncio.run(run.all(health))
     run.finish(time.monotonic() - started)
     if isinstance(problem, Refused):
         raise Refused(f"{problem} (the key: {args.teacher_key or 'none was given'})")
@@ -176,7 +196,7 @@ class Run:
                 self.out[split].tally.read += 1
                 yield split, number, row
 
-    async def all(self) -> StepError | None:
+    async def all(self, health: Health = lambda: None) -> StepError | None:
         """Answer every row. Returns the error that ended it early, if any; the rows left are rejected as not asked."""
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
@@ -186,13 +206,20 @@ class Run:
                 # More workers than places: a row that waits before its next try holds no place in flight.
                 count = 4 * self.args.concurrency + 16
                 self._workers = [asyncio.create_task(self._work()) for _ in range(count)]
+                watch = asyncio.create_task(self._watch(health))
                 await asyncio.wait(self._workers)
+                watch.cancel()
         for worker in self._workers:
             if not worker.cancelled() and (error := worker.exception()):
                 raise error
         for split, number, row in self._jobs:
             self._reject(split, number, row, "not_asked", str(self._stopped))
         return self._stopped
+
+    async def _watch(self, health: Health) -> None:
+        while (error := health()) is None:
+            await asyncio.sleep(HEALTH_EVERY)
+        self._stop(error)
 
     async def _work(self) -> None:
         try:
