@@ -73,6 +73,29 @@ class Price(_Fact):
     output: float = Field(ge=0)
 
 
+#: What weights are stored in. ``mxfp4`` is gpt-oss's: four bits, and a scale for each 32 of them.
+Precision = Literal["fp32", "bf16", "fp16", "fp8", "int8", "int4", "mxfp4"]
+
+
+class Architecture(_Fact):
+    """The numbers of a model's config.json that decide how much memory it takes to serve it."""
+
+    layers: int = Field(gt=0)
+    attention_heads: int = Field(gt=0)
+    kv_heads: int = Field(
+        gt=0, description="heads that keys and values are stored for; fewer than attention heads: GQA"
+    )
+    head_dim: int = Field(gt=0)
+    hidden_size: int = Field(gt=0)
+    vocab_size: int = Field(gt=0)
+    precision: Precision = Field(description="what the weights are published in")
+    tied_embeddings: bool = False
+    latent: int | None = Field(default=None, gt=0, description="MLA: numbers a token and layer, for keys and values")
+    indexer: int = Field(default=0, ge=0, description="numbers that sparse attention stores beside them")
+    sliding_window: int | None = Field(default=None, gt=0, description="tokens")
+    sliding_layers: int = Field(default=0, ge=0, description="how many layers see that window only")
+
+
 class Model(BaseModel):
     """One entry. ``served_as`` is the name that endpoints know the model by; ``hub_id`` its weights' public home."""
 
@@ -88,6 +111,7 @@ class Model(BaseModel):
     parameters: float | None = Field(default=None, gt=0, description="in billions")
     active_parameters: float | None = Field(default=None, gt=0, description="in billions, for a mixture of experts")
     context_length: int | None = Field(default=None, gt=0, description="tokens")
+    architecture: Architecture | None = None
     source: str = Field(min_length=1, description="the page or pages that the sizes and lengths are from")
     as_of: date
     terms: Terms

@@ -36,6 +36,10 @@ class Sku(BaseModel):
     price_source: str | None = None
     interconnect: str | None = Field(default=None, description="what joins GPUs and machines; null: PCIe, Ethernet")
     family: str = Field(description="the family whose quota of cores it draws on")
+    online_endpoint: bool | None = Field(default=None, description="whether managed online endpoints have it")
+    reserve: float = Field(
+        default=0.2, ge=0, description="share of quota that an online deployment holds back for upgrades"
+    )
 
     @property
     def total_gpu_memory_gib(self) -> float:

@@ -1,0 +1,166 @@
+"""Which machines hold a teacher, the cheapest first, and why the others do not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from azdistill.catalog import Architecture, Precision
+from azdistill.sizing.memory import GIB, UTILIZATION, Load, Need, kv_bytes_per_sequence, need, splits
+from azdistill.skus import Sku
+
+#: More machines than this for one teacher are more likely a mistake than a plan.
+MOST_MACHINES = 16
+#: Compute capability of NVIDIA's GPUs (CUDA GPU compute capability page).
+CAPABILITY = {"V100": 7.0, "T4": 7.5, "A100": 8.0, "A10": 8.6, "H100": 9.0, "H100 NVL": 9.0, "H200": 9.0}
+#: The least that a precision runs on in vLLM (its tables of supported hardware; fp8 below 8.9 through Marlin kernels).
+_LEAST: dict[Precision, float] = {
+    "fp32": 7.0,
+    "fp16": 7.0,
+    "bf16": 8.0,
+    "fp8": 8.0,
+    "int8": 7.5,
+    "int4": 7.5,
+    "mxfp4": 8.0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A way to serve the teacher: ``replicas`` groups of ``stages`` machines, each layer divided among
+    ``tensor_parallel`` GPUs. ``need`` is of one GPU, at the share of the requests that one replica gets.
+    """
+
+    sku: Sku
+    tensor_parallel: int
+    stages: int
+    replicas: int
+    requests: int
+    need: Need
+
+    @property
+    def machines(self) -> int:
+        return self.stages * self.replicas
+
+    @property
+    def usable(self) -> float:
+        """Bytes of one GPU that the engine uses."""
+        return UTILIZATION * (self.sku.gpu_memory_gib or 0.0) * GIB
+
+    @property
+    def price(self) -> float | None:
+        """For an hour of all machines; None: unknown."""
+        return None if self.sku.price is None else self.sku.price * self.machines
+
+    @property
+    def idle_gpus(self) -> int:
+        """GPUs of a machine that the model's heads cannot be divided among."""
+        return self.sku.gpus - self.tensor_parallel
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """An instance type that does not hold it, and why."""
+
+    sku: Sku
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What fits, the cheapest first and then those without a price; and what does not."""
+
+    fits: tuple[Fit, ...]
+    misfits: tuple[Misfit, ...]
+
+    @property
+    def best(self) -> Fit | None:
+        return self.fits[0] if self.fits else None
+
+
+def choose(
+    model: Architecture,
+    weights: float,
+    precision: Precision,
+    load: Load,
+    skus: Sequence[Sku],
+    *,
+    most_stages: int = 1,
+) -> Choice:
+    """Try every GPU size. ``most_stages`` is how many machines may share one copy of the model (1 on an endpoint)."""
+    fits: list[Fit] = []
+    misfits: list[Misfit] = []
+    for sku in (sku for sku in skus if sku.gpus):
+        found = _try(model, weights, precision, load, sku, most_stages)
+        fits.append(found) if isinstance(found, Fit) else misfits.append(Misfit(sku, found))
+    return Choice(tuple(sorted(fits, key=_order)), tuple(misfits))
+
+
+def _order(fit: Fit) -> tuple[bool, float, int, float]:
+    return (fit.price is None, fit.price or 0.0, fit.machines, fit.sku.total_gpu_memory_gib)
+
+
+def _try(
+    model: Architecture, weights: float, precision: Precision, load: Load, sku: Sku, most_stages: int
+) -> Fit | str:
+    refused = _refused(sku, precision)
+    if refused:
+        return refused
+    # Machines that no fast network joins cannot share a model.
+    most = most_stages if "infiniband" in (sku.interconnect or "") else 1
+    tried = (_replicate(model, weights, load, sku, stages) for stages in range(1, min(most, model.layers) + 1))
+    fits = [fit for fit in tried if fit is not None]
+    if fits:
+        return min(fits, key=lambda fit: (fit.machines, fit.stages))
+    return _why_not(model, weights, load, sku, most_stages)
+
+
+def _refused(sku: Sku, precision: Precision) -> str:
+    capability = CAPABILITY.get(sku.gpu or "")
+    if capability is None:
+        return f"the engine's image is built for NVIDIA GPUs, not for {sku.gpu}"
+    if capability < _LEAST[precision]:
+        return (
+            f"{sku.gpu} does not compute in {precision} (compute capability {capability}, {_LEAST[precision]} needed)"
+        )
+    return ""
+
+
+def _replicate(model: Architecture, weights: float, load: Load, sku: Sku, stages: int) -> Fit | None:
+    """The fewest replicas that share the requests so that each fits."""
+    gpu = sku.gpu_memory_gib or 0.0
+    parallel = splits(model, sku.gpus)
+    one = need(
+        model, weights, replace(load, concurrency=1), tensor_parallel=parallel, stages=stages, gpu_memory_gib=gpu
+    )
+    room = UTILIZATION * gpu * GIB - one.weights - one.overhead
+    each = min(load.concurrency, math.floor(room / one.kv)) if one.kv else load.concurrency
+    if each < 1:
+        return None
+    replicas = math.ceil(load.concurrency / each)
+    if replicas * stages > MOST_MACHINES:
+        return None
+    share = math.ceil(load.concurrency / replicas)
+    held = need(
+        model, weights, replace(load, concurrency=share), tensor_parallel=parallel, stages=stages, gpu_memory_gib=gpu
+    )
+    return Fit(sku, parallel, stages, replicas, share, held)
+
+
+def _why_not(model: Architecture, weights: float, load: Load, sku: Sku, most_stages: int) -> str:
+    gpu = sku.gpu_memory_gib or 0.0
+    parallel = splits(model, sku.gpus)
+    usable = UTILIZATION * gpu
+    alone = replace(load, concurrency=1)
+    one = need(model, weights, alone, tensor_parallel=parallel, stages=1, gpu_memory_gib=gpu)
+    fixed = (one.weights + one.overhead) / GIB
+    where = f"{parallel} x {sku.gpu} {gpu:g} GB"
+    if fixed > usable:
+        more = "" if most_stages > 1 else "; a deployment puts one copy on one machine"
+        return f"weights and overhead take {fixed:.1f} GiB of the {usable:.1f} GiB usable on each GPU ({where}){more}"
+    if fixed + one.kv / GIB > usable:
+        sequence = kv_bytes_per_sequence(model, load.context, load.kv_precision, parallel) / GIB
+        left = f"{usable - fixed:.1f} GiB remain on each GPU ({where})"
+        return f"{left}, and one request of {load.context} tokens takes {sequence:.1f}"
+    return f"{load.concurrency} requests at once would take more than {MOST_MACHINES} machines"
