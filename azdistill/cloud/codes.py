@@ -32,5 +32,10 @@ CODES: dict[str, str] = {
     "AZD445": "A datastore is no blob storage.",
     # Schedules: 450-469.
     # Endpoints and doctor: 470-489.
+    "AZD470": "Nothing is known of that instance type.",
+    "AZD471": "The config.json of a model cannot be read, or lacks what memory is worked out from.",
+    "AZD472": "The teacher is hosted elsewhere and used by a connection: there is no endpoint to make.",
+    "AZD473": "How much memory the teacher takes is not known: parameters or architecture are missing.",
+    "AZD474": "No instance type that is known holds the teacher under that load.",
     # The client, assets, models: 490-499.
 }
