@@ -13,7 +13,7 @@ from typing import Any
 from azdistill.cloud import clouds
 from azdistill.cloud.clouds import Cloud
 from azdistill.cloud.failures import explain
-from azdistill.cloud.quiet import quiet
+from azdistill.cloud.quiet import hushed, quiet
 from azdistill.errors import MachineError, ServiceError, UserError, did_you_mean
 
 #: Where config.json is looked for, in each folder from the working directory upwards.
@@ -64,7 +64,7 @@ class Connection:
         quiet()
         client = _import_sdk()
         known = {} if self.cloud.public else {"cloud_metadata": self.cloud.as_sdk()}
-        with explain(f"connecting to the workspace {self.workspace_name}"):
+        with explain(f"connecting to the workspace {self.workspace_name}"), hushed():
             return client(
                 self.credential,
                 self.subscription_id,
@@ -81,7 +81,7 @@ class Connection:
         quiet()
         client = _import_sdk()
         known = {} if self.cloud.public else {"cloud_metadata": self.cloud.as_sdk()}
-        with explain(f"connecting to the registry {name}"):
+        with explain(f"connecting to the registry {name}"), hushed():
             return client(
                 self.credential,
                 registry_name=name,
@@ -240,4 +240,5 @@ def _import_sdk() -> Any:
     except ImportError as error:
         hint = "install azdistill anew: pip install azdistill"
         raise MachineError(f"azure-ai-ml cannot be imported: {error}", code="AZD414", hint=hint) from error
+    quiet()
     return MLClient

@@ -19,7 +19,7 @@ from azdistill.spec.source import Report, Where
 _ENV = re.compile(r"\s*(?:\$\{)?env:([A-Za-z_]\w*)\}?\s*")
 _KEY_HINT = (
     "keep the key in a workspace connection (`az ml connection create`, type: api_key) and write "
-    "connection:NAME, or in a Key Vault and write keyvault:VAULT/SECRET, or write entra (Entra ID) where the endpoint takes it"
+    "connection:NAME, or in a Key Vault and write keyvault:VAULT/SECRET, or write entra where the endpoint takes it"
 )
 
 

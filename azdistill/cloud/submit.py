@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from azdistill.cloud.connect import Connection
 from azdistill.cloud.failures import explain
+from azdistill.cloud.quiet import hushed
 
 if TYPE_CHECKING:
     from azdistill.cloud.prepare import Prepared
@@ -43,6 +44,6 @@ def submit(
     job: Any = prepared.job()
     job.name = name or make_name(prepared)
     job.tags = {**(job.tags or {}), **prepared.tags(), **(tags or {})}
-    with explain(f"submitting {job.name}"):
+    with explain(f"submitting {job.name}"), hushed():
         created = connection.ml_client.jobs.create_or_update(job)
     return Submitted(created.name, connection.studio_url(created.name), prepared.fingerprint)
