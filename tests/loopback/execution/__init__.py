@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import history
+from . import artifacts, history, registry, tracking
 from .jobs import Jobs
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ def install(workspace: Workspace) -> None:
     """
     jobs = Jobs(workspace)
     workspace.jobs = jobs
-    history.install(workspace, jobs)
+    for part in (history, artifacts, tracking):
+        part.install(workspace, jobs)
+    registry.install(workspace)
     workspace.on("job_put", lambda name, resource: jobs.submit(resource))
     workspace.on("job_changed", lambda name, resource: jobs.changed(name, resource))
     workspace.on("job_cancel", jobs.cancel)

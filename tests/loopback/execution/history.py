@@ -19,7 +19,8 @@ _SCOPE = f"{GROUP}{ML}/workspaces/{{workspace}}"
 def install(workspace: Workspace, jobs: Jobs) -> None:
     """Add the routes."""
     history, add = History(workspace, jobs), workspace.routes.add
-    for scope in ("{history}", "{history}/experiments/{experiment}", "{history}/experimentids/{experiment}"):
+    scopes = ("{history}", "{history}/experiments/{experiment}", "{history}/experimentids/{experiment}")
+    for scope in scopes:
         add("GET", f"{scope}/runs/{{run}}", history.get, guard="ml")
         add("PATCH", f"{scope}/runs/{{run}}", history.change, guard="ml")
         add("GET", f"{scope}/runs/{{run}}/details", history.details, guard="ml")
