@@ -45,7 +45,7 @@ lock: $(READY)  ## write requirements.lock from what is installed in .venv
 	@mv requirements.lock.new requirements.lock
 
 bench: $(READY)  ## measure, peers beside us in the same run
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+	@for script in benchmarks/*.py benchmarks/runner/bench.py benchmarks/runner/validate.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 seeds: $(READY)  ## repeat the sandbox's distillation over three fixed seeds, with controls
 	@$(BIN)/python examples/sandbox/seeds.py
