@@ -151,7 +151,7 @@ def _print_runs(runs: list[RunState]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from azdistill.cli.view import duration
+    from azdistill.cli.board import duration
     from azdistill.tracking.columns import columns
 
     table = Table(box=None, pad_edge=False, header_style="dim")

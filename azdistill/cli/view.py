@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
-from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TextIO
 
+from azdistill.cli.board import Board, Row, duration
 from azdistill.cli.failure import error_lines
 from azdistill.local.listener import Listener, Record
 from azdistill.local.plan import Plan
 from azdistill.local.store import RunState, StepState
 from azdistill.redact import redact
-
-if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
-_LINES = 8
-_STYLES = {
-    **{"pending": "dim", "running": "bold yellow", "completed": "green", "cached": "cyan"},
-    **{"failed": "bold red", "canceled": "magenta", "skipped": "dim"},
-}
 
 
 class View(Listener):
@@ -73,115 +62,44 @@ class PlainView(View):
             self.say(line)
 
 
-@dataclass(slots=True)
-class _Row:
-    """What is shown of a step."""
-
-    status: str = "pending"
-    started: float = 0.0
-    seconds: float = 0.0
-    progress: Record | None = None
-
-
 class LiveView(View):
     """A table that is drawn anew four times a second, with the latest log lines under it."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
-        from rich.console import Console
-
-        self._console: Console = Console(file=stream, highlight=False)
-        self._rows: dict[str, _Row] = {}
-        self._lines: deque[tuple[str, str]] = deque(maxlen=_LINES)
-        self._lock = threading.Lock()
-        self._title = ""
-        self._live: Any = None
+        self._board = Board(stream)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop()
+        self._board.stop()
 
     def warn(self, text: str) -> None:
-        self._console.print(f"warning: {text}", style="yellow", markup=False)
+        self._board.print(f"warning: {text}", "yellow")
 
     def run_started(self, run: RunState, plan: Plan) -> None:
-        from rich.live import Live
-
-        self._rows = {name: _Row() for name in plan.steps}
-        self._title = f"{plan.name}  ({run.run_id})"
         for note in plan.notes:
-            self._console.print(f"note: {note}", style="dim", markup=False)
-        self._live = Live(console=self._console, refresh_per_second=4, transient=True, get_renderable=self._draw)
-        self._live.start()
+            self._board.print(f"note: {note}", "dim")
+        self._board.start(f"{plan.name}  ({run.run_id})", plan.steps)
 
     def step_started(self, name: str, step: StepState) -> None:
-        with self._lock:
-            self._rows[name] = _Row("running", time.monotonic())
+        self._board.show(name, Row("running", time.monotonic()))
 
     def line(self, name: str, text: str) -> None:
-        with self._lock:
-            self._lines.append((name, text))
+        self._board.line(name, text)
 
     def record(self, name: str, record: Record) -> None:
         if record["kind"] == "progress":
-            with self._lock:
-                self._rows[name].progress = record
+            self._board.progress(name, record)
 
     def step_ended(self, name: str, step: StepState) -> None:
-        with self._lock:
-            self._rows[name] = _Row(step.status, 0.0, step.seconds)
+        self._board.show(name, Row(step.status, 0.0, step.seconds))
 
     def run_ended(self, run: RunState) -> None:
-        self._stop()
-        self._console.print(self._title, style="bold", markup=False)
-        self._console.print(self._table())
+        self._board.stop()
+        self._board.print_table()
         for line in summary_lines(run, steps=False):
-            self._console.print(line, style="bold red" if run.status == "failed" else "", markup=False, soft_wrap=True)
-
-    def _stop(self) -> None:
-        if self._live:
-            self._live.stop()
-            self._live = None
-
-    def _draw(self) -> RenderableType:
-        from rich.console import Group
-        from rich.text import Text
-
-        with self._lock:
-            recent = [
-                Text(f"{name} | {text}", style="dim", no_wrap=True, overflow="ellipsis") for name, text in self._lines
-            ]
-            return Group(Text(self._title, style="bold"), self._table(), *recent)
-
-    def _table(self) -> RenderableType:
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for heading in ("step", "state", "time", ""):
-            table.add_column(heading, justify="right" if heading == "time" else "left", no_wrap=True)
-        for name, row in self._rows.items():
-            seconds = time.monotonic() - row.started if row.status == "running" else row.seconds
-            shown = duration(seconds) if row.status not in ("pending", "skipped", "cached") else ""
-            table.add_row(Text(name), Text(row.status, _STYLES.get(row.status, "")), shown, _progress(row))
-        return table
-
-
-def _progress(row: _Row) -> RenderableType:
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
-    from rich.text import Text
-
-    record = row.progress
-    if row.status != "running" or not record:
-        return ""
-    done, total = float(record.get("done") or 0), float(record.get("total") or 0)
-    left = f", {duration(float(record['eta']))} left" if record.get("eta") and done < total else ""
-    words = f"{done:g}/{total:g}, {float(record.get('rate') or 0):.1f}/s{left}  {record.get('text') or ''}"
-    grid = Table.grid(padding=(0, 1))
-    grid.add_row(ProgressBar(total=total or 1, completed=done, width=24), Text(words, style="dim"))
-    return grid
+            self._board.print(line, "bold red" if run.status == "failed" else "")
 
 
 def summary_lines(run: RunState, *, steps: bool = True) -> list[str]:
@@ -205,17 +123,6 @@ def summary_lines(run: RunState, *, steps: bool = True) -> list[str]:
 
 def _time_of(step: StepState) -> str:
     return duration(step.seconds) if step.status in ("completed", "failed", "canceled") else ""
-
-
-def duration(seconds: float) -> str:
-    """``0.4 s``, ``12 s``, ``3 m 05 s``, ``2 h 10 m``."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} m"
-    return f"{minutes} m {rest:02d} s" if minutes else f"{rest} s"
 
 
 def make_view(*, to_stderr: bool) -> View:

@@ -27,9 +27,13 @@ CODES: dict[str, str] = {
     "AZD430": "The workspace has no such run.",
     "AZD431": "Several runs begin with that name.",
     "AZD432": "Nothing was submitted from this folder, and no run is named.",
+    "AZD433": "A run on Azure failed.",
+    "AZD434": "A run on Azure was canceled.",
+    "AZD437": "The run has no such step.",
     "AZD442": "A service did not answer for a quarter of an hour while a run was followed.",
     "AZD443": "A run has not ended in the time that was given.",
     "AZD445": "A datastore is no blob storage.",
+    "AZD448": "A run on Azure is no longer watched; it goes on.",
     # Schedules: 450-469.
     # Endpoints and doctor: 470-489.
     "AZD470": "Nothing is known of that instance type.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -79,10 +79,13 @@ def follow(
     listener: FollowListener | None = None,
     *,
     logs: bool = True,
+    steps: Sequence[str] | None = None,
     timeout: float | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Job:
     """Wait until the job ``name`` has ended, telling ``listener``; the job as it then is.
+
+    Lines of logs are told of ``steps`` only, where they are named; never without ``logs``.
 
     Answers of 429 and 5xx, cut connections and expired tokens are waited out; ServiceError AZD442 after 15 minutes
     without an answer, or when ``timeout`` seconds have passed (AZD443).
@@ -90,7 +93,7 @@ def follow(
     listener = listener or FollowListener()
     patience = _Patience(listener, sleep)
     history = History(connection)
-    tail = LogTail(history) if logs else None
+    tail = LogTail(history, steps) if logs else None
     began, wait = time.monotonic(), _FIRST
     job = patience.through(lambda: get_job(connection, name, history))
     listener.started(job)

@@ -84,9 +84,9 @@ class History:
             page = self._call("GET", path, params=params) or {}
             yield from page.get("value") or []
             token = page.get("continuationToken")
-            if not token or params.get("$continuationtoken") == token:
+            if not token or params.get("$continuationToken") == token:
                 return
-            params = {"$continuationtoken": str(token)}
+            params = {"$continuationToken": str(token)}
 
     def _call(self, method: str, path: str, *, body: Any = None, params: Mapping[str, str] | None = None) -> Any:
         whole = f"/history/v1.0{self._workspace}/{path}"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from azdistill.cli.view import LiveView, PlainView, duration, make_view
+from azdistill.cli.board import duration
+from azdistill.cli.view import LiveView, PlainView, make_view
 from azdistill.local.plan import Plan
 from azdistill.local.store import RunState, StepState
 
@@ -39,8 +40,8 @@ def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         view.step_started("first", StepState("running"))
         view.line("first", "a [red]line")
         view.record("first", {"kind": "progress", "done": 3, "total": 12, "rate": 1.5, "eta": 6, "text": "asking"})
-        assert view._live
-        view._live.refresh()
+        assert view._board.live
+        view._board.live.refresh()
         run.steps["first"] = StepState("completed", seconds=75)
         view.step_ended("first", run.steps["first"])
         run.steps["second"] = StepState("failed", seconds=1, error="it failed", log=str(tmp_path / "log.txt"))

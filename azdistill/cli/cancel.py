@@ -1,0 +1,37 @@
+"""``azdistill cancel``: end a run on Azure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from azdistill.cli.workspace import workspace_options
+
+
+@click.command("cancel")
+@click.argument("run", required=False)
+@click.option("--wait", is_flag=True, help="Wait until it has ended.")
+@workspace_options
+def cancel_command(run: str | None, wait: bool, where: Any) -> None:
+    """End a run on Azure. What its steps have finished can be taken up again with 'azdistill resume'.
+
+    RUN is a name, the beginning of the name of a run submitted from this folder, or 'latest' (the default). A run that
+    has ended already is left as it is.
+    """
+    from azdistill.cli import following
+    from azdistill.cloud import recent
+    from azdistill.cloud.cancel import cancel
+    from azdistill.cloud.connect import connect
+
+    connection = connect(where)
+    name = recent.resolve(connection, run)
+    ended = cancel(connection, name)
+    if ended:
+        click.echo(f"run {name}: {ended.lower()} already")
+        return
+    if wait:
+        job = following.stream(connection, name)
+        click.echo(f"run {name}: {job.status.lower()}")
+    else:
+        click.echo(f"run {name}: canceling")

@@ -1,0 +1,81 @@
+"""``azdistill logs``: what the steps of a run on Azure printed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from azdistill.cli.workspace import workspace_options
+from azdistill.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from azdistill.cloud.connect import Connection
+    from azdistill.cloud.follow import Job
+
+
+@click.command("logs")
+@click.argument("step", required=False)
+@click.option("--run", metavar="RUN", help="The run (default: the one submitted last from this folder).")
+@click.option("-f", "--follow", "follows", is_flag=True, help="Go on with what is printed from now on, to the end.")
+@workspace_options
+def logs_command(step: str | None, run: str | None, follows: bool, where: Any) -> None:
+    """Print the logs of a run on Azure, of all steps or of STEP, each line behind the name of its step.
+
+    When the run failed, the failed step and the lines that say why come first. Reused steps show the log of the run
+    that made their results when they are named.
+    """
+    from azdistill.cli import following
+    from azdistill.cloud import recent
+    from azdistill.cloud.connect import connect
+    from azdistill.cloud.follow import get_job
+
+    connection = connect(where)
+    name = recent.resolve(connection, run)
+    job = get_job(connection, name)
+    refuse_unknown_step(job, step)
+    for line in following.why_failed(connection, job):
+        click.echo(line)
+    if follows and not job.has_ended:
+        job = _follow(connection, name, step)
+        following.finish(connection, job)
+    else:
+        _print(connection, job, step)
+
+
+def refuse_unknown_step(job: Job, step: str | None) -> None:
+    """Raise UserError AZD437 where the run has no such step."""
+    if step is None or step in job.steps or any(name.startswith(f"{step}.") for name in job.steps):
+        return
+    hint = did_you_mean(step, list(job.steps))
+    raise UserError(f"the run {job.name} has no step '{step}'", code="AZD437", hint=hint)
+
+
+def _print(connection: Connection, job: Job, step: str | None) -> None:
+    from azdistill.cloud.failures import explain
+    from azdistill.cloud.history import History
+    from azdistill.cloud.logs import LogTail
+
+    tail = LogTail(History(connection), [step] if step else None, reused=step is not None)
+    with explain("reading logs"):
+        told = tail.read(job, lambda name, text: click.echo(f"{name} | {text}"))
+    if not told:
+        waiting = "nothing was printed" if job.has_ended else f"nothing is printed yet ({job.status.lower()})"
+        click.echo(waiting, err=True)
+
+
+def _follow(connection: Connection, name: str, step: str | None) -> Job:
+    from azdistill.cli.following import left_alone
+    from azdistill.cloud.follow import FollowListener, follow
+
+    class Lines(FollowListener):
+        def line(self, step: str, text: str) -> None:
+            click.echo(f"{step} | {text}")
+
+        def trouble(self, text: str) -> None:
+            click.echo(f"waiting: {text}", err=True)
+
+    try:
+        return follow(connection, name, Lines(), steps=[step] if step else None)
+    except KeyboardInterrupt:
+        raise left_alone(name) from None
