@@ -15,7 +15,7 @@ ALLOWED = {
     "tracking": {"tracking"},
     "catalog": {"catalog"},
     "recipe": {"recipe", "spec", "catalog"},
-    "build": {"build", "recipe", "spec", "catalog", "skus"},
+    "build": {"build", "recipe", "spec", "catalog", "skus", "sizing"},
     "skus": {"skus"},
     "sizing": {"sizing", "skus", "catalog"},
     "cloud": {"cloud", "build", "recipe", "spec", "catalog", "skus", "sizing", "tracking"},

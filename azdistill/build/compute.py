@@ -19,12 +19,12 @@ def default_compute(compute: Compute) -> str:
     return SERVERLESS
 
 
-def resources_of(compute: Compute, role: str, gpu: bool) -> dict[str, Any]:
+def resources_of(compute: Compute, role: str, gpu: bool, instance_type: str = GPU_INSTANCE) -> dict[str, Any]:
     """What a node says about where it runs; nothing where the pipeline's default does."""
-    where = _wanted(compute, role)
+    where = named_for(compute, role)
     if where is None:
         needs_one = gpu and default_compute(compute) == SERVERLESS
-        return {"resources": {"instance_type": GPU_INSTANCE}} if needs_one else {}
+        return {"resources": {"instance_type": instance_type}} if needs_one else {}
     if is_instance_type(where):
         elsewhere = {} if default_compute(compute) == SERVERLESS else {"compute": SERVERLESS}
         return {**elsewhere, "resources": {"instance_type": where}}
@@ -36,7 +36,8 @@ def is_instance_type(where: str) -> bool:
     return re.fullmatch(r"Standard_\w+", where, re.IGNORECASE) is not None
 
 
-def _wanted(compute: Compute, role: str) -> str | None:
+def named_for(compute: Compute, role: str) -> str | None:
+    """What the recipe names for a role: the name of a compute or an instance type; None where it names nothing."""
     own = getattr(compute, role) if role else None
     if role == "evaluate" and own is None:
         # It holds the same models on the same device as training did.

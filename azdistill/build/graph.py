@@ -10,6 +10,7 @@ from azdistill import assets
 from azdistill.build.compute import default_compute, resources_of
 from azdistill.build.gold import has_gold
 from azdistill.build.inputs import inputs_of
+from azdistill.build.teachers import in_job, placed
 from azdistill.recipe.read import Reading
 
 SCHEMA = "https://azuremlschemas.azureedge.net/latest/pipelineJob.schema.json"
@@ -17,9 +18,14 @@ SCHEMA = "https://azuremlschemas.azureedge.net/latest/pipelineJob.schema.json"
 ANSWERS = "azureml://datastores/workspaceblobstore/paths/azdistill/answers"
 HOUR = 3600
 
-_TEACHER = (
-    "task_type teacher_model teacher_endpoint teacher_key api strategy prompts turns sampling_temperature top_p "
+_ASKING = (
+    "task_type teacher_model strategy prompts turns sampling_temperature top_p "
     "max_tokens stop max_summary_words concurrency max_retries max_reasks timeout=teacher_timeout min_success_ratio"
+)
+_TEACHER = f"{_ASKING} teacher_endpoint teacher_key api"
+_IN_JOB = (
+    f"{_ASKING} teacher_weights teacher_id revision=teacher_revision engine tensor_parallel_size max_model_len "
+    "engine_args startup_timeout"
 )
 _TRAINING = (
     "student_weights student_id revision learning_rate batch_size gradient_accumulation_steps num_epochs max_steps "
@@ -76,6 +82,12 @@ STEPS = {
     "compare": Step("compare", "task_type min_retention title", hours=1),
 }
 
+#: The steps that a teacher without an endpoint has in place of those above.
+IN_JOB = {
+    "teacher": Step("teacher_in_job", _IN_JOB, hours=48, role="teacher", gpu=True),
+    "teacher_test": Step("teacher_in_job", _IN_JOB, hours=12, role="teacher", gpu=True),
+}
+
 #: What flows: step -> input -> the step and output it comes from. A line from a step that is absent falls away.
 FLOWS: dict[str, dict[str, str]] = {
     "prepare": {},
@@ -114,6 +126,12 @@ def steps_of(reading: Reading) -> list[str]:
     return [name for name in STEPS if wanted.get(name, True)]
 
 
+def step_of(name: str, reading: Reading) -> Step:
+    """The step of that name as this recipe needs it."""
+    assert reading.recipe is not None
+    return IN_JOB[name] if name in IN_JOB and in_job(reading.recipe) else STEPS[name]
+
+
 def pipeline_of(reading: Reading) -> dict[str, Any]:
     """The recipe as an Azure ML pipeline job. Values that the recipe leaves out are left to the components."""
     recipe = reading.recipe
@@ -145,18 +163,22 @@ def _short(model: str) -> str:
 
 
 def _node(name: str, inputs: dict[str, Any], names: list[str], reading: Reading) -> dict[str, Any]:
-    step, recipe = STEPS[name], reading.recipe
+    step, recipe = step_of(name, reading), reading.recipe
     assert recipe is not None
+    if name == "evaluate" and not recipe.teacher.weights:
+        # A teacher that a step of its own has asked is measured by its answers.
+        inputs = {key: value for key, value in inputs.items() if key not in ("teacher_weights", "teacher_id")}
+    instance = placed(reading) if step.role == "teacher" else None
     node: dict[str, Any] = {
         "type": "command",
         "component": str(assets.component(step.component)),
         "inputs": {**_flows(name, names), **_parameters(step, inputs), **FIXED.get(name, {})},
     }
-    outputs = _outputs(name)
+    outputs = _outputs(name, step)
     return {
         **node,
         **({"outputs": outputs} if outputs else {}),
-        **resources_of(recipe.compute, step.role, step.gpu),
+        **resources_of(recipe.compute, step.role, step.gpu, *([instance.instance_type] if instance else [])),
         "limits": {"timeout": recipe.limits.timeout or step.hours * HOUR},
     }
 
@@ -175,10 +197,10 @@ def _parameters(step: Step, inputs: dict[str, Any]) -> dict[str, str]:
     return {mine: f"${{{{parent.inputs.{theirs or mine}}}}}" for mine, _, theirs in pairs if (theirs or mine) in inputs}
 
 
-def _outputs(name: str) -> dict[str, Any]:
+def _outputs(name: str, step: Step) -> dict[str, Any]:
     outputs: dict[str, Any] = {
-        output: f"${{{{parent.outputs.{key}}}}}" for key, (step, output, _) in OUTPUTS.items() if step == name
+        output: f"${{{{parent.outputs.{key}}}}}" for key, (owner, output, _) in OUTPUTS.items() if owner == name
     }
-    if STEPS[name].component == "teacher_inference":
+    if step.role == "teacher":
         outputs["answers"] = {"type": "uri_folder", "path": ANSWERS, "mode": "rw_mount"}
     return outputs

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from azdistill import catalog
+from azdistill.build.teachers import in_job
 from azdistill.recipe.models import Recipe, Section
 from azdistill.recipe.read import Reading, is_local
 from azdistill.recipe.refer import Role, weights_of
 
 _DATA_FILES = ("training_data", "validation_data", "test_data", "system_prompt")
+_ENGINE = "engine tensor_parallel_size max_model_len engine_args startup_timeout"
 _TEACHER = "turns max_tokens top_p max_summary_words concurrency max_retries max_reasks min_success_ratio"
 _EVALUATION = "max_new_tokens latency_rows device min_retention title"
 #: Sections whose own key would say two things in one pipeline.
@@ -65,6 +67,9 @@ def _teacher(recipe: Recipe, reading: Reading) -> dict[str, Any]:
         "strategy": teacher.how,
     }
     inputs |= {name: getattr(teacher, name) for name in _TEACHER.split()}
+    if in_job(recipe):
+        inputs |= {name: getattr(teacher, name) for name in _ENGINE.split()} | {"teacher_revision": teacher.revision}
+        return inputs | _weights("teacher", teacher.weights or teacher.model, reading)
     return inputs | (_weights("teacher", teacher.weights, reading) if teacher.weights else {})
 
 

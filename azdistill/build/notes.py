@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from azdistill.build.compute import named_for
+from azdistill.build.teachers import in_job, placed
 from azdistill.recipe.read import Reading
+
+
+def _where(reading: Reading) -> str:
+    """Where a teacher without an endpoint runs, and why there."""
+    assert reading.recipe is not None
+    found = placed(reading)
+    if found is None:
+        return f"it runs inside the job, on {named_for(reading.recipe.compute, 'teacher')}"
+    return f"it runs inside the job, on {found.instance_type} ({found.why})"
 
 
 def notes(reading: Reading, mapping: dict[str, Any]) -> list[str]:
@@ -15,6 +26,8 @@ def notes(reading: Reading, mapping: dict[str, Any]) -> list[str]:
     if recipe.hyperparameters.temperature is not None:
         value, meant = recipe.hyperparameters.temperature, recipe.temperature_means
         said.append(f"temperature {value:g} means {meant}, since the method is {recipe.method}")
+    if in_job(recipe):
+        said.append(f"the teacher has no endpoint: {_where(reading)}")
     if recipe.evaluation.gold_sft == "auto":
         gold = "finetune_gold" in mapping["jobs"]
         said.append(

@@ -50,10 +50,17 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+#: Settings of a teacher that is run, not asked somewhere.
+IN_JOB_KEYS = ("engine", "nodes", "tensor_parallel_size", "max_model_len", "engine_args", "startup_timeout", "revision")
+#: Settings that mean nothing without an endpoint.
+ENDPOINT_KEYS = ("api_key", "api", "deployment")
+
+
 class Teacher(Section):
     """The model that answers: ``model`` names it, ``endpoint`` is where it is asked, ``weights`` its checkpoint.
 
-    ``deployment`` is the name that the endpoint knows it by, where that is not the catalogue's.
+    ``deployment`` is the name that the endpoint knows it by, where that is not the catalogue's. Without an endpoint an
+    open model is run inside the job, by ``engine``, on as many machines as ``nodes`` says.
     """
 
     model: Text
@@ -62,6 +69,13 @@ class Teacher(Section):
     api_key: Text | None = None
     api: Literal["chat_completions", "messages"] | None = None
     weights: Text | None = None
+    revision: Text | None = None
+    engine: Literal["auto", "vllm", "transformers"] | None = None
+    nodes: Positive | None = None
+    tensor_parallel_size: Positive | None = None
+    max_model_len: Positive | None = None
+    engine_args: Text | None = None
+    startup_timeout: Annotated[Real, Field(ge=1)] | None = None
     strategy: Literal["direct", "chain_of_thought", "chain_of_density"] | None = None
     chain_of_thought: bool | None = None
     chain_of_density: bool | None = None
@@ -96,6 +110,13 @@ class Teacher(Section):
         ):
             raise ValueError("the address holds a secret; put a reference into teacher.api_key instead")
         return value
+
+    @model_validator(mode="after")
+    def _either_asked_or_run(self) -> Teacher:
+        given = [name for name in IN_JOB_KEYS if getattr(self, name) is not None]
+        if self.endpoint is not None and given:
+            raise ValueError(f"{given[0]} is for a teacher that runs inside the job, but an endpoint is given")
+        return self
 
     @model_validator(mode="after")
     def _one_strategy(self) -> Teacher:
@@ -209,7 +230,8 @@ class Evaluation(Section):
 class Compute(Section):
     """Where steps run: the name of a compute, or an instance type (``Standard_...``) for serverless compute.
 
-    ``teacher`` is where its endpoint is asked from, ``teacher_logits`` where its weights are run.
+    ``teacher`` is where it runs, or its endpoint is asked from; ``teacher_logits`` where its weights are scored.
+    ``student_nodes`` machines with ``student_gpus`` processes each train the student.
     """
 
     default: Text | None = None
@@ -217,6 +239,8 @@ class Compute(Section):
     teacher_logits: Text | None = None
     student: Text | None = None
     evaluate: Text | None = None
+    student_nodes: Positive | None = None
+    student_gpus: Positive | None = None
 
 
 class Limits(Section):

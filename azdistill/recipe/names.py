@@ -26,6 +26,8 @@ ALIASES: dict[str, Path] = {
     "teacher_weights": ("teacher", "weights"),
     "teacher_id": ("teacher", "weights"),
     "teacher_timeout": ("teacher", "timeout"),
+    "teacher_revision": ("teacher", "revision"),
+    "revision": ("student", "revision"),
     "student": ("student", "model"),
     "student_model": ("student", "model"),
     "student_weights": ("student", "model"),

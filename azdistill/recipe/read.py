@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from azdistill.errors import Problem, SpecError, UserError, did_you_mean
 from azdistill.recipe import microsoft, names
 from azdistill.recipe.advice import advice
-from azdistill.recipe.models import Recipe
+from azdistill.recipe.models import ENDPOINT_KEYS, Recipe
 from azdistill.recipe.origin import COMMAND_LINE, Origin
 from azdistill.recipe.refer import Role, weights_of
 from azdistill.spec import reader
@@ -247,12 +247,7 @@ def _missing_files(tree: Tree, origin: Origin) -> list[Problem]:
 
 def _unresolved(tree: Tree, origin: Origin) -> list[Problem]:
     """Models that lead nowhere."""
-    problems = []
-    teacher = tree.get("teacher")
-    if isinstance(teacher, dict) and teacher.get("endpoint") is None:
-        message = "teacher.endpoint is missing: the address where the teacher is asked"
-        hint = "write endpoint: https://... under teacher, or --set teacher.endpoint=..."
-        problems.append(origin.problem(NO_ENDPOINT, message, ("teacher",), hint=hint))
+    problems = _no_teacher(tree, origin)
     wanted: list[tuple[Role, Steps, str | None]] = [
         ("student", ("student", "model"), _text_at(tree, "student", "model")),
         ("teacher", ("teacher", "weights"), _text_at(tree, "teacher", "weights")),
@@ -266,6 +261,28 @@ def _unresolved(tree: Tree, origin: Origin) -> list[Problem]:
                     origin.problem(error.code, f"{'.'.join(map(str, steps))}: {error.message}", steps, hint=error.hint)
                 )
     return problems
+
+
+def _no_teacher(tree: Tree, origin: Origin) -> list[Problem]:
+    """The problem of a teacher that is neither asked somewhere nor can be run inside the job."""
+    teacher = tree.get("teacher")
+    if not isinstance(teacher, dict) or teacher.get("endpoint") is not None:
+        return []
+    needs = [name for name in ENDPOINT_KEYS if teacher.get(name) is not None]
+    hint = "write endpoint: https://... under teacher, or --set teacher.endpoint=..."
+    if needs:
+        message = f"teacher.endpoint is missing: teacher.{needs[0]} is for a teacher that is asked at an address"
+        return [origin.problem(NO_ENDPOINT, message, ("teacher",), hint=hint)]
+    name = _text_at(tree, "teacher", "model")
+    if name is None or _text_at(tree, "teacher", "weights") is not None or "${env:" in name:
+        return []
+    try:
+        weights_of(name, origin.source.base, "teacher")
+    except UserError as error:
+        message = f"teacher.endpoint is missing, and the teacher cannot run inside the job: {error.message}"
+        hint += f"; or teacher.weights ({error.hint})" if error.hint else ""
+        return [origin.problem(NO_ENDPOINT, message, ("teacher",), hint=hint)]
+    return []
 
 
 def is_local(value: str) -> bool:
