@@ -24,6 +24,7 @@ VERBS = {
     "compare": ("azdistill.cli.runs", "Compare two runs side by side."),
     "explain": ("azdistill.cli.cache", "Say why a step ran again or was reused."),
     "cache": ("azdistill.cli.cache", "List what the cache holds, or give back its room."),
+    "endpoint": ("azdistill.cli.endpoint", "Serve an open teacher from a workspace; plan what that takes."),
     "ui": ("azdistill.cli.runs", "Open the MLflow UI on loopback."),
 }
 

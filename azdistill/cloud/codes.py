@@ -41,5 +41,6 @@ CODES: dict[str, str] = {
     "AZD472": "The teacher is hosted elsewhere and used by a connection: there is no endpoint to make.",
     "AZD473": "How much memory the teacher takes is not known: parameters or architecture are missing.",
     "AZD474": "No instance type that is known holds the teacher under that load.",
+    "AZD480": "A time to keep an endpoint for that cannot be read.",
     # The client, assets, models: 490-499.
 }
