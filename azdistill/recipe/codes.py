@@ -23,4 +23,8 @@ CODES: dict[str, str] = {
     "AZD241": "The teacher's terms say something about training on its answers.",
     "AZD250": "The file to be written holds something that azdistill did not write.",
     "AZD251": "The folder to be filled is not empty, or is a file.",
+    "AZD260": "A cron expression with days or months, which Azure ML ignores: it would fire on other days.",
+    "AZD261": "A schedule that never fires, or not any more.",
+    "AZD262": "A day that some months do not have: the schedule skips them.",
+    "AZD263": "A time zone that Azure ML knows under another name, with other rules at times.",
 }

@@ -19,6 +19,7 @@ from azdistill.recipe.advice import advice
 from azdistill.recipe.models import ENDPOINT_KEYS, Recipe
 from azdistill.recipe.origin import COMMAND_LINE, Origin
 from azdistill.recipe.refer import Role, weights_of
+from azdistill.recipe.schedule_checks import findings
 from azdistill.spec import reader
 from azdistill.spec.source import Steps
 
@@ -123,6 +124,7 @@ def interpret(origin: Origin, sets: Mapping[str, str], *, strict_env: bool = Tru
     problems += more
     problems += _missing_files(tree, origin) + _unresolved(tree, origin)
     problems += advice(recipe, origin) if recipe is not None else []
+    problems += _schedule(recipe, origin) if recipe is not None else []
     order = sorted(problems, key=lambda problem: (problem.line, problem.column))
     return Reading(recipe, origin, order)
 
@@ -232,6 +234,15 @@ def _text_at(tree: Tree, section: str, name: str) -> str | None:
     found = tree.get(section)
     value = found.get(name) if isinstance(found, dict) else None
     return value if isinstance(value, str) else None
+
+
+def _schedule(recipe: Recipe, origin: Origin) -> list[Problem]:
+    """What the schedule would do other than it says."""
+    found = findings(recipe.schedule) if recipe.schedule else []
+    return [
+        origin.problem(each.code, each.message, ("schedule", *each.path), severity=each.severity, hint=each.hint)
+        for each in found
+    ]
 
 
 def _missing_files(tree: Tree, origin: Origin) -> list[Problem]:

@@ -1,0 +1,145 @@
+"""When a schedule fires: the next firings of a trigger, reckoned as Azure ML does.
+
+Azure ML fires schedules through Logic Apps, whose documents ("Schedules for recurring triggers") say:
+
+- without ``start_time`` the first run starts when the schedule is made, later ones by the schedule;
+- a ``start_time`` in the past is where reckoning starts, and what is past is discarded;
+- with a pattern (``schedule:``) or a cron expression nothing fires before ``start_time``;
+- a local time that summer time skips fires as much later (02:30 at 03:30), one that occurs twice fires the first time.
+
+Days, weeks and months keep the local time; minutes and hours are elapsed time. The weeks of ``interval: 2`` and more
+are counted from the week of the start, Monday first. A day that a month does not have is skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import islice
+from zoneinfo import ZoneInfo
+
+from azdistill.recipe.cron import parse
+from azdistill.recipe.schedule import WEEKDAYS, Schedule
+from azdistill.recipe.zones import zone_of
+
+#: How far ahead firings are looked for: leap days are up to eight years apart.
+HORIZON = timedelta(days=9 * 366)
+_STEPS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1)}
+
+
+@dataclass(frozen=True)
+class Firing:
+    """One firing: ``utc``, the same moment in the schedule's zone, and what is unusual about it."""
+
+    utc: datetime
+    local: datetime
+    note: str = ""
+
+    def __str__(self) -> str:
+        said = f"  ({self.note})" if self.note else ""
+        return f"{self.utc:%a %Y-%m-%d %H:%M} UTC   {self.local:%a %Y-%m-%d %H:%M %z}{said}"
+
+    def as_json(self) -> dict[str, str]:
+        """The object that ``--json`` prints for this firing."""
+        return {"utc": self.utc.isoformat(), "local": self.local.isoformat(), "note": self.note}
+
+
+def next_firings(schedule: Schedule, *, now: datetime, created: datetime | None = None, count: int = 5) -> list[Firing]:
+    """The next ``count`` firings after ``now``; fewer where the schedule ends first.
+
+    ``created`` is when the schedule was made (None: it is made now, and an omitted start fires at once).
+    """
+    return list(islice(firings(schedule, now=now, created=created), count))
+
+
+def firings(schedule: Schedule, *, now: datetime, created: datetime | None = None) -> Iterator[Firing]:
+    """Every firing after ``now``, in order, within :data:`HORIZON`; see :func:`next_firings`."""
+    zone = zone_of(schedule.time_zone).info
+    made, now = (created or now).astimezone(zone), now.astimezone(zone)
+    end = schedule.end_time and _moment(schedule.end_time, zone).utc
+    if schedule.start_time is None and created is None:
+        yield Firing(now.astimezone(UTC), now, "when the schedule is made: it has no start_time")
+    start = schedule.start_time or made.replace(tzinfo=None)
+    for firing in _regular(
+        schedule, start, max(now, _moment(start, zone).local if schedule.start_time else made), zone
+    ):
+        if end and firing.utc > end:
+            return
+        if firing.utc > now or (firing.utc == now and created is None and schedule.start_time):
+            yield firing
+
+
+def _regular(schedule: Schedule, start: datetime, since: datetime, zone: ZoneInfo) -> Iterator[Firing]:
+    """The firings at and after ``since`` that the trigger itself says, whatever happens when the schedule is made."""
+    if schedule.frequency in _STEPS:
+        yield from _elapsed(
+            _moment(start, zone).utc, _STEPS[schedule.frequency] * (schedule.interval or 1), since, zone
+        )
+        return
+    last = since.replace(tzinfo=None) + HORIZON
+    times = _times(schedule, start)
+    # A day earlier, since a time that summer time moved may belong to the day before.
+    day = max(start.date(), since.date() - timedelta(days=1))
+    fits = _days(schedule, start.date())
+    while day < last.date():
+        if fits(day):
+            found = (_moment(datetime.combine(day, moment), zone) for moment in times)
+            # A time that was moved may meet one that stands there anyway: the later of two, without a note, is it.
+            at = {firing.utc: firing for firing in found}
+            yield from (at[moment] for moment in sorted(at) if moment >= since.astimezone(UTC))
+        day += timedelta(days=1)
+
+
+def _elapsed(start: datetime, step: timedelta, since: datetime, zone: ZoneInfo) -> Iterator[Firing]:
+    passed = max(timedelta(), since.astimezone(UTC) - start)
+    number = -(-passed // step)
+    while number * step < passed + HORIZON:
+        moment = start + number * step
+        yield Firing(moment, moment.astimezone(zone))
+        number += 1
+
+
+def _times(schedule: Schedule, start: datetime) -> list[time]:
+    if schedule.type == "cron":
+        cron = parse(schedule.expression or "")
+        return [time(hour, minute) for hour in cron.hours for minute in cron.minutes]
+    if schedule.schedule is None:
+        return [start.time().replace(microsecond=0)]
+    pattern = schedule.schedule
+    hours, minutes = pattern.listed("hours") or [start.hour], pattern.listed("minutes") or [start.minute]
+    return [time(hour, minute) for hour in sorted(set(hours)) for minute in sorted(set(minutes))]
+
+
+def _days(schedule: Schedule, start: date) -> Callable[[date], bool]:
+    """Whether a day is one of the schedule's."""
+    if schedule.type == "cron":
+        weekdays = {(day - 1) % 7 for day in parse(schedule.expression or "").weekdays}
+        return lambda day: day.weekday() in weekdays
+    interval, pattern = schedule.interval or 1, schedule.schedule
+    named = {WEEKDAYS.index(word) for word in (pattern.listed("week_days") if pattern else [])}
+    numbers = set(pattern.listed("month_days")) if pattern else set()
+    if schedule.frequency == "day":
+        return lambda day: (day - start).days % interval == 0
+    if schedule.frequency == "week":
+        monday = start - timedelta(days=start.weekday())
+        days = named or {start.weekday()}
+        return lambda day: (day - monday).days // 7 % interval == 0 and day.weekday() in days
+
+    def of_month(day: date) -> bool:
+        months = (day.year - start.year) * 12 + day.month - start.month
+        fits = day.weekday() in named if named else day.day in (numbers or {start.day})
+        return months % interval == 0 and fits
+
+    return of_month
+
+
+def _moment(naive: datetime, zone: ZoneInfo) -> Firing:
+    """A local time as a moment, and what summer time did to it."""
+    local = naive.replace(tzinfo=zone)
+    utc = local.astimezone(UTC)
+    there = utc.astimezone(zone)
+    if there.replace(tzinfo=None) != naive:
+        return Firing(utc, there, f"{naive:%H:%M} does not exist that day: the clocks go forward")
+    twice = local.replace(fold=1).utcoffset() != local.utcoffset()
+    return Firing(utc, there, f"the first {naive:%H:%M} of two: the clocks go back" if twice else "")
