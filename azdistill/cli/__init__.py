@@ -20,6 +20,7 @@ VERBS = {
     "status": ("azdistill.cli.status", "Show a run on Azure: its steps, states and times."),
     "logs": ("azdistill.cli.logs", "Print what the steps of a run on Azure printed."),
     "cancel": ("azdistill.cli.cancel", "End a run on Azure."),
+    "submit": ("azdistill.cli.submit", "Submit a recipe or pipeline to an Azure ML workspace."),
     "runs": ("azdistill.cli.runs", "List local runs."),
     "compare": ("azdistill.cli.runs", "Compare two runs side by side."),
     "explain": ("azdistill.cli.cache", "Say why a step ran again or was reused."),

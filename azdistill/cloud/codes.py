@@ -23,6 +23,12 @@ CODES: dict[str, str] = {
     "AZD417": "A path of this machine, given as text, which is not uploaded.",
     "AZD418": "There is no such profile in azdistill.yml.",
     "AZD419": "A profile names a step that the pipeline does not have.",
+    "AZD420": "The run may take more GPU hours than its ceiling, or nobody knows how many.",
+    "AZD421": "The workspace has no such compute.",
+    "AZD422": "The compute does not fit what a step asks for.",
+    "AZD423": "The environment is not registered in the workspace.",
+    "AZD425": "Nobody can be asked whether to submit.",
+    "AZD426": "The quota of the region does not hold what a step asks for.",
     # Following: 430-449.
     "AZD430": "The workspace has no such run.",
     "AZD431": "Several runs begin with that name.",

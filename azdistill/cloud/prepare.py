@@ -100,6 +100,7 @@ def prepare(
     *,
     project: Project | None = None,
     profile: str | Profile | None = None,
+    experiment: str | None = None,
 ) -> Prepared:
     """The recipe or pipeline in ``file`` with ``sets`` applied, and under them those of the profile.
 
@@ -112,12 +113,12 @@ def prepare(
     source = reader.read(file)
     if recipes.is_recipe(source.data):
         built = build.compile_recipe(file, given)
-        return _prepared(built.mapping, folder, str(file), chosen, project, built=built)
+        return _prepared(_named(built.mapping, experiment), folder, str(file), chosen, project, built=built)
     # The file itself is read first, so that what is wrong in it is told with its lines.
     opened = apply_sets(spec.load_pipeline(file), given)
     _raise(spec.check(opened) + refused(opened))
     mapping = _with_sets(absolute_paths(source.data, source.base), opened, given)
-    return _prepared(mapping, folder, str(file), chosen, project)
+    return _prepared(_named(mapping, experiment), folder, str(file), chosen, project)
 
 
 def prepare_mapping(
@@ -161,6 +162,10 @@ def _prepared(
         warnings=[*(built.warnings if built else []), *problems],
         notes=list(built.notes) if built else [],
     )
+
+
+def _named(mapping: dict[str, Any], experiment: str | None) -> dict[str, Any]:
+    return {**mapping, "experiment_name": experiment} if experiment else mapping
 
 
 def _raise(problems: list[Problem]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from azdistill.cloud import recent
 from azdistill.cloud.connect import Connection
 from azdistill.cloud.failures import explain
 from azdistill.cloud.quiet import hushed
@@ -46,4 +47,6 @@ def submit(
     job.tags = {**(job.tags or {}), **prepared.tags(), **(tags or {})}
     with explain(f"submitting {job.name}"), hushed():
         created = connection.ml_client.jobs.create_or_update(job)
+    experiment = str(created.experiment_name or "")
+    recent.remember(connection, created.name, experiment=experiment, studio_url=connection.studio_url(created.name))
     return Submitted(created.name, connection.studio_url(created.name), prepared.fingerprint)
