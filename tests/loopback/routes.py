@@ -17,6 +17,7 @@ SHORT = {
     "{registry}": f"{GROUP}{ML}/registries/{{registry_name}}",
     "{sub}": "/subscriptions/{subscription}",
     "{history}": f"/api/history/v1.0{GROUP}{ML}/workspaces/{{workspace}}",
+    "{blobs}": "/blob/{account}.blob.core.windows.net",
     "{mlflow}": f"/mlflow/{{mlflow_version}}{GROUP}{ML}/workspaces/{{workspace}}",
 }
 """What a route may be shortened with; ``{name...}`` at the end of a route takes the rest of the path."""

@@ -29,15 +29,28 @@ class Store:
         """A number that grows, to tell the order in which things were made."""
         return next(self._numbers)
 
-    def put(self, kind: str, name: str, body: dict[str, Any], *, version: str | None = None) -> dict[str, Any]:
-        """Store a body as a resource (in place of one with its name) and return it."""
+    def put(
+        self,
+        kind: str,
+        name: str,
+        body: dict[str, Any],
+        *,
+        version: str | None = None,
+        path: str | None = None,
+        shown_as: str | None = None,
+    ) -> dict[str, Any]:
+        """Store a body as a resource (in place of one with its name) and return it.
+
+        ``path`` is where it lies below the scope and ``shown_as`` its name, where these do not follow from the key.
+        """
         key = f"{name}/{version}" if version is not None else name
         old = self.kinds[kind].get(key, {})
-        path = f"{kind}/{name}/versions/{version}" if version is not None else f"{kind}/{name}"
+        path = path or (f"{kind}/{name}/versions/{version}" if version is not None else f"{kind}/{name}")
         provider = "workspaces" if "/workspaces/" in self.scope else "registries"
+        registry = self.scope.rpartition("/registries/")[2] if provider == "registries" else ""
         resource = {
-            "id": f"{self.scope}/{path}",
-            "name": version if version is not None else name,
+            "id": f"azureml://registries/{registry}/{path}" if registry else f"{self.scope}/{path}",
+            "name": shown_as or (version if version is not None else name),
             "type": f"{PROVIDER}/{provider}/{kind}" + ("/versions" if version is not None else ""),
             **{field: value for field, value in body.items() if field not in ("id", "name", "type", "systemData")},
             "systemData": _system_data(old.get("systemData")),

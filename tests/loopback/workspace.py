@@ -66,6 +66,9 @@ class Workspace:
         self.stores: dict[str, Store] = {}
         self.store = self.scope(name)
         self.errors: list[str] = []
+        self.endpoint_keys: dict[str, dict[str, str]] = {}
+        self.vaults: dict[str, dict[str, str]] = {"loopback": {}}
+        self.roles = list(arm.access.ROLES)
         self._events: dict[str, list[Callable[..., Any]]] = defaultdict(list)
         self._closing = contextlib.ExitStack()
         self._port, self.url, self.ca = port, "", write_bundle(self.folder)
@@ -143,9 +146,7 @@ class Workspace:
 
     def scope(self, name: str, *, registry: bool = False) -> Store:
         """The store of a workspace (this one, or another of the same group), or of a registry; made if need be."""
-        kind = "registries" if registry else "workspaces"
-        group = f"/subscriptions/{self.subscription_id}/resourceGroups/{self.group}"
-        path = f"{group}/providers/Microsoft.MachineLearningServices/{kind}/{name}"
+        path = self.scope_path(name, registry)
         return self.stores.setdefault(path.lower(), Store(path))
 
     def _store_of(self, request: Request) -> Store | None:
@@ -182,10 +183,21 @@ class Workspace:
         """Call back at an event, see ``loopback.execution.install`` for their names and arguments."""
         self._events[event].append(callback)
 
-    def emit(self, event: str, *args: Any) -> None:
-        """Tell those who asked for an event, in the order in which they did."""
-        for callback in self._events[event]:
-            callback(*args)
+    def emit(self, event: str, *args: Any) -> list[Any]:
+        """Tell those who asked for an event, in the order in which they did; returns what they answer."""
+        return [callback(*args) for callback in self._events[event]]
+
+    def add_compute(self, name: str, size: str = "STANDARD_DS3_V2", **settings: Any) -> dict[str, Any]:
+        """Let the workspace have a compute.
+
+        ``settings``: ``type`` (AmlCompute, ComputeInstance), ``min_nodes``, ``max_nodes``, ``priority`` (Dedicated,
+        LowPriority), ``state`` (its provisioning state), and further properties under the names that ARM gives them.
+        """
+        return arm.add_compute(self, name, size, **settings)
+
+    def add_registry(self, name: str) -> Store:
+        """Let there be a registry; returns its store."""
+        return self.scope(name, registry=True)
 
     # What tests ask ----------------------------------------------------------------------------------------------
 
