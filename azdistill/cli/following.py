@@ -73,7 +73,7 @@ def finish(connection: Connection, job: Job) -> None:
 
 
 def error_of(job: Job) -> AzdistillError | None:
-    """The error that stands for how a run ended: exit code 1, or what the failed step says; 130 where it was canceled."""
+    """The error that stands for how a run ended: exit code 1, or what the failed step says; 130 if it was canceled."""
     if job.status == "Canceled":
         return Interrupted(f"the run {job.name} was canceled", code="AZD434", hint=f"azdistill resume {job.name}")
     if job.status != "Failed":

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from common import manifest
 from common.secrets import redact
 
 _STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -115,6 +116,7 @@ def run_step(main: Callable[[], None]) -> NoReturn:
     """Run ``main`` and end the process: a StepError becomes ``error[code]: message`` on stderr and its exit code."""
     try:
         main()
+        _keep_manifest()
     except StepError as error:
         say(f"error[{error.code}]: {error}")
         sys.exit(error.exit_code)
@@ -128,3 +130,13 @@ def run_step(main: Callable[[], None]) -> NoReturn:
         say(f"error[{StepError.code}]: cannot write {error.filename or 'the outputs'}: {error.strerror}")
         sys.exit(StepError.exit_code)
     sys.exit(0)
+
+
+def _keep_manifest() -> None:
+    """Write down what the step has made, where somebody may download it; not being able to costs the check only."""
+    if not manifest.wanted():
+        return
+    try:
+        manifest.write_manifest()
+    except OSError as error:
+        say(f"warning: what this step wrote cannot be listed in {manifest.PLACE}: {error}")

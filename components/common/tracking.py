@@ -33,6 +33,31 @@ def log_metrics(values: dict[str, float], step: int | None = None) -> None:
         log_metric(name, value, step)
 
 
+def log_headline(values: dict[str, float]) -> None:
+    """The metrics that stand for the whole pipeline: of the step and, on Azure, of the pipeline's run too.
+
+    The local runner lifts them itself (tag ``azdistill.headline``).
+    """
+    log_metrics(values)
+    root = os.environ.get("AZUREML_ROOT_RUN_ID", "")
+    if _metrics_file() or not root or root == os.environ.get("AZUREML_RUN_ID"):
+        return
+    if mlflow := _mlflow():
+        try:
+            _lift(mlflow, root, values)
+        except Exception as error:  # noqa: BLE001 - a report that was written is not lost for a table of runs
+            _warn(f"the metrics could not be logged to the pipeline's run: {error}")
+
+
+def _lift(mlflow: Any, run_id: str, values: dict[str, float]) -> None:
+    client = mlflow.MlflowClient()
+    now = int(time.time() * 1000)
+    metrics = [mlflow.entities.Metric(name, float(value), now, 0) for name, value in values.items()]
+    # No more than the service takes in one request.
+    for start in range(0, len(metrics), 100):
+        client.log_batch(run_id, metrics=metrics[start : start + 100])
+
+
 def log_params(values: dict[str, Any]) -> None:
     """Parameters of the step, as text."""
     if _metrics_file():

@@ -102,7 +102,7 @@ def record(result: dict[str, Any], folder: Path) -> None:
             f"{column}.{key}": value for key, value in facts.items() if key not in ("max_new_tokens", "batch_size")
         }
     kept = {key: float(value) for key, value in numbers.items() if isinstance(value, int | float)}
-    tracking.log_metrics(kept)
+    tracking.log_headline(kept)
     tracking.set_tag("retention_metric", result["retention_metric"])
     for name in ("report.html", "report.md", "comparison.json"):
         tracking.log_artifact(folder / name)
