@@ -74,6 +74,8 @@ class Artifacts:
 
     def _described(self, request: Request, name: str, path: Path | None = None) -> dict[str, Any]:
         run = request.params.get("run")
-        origin, container = ("ExperimentRun", f"dcid.{run}") if run else (request.params["origin"], request.params["container"])
+        origin, container = (
+            ("ExperimentRun", f"dcid.{run}") if run else (request.params["origin"], request.params["container"])
+        )
         about = {"origin": origin, "container": container, "path": name, "artifactId": f"{origin}/{container}/{name}"}
         return about | ({"contentUri": blob_url(self._workspace, path)} if path else {})

@@ -69,7 +69,7 @@ def _put(workspace: Workspace, run: Run, output: str, name: str, version: str, u
     shared = {"isAnonymous": False, "isArchived": False, "tags": {}, "properties": {}}
     if kind in _MODELS:
         source = f"azureml://jobs/{run.name}/outputs/{output}"
-        body = {**shared, "modelUri": uri, "modelType": kind, "jobName": run.name, "description": source}
+        body = {**shared, "modelUri": uri, "modelType": kind, "flavors": {}, "jobName": run.name, "description": source}
         workspace.store.put("models", name, {"properties": body}, version=version)
     else:
         workspace.store.put("data", name, {"properties": {**shared, "dataUri": uri, "dataType": kind}}, version=version)

@@ -45,6 +45,16 @@ class Jobs:
         self._running[resource["name"]] = job
         job.start()
 
+    def put(self, name: str, properties: dict[str, Any]) -> None:
+        """Make a job that nobody sent: a schedule's."""
+        studio = f"https://ml.azure.com/runs/{name}?wsid={self.workspace.id}&tid={self.workspace.tenant_id}"
+        services = {
+            "Studio": {"jobServiceType": "Studio", "endpoint": studio, "properties": None},
+            "Tracking": {"jobServiceType": "Tracking", "endpoint": tracking_uri(self.workspace), "properties": None},
+        }
+        known = {"experimentName": "Default", **properties, "status": "NotStarted", "services": services}
+        self.workspace.emit("job_put", name, self.workspace.store.put("jobs", name, {"properties": known}))
+
     def changed(self, name: str, resource: dict[str, Any]) -> None:
         """Tags or names of a job were changed in ARM: its run says the same."""
         if run := self.runs.get(name):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..messages import Response
 from .search import matching
 from .tracking import API, MlflowError, answering, bad, missing, page
 
@@ -33,6 +34,8 @@ def install(workspace: Workspace) -> None:
     for name, handler in routes.items():
         method, _, path = name.partition(" ")
         workspace.routes.add(method, f"{API}/mlflow/{path}", answering(handler), guard="ml")
+    # What the service does not have, such as logged models, is answered with an empty 404.
+    workspace.routes.add("*", f"{API}/mlflow/{{rest...}}", lambda _: Response(status=404), guard="ml")
 
 
 class Registry:
@@ -57,7 +60,9 @@ class Registry:
 
     def search(self, sent: dict[str, Any]) -> Any:
         every = [self._described(name) for name in self._known()]
-        found, rest = page(sent, matching(sent.get("filter"), [({"name": one["name"]}, {}, {}, {}, one) for one in every]))
+        found, rest = page(
+            sent, matching(sent.get("filter"), [({"name": one["name"]}, {}, {}, {}, one) for one in every])
+        )
         return {"registered_models": found, **rest}
 
     def update(self, sent: dict[str, Any]) -> Any:
@@ -82,6 +87,7 @@ class Registry:
             "description": sent.get("description"),
             "tags": {tag["key"]: tag["value"] for tag in sent.get("tags") or []},
             "properties": {},
+            "flavors": {},
             "isArchived": False,
             "isAnonymous": False,
         }
@@ -94,7 +100,13 @@ class Registry:
     def search_versions(self, sent: dict[str, Any]) -> Any:
         every = [version for name in self._known() for version in self._versions(name)]
         look = [
-            ({key: one.get(key) for key in ("name", "run_id", "version")}, {}, {}, {t["key"]: t["value"] for t in one["tags"]}, one)
+            (
+                {key: one.get(key) for key in ("name", "run_id", "version")},
+                {},
+                {},
+                {t["key"]: t["value"] for t in one["tags"]},
+                one,
+            )
             for one in every
         ]
         found, rest = page(sent, matching(sent.get("filter"), look))

@@ -69,7 +69,7 @@ def ordered(order_by: Any, found: list[Any], attributes: Callable[[Any], dict[st
         field, _, direction = order.strip().partition(" ")
         kind, _, key = field.rpartition(".")
         known = {"start_time", "end_time", "status", "run_id", "run_name"}
-        key = key.strip("`\"")
+        key = key.strip('`"')
         if (kind and _KINDS.get(kind.lower()) != 0) or key not in known:
             raise refused(f"Ordering by '{field}' is not supported: only attributes can be ordered by.")
         down = direction.strip().upper() == "DESC"
@@ -84,7 +84,7 @@ def _clauses(text: str) -> Iterable[tuple[int, str, str, Any]]:
         if found is None:
             raise refused(f"Invalid filter '{text}'.")
         kind = _KINDS.get((found["kind"] or "attributes").lower())
-        key, op = found["key"].strip("`\""), found["op"].upper()
+        key, op = found["key"].strip('`"'), found["op"].upper()
         if kind is None:
             raise refused(f"Invalid entity type '{found['kind']}' in filter '{text}'.")
         if kind == 3 and op == "!=":
