@@ -32,13 +32,22 @@ def run(
     python: str | None,
     experiment: str | None,
     no_tracking: bool,
+    docker: bool = False,
+    network: str | None = None,
     answer: Callable[[Finished], None],
 ) -> Finished:
     """Run ``file`` as the options of the verb say; ``answer`` prints the result before MLflow has all of it."""
     pipeline = open_pipeline(file, sets)
     fixed: dict[str, Any] = {"jobs": jobs} if jobs else {}
     options = Options(
-        out=out, use_cache=not no_cache, python=python, experiment=experiment, variables=tuple(variables), **fixed
+        out=out,
+        use_cache=not no_cache,
+        python=python,
+        experiment=experiment,
+        variables=tuple(variables),
+        docker=docker,
+        network=network,
+        **fixed,
     )
     view = make_view(to_stderr=as_json)
     tracker = None if no_tracking else Tracker(tracking_uri(), view.warn)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     "--env", "variables", multiple=True, metavar="NAME", help="Pass this variable of yours to the steps. Repeatable."
 )
 @click.option("--python", metavar="INTERPRETER", help="The Python that steps find as 'python' (default: this one).")
+@click.option("--docker", is_flag=True, help="Run each step in a container of its environment's image.")
+@click.option("--network", metavar="NAME", help="The network of every container (default: none, or what a step asks).")
 @click.option("--experiment", metavar="NAME", help="MLflow experiment (default: the pipeline's).")
 @click.option("--no-tracking", is_flag=True, help="Log nothing to MLflow.")
 def run_command(file: Path, as_json: bool, **options: Any) -> None:

@@ -34,6 +34,9 @@ class View(Listener):
         """Show a warning of the program's own."""
         print(f"warning: {text}", file=sys.stderr, flush=True)
 
+    def preparing(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
     def say(self, text: str) -> None:
         """Show a line."""
         print(text, file=self._stream, flush=True)

@@ -87,7 +87,8 @@ def read_project(path: Path) -> Project:
     """The settings in ``path``. SpecError with everything wrong in it."""
     report = Report()
     top = Fields(Where(reader.read(shown(path))), report)
-    top.known(("profiles", "prices"), FILE)
+    # What is under `local` is for runs on this machine, which read it themselves.
+    top.known(("profiles", "prices", "local"), FILE)
     profiles = {name: _profile(name, Fields(where, report)) for name, where, _ in top.each("profiles")}
     prices = top.mapping("prices")
     if report.problems:

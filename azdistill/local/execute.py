@@ -6,6 +6,7 @@ that, nothing another step or run could see has changed.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from azdistill.errors import AzdistillError, MachineError, UserError
-from azdistill.local import environment, outputs, plain, secrets, snapshot, wrapped
+from azdistill.local import environment, mlflow_files, outputs, plain, secrets, snapshot, wrapped
 from azdistill.local.cache import METRICS, Cache, key_of
+from azdistill.local.containers import Containers
 from azdistill.local.files import disk_errors, walk_files
 from azdistill.local.hashes import Hashes
 from azdistill.local.interpreter import Interpreter
@@ -70,6 +72,11 @@ class Attempt:
     def metrics(self) -> Path:
         return self.folder / METRICS
 
+    @property
+    def mlflow(self) -> Path:
+        """Where a step in a container without a network logs to MLflow."""
+        return self.folder / "mlflow"
+
 
 @dataclass(slots=True)
 class Executor:
@@ -85,6 +92,7 @@ class Executor:
     use_cache: bool = True
     variables: Mapping[str, str] = field(default_factory=dict)
     inherited: Mapping[str, str] = field(default_factory=environment.passed_on)
+    containers: Containers | None = None
     threads: Mapping[str, int] = field(default_factory=dict)
     tracking: Callable[[str, bool], dict[str, str]] = lambda step, uses_mlflow: {}
     on_start: Callable[[str, Attempt], None] = lambda step, attempt: None
@@ -128,7 +136,8 @@ class Executor:
             assert isinstance(bound, Local)
             return self.hashes.tree(bound.path) if bound.path.is_dir() else self.hashes.file(bound.path)
 
-        fields = key_fields(step, taken.hashes(self.hashes), content, self.interpreter.fingerprint, self.hashes)
+        machine = self.containers.fingerprint(step) if self.containers else self.interpreter.fingerprint
+        fields = key_fields(step, taken.hashes(self.hashes), content, machine, self.hashes)
         # Their values may be secrets: names alone count.
         return fields | {"variables": sorted(self.variables)} if self.variables else fields
 
@@ -166,6 +175,7 @@ class Executor:
         with LogWriter(attempt.log, lambda line: self.on_line(step.name, line)) as log:
             started, before = time.monotonic(), _stamps(step, results)
             ended = self.runner.run(job, log.feed, self.cancellation)
+            _append_logged(attempt)
             _redact_file(attempt.metrics)
             failed = self._judge(step, ended, paths) or _changed(before, _stamps(step, results), ended)
             if failed:
@@ -189,17 +199,35 @@ class Executor:
         variables = {
             **({THREADS: str(threads)} if threads else {}),
             **self.inherited,
-            "PATH": self.interpreter.path(self.log.folder / "bin"),
+            **({} if self.containers else {"PATH": self.interpreter.path(self.log.folder / "bin")}),
             **environment.azure(self.log.run_id, attempt.attempt_id, self.plan.experiment),
             **environment.data(places, written),
             "AZDISTILL_METRICS_FILE": str(attempt.metrics),
-            **self.tracking(step.name, _uses_mlflow(step, taken)),
+            **self._tracked(step, attempt, _uses_mlflow(step, taken)),
             **self.variables,
             **hidden,
             **step.environment_variables,
         }
         command = wrapped.command(step, render(step, texts, paths))
-        return Job(attempt.attempt_id, command, attempt.snapshot, variables, step.timeout)
+        job = Job(attempt.attempt_id, command, attempt.snapshot, variables, step.timeout)
+        if not self.containers:
+            return job
+        attempt.metrics.touch()
+        read = [*places.values(), *(texts[name] for name in places)]
+        kept = [place for output in step.outputs.values() if (place := output.standing)]
+        write = [attempt.outputs, *kept, *([attempt.mlflow] if attempt.mlflow.is_dir() else [])]
+        spelt = [plain.word(str(path)) for path in write]
+        return self.containers.keep(job, step, read, [*write, *spelt, attempt.metrics])
+
+    def _tracked(self, step: PlannedStep, attempt: Attempt, uses_mlflow: bool) -> dict[str, str]:
+        """The MLflow variables of a step; without a network it logs to files, which are read when it has ended."""
+        if not self.containers or not uses_mlflow or self.containers.network(step) == "host":
+            return self.tracking(step.name, uses_mlflow)
+        found = self.tracking(step.name, False)
+        if found:
+            attempt.mlflow.mkdir()
+            found |= mlflow_files.variables(attempt.mlflow)
+        return found
 
     def _judge(self, step: PlannedStep, ended: Ended, paths: Mapping[str, Path]) -> Result | None:
         """The failure that an attempt ended in; None when it has succeeded."""
@@ -318,6 +346,13 @@ def _make_places(step: PlannedStep, attempt: Attempt) -> dict[str, Path]:
         (path.parent if outputs.is_file(output.kind) else path).mkdir(parents=True, exist_ok=True)
         paths[name] = path
     return paths
+
+
+def _append_logged(attempt: Attempt) -> None:
+    """Add what a step logged to MLflow files to its metrics file."""
+    if attempt.mlflow.is_dir() and (logged := list(mlflow_files.records(attempt.mlflow))):
+        with open(attempt.metrics, "a", encoding="utf-8") as file:
+            file.writelines(json.dumps(record) + "\n" for record in logged)
 
 
 def _redact_file(path: Path) -> None:

@@ -15,6 +15,9 @@ Record = dict[str, Any]
 class Listener:
     """Told of everything, from several threads; does nothing by itself. What it raises ends the run: do not raise."""
 
+    def preparing(self, text: str) -> None:
+        """An image is being pulled or built: a line of what that prints."""
+
     def run_started(self, run: RunState, plan: Plan) -> None:
         """The run exists; no step has started."""
 

@@ -33,6 +33,7 @@ from azdistill.spec.models import (
 from azdistill.spec.source import Report, Where
 
 EXCLUSIVE, CACHE_IGNORE, HEADLINE = "azdistill.exclusive", "azdistill.cache_ignore", "azdistill.headline"
+NETWORK = "azdistill.network"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,9 @@ class PlannedStep:
     distribution: Mapping[str, Any] | None = None
     #: How many times the command is started, as the processes of a distributed job; None for a job that is not one.
     processes: int | None = None
+    #: What only a container makes a difference for: whether it has a network, and its shared memory (``2g``).
+    network: bool = False
+    shm_size: str | None = None
 
     @property
     def needs(self) -> frozenset[str]:
@@ -179,7 +183,7 @@ class _Planner:
     def _command(self, step: Step, component: CommandComponent, scope: _Scope, standing: Mapping[str, Path]) -> None:
         name = scope.prefix + step.name
         if isinstance(component.code, str):
-            self.report.error("AZD340", f"code at {component.code} cannot be run locally", component.where / "code")
+            self.report.error("AZD340", f"code at {component.code} cannot be run locally", component.place("code"))
         distribution = step.distribution or component.distribution
         self.notes += list(_not_honoured(name, scope, step, component))
         tags = {**component.tags, **step.tags}
@@ -196,6 +200,8 @@ class _Planner:
             deterministic=deterministic,
             exclusive=_is_on(tags.get(EXCLUSIVE)),
             headline=_is_on(tags.get(HEADLINE)),
+            network=_is_on(tags.get(NETWORK)),
+            shm_size=_text_of((step.resources or component.resources or {}).get("shm_size")),
             cache_ignore=frozenset(word.strip() for word in tags.get(CACHE_IGNORE, "").split(",") if word.strip()),
             distribution=distribution,
             processes=self._processes(step, component, scope) if distribution else None,
@@ -318,6 +324,10 @@ def _maker(jobs: Mapping[str, Step], prefix: str, output: str) -> Made | None:
             if isinstance(setting, Binding) and setting.path == wanted:
                 return _made(step, prefix, name)
     return None
+
+
+def _text_of(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _not_honoured(name: str, scope: _Scope, step: Step, component: CommandComponent) -> Iterator[str]:

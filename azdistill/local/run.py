@@ -10,17 +10,21 @@ from pathlib import Path
 from azdistill.errors import AzdistillError, Interrupted, RunFailed, exit_code_of_step
 from azdistill.local import secrets
 from azdistill.local.cache import Cache
+from azdistill.local.containers import Containers
 from azdistill.local.deliver import deliver, refuse_foreign
+from azdistill.local.docker_engine import connect
 from azdistill.local.execute import Executor, Result, secrets_of
 from azdistill.local.files import disk_errors
 from azdistill.local.hashes import Hashes
-from azdistill.local.home import find_home
+from azdistill.local.home import Home, find_home
 from azdistill.local.interpreter import find_interpreter
 from azdistill.local.listener import Listener
 from azdistill.local.plan import Plan, make_plan
-from azdistill.local.runners.base import Cancellation
+from azdistill.local.runners.base import Cancellation, Runner
+from azdistill.local.runners.docker import DockerRunner
 from azdistill.local.runners.process import ProcessRunner
 from azdistill.local.scheduler import Scheduler
+from azdistill.local.settings import find_settings
 from azdistill.local.store import RunLog, RunState
 from azdistill.local.threads import thread_shares
 from azdistill.spec.models import Pipeline
@@ -30,7 +34,8 @@ from azdistill.spec.models import Pipeline
 class Options:
     """How to run. ``out``: where the pipeline's outputs go; ``jobs``: how many steps at a time; ``variables``: names of
     the caller's environment variables that steps see beside the usual ones; ``run_id``: the run's id, where the caller
-    has one already (no other run may have it).
+    has one already (no other run may have it); ``home``: the state folder, in place of the one of the environment;
+    ``docker``: in containers, with ``network`` in place of what each step asks for.
     """
 
     out: Path | None = None
@@ -40,6 +45,9 @@ class Options:
     experiment: str | None = None
     variables: tuple[str, ...] = ()
     run_id: str | None = None
+    home: Path | None = None
+    docker: bool = False
+    network: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,7 @@ def run_pipeline(
 
     Raises for what is wrong before any step has started; afterwards what went wrong is in the result.
     """
-    home = find_home()
+    home = Home(options.home) if options.home else find_home()
     plan = make_plan(pipeline, home, experiment=options.experiment)
     if options.out:
         refuse_foreign(options.out, plan.outputs)
@@ -68,11 +76,15 @@ def run_pipeline(
     _hide_secrets(plan)
     passed = secrets.resolve(options.variables)
     secrets.hide(options.variables)
+    containers = _containers(options, listeners) if options.docker else None
     interpreter = find_interpreter(home, options.python)
     with disk_errors("cannot start a run"):
         log, cache, hashes = RunLog(home, plan.name, options.run_id), Cache(home), Hashes(home.hashes)
-    runner = ProcessRunner(f"AZUREML_ROOT_RUN_ID={log.run_id}")
+    runner = _runner(log.run_id, containers)
     executor = Executor(plan, log, cache, hashes, interpreter, runner, Cancellation(), options.use_cache, passed)
+    if containers:
+        executor.containers = containers
+        executor.inherited = containers.inherited(executor.inherited)
     executor.threads = thread_shares(plan.steps, max(options.jobs, 1))
     if tracking:
         executor.tracking = tracking
@@ -86,6 +98,21 @@ def run_pipeline(
         hashes.close()
         log.close()
     return Finished(state, scheduler.undelivered or _error(state, scheduler.results))
+
+
+def _containers(options: Options, listeners: Sequence[Listener]) -> Containers:
+    def say(text: str) -> None:
+        for listener in listeners:
+            listener.preparing(text)
+
+    settings = find_settings(Path.cwd())
+    return Containers(connect(), settings.images, options.network or settings.network, say)
+
+
+def _runner(run_id: str, containers: Containers | None) -> Runner:
+    if containers:
+        return DockerRunner(containers.engine, run_id, containers.of)
+    return ProcessRunner(f"AZUREML_ROOT_RUN_ID={run_id}")
 
 
 def _hide_secrets(plan: Plan) -> None:

@@ -75,11 +75,8 @@ def test_stdin_is_empty(run: Run) -> None:
     assert (ended.returncode, printed) == (0, "done\n")
 
 
-def test_variables_arrive_and_those_of_the_host_do_not(run: Run) -> None:
-    _, printed = run('echo "$MINE|$PATH|$HOME"', MINE="a b", PATH="/host/bin", HOME="/host/home")
-    mine, path, home = printed.strip().split("|")
-    assert mine == "a b"
-    assert "/host" not in path + home
+def test_variables_arrive(run: Run) -> None:
+    assert run('echo "$MINE|$OTHER"', MINE="a b", OTHER="ü'")[1] == "a b|ü'\n"
 
 
 def test_time_over_is_a_polite_signal_to_all_of_the_command(run: Run) -> None:

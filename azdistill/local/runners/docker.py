@@ -34,8 +34,6 @@ _INIT = (
     'while kill -0 "$child"; do wait "$child"; code=$?; done; exit "$code"'
 )
 _PIDS = 4096
-#: What a container has of its own.
-_HOST_ONLY = ("PATH", "HOME", "USER", "LOGNAME", "LD_LIBRARY_PATH", "TMPDIR", "XDG_CACHE_HOME", "DYLD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +93,13 @@ class DockerRunner:
         return identity
 
     def _config(self, job: Job, container: Container) -> dict[str, Any]:
-        variables = {name: value for name, value in job.environment.items() if name not in _HOST_ONLY}
         return {
             "Image": container.image,
             "Entrypoint": ["/bin/bash", "-c", _INIT],
             "Cmd": [job.command],
             "WorkingDir": str(job.folder),
             "User": f"{os.getuid()}:{os.getgid()}",
-            "Env": [f"{name}={value}" for name, value in variables.items()],
+            "Env": [f"{name}={value}" for name, value in job.environment.items()],
             "Labels": {
                 LABEL: self._run_id,
                 OWNER: own_mark(),

@@ -1,0 +1,87 @@
+"""What the containers of a run are made of: the image of each step, what it sees of this machine, and its network."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from azdistill.local.docker_engine import Engine
+from azdistill.local.images import Images, Settings
+from azdistill.local.plan import PlannedStep
+from azdistill.local.runners.base import Job
+from azdistill.local.runners.docker import Container
+
+#: Variables of the caller that name this machine's places or devices, which a container does not have.
+_PLACES = (
+    *("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_*", "XDG_*", "CUDA_*", "NVIDIA_*"),
+    *("HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_ASSETS_CACHE", "TRANSFORMERS_CACHE", "TORCH_HOME"),
+)
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+#: Where a step that asks for the network is put. Only the host's own network, on Linux, reaches a teacher that listens
+#: on this machine's loopback; elsewhere Docker runs in a machine of its own and has a name for this one.
+_NETWORK = "host" if sys.platform == "linux" else "bridge"
+
+
+class Containers:
+    """The containers of one run. ``network``: the network of every step, in place of what each asks for."""
+
+    def __init__(
+        self, engine: Engine, settings: Settings, network: str | None = None, say: Callable[[str], None] = print
+    ) -> None:
+        self.engine = engine
+        self._images = Images(engine, settings, say)
+        self._network = network
+        self._lock = threading.Lock()
+        self._known: dict[str, Container] = {}
+
+    def fingerprint(self, step: PlannedStep) -> dict[str, Any]:
+        """What stands in a cache key where the process runner has its interpreter: the id of the step's image."""
+        return {"image": self._images.identity(step.environment, step.name)}
+
+    def inherited(self, variables: Mapping[str, str]) -> dict[str, str]:
+        """What containers see of the caller's variables."""
+        kept = {name: value for name, value in variables.items() if not _matches(name, _PLACES)}
+        # Whoever starts a container is seldom known in its image, and would have no home.
+        return {"HOME": "/tmp", **kept}
+
+    def network(self, step: PlannedStep) -> str:
+        """The network of a step's container: none, unless the step or the command line asks for one."""
+        return self._network or (_NETWORK if step.network else "none")
+
+    def keep(self, job: Job, step: PlannedStep, read: Iterable[str], write: Iterable[str | Path]) -> Job:
+        """Remember what the container of ``job`` is made of; gives the job as a container can run it."""
+        network = self.network(step)
+        written = {Path(path) for path in write}
+        seen = {Path(path) for path in read} - written
+        variables = dict(job.environment)
+        for name in _CERTIFICATES:
+            found = variables.get(name)
+            if found and network != "none" and os.path.exists(found):
+                seen.add(Path(found))
+            else:
+                variables.pop(name, None)
+        container = Container(
+            image=self.fingerprint(step)["image"],
+            read=tuple(sorted(seen)),
+            write=tuple(sorted(written)),
+            network=network,
+            shm_size=step.shm_size,
+            gpus=True,
+        )
+        with self._lock:
+            self._known[job.attempt_id] = container
+        return Job(job.attempt_id, job.command, job.folder, variables, job.timeout)
+
+    def of(self, job: Job) -> Container:
+        """What the container of a job that was kept is made of."""
+        with self._lock:
+            return self._known[job.attempt_id]
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -1,0 +1,96 @@
+"""The ``local:`` part of ``azdistill.yml``: what stands on this machine for what is in a workspace.
+
+local:
+  data:                                   # a file or folder for an asset, or for a path on a datastore
+    azdistill-reviews: ./reviews          # azureml:azdistill-reviews of any version; with :3, of that one
+    azureml://datastores/raw/paths/2026: ./raw
+  environments:                           # an image, or a folder with a Dockerfile, for an environment (--docker)
+    azureml:my-train: python:3.11-slim
+  pythons: {azdistill-train: ./gpu-venv/bin/python}   # the interpreter of an environment's steps (without --docker)
+  docker:
+    build_arguments: {azdistill-data: {BASE_IMAGE: python:3.11-slim}}   # "*" is every environment
+    build_network: host
+    network: none                         # of every step, whatever it asks for
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from azdistill.errors import SpecError
+from azdistill.local.images import Settings
+from azdistill.spec import reader
+from azdistill.spec.fields import Fields
+from azdistill.spec.loader import shown
+from azdistill.spec.source import Report, Where
+
+FILE = "azdistill.yml"
+_KEYS = ("data", "environments", "pythons", "docker")
+_DOCKER = ("build_arguments", "build_network", "network")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSettings:
+    """What ``azdistill.yml`` says about local runs. Paths are absolute."""
+
+    data: Mapping[str, Path] = field(default_factory=dict)
+    pythons: Mapping[str, str] = field(default_factory=dict)
+    images: Settings = field(default_factory=Settings)
+    network: str | None = None
+
+
+def find_settings(folder: Path) -> LocalSettings:
+    """The settings of the nearest ``azdistill.yml``, in ``folder`` or above it. SpecError with all that is wrong."""
+    start = folder.resolve()
+    found = next((place / FILE for place in (start, *start.parents) if (place / FILE).is_file()), None)
+    return read_settings(found) if found else LocalSettings()
+
+
+def read_settings(path: Path) -> LocalSettings:
+    """The settings in ``path``. SpecError with everything wrong in them."""
+    report = Report()
+    where = Where(reader.read(shown(path)))
+    settings = LocalSettings()
+    # The rest is for runs on Azure, which read it themselves.
+    if isinstance(where.value, dict) and where.value.get("local") is not None:
+        settings = _settings(Fields(where / "local", report), path.parent.resolve())
+    if report.problems:
+        raise SpecError(report.problems)
+    return settings
+
+
+def _settings(fields: Fields, base: Path) -> LocalSettings:
+    fields.known(_KEYS, "local")
+    data = {_asset(name): base / path for name, path in fields.words("data").items()}
+    pythons = {name: _program(path, base) for name, path in fields.words("pythons").items()}
+    environments = {name: _image(value, base) for name, value in fields.words("environments").items()}
+    if fields.data.get("docker") is None:
+        return LocalSettings(data, pythons, Settings(instead=environments))
+    docker = Fields(fields.where / "docker", fields.report)
+    docker.known(_DOCKER, "local.docker")
+    images = Settings(_arguments(docker), docker.text("build_network"), environments)
+    return LocalSettings(data, pythons, images, docker.text("network"))
+
+
+def _asset(name: str) -> str:
+    return name if name.startswith("azureml:") else f"azureml:{name}"
+
+
+def _program(path: str, base: Path) -> str:
+    return str(base / path) if "/" in path else path
+
+
+def _image(value: str, base: Path) -> str | Path:
+    """A folder where it is written as one (``./docker``), else the name of an image."""
+    return base / value if value.startswith((".", "/", "~")) else value
+
+
+def _arguments(docker: Fields) -> dict[str, dict[str, str]]:
+    written: Any = docker.data.get("build_arguments")
+    if written is None:
+        return {}
+    inner = Fields(docker.where / "build_arguments", docker.report)
+    return {name: inner.words(name) for name in inner.data}

@@ -1,0 +1,200 @@
+"""Whole runs in containers: the same pipelines, files and numbers as in processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from azdistill import redact, spec
+from azdistill.local.docker_engine import Engine
+from azdistill.local.run import Finished, Options, run_pipeline
+from azdistill.local.settings import read_settings
+
+Run = Callable[..., Finished]
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine) -> Iterator[Path]:
+    folder = tmp_path / "a project, größer"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("AZDISTILL_HOME", raising=False)
+    yield folder
+    redact.forget()
+
+
+@pytest.fixture
+def run(project: Path, image: str) -> Run:
+    def start(jobs: dict[str, Any], *, options: Options | None = None, tracking: Any = None, **more: Any) -> Finished:
+        for job in jobs.values():
+            job.setdefault("environment", {"image": image})
+            job.setdefault("type", "command")
+            job["outputs"] = {name: {"type": kind} for name, kind in job.get("outputs", {}).items()}
+        path = project / "pipeline.yml"
+        path.write_text(yaml.safe_dump({"type": "pipeline", "display_name": "test", "jobs": jobs, **more}))
+        pipeline = spec.load_pipeline(path)
+        assert [problem for problem in spec.check(pipeline) if problem.severity == "error"] == []
+        return run_pipeline(pipeline, options or Options(docker=True), tracking=tracking)
+
+    return start
+
+
+def chain(project: Path) -> dict[str, Any]:
+    (project / "code").mkdir(exist_ok=True)
+    (project / "code" / "count.py").write_text(
+        "import os, sys, json\n"
+        "rows = open(sys.argv[1]).read().splitlines()\n"
+        "open(sys.argv[2], 'w').write(f'{len(rows)}\\n')\n"
+        "with open(os.environ['AZDISTILL_METRICS_FILE'], 'a') as file:\n"
+        "    line = {'kind': 'metric', 'name': 'rows', 'value': len(rows), 'step': 0, 'timestamp': 1}\n"
+        "    file.write(json.dumps(line) + chr(10))\n"
+    )
+    (project / "rows.jsonl").write_text("{}\n{}\n{}\n")
+    return {
+        "count": {
+            "command": "python3 count.py ${{inputs.rows}} ${{outputs.counted}}",
+            "code": "./code",
+            "inputs": {"rows": "${{parent.inputs.rows}}"},
+            "outputs": {"counted": "uri_file"},
+        },
+        "show": {
+            "command": "cat ${{inputs.counted}} > ${{outputs.shown}}/n; cat ${{inputs.counted}}",
+            "inputs": {"counted": "${{parent.jobs.count.outputs.counted}}"},
+            "outputs": {"shown": "uri_folder"},
+        },
+    }
+
+
+ROWS = {"rows": {"type": "uri_file", "path": "./rows.jsonl"}}
+
+
+def contents(finished: Finished) -> dict[str, str]:
+    found = {}
+    for name, state in finished.state.steps.items():
+        for output, path in state.outputs.items():
+            for file in [Path(path)] if Path(path).is_file() else sorted(Path(path).rglob("*")):
+                found[f"{name}.{output}/{file.name}"] = file.read_text()
+    return found
+
+
+def test_a_chain_gives_what_processes_give(run: Run, project: Path, image: str) -> None:
+    finished = run(chain(project), inputs=ROWS)
+    assert finished.error is None
+    assert finished.state.steps["count"].metrics == {"rows": 3}
+    assert contents(finished) == {"count.counted/counted": "3\n", "show.shown/n": "3\n"}
+    log = finished.state.steps["show"].log
+    assert log
+    assert Path(log).read_text().splitlines()[0].endswith("3")
+    processes = run(chain(project), inputs=ROWS, options=Options())
+    assert contents(processes) == contents(finished)
+
+
+def test_a_second_run_is_answered_from_the_cache_and_another_image_is_another_key(
+    run: Run, project: Path, image: str, engine: Engine
+) -> None:
+    run(chain(project), inputs=ROWS)
+    again = run(chain(project), inputs=ROWS)
+    assert {name: state.status for name, state in again.state.steps.items()} == {"count": "cached", "show": "cached"}
+    (project / "image").mkdir()
+    (project / "image" / "Dockerfile").write_text(f"FROM {image}\nENV OTHER=1\n")
+    jobs = chain(project)
+    jobs["show"]["environment"] = {"build": {"path": "./image"}}
+    built = run(jobs, inputs=ROWS)
+    assert {name: state.status for name, state in built.state.steps.items()} == {"count": "cached", "show": "completed"}
+    tags = [tag for found in engine.api.images(name="azdistill-environment") for tag in found["RepoTags"]]
+    for tag in tags:
+        if engine.api.inspect_image(tag)["Config"]["Env"][-1] == "OTHER=1":
+            engine.api.remove_image(tag, force=True)
+
+
+def test_exit_codes_and_missing_outputs_fail_a_step(run: Run) -> None:
+    failed = run({"a": {"command": "exit 65"}})
+    assert failed.error is not None
+    assert failed.error.exit_code == 2
+    missing = run({"a": {"command": "true", "outputs": {"made": "uri_file"}}})
+    assert missing.state.steps["a"].status == "failed"
+    assert "did not write output 'made'" in missing.state.steps["a"].error
+
+
+def test_a_time_limit_ends_a_step(run: Run) -> None:
+    finished = run({"a": {"command": "sleep 60", "limits": {"timeout": 1}}})
+    assert "limits.timeout of 1 s" in finished.state.steps["a"].error
+
+
+def test_a_secret_arrives_and_is_in_no_file_of_the_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEACHER_KEY", "canary-4711-secret")
+    finished = run(
+        {
+            "a": {
+                "command": 'echo ${{inputs.key}}; test -n "$TEACHER_KEY" && echo $TEACHER_KEY > ${{outputs.o}}',
+                "inputs": {"key": "env:TEACHER_KEY"},
+                "outputs": {"o": "uri_file"},
+            }
+        }
+    )
+    assert finished.error is None
+    files = [path for path in Path(".azdistill").rglob("*") if path.is_file() and path.parent.name != "outputs"]
+    assert len(files) > 4
+    assert [path for path in files if b"canary-4711" in path.read_bytes()] == []
+
+
+def test_what_a_step_logs_to_mlflow_files_becomes_its_metrics(run: Run) -> None:
+    write = (
+        'test "$MLFLOW_ALLOW_FILE_STORE" = true; d="${MLFLOW_TRACKING_URI#file://}"; '
+        "d=$(python3 -c 'import sys, urllib.parse; print(urllib.parse.unquote(sys.argv[1]))' \"$d\"); "
+        'mkdir -p "$d/0/r/metrics" "$d/0/r/params"; touch "$d/0/r/meta.yaml"; '
+        'printf "1 0.5 0\\n2 0.75 1\\n" > "$d/0/r/metrics/accuracy"; printf 3 > "$d/0/r/params/epochs" # mlflow'
+    )
+    tracking = {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
+    finished = run({"a": {"command": write}}, tracking=lambda step, uses_mlflow: dict(tracking))
+    assert finished.error is None
+    assert finished.state.steps["a"].metrics == {"accuracy": 0.75}
+
+
+@pytest.mark.parametrize(("network", "expected"), [(None, "lo"), ("host", None)])
+def test_the_network_is_what_is_asked_for(run: Run, network: str | None, expected: str | None) -> None:
+    command = "ls /sys/class/net | tr '\\n' ' ' > ${{outputs.o}}"
+    finished = run(
+        {"a": {"command": command, "outputs": {"o": "uri_file"}}}, options=Options(docker=True, network=network)
+    )
+    assert finished.error is None
+    names = next(iter(contents(finished).values())).split()
+    if expected:
+        assert names == [expected]
+
+
+def test_settings_name_images_arguments_and_networks(project: Path) -> None:
+    (project / "azdistill.yml").write_text(
+        json.dumps(
+            {
+                "profiles": {"dev": {"compute": "cpu"}},
+                "local": {
+                    "data": {"reviews": "./reviews"},
+                    "environments": {"azureml:mine": "./image", "azureml:other": "python:3.11"},
+                    "docker": {"build_arguments": {"*": {"BASE": "x"}}, "build_network": "host", "network": "none"},
+                },
+            }
+        )
+    )
+    settings = read_settings(project / "azdistill.yml")
+    assert settings.data == {"azureml:reviews": project / "reviews"}
+    assert settings.images.instead == {"azureml:mine": project / "image", "azureml:other": "python:3.11"}
+    assert (settings.images.network, settings.network) == ("host", "none")
+    assert settings.images.arguments == {"*": {"BASE": "x"}}
+
+
+def test_a_misspelt_setting_is_named_with_its_place(project: Path) -> None:
+    from azdistill.errors import SpecError
+
+    (project / "azdistill.yml").write_text("local:\n  docker:\n    netwrok: none\n  dta: {}\n")
+    with pytest.raises(SpecError) as caught:
+        read_settings(project / "azdistill.yml")
+    assert [(problem.line, problem.hint) for problem in caught.value.problems] == [
+        (3, "did you mean 'network'?"),
+        (4, "did you mean 'data'?"),
+    ]
