@@ -1,4 +1,4 @@
-"""Microsoft Entra ID as azure-identity needs it: discovery, tokens by secret, assertion, device code, managed identity."""
+"""Microsoft Entra ID as azure-identity needs it: tokens by secret, assertion, device code, managed identity."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class Authority:
     def __init__(self, workspace: Workspace) -> None:
         self._ws = workspace
         self.devices: dict[str, bool] = {}
+        self._scopes: dict[str, str] = {}
         add = workspace.routes.add
         for version in ("/v2.0", ""):
             add("GET", f"/{{tenant}}{version}/.well-known/openid-configuration", self._openid, guard="none")
@@ -97,6 +98,7 @@ class Authority:
     def _device(self, request: Request) -> Response:
         code = uuid.uuid4().hex
         self.devices[code] = self._ws.device_signs_in
+        self._scopes[code] = dict(parse_qsl(request.body.decode())).get("scope", "")
         page = f"{self._ws.url}/device/{code}"
         message = f"To sign in, use a web browser to open the page {page} and enter the code {code[:9].upper()}."
         answer = {"user_code": code[:9].upper(), "device_code": code, "verification_uri": page}
@@ -107,9 +109,10 @@ class Authority:
         return Response(b"Signed in.", headers={"Content-Type": "text/plain"})
 
     def _by_device(self, form: dict[str, str]) -> Response:
-        if not self.devices.get(form.get("device_code", form.get("code", ""))):
+        code = form.get("device_code", form.get("code", ""))
+        if not self.devices.get(code):
             return _refuse(400, "authorization_pending", "AADSTS70016: OAuth 2.0 device flow error.")
-        return self._answer(form, who="user", user=True)
+        return self._answer({"scope": self._scopes[code], **form}, who="user", user=True)
 
     def _answer(self, form: dict[str, str], *, who: str, user: bool = False) -> Response:
         scope = next((one for one in form.get("scope", "").split() if "/" in one), form.get("scope", ""))

@@ -87,7 +87,8 @@ class BlobError(ServiceError):
 
     def response(self) -> Response:
         """The answer this error makes."""
-        text = f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{self.code}</Code><Message>{self.message}</Message></Error>'
+        said = f"<Error><Code>{self.code}</Code><Message>{self.message}</Message></Error>"
+        text = f'<?xml version="1.0" encoding="utf-8"?>{said}'
         headers = {"Content-Type": "application/xml", "x-ms-error-code": self.code, **self.headers}
         return Response(text.encode(), self.status, headers)
 

@@ -72,7 +72,7 @@ class Record:
         return [one for one in self if method in (None, one.method) and (path in one.path or path in one.route)]
 
     def seen(self, text: str) -> list[Recorded]:
-        """The requests that hold a text: plain, URL-encoded, escaped as JSON, base64 (at any offset), or hexadecimal."""
+        """The requests that hold a text: plain, URL-encoded, escaped as JSON, in base64 or hexadecimal."""
         needles = list(forms(text))
         return [one for one in self if any(needle in one.haystack() for needle in needles)]
 

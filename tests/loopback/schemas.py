@@ -1,27 +1,26 @@
-"""ARM's JSON Schemas: every body sent to ARM is checked against the one for its api-version and resource."""
+"""ARM's JSON Schemas: every body sent to ARM is checked against the one for its api-version and resource.
+
+The schemas (github.com/Azure/azure-resource-manager-schemas) describe resources in a deployment template, in draft 4. So
+that they fit bodies sent to the REST API, three things are changed: ``additionalProperties: false`` in a member of an
+``allOf`` goes (draft 4 has no inheritance: a member would refuse what its siblings allow); the alternative "or a template
+expression" goes (a body holds none, and a text in brackets would fit both); names are those of the last segment.
+"""
 
 from __future__ import annotations
 
+import functools
+import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from .messages import Request
+from jsonschema import Draft4Validator
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT4
 
-PLATFORM = "https://schema.management.azure.com/schemas/"
-
-
-@dataclass(frozen=True)
-class Violation:
-    """A place in a body that does not fit; ``where`` is the path to it."""
-
-    route: str
-    version: str
-    where: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.route} ({self.version}) {self.where}: {self.message}"
+HOST = "https://schema.management.azure.com/schemas/"
+EXPRESSION = f"{HOST}common/definitions.json#/definitions/expression"
+PROVIDER = "Microsoft.MachineLearningServices"
 
 
 class Schemas:
@@ -29,30 +28,62 @@ class Schemas:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.versions = sorted(one.name for one in folder.iterdir() if one.name[:2] == "20")
+        self.versions = sorted(one.parent.name for one in folder.glob(f"*/{PROVIDER}.json"))
+        common = _adapted(json.loads((folder / "common" / "definitions.json").read_text()))
+        resource = Resource.from_contents(common, DRAFT4)
+        self._registry: Registry[Any] = Registry().with_resource(f"{HOST}common/definitions.json", resource)
+        self._validators: dict[tuple[str, str], Draft4Validator] = {}
 
     @classmethod
     def find(cls, shared: str | Path | None) -> Schemas | None:
-        """The schemas in ``shared`` or ``$AZDISTILL_SHARED``, or None."""
+        """The schemas in ``shared`` or ``$AZDISTILL_SHARED`` (default ``../shared``), or None."""
         root = Path(__file__).parents[2]
         folder = Path(shared or os.environ.get("AZDISTILL_SHARED") or root.parent / "shared") / "arm-schemas"
-        return cls(folder) if folder.is_dir() else None
+        return _opened(folder.resolve()) if folder.is_dir() else None
 
-    def nearest(self, version: str) -> str:
-        """The version itself, or the nearest that is here (the newest before it, else the oldest)."""
-        older = [one for one in self.versions if one <= version]
-        return version if version in self.versions else (older or self.versions)[-1 if older else 0]
+    def validator(self, definition: str, version: str) -> tuple[Draft4Validator, str] | None:
+        """What checks a resource (``workspaces_jobs``) and the api-version that it is from.
+
+        That is the version asked for; where it is not here (or does not know the resource), the oldest after it that
+        does (versions seldom take away), else the newest before it. None where no version knows the resource.
+        """
+        newer = [one for one in self.versions if one >= version]
+        for one in (*newer, *(earlier for earlier in self.versions[::-1] if earlier < version)):
+            if definition in self._document(one)["resourceDefinitions"]:
+                return self._validator(definition, one), one
+        return None
+
+    def _validator(self, definition: str, version: str) -> Draft4Validator:
+        key = (definition, version)
+        if key not in self._validators:
+            url = f"{HOST}{version}/{PROVIDER}.json"
+            registry = self._registry.with_resource(url, Resource.from_contents(self._document(version), DRAFT4))
+            self._validators[key] = Draft4Validator(
+                {"$ref": f"{url}#/resourceDefinitions/{definition}"}, registry=registry
+            )
+        return self._validators[key]
+
+    @functools.lru_cache(maxsize=32)  # noqa: B019 (one object per folder and process, see _opened)
+    def _document(self, version: str) -> dict[str, Any]:
+        return _adapted(json.loads((self.folder / version / f"{PROVIDER}.json").read_text()))
 
 
-class Checker:
-    """Counts and checks bodies; see ``Workspace.checked`` and its neighbours."""
+@functools.cache
+def _opened(folder: Path) -> Schemas:
+    return Schemas(folder)
 
-    def __init__(self, schemas: Schemas | None) -> None:
-        self.schemas = schemas
-        self.checked = self.sent = 0
-        self.violations: list[Violation] = []
-        self.known: list[Violation] = []
 
-    def body(self, request: Request, definition: str) -> None:
-        """Check a body that was sent to ARM against a resource's definition."""
-        self.sent += 1
+def _adapted(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_adapted(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    alternatives = schema.get("oneOf")
+    if isinstance(alternatives, list) and len(alternatives) > 1:
+        kept = [one for one in alternatives if one.get("$ref") != EXPRESSION]
+        schema = {**schema, "oneOf": kept}
+    result = {name: _adapted(value) for name, value in schema.items()}
+    for member in result.get("allOf", []) if isinstance(result.get("allOf"), list) else []:
+        if member.get("additionalProperties") is False:
+            del member["additionalProperties"]
+    return result

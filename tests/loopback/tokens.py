@@ -77,5 +77,6 @@ class Tokens:
         return claims
 
     def _refuse(self, code: str, message: str) -> ServiceError:
-        header = f'Bearer authorization_uri="{self.base}/{self.tenant}", error="invalid_token", error_description="{message}"'
+        where = f'authorization_uri="{self.base}/{self.tenant}"'
+        header = f'Bearer {where}, error="invalid_token", error_description="{message}"'
         return ServiceError(401, code, message, {"WWW-Authenticate": header})

@@ -16,12 +16,13 @@ from typing import Any
 from . import arm, blobs
 from .authority import Authority
 from .certificates import server_context, write_bundle
+from .checking import Checker, Violation
 from .credentials import LoopbackCredential
 from .faults import Fault, Faults
 from .messages import ArmError, Request, Response, ServiceError
 from .record import Record, Recorded
 from .routes import Router
-from .schemas import Checker, Schemas
+from .schemas import Schemas
 from .server import Cut, Server
 from .store import Store
 from .tokens import Tokens
@@ -123,6 +124,7 @@ class Workspace:
             if route.guard != "none":
                 request.claims = self.tokens.check(request, route.guard)
             request.store = self._store_of(request)
+            self.check.body(request)
             return self.faults.after(fault, route.handler(request))
         except ServiceError as error:
             return error.response()
@@ -212,12 +214,12 @@ class Workspace:
         return self.check.sent
 
     @property
-    def violations(self) -> list[Any]:
+    def violations(self) -> list[Violation]:
         """What did not fit the schemas, less what the SDK is known to send (``known_deviations``)."""
         return self.check.violations
 
     @property
-    def known_deviations(self) -> list[Any]:
+    def known_deviations(self) -> list[Violation]:
         """What did not fit the schemas and is the SDK's own doing."""
         return self.check.known
 
@@ -298,7 +300,7 @@ class Workspace:
             os.environ.update(saved)
 
     def client(self, **options: Any) -> Any:
-        """An unmodified ``azure.ai.ml.MLClient``; sets this process's certificate variables, as blob clients read them."""
+        """An unmodified ``azure.ai.ml.MLClient``; sets ``REQUESTS_CA_BUNDLE``, which its blob clients read."""
         from azure.ai.ml import MLClient
 
         os.environ["REQUESTS_CA_BUNDLE"] = str(self.ca)

@@ -15,9 +15,9 @@ class Settings:
     """What a test may turn.
 
     ``page_size``: resources a page. ``polls``: how often a long-running operation (or its resource) is looked at until
-    it is over, 0: at once; ``poll_after_ms``: what clients are told to wait in between. ``provisioning_errors``: code and
-    message that making a resource of a kind (``onlineEndpoints``, ``onlineDeployments``, ...) ends with. ``quota`` and
-    ``usage``: virtual CPUs by family, where not the default. ``actions``: what the caller's role allows.
+    it is over, 0: at once; ``poll_after_ms``: what clients are told to wait in between. ``provisioning_errors``: code
+    and message that making a resource of a kind (``onlineEndpoints``, ``onlineDeployments``, ...) ends with. ``quota``
+    and ``usage``: virtual CPUs by family, where not the default. ``actions``: what the caller's role allows.
     """
 
     page_size: int = 100

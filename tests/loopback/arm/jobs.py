@@ -107,8 +107,8 @@ class Jobs:
         studio = f"https://ml.azure.com/runs/{name}?wsid={scope}&tid={self._ws.tenant_id}"
         tracking = f"azureml://{self._ws.url.removeprefix('https://')}/mlflow/v1.0{scope}"
         return {
-            "Tracking": {"jobServiceType": "Tracking", "endpoint": tracking, "properties": None},
-            "Studio": {"jobServiceType": "Studio", "endpoint": studio, "properties": None},
+            "Tracking": {"jobServiceType": "Tracking", "endpoint": tracking, "properties": {}},
+            "Studio": {"jobServiceType": "Studio", "endpoint": studio, "properties": {}},
         }
 
 
