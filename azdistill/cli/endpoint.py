@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,13 +11,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from azdistill.cli.workspace import workspace_options
+from azdistill.errors import Interrupted, ServiceError, UserError
 from azdistill.redact import redact
 
 if TYPE_CHECKING:
-    from azdistill.cloud.connect import Where
+    from azdistill.cloud.connect import Connection, Where
+    from azdistill.cloud.endpoints.kept import Kept
     from azdistill.cloud.endpoints.plan import Wish
     from azdistill.cloud.endpoints.region import Region
     from azdistill.cloud.endpoints.teacher import Teacher
+    from azdistill.cloud.endpoints.up import Order
 
 _T = TypeVar("_T", bound=Callable[..., Any])
 _PRECISIONS = ("fp32", "bf16", "fp16", "fp8", "int8", "int4", "mxfp4")
@@ -95,6 +99,165 @@ def plan_command(teacher: str, where: Where, offline: bool, everything: bool, as
         return
     for line in show.lines(plan, everything=everything):
         click.echo(redact(line))
+
+
+@endpoint_command.command("up")
+@click.argument("teacher")
+@click.option("--model", metavar="REF", help="What to serve: azureml:NAME:VERSION, or azureml://registries/...")
+@_size_options
+@click.option(
+    "--environment",
+    metavar="WHAT",
+    help="The server: vllm (our image), model (what the model brings), or azureml:NAME:VERSION.  "
+    "[default: model for a registry's, else vllm]",
+)
+@click.option(
+    "--serverless", is_flag=True, help="Hosted by Microsoft and paid by the token (a registry's models only)."
+)
+@click.option(
+    "--identity",
+    is_flag=True,
+    help="No key: who asks needs the role AzureML Data Scientist (on the endpoint), jobs a managed identity with it.",
+)
+@click.option("--name", help="The endpoint's name.  [default: made from teacher and workspace]")
+@click.option("--for", "kept", default="8h", show_default=True, metavar="TIME", help="When reap may remove it.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask; needed where nobody can be asked.")
+@workspace_options
+def up_command(teacher: str, where: Where, yes: bool, **sizes: Any) -> None:
+    """Serve TEACHER, wait until it answers, and print what goes into a recipe.
+
+    A second call goes on where a first was ended, or keeps the endpoint for longer.
+    """
+    from azdistill.cloud.connect import connect
+    from azdistill.cloud.endpoints.up import up
+
+    connection = connect(where)
+    order = _order(teacher, connection, sizes)
+    _agree(order, yes)
+    try:
+        ready = up(connection, order, _say)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"what was made of {order.name} so far is kept, and costs",
+            code="AZD482",
+            hint=f"azdistill endpoint up goes on, azdistill endpoint down {order.name} removes it",
+        ) from None
+    click.echo(redact(ready.section()), nl=False)
+
+
+@endpoint_command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="As data.")
+@workspace_options
+def list_command(where: Where, as_json: bool) -> None:
+    """Show what up made and is still there, half-made things too."""
+    from azdistill.cloud.connect import connect
+    from azdistill.cloud.endpoints import kept, names
+
+    found = kept.kept(connect(where))
+    if as_json:
+        click.echo(json.dumps([one.as_json() for one in found], indent=2))
+        return
+    for one in found:
+        click.echo(redact(_line(one, expired=one.expired(names.now()))))
+    if not found:
+        click.echo("there are no endpoints of ours")
+
+
+@endpoint_command.command("down")
+@click.argument("name")
+@workspace_options
+def down_command(name: str, where: Where) -> None:
+    """Remove what up made under NAME: its connection, its deployment, and the endpoint. Nothing else."""
+    from azdistill.cloud.connect import connect
+    from azdistill.cloud.endpoints.kept import down
+
+    down(connect(where), name, _say)
+    click.echo(f"{name} is gone")
+
+
+@endpoint_command.command("reap")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@workspace_options
+def reap_command(where: Where, dry_run: bool) -> None:
+    """Remove every endpoint of ours whose time is over."""
+    from azdistill.cloud.connect import connect
+    from azdistill.cloud.endpoints import kept, names
+
+    connection, failures = connect(where), []
+    over = [one for one in kept.kept(connection) if one.expired(names.now())]
+    for one in over:
+        if dry_run:
+            click.echo(f"{one.name} expired {one.expires}")
+            continue
+        try:
+            kept.down(connection, one.name, _say)
+            click.echo(f"{one.name} is gone, it expired {one.expires}")
+        except (ServiceError, UserError) as error:
+            # The others are to go all the same.
+            failures.append(f"{one.name}: {error.message}")
+    if failures:
+        raise ServiceError("; ".join(failures), code="AZD483", hint="azdistill endpoint list shows what is left")
+    if not over:
+        click.echo("nothing has expired")
+
+
+def _order(teacher: str, connection: Connection, sizes: dict[str, Any]) -> Order:
+    from azdistill.cloud.endpoints import names, show
+    from azdistill.cloud.endpoints.expiry import expires, hours_of
+    from azdistill.cloud.endpoints.plan import make_plan
+    from azdistill.cloud.endpoints.region import find_region
+    from azdistill.cloud.endpoints.teacher import served_name
+    from azdistill.cloud.endpoints.up import Order
+
+    served_as = served_name(teacher)
+    plan = None
+    if not sizes["serverless"]:
+        found, wish = _wished(teacher, sizes)
+        plan = make_plan(found, wish, find_region(connection), _prices())
+        served_as = found.served_as
+        for line in show.lines(plan):
+            click.echo(redact(line), err=True)
+        if plan.quota_short:
+            hint = "ask for more on the page Quota of Azure ML studio, or try another size: --instance-type"
+            raise UserError(next(text for text in plan.warnings if text.startswith("quota")), code="AZD479", hint=hint)
+    if not sizes["model"]:
+        raise UserError(
+            f"which model is {teacher}? The workspace or a registry has to hold its weights",
+            code="AZD478",
+            hint="--model azureml:NAME:VERSION (`az ml model create` uploads a folder), or azureml://registries/...",
+        )
+    name = names.checked_name(sizes["name"] or names.endpoint_name(Path(teacher).name, connection.workspace_id))
+    return Order(
+        name,
+        Path(teacher).name,
+        served_as,
+        sizes["model"],
+        expires(hours_of(sizes["kept"])),
+        plan,
+        sizes["environment"],
+        sizes["identity"],
+    )
+
+
+def _agree(order: Order, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UserError("an endpoint costs money while it is there", code="AZD484", hint="--yes makes it unasked")
+    if not click.confirm(f"Make {order.name}, to be kept until {order.expires}?", default=False, err=True):
+        raise click.Abort
+
+
+def _say(text: str) -> None:
+    click.echo(redact(text), err=True)
+
+
+def _line(one: Kept, *, expired: bool) -> str:
+    made = ", ".join(f"{d.instances} x {d.instance_type} {d.state.lower()}" for d in one.deployments) or one.kind
+    price = f", {one.price:.2f} USD an hour" if one.price else ""
+    missing = f"; half made: no {', no '.join(one.missing)}" if one.missing else ""
+    until = f"{'expired' if expired else 'expires'} {one.expires or 'never'}"
+    return f"{one.name}  {one.teacher}  {one.state.lower()}  {made}{price}  {until}{missing}"
 
 
 def _wished(name: str, sizes: dict[str, Any]) -> tuple[Teacher, Wish]:

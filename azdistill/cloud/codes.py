@@ -35,11 +35,16 @@ CODES: dict[str, str] = {
     "AZD432": "Nothing was submitted from this folder, and no run is named.",
     "AZD433": "A run on Azure failed.",
     "AZD434": "A run on Azure was canceled.",
+    "AZD435": "The run on Azure has not got that far.",
     "AZD437": "The run has no such step.",
+    "AZD438": "The run has no such output.",
+    "AZD439": "An output of a run holds nothing.",
+    "AZD440": "What lies on Azure is not what the step wrote.",
     "AZD442": "A service did not answer for a quarter of an hour while a run was followed.",
     "AZD443": "A run has not ended in the time that was given.",
     "AZD445": "A datastore is no blob storage.",
     "AZD448": "A run on Azure is no longer watched; it goes on.",
+    "AZD449": "Another download into the same folder is going on.",
     # Schedules: 450-469.
     # Endpoints and doctor: 470-489.
     "AZD470": "Nothing is known of that instance type.",
@@ -47,6 +52,15 @@ CODES: dict[str, str] = {
     "AZD472": "The teacher is hosted elsewhere and used by a connection: there is no endpoint to make.",
     "AZD473": "How much memory the teacher takes is not known: parameters or architecture are missing.",
     "AZD474": "No instance type that is known holds the teacher under that load.",
+    "AZD475": "What has that name on Azure was not made by azdistill, and is left alone.",
+    "AZD476": "An endpoint or deployment could not be made.",
+    "AZD477": "There is no endpoint of ours of that name.",
+    "AZD478": "The model or environment to serve is not named, or has no such form.",
+    "AZD479": "The quota is too small for the endpoint.",
     "AZD480": "A time to keep an endpoint for that cannot be read.",
+    "AZD481": "A name that an endpoint cannot have.",
+    "AZD482": "Making an endpoint was interrupted; what there is of it is kept.",
+    "AZD483": "Some expired endpoints could not be removed.",
+    "AZD484": "Nobody can be asked whether an endpoint is to be made.",
     # The client, assets, models: 490-499.
 }

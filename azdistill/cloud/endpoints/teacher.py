@@ -91,6 +91,14 @@ def find_teacher(
     )
 
 
+def served_name(name: str) -> str:
+    """What requests call the teacher ``name``, of which nothing need be known. UserError AZD472 as above."""
+    model = catalog.find(name)
+    if model is not None and model.hub_id is None:
+        raise hosted_elsewhere(model)
+    return (model and model.served_as) or name
+
+
 def hosted_elsewhere(model: Model) -> UserError:
     """Why no endpoint is made for a model whose weights nobody gives out."""
     places = [_place(entry) for entry in model.hosting if entry.stage != "retired"]

@@ -1,0 +1,134 @@
+"""Endpoints, deployments and connections as Resource Manager keeps them: get, put, delete, wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from azdistill import redact
+from azdistill.cloud.connect import Connection
+from azdistill.cloud.failures import explain
+from azdistill.cloud.rest import part
+from azdistill.errors import ServiceError
+
+Say = Callable[[str], None]
+#: Seconds between two looks at something that takes a while: short at first, then patient.
+_FIRST_WAIT, _LONGEST_WAIT = 0.2, 15.0
+#: Seconds between two lines that say what is being waited for.
+_SAY_EVERY = 30.0
+#: The service gives up by itself long before.
+_MOST_SECONDS = 3 * 3600.0
+_ENDED = ("Succeeded", "Failed", "Canceled")
+
+
+class Resources:
+    """What a workspace holds of one teacher's endpoint."""
+
+    def __init__(self, connection: Connection, say: Say) -> None:
+        self.connection, self.say = connection, say
+
+    def online(self, endpoint: str) -> str:
+        """The path of a managed online endpoint."""
+        return f"{self.connection.workspace_id}/onlineEndpoints/{part(endpoint)}"
+
+    def deployment(self, endpoint: str, name: str) -> str:
+        """The path of a deployment."""
+        return f"{self.online(endpoint)}/deployments/{part(name)}"
+
+    def serverless(self, endpoint: str) -> str:
+        """The path of a serverless endpoint."""
+        return f"{self.connection.workspace_id}/serverlessEndpoints/{part(endpoint)}"
+
+    def link(self, name: str) -> str:
+        """The path of a connection."""
+        return f"{self.connection.workspace_id}/connections/{part(name)}"
+
+    def get(self, path: str) -> dict[str, Any] | None:
+        """The resource; None where there is none."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        with explain(f"looking up {_called(path)}"):
+            try:
+                found: dict[str, Any] = self.connection.rest.call("GET", path)
+            except ResourceNotFoundError:
+                return None
+        return found
+
+    def put(self, path: str, body: Mapping[str, Any]) -> None:
+        """Make or replace it; what takes a while is not waited for."""
+        with explain(f"making {_called(path)}"):
+            self.connection.rest.call("PUT", path, body=body)
+
+    def delete(self, path: str) -> None:
+        """Remove it and wait until it is gone; what is not there is gone."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        with explain(f"removing {_called(path)}"):
+            try:
+                self.connection.rest.call("DELETE", path)
+            except ResourceNotFoundError:
+                return
+        self._poll(path, f"removing {_called(path)}", lambda found: found is None)
+
+    def settled(self, path: str) -> dict[str, Any] | None:
+        """The resource once nothing is being done to it any more; None where there is none, or none any more."""
+        return self._poll(path, f"waiting for {_called(path)}", lambda found: found is None or state(found) in _ENDED)
+
+    def listed(self, kind: str) -> list[dict[str, Any]]:
+        """All of one kind in the workspace: onlineEndpoints, serverlessEndpoints, connections."""
+        with explain(f"listing {kind}"):
+            return list(self.connection.rest.listed(f"{self.connection.workspace_id}/{kind}"))
+
+    def deployments(self, endpoint: str) -> list[dict[str, Any]]:
+        """The deployments of an online endpoint."""
+        with explain(f"listing the deployments of {endpoint}"):
+            return list(self.connection.rest.listed(f"{self.online(endpoint)}/deployments"))
+
+    def key(self, path: str) -> str:
+        """The endpoint's key. It is hidden from all text from here on."""
+        with explain(f"asking for the key of {_called(path)}"):
+            pair = self.connection.rest.call("POST", f"{path}/listKeys")
+        value = str(pair["primaryKey"])
+        for key in (value, str(pair.get("secondaryKey") or "")):
+            redact.register(key)
+        return value
+
+    def logs(self, endpoint: str, deployment: str, lines: int = 30) -> list[str]:
+        """The end of what a deployment's server printed; empty where the service has nothing to tell."""
+        body = {"containerType": "InferenceServer", "tail": lines}
+        with explain(f"reading the log of {deployment}"):
+            answer = self.connection.rest.call("POST", f"{self.deployment(endpoint, deployment)}/getLogs", body=body)
+        return str((answer or {}).get("content") or "").splitlines()[-lines:]
+
+    def _poll(self, path: str, doing: str, over: Callable[[dict[str, Any] | None], bool]) -> dict[str, Any] | None:
+        started = said = time.monotonic()
+        pause = _FIRST_WAIT
+        while not over(found := self.get(path)):
+            time.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_WAIT)
+            moment = time.monotonic()
+            if moment - said > _SAY_EVERY:
+                said = moment
+                self.say(f"{doing}: {state(found).lower()}, {(moment - started) / 60:.0f} min so far")
+            if moment - started > _MOST_SECONDS:
+                raise ServiceError(f"no end of {doing} after {_MOST_SECONDS / 3600:g} hours", code="AZD476")
+        return found
+
+
+def state(resource: Mapping[str, Any] | None) -> str:
+    """The provisioning state, as the service calls it."""
+    properties = (resource or {}).get("properties") or {}
+    # Connections have none: they are there at once.
+    return str(properties.get("provisioningState") or "Succeeded")
+
+
+def _called(path: str) -> str:
+    words = {
+        "onlineEndpoints": "endpoint",
+        "serverlessEndpoints": "endpoint",
+        "deployments": "deployment",
+        "connections": "connection",
+    }
+    kind, name = path.split("/")[-2:]
+    return f"the {words.get(kind, kind)} {name}"
