@@ -21,6 +21,7 @@ VERBS = {
     "logs": ("azdistill.cli.logs", "Print what the steps of a run on Azure printed."),
     "cancel": ("azdistill.cli.cancel", "End a run on Azure."),
     "submit": ("azdistill.cli.submit", "Submit a recipe or pipeline to an Azure ML workspace."),
+    "download": ("azdistill.cli.download", "Download what a run on Azure has made."),
     "runs": ("azdistill.cli.runs", "List local runs."),
     "compare": ("azdistill.cli.runs", "Compare two runs side by side."),
     "explain": ("azdistill.cli.cache", "Say why a step ran again or was reused."),

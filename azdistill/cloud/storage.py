@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _VERSION = "2024-10-01-preview"
 _URI = re.compile(r"azureml://(?:subscriptions/.*/)?datastores/(?P<store>[^/]+)/paths/(?P<path>.*)")
 _FOLDER = "hdi_isfolder"
+#: Bytes that are asked for at a time: what a cut connection costs at most.
+_PIECE = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +65,12 @@ class Container:
         """The content from ``offset`` on; raises where the blob has changed since it was listed."""
         yield from self._open(blob, offset).chunks()
 
-    def content(self, path: str, most: int = 1 << 24) -> bytes | None:
+    def content(self, path: str) -> bytes | None:
         """A small blob whole; None where there is none."""
         from azure.core.exceptions import ResourceNotFoundError
 
         def fetch() -> bytes:
-            return bytes(self._made().get_blob_client(path).download_blob(length=most).readall())
+            return bytes(self._made().get_blob_client(path).download_blob().readall())
 
         try:
             return bytes(self._renewed(fetch))
@@ -121,7 +123,11 @@ class Container:
         # The blob service of a Data Lake account reads the same files.
         host = f"{store['accountName']}.blob.{store.get('endpoint') or connection.cloud.storage}"
         return ContainerClient(
-            f"{store.get('protocol') or 'https'}://{host}", container, credential=self._credential(path, store)
+            f"{store.get('protocol') or 'https'}://{host}",
+            container,
+            credential=self._credential(path, store),
+            max_single_get_size=_PIECE,
+            max_chunk_get_size=_PIECE,
         )
 
     def _credential(self, path: str, store: dict[str, Any]) -> Any:

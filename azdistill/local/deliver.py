@@ -39,16 +39,25 @@ def refuse_foreign(out: Path, names: Iterable[str]) -> None:
             _refuse_foreign(path, name, known)
 
 
-def deliver(out: Path, outputs: Mapping[str, Path]) -> dict[str, str]:
+def deliver(out: Path, outputs: Mapping[str, Path], *, move: bool = False) -> dict[str, str]:
     """Copy ``outputs`` into ``out``: a folder as ``out/<name>/``, a file as ``out/<name>`` and its extension if it has
-    one.
+    one. ``move``: they are on the same disk and nobody needs them where they are.
     """
     with disk_errors(f"cannot write to --out {out}"):
         out.mkdir(parents=True, exist_ok=True)
-        return {name: str(_deliver(out, name, path)) for name, path in outputs.items()}
+        return {name: str(_deliver(out, name, path, move)) for name, path in outputs.items()}
 
 
-def _deliver(out: Path, name: str, source: Path) -> Path:
+def delivered(out: Path, name: str, files: Mapping[str, str]) -> Path | None:
+    """Where ``out`` holds an output of exactly these files (relative path -> sha256) already; else None."""
+    for each in _delivered(out, name):
+        known = {path: mark.sha256 for path, mark in each.manifest.outputs.get(name, {}).items()}
+        if known == dict(files) and each.is_there(name):
+            return each.path
+    return None
+
+
+def _deliver(out: Path, name: str, source: Path, move: bool) -> Path:
     target = out / (name + source.suffix if source.is_file() else name)
     before = _delivered(out, name)
     _refuse_foreign(target, name, before)
@@ -56,7 +65,7 @@ def _deliver(out: Path, name: str, source: Path) -> Path:
         return target
     building = out / f".{name}.{uuid.uuid4().hex[:8]}.azdistill-tmp"
     try:
-        _copy(source, building)
+        source.rename(building) if move else _copy(source, building)
         new = _Delivered(target, record({name: building}))
         # Both are named while one replaces the other: a kill in between leaves nothing that the next run takes for
         # foreign.

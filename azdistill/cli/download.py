@@ -1,0 +1,150 @@
+"""``azdistill download``: outputs of a run on Azure, checked, in the layout of a local run's ``--out``."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from azdistill.cli.workspace import workspace_options
+from azdistill.errors import MachineError, UserError
+
+if TYPE_CHECKING:
+    from azdistill.cloud.connect import Connection
+    from azdistill.cloud.download import Fetched
+    from azdistill.cloud.outputs import Output
+
+#: Files gather here, below DIR, until all of them are whole.
+_GATHERED = ".azdistill-download"
+
+
+@click.command("download")
+@click.argument("run", required=False)
+@click.option("--output", metavar="NAME", help="Only this output.")
+@click.option("--step", metavar="STEP", help="An output of this step (with --output) in place of the run's own.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to (default: a folder named RUN).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout; everything else on stderr.")
+@workspace_options
+def download_command(
+    run: str | None, output: str | None, step: str | None, out: Path | None, as_json: bool, where: Any
+) -> None:
+    """Download what a run on Azure has made.
+
+    A folder ends as DIR/<output>/, a file as DIR/<output> with its extension, as with 'azdistill run --out'. Every file
+    is checked against what its step wrote down; what lies in DIR and was not made by azdistill is never overwritten.
+    A download that was killed is taken up where it was. RUN is a name, the beginning of the name of a run submitted
+    from this folder, or 'latest' (the default).
+    """
+    from azdistill.cloud import recent
+    from azdistill.cloud.connect import connect
+    from azdistill.cloud.follow import get_job
+    from azdistill.cloud.outputs import Outputs
+
+    if step is not None and output is None:
+        raise UserError(f"which output of step '{step}'?", code="AZD438", hint="name it with --output")
+    connection = connect(where)
+    name = recent.resolve(connection, run)
+    job = get_job(connection, name)
+    found = Outputs(connection, job)
+    outputs = [found.of_step(step, output or "")] if step is not None else found.of_pipeline(output)
+    got = deliver(connection, job.name, outputs, (out or Path(job.name)).absolute(), say=lambda t: _say(t, as_json))
+    pages = [Path(each, "report.html") for each in got.values()]
+    report = next((page for page in pages if page.is_file()), None)
+    if as_json:
+        click.echo(json.dumps({"run": job.name, "outputs": got, "report": str(report) if report else None}))
+        return
+    for each, path in got.items():
+        click.echo(f"{each}: {path}")
+    if report:
+        click.echo(f"open {report}")
+
+
+def deliver(
+    connection: Connection, run: str, outputs: Sequence[Output], out: Path, *, say: Callable[[str], None]
+) -> dict[str, str]:
+    """Download ``outputs`` of ``run`` into ``out``; output -> where it is now. ``say`` is told what was done."""
+    from azdistill.local import deliver as delivery
+    from azdistill.local.files import disk_errors
+
+    delivery.refuse_foreign(out, [each.name for each in outputs])
+    result: dict[str, str] = {}
+    with disk_errors(f"cannot write to {out}"), _gathering(out) as gathered:
+        for each in outputs:
+            files = {name: str(mark.get("sha256")) for name, mark in each.expected.items()} if each.expected else None
+            if files and (there := delivery.delivered(out, each.name, files)):
+                say(f"{each.name}: unchanged")
+                result[each.name] = str(there)
+                continue
+            got = _fetch(connection, run, each, gathered)
+            result |= delivery.deliver(out, {each.name: got.path}, move=True)
+            say(_summary(got))
+        shutil.rmtree(gathered, ignore_errors=True)
+    return result
+
+
+def _fetch(connection: Connection, run: str, output: Output, gathered: Path) -> Fetched:
+    from azdistill.cloud.download import fetch
+
+    # A name of its own for what lies elsewhere, so that nothing of another run is taken for it.
+    place = f"{connection.workspace_id} {run} {output.place.datastore} {output.place.path}"
+    folder = gathered / hashlib.sha256(place.encode()).hexdigest()[:16]
+    with _progress(output.name) as on_bytes:
+        return fetch(connection, output, folder, on_bytes)
+
+
+@contextlib.contextmanager
+def _gathering(out: Path) -> Iterator[Path]:
+    """The folder where files gather, for one download at a time."""
+    folder = out / _GATHERED
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield folder
+    except BlockingIOError:
+        raise MachineError(f"another download into {out} is going on", code="AZD449", hint="wait for it") from None
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _progress(name: str) -> Iterator[Callable[[int], None]]:
+    """Tells a terminal how much has come; nobody else."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(name, total=None)
+        yield lambda count: progress.advance(task, count)
+
+
+def _summary(got: Fetched) -> str:
+    checked = "checked" if got.checked else "sizes checked only: its step left no manifest"
+    beside = f"; {got.left_out} files that others put there are left out" if got.left_out else ""
+    return f"{got.output.name}: {got.files} file{'s' * (got.files != 1)}, {human(got.size)}, {checked}{beside}"
+
+
+def human(size: float) -> str:
+    """``120 B``, ``1.2 MB``, ``3.4 GB``."""
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def _say(text: str, to_stderr: bool) -> None:
+    click.echo(text, err=to_stderr)
