@@ -10,6 +10,8 @@ from azdistill.recipe.models import Compute
 SERVERLESS = "azureml:serverless"
 #: What a step that needs a GPU gets when the recipe names nothing: one A100 with 80 GB.
 GPU_INSTANCE = "Standard_NC24ads_A100_v4"
+#: Words of a recipe or profile -> Azure ML's, for whose identity a step has; ``none`` says nothing.
+IDENTITIES = {"user": "user_identity", "managed": "managed"}
 
 
 def default_compute(compute: Compute) -> str:
@@ -20,7 +22,16 @@ def default_compute(compute: Compute) -> str:
 
 
 def resources_of(compute: Compute, role: str, gpu: bool, instance_type: str = GPU_INSTANCE) -> dict[str, Any]:
-    """What a node says about where it runs; nothing where the pipeline's default does."""
+    """What a node says about where and as whom it runs; nothing where the pipeline's default does."""
+    node = _machine(compute, role, gpu, instance_type)
+    if compute.spot and node.get("compute", default_compute(compute)) == SERVERLESS:
+        node["queue_settings"] = {"job_tier": "spot"}
+    if compute.identity in IDENTITIES:
+        node["identity"] = {"type": IDENTITIES[compute.identity]}
+    return node
+
+
+def _machine(compute: Compute, role: str, gpu: bool, instance_type: str) -> dict[str, Any]:
     where = named_for(compute, role)
     if where is None:
         needs_one = gpu and default_compute(compute) == SERVERLESS

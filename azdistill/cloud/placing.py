@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from azdistill.build.compute import SERVERLESS, is_instance_type
+from azdistill.build.compute import IDENTITIES, SERVERLESS, is_instance_type
 from azdistill.cloud.profiles import Profile
 from azdistill.errors import UserError, did_you_mean
 
@@ -13,8 +13,6 @@ from azdistill.errors import UserError, did_you_mean
 DEFAULT_TIMEOUT = 24 * 3600
 #: Kinds of steps that run something, and so have a compute; the others hold further steps.
 _RUNNING = ("command", "sweep", "parallel")
-#: Words of a profile or recipe -> Azure ML's.
-IDENTITIES = {"user": "user_identity", "managed": "managed"}
 
 
 def place(mapping: Mapping[str, Any], profile: Profile, kinds: Mapping[str, str]) -> dict[str, Any]:

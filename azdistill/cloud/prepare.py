@@ -42,8 +42,10 @@ class Prepared:
 
     @property
     def max_gpu_hours(self) -> float | None:
-        """The most GPU hours that the run may need; None without a ceiling."""
-        return self.profile.max_gpu_hours
+        """The most GPU hours that the run may need: the profile's ceiling or the recipe's, whichever is lower."""
+        recipe = self.reading.recipe if self.reading else None
+        ceilings = (self.profile.max_gpu_hours, recipe.limits.max_gpu_hours if recipe else None)
+        return min((one for one in ceilings if one is not None), default=None)
 
     @property
     def student(self) -> str | None:

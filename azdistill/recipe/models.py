@@ -231,7 +231,9 @@ class Compute(Section):
     """Where steps run: the name of a compute, or an instance type (``Standard_...``) for serverless compute.
 
     ``teacher`` is where it runs, or its endpoint is asked from; ``teacher_logits`` where its weights are scored.
-    ``student_nodes`` machines with ``student_gpus`` processes each train the student.
+    ``student_nodes`` machines with ``student_gpus`` processes each train the student. ``spot`` puts serverless steps on
+    spare capacity, which Azure may take back; ``identity`` is whose rights a step has: the user's who submits it, the
+    compute's managed identity, or none (Azure's default).
     """
 
     default: Text | None = None
@@ -241,12 +243,17 @@ class Compute(Section):
     evaluate: Text | None = None
     student_nodes: Positive | None = None
     student_gpus: Positive | None = None
+    spot: bool = False
+    identity: Literal["user", "managed", "none"] | None = None
 
 
 class Limits(Section):
-    """``timeout``: seconds after which a step is ended, the same for every step."""
+    """``timeout``: seconds after which a step is ended, the same for every step. ``max_gpu_hours``: a run on Azure that
+    may take more, by the time limits of its steps, is not submitted.
+    """
 
     timeout: Positive | None = None
+    max_gpu_hours: Annotated[Real, Field(ge=0)] | None = None
 
 
 class Recipe(Section):

@@ -6,6 +6,14 @@
     entra                    a token of Microsoft Entra ID (role: Cognitive Services OpenAI User, or the endpoint's own)
 
 ``${...}`` around a reference is accepted. A literal is refused: it would be readable in the job, its logs and its YAML.
+
+Outside Azure's public cloud these variables say where its services are; ``azdistill submit`` sets them on the nodes:
+
+    AZDISTILL_ARM_ENDPOINT     Resource Manager (default: https://management.azure.com)
+    AZDISTILL_VAULT_ADDRESS    a vault, {vault} standing for its name (default: https://{vault}.vault.azure.net)
+    AZDISTILL_VAULT_SCOPE      what tokens for vaults are asked for (default: what the address ends in, and /.default)
+    AZDISTILL_ENTRA_SCOPE      what `entra` asks for (default: https://cognitiveservices.azure.com/.default)
+    AZURE_AUTHORITY_HOST       where tokens come from (as azure-identity reads it)
 """
 
 from __future__ import annotations
@@ -18,11 +26,13 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
+from common.entra import NoToken, token
+
 _KEYVAULT_API = "7.4"
 _CONNECTIONS_API = "2024-04-01"
-#: The scopes tokens are asked for; sovereign clouds set AZDISTILL_ENTRA_SCOPE.
 ENTRA_SCOPE = "https://cognitiveservices.azure.com/.default"
-_ARM = "https://management.azure.com"
+ARM_ENDPOINT = "https://management.azure.com"
+VAULT_ADDRESS = "https://{vault}.vault.azure.net"
 
 _values: set[str] = set()
 
@@ -76,16 +86,25 @@ def _from_keyvault(name: str) -> str:
     vault, _, secret = name.partition("/")
     if not secret:
         raise SecretError(f"keyvault:{name} has no secret: write keyvault:VAULT/SECRET")
-    host = vault if "." in vault else f"{vault}.vault.azure.net"
-    scope = "https://" + host.partition(".")[2] + "/.default"
-    body = _call("GET", f"https://{host}/secrets/{secret}?api-version={_KEYVAULT_API}", scope, f"keyvault:{name}")
+    address, scope = _vault(vault)
+    body = _call("GET", f"{address}/secrets/{secret}?api-version={_KEYVAULT_API}", scope, f"keyvault:{name}")
     return str(body["value"])
 
 
+def _vault(name: str) -> tuple[str, str]:
+    """The address of a vault and the scope of its tokens; a name with a dot is a host."""
+    if "." in name:
+        return f"https://{name}", f"https://{name.partition('.')[2]}/.default"
+    template = os.environ.get("AZDISTILL_VAULT_ADDRESS", VAULT_ADDRESS)
+    suffix = template.partition("{vault}.")[2].rstrip("/")
+    scope = os.environ.get("AZDISTILL_VAULT_SCOPE") or f"https://{suffix or 'vault.azure.net'}/.default"
+    return template.rstrip("/").replace("{vault}", name), scope
+
+
 def _from_connection(name: str) -> str:
-    workspace = _workspace()
-    url = f"{_ARM}{workspace}/connections/{name}/listsecrets?api-version={_CONNECTIONS_API}"
-    properties = _call("POST", url, f"{_ARM}/.default", f"connection:{name}").get("properties", {})
+    arm = os.environ.get("AZDISTILL_ARM_ENDPOINT", ARM_ENDPOINT).rstrip("/")
+    url = f"{arm}{_workspace()}/connections/{name}/listsecrets?api-version={_CONNECTIONS_API}"
+    properties = _call("POST", url, f"{arm}/.default", f"connection:{name}").get("properties", {})
     credentials = properties.get("credentials") or {}
     # An API-key connection has `key`; a custom one names its own fields.
     value = credentials.get("key") or credentials.get("keys", {}).get("key") or credentials.get("pat")
@@ -110,21 +129,11 @@ def _workspace() -> str:
 
 def _token(scope: str) -> str:
     try:
-        from azure.identity import DefaultAzureCredential
-    except ImportError as error:
-        raise SecretError("azure-identity is not installed; this kind of reference needs it") from error
-    from azure.core.exceptions import ClientAuthenticationError
-
-    # Inside a job the compute's managed identity is found by its client id.
-    client = os.environ.get("DEFAULT_IDENTITY_CLIENT_ID")
-    credential = DefaultAzureCredential(managed_identity_client_id=client) if client else DefaultAzureCredential()
-    try:
-        token: str = credential.get_token(scope).token
-    except ClientAuthenticationError as error:
-        first = str(error).splitlines()[0]
-        raise SecretError(f"no credential gave a token for {scope}: {first}", refused=True) from error
-    _values.add(token)
-    return token
+        value = token(scope)
+    except NoToken as error:
+        raise SecretError(f"no credential gave a token for {scope}: {error}", refused=True) from error
+    _values.add(value)
+    return value
 
 
 def _call(method: str, url: str, scope: str, reference: str) -> dict[str, Any]:
