@@ -76,9 +76,11 @@ class ServiceError(Exception):
 class ArmError(ServiceError):
     """An error in ARM's form: ``{"error": {"code", "message", "details", "additionalInfo"}}``."""
 
+    details: list[dict[str, str]] = []  # noqa: RUF012 (never changed in place)
+
     def response(self) -> Response:
         """The answer this error makes."""
-        error = {"code": self.code, "message": self.message, "details": [], "additionalInfo": []}
+        error = {"code": self.code, "message": self.message, "details": self.details, "additionalInfo": []}
         return Response({"error": error}, self.status, {"x-ms-failure-cause": "service", **self.headers})
 
 
@@ -91,6 +93,13 @@ class BlobError(ServiceError):
         text = f'<?xml version="1.0" encoding="utf-8"?>{said}'
         headers = {"Content-Type": "application/xml", "x-ms-error-code": self.code, **self.headers}
         return Response(text.encode(), self.status, headers)
+
+
+def invalid(what: str, problems: list[str]) -> ArmError:
+    """400 for a body with so many problems, each in the details."""
+    error = ArmError(400, "ValidationError", f"{what} is not valid: {'; '.join(problems)}")
+    error.details = [{"code": "ValidationError", "message": one} for one in problems]
+    return error
 
 
 def not_found(kind: str, name: str) -> ArmError:

@@ -1,9 +1,9 @@
 """ARM's JSON Schemas: every body sent to ARM is checked against the one for its api-version and resource.
 
-The schemas (github.com/Azure/azure-resource-manager-schemas) describe resources in a deployment template, in draft 4. So
-that they fit bodies sent to the REST API, three things are changed: ``additionalProperties: false`` in a member of an
-``allOf`` goes (draft 4 has no inheritance: a member would refuse what its siblings allow); the alternative "or a template
-expression" goes (a body holds none, and a text in brackets would fit both); names are those of the last segment.
+The schemas (github.com/Azure/azure-resource-manager-schemas) describe resources in a deployment template, in draft 4.
+So that they fit bodies sent to the REST API, three things are changed: ``additionalProperties: false`` in a member of
+an ``allOf`` goes (draft 4 has no inheritance: a member would refuse what its siblings allow); the alternative "or a
+template expression" goes (a body holds none, and a text in brackets would fit both); names are the last segment's.
 """
 
 from __future__ import annotations

@@ -59,9 +59,10 @@ class Tokens:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise self._refuse("AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing.")
-        return self._claims(token, service)
+        return self.claims(token, service)
 
-    def _claims(self, token: str, service: str) -> dict[str, Any]:
+    def claims(self, token: str, service: str) -> dict[str, Any]:
+        """The claims of a token for a service, or 401."""
         try:
             claims: dict[str, Any] = jwt.decode(token, self._key, ["HS256"], options={"verify_aud": False})
         except jwt.ExpiredSignatureError:

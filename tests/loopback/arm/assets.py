@@ -5,8 +5,9 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from ..messages import ArmError, Request, Response, not_found
+from ..messages import ArmError, Request, Response, invalid, not_found
 from ..store import now
+from ..strict import problems_of_component
 from .common import listing, visible
 
 if TYPE_CHECKING:
@@ -131,6 +132,10 @@ class Assets:
         """Make a version, or change what may be changed of one that is there."""
         store, name, version = _store(request), request.params["name"], request.params["version"]
         body = request.json()
+        if self.kind == "components":
+            problems = problems_of_component(self._ws, (body.get("properties") or {}).get("componentSpec") or {})
+            if problems:
+                raise invalid(f"Component {name}:{version}", problems)
         with self._ws.lock:
             old = store[self.kind].get(f"{name}/{version}")
             if old is not None:

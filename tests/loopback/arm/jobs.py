@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..messages import ArmError, Request, Response, not_found
+from ..messages import ArmError, Request, Response, invalid, not_found
+from ..strict import problems_of_job
 from .common import listing, visible
 
 if TYPE_CHECKING:
     from ..workspace import Workspace
 
+FIXED = ("jobType", "jobs", "inputs", "command", "codeId", "componentId", "environmentId")
+"""What of a job cannot be changed once it was submitted."""
 ENDED = ("Completed", "Failed", "Canceled", "NotResponding")
 
 
@@ -54,9 +57,16 @@ class Jobs:
         """Make a job, or change what may be changed of one that is there (tags, display name, archived)."""
         assert request.store is not None
         name, body = request.params["name"], request.json()
+        if "x-azureml-token" in request.headers:
+            # The user's token for the job to act with; the SDK sends it beside the one for ARM.
+            self._ws.tokens.claims(request.headers["x-azureml-token"], "ml")
         with self._ws.lock:
             if name in request.store["jobs"]:
+                self._same(request.store["jobs"][name], body.get("properties") or {})
                 return Response(self._changed(request, body))
+            problems = problems_of_job(self._ws, body.get("properties") or {})
+            if problems:
+                raise invalid(f"Job {name}", problems)
             properties = {**body.get("properties", {}), "status": "NotStarted"}
             properties.setdefault("displayName", name)
             properties.setdefault("experimentName", "Default")
@@ -102,6 +112,13 @@ class Jobs:
                 job["properties"][field] = sent[field]
         self._ws.emit("job_changed", request.params["name"], job)
         return job
+
+    def _same(self, job: dict[str, Any], sent: dict[str, Any]) -> None:
+        for field in FIXED:
+            if sent.get(field) is not None and sent[field] != job["properties"].get(field):
+                message = "A job with this name already exists. If you are trying to create a new job, use a different"
+                more = f" name. If you are trying to update an existing job, its {field} cannot be changed."
+                raise ArmError(400, "UserError", message + more)
 
     def _services(self, scope: str, name: str) -> dict[str, Any]:
         studio = f"https://ml.azure.com/runs/{name}?wsid={scope}&tid={self._ws.tenant_id}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..messages import ArmError, Request, Response
+from ..messages import ArmError, Request, Response, invalid
+from ..strict import problems_of_job
 from .collection import Collection
 
 
@@ -34,11 +35,17 @@ class Schedules(Collection):
         return {**body, "properties": {**properties, "isEnabled": True if enabled is None else enabled}}
 
     def admit(self, request: Request, body: dict[str, Any], old: dict[str, Any] | None) -> None:
-        """A schedule needs a trigger and an action."""
+        """A schedule needs a trigger and an action, whose job is checked as a job is."""
         properties = body.get("properties") or {}
         for needed in ("trigger", "action"):
             if not properties.get(needed):
                 raise ArmError(400, "UserError", f"The {needed} field is required.")
+        expression = properties["trigger"].get("expression")
+        if properties["trigger"].get("triggerType") == "Cron" and len(str(expression).split()) != 5:
+            raise ArmError(400, "UserError", f"'{expression}' is no cron expression of five fields.")
+        problems = problems_of_job(self.ws, properties["action"].get("jobDefinition") or {})
+        if problems:
+            raise invalid(f"The job of schedule {request.params['name']}", problems)
 
     def stored(self, request: Request, resource: dict[str, Any]) -> None:
         """Tell who fires schedules."""
