@@ -84,8 +84,9 @@ def _agree(plan: SubmitPlan, yes: bool) -> None:
     if not sys.stdin.isatty():
         message = "nobody can be asked whether to submit this"
         raise UserError(message, code="AZD425", hint="--yes submits without asking; --dry-run shows the plan only")
-    size = f" and upload {plan.upload_size / 1e9:.0f} GB" if plan.needs_agreement else ""
-    if not click.confirm(f"Submit{size}?", default=not plan.needs_agreement, err=True):
+    more = f" and upload {plan.upload_size / 1e9:.0f} GB" if plan.needs_agreement else ""
+    again = " once more" if plan.earlier else ""
+    if not click.confirm(f"Submit{again}{more}?", default=not (more or again), err=True):
         raise click.Abort
 
 

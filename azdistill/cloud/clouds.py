@@ -29,6 +29,7 @@ class Cloud:
     storage: str
     registry: str
     vault: str
+    cognitive_services: str = ""
     public: bool = False
 
     @property
@@ -59,6 +60,7 @@ _KNOWN = {
         "core.windows.net",
         "https://eastus.api.azureml.ms",
         "vault.azure.net",
+        "https://cognitiveservices.azure.com",
         public=True,
     ),
     "AzureChinaCloud": Cloud(
@@ -70,6 +72,7 @@ _KNOWN = {
         "core.chinacloudapi.cn",
         "https://chinaeast2.api.ml.azure.cn",
         "vault.azure.cn",
+        "https://cognitiveservices.azure.cn",
         public=True,
     ),
     "AzureUSGovernment": Cloud(
@@ -81,6 +84,7 @@ _KNOWN = {
         "core.usgovcloudapi.net",
         "https://usgovarizona.api.ml.azure.us",
         "vault.usgovcloudapi.net",
+        "https://cognitiveservices.azure.us",
         public=True,
     ),
 }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from azdistill.build.compute import SERVERLESS
+from azdistill.cloud.placing import DEFAULT_TIMEOUT
 from azdistill.spec.expressions import sole_reference
 from azdistill.spec.models import CommandComponent, Input, Pipeline, PipelineComponent, Step
 
@@ -79,10 +80,17 @@ def _leaf(name: str, step: Step, default: str, values: Mapping[str, Any]) -> Lea
         compute=None if compute == SERVERLESS else compute.removeprefix("azureml:").rpartition("/")[2],
         instance_type=str(wanted) if wanted else None,
         nodes=_whole(_value(resources.get("instance_count"), values)),
-        timeout=float(timeout) if isinstance(timeout, int | float) else None,
+        timeout=_seconds(step, timeout),
         spot=str((step.queue_settings or {}).get("job_tier", "")).lower() == "spot",
         identity=str((step.identity or {}).get("type", "")) or None,
     )
+
+
+def _seconds(step: Step, timeout: Any) -> float | None:
+    """The time limit of a step; a parallel step has none in Azure ML, only its mini-batches have."""
+    if isinstance(timeout, int | float):
+        return float(timeout)
+    return None if step.type == "parallel" else float(DEFAULT_TIMEOUT)
 
 
 def _value(text: Any, values: Mapping[str, Any]) -> Any:

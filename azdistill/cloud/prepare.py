@@ -12,6 +12,7 @@ from azdistill import build, spec
 from azdistill import recipe as recipes
 from azdistill.build.absolute import absolute_paths
 from azdistill.build.sets import apply_sets
+from azdistill.cloud.clouds import Cloud
 from azdistill.cloud.fingerprint import fingerprint
 from azdistill.cloud.placing import place
 from azdistill.cloud.profiles import Profile, Project, find_profile, find_project
@@ -74,11 +75,11 @@ class Prepared:
         }
         return {name: value for name, value in known.items() if value}
 
-    def job(self) -> Any:
-        """The SDK's ``PipelineJob``; imports azure-ai-ml."""
+    def job(self, cloud: Cloud | None = None) -> Any:
+        """The SDK's ``PipelineJob`` for ``cloud`` (None: the public one); imports azure-ai-ml."""
         from azdistill.cloud.sdk_job import pipeline_job
 
-        return pipeline_job(self)
+        return pipeline_job(self, cloud)
 
     def _named(self, *inputs: str) -> str | None:
         for name in inputs:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from azdistill.cloud.clouds import DEFAULT, Cloud
 from azdistill.cloud.failures import explain
+from azdistill.cloud.placing import DEFAULT_TIMEOUT
 from azdistill.cloud.quiet import hushed, quiet
 from azdistill.spec.models import Environment, PipelineComponent, Step
 
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
     from azdistill.cloud.prepare import Prepared
 
 
-def pipeline_job(prepared: Prepared) -> Any:
-    """The ``PipelineJob`` of what was prepared. UserError where the SDK does not take it."""
+def pipeline_job(prepared: Prepared, cloud: Cloud | None = None) -> Any:
+    """The ``PipelineJob`` of what was prepared, for ``cloud``. UserError where the SDK does not take it."""
     quiet()
     with explain(f"reading {prepared.source}"), hushed():
         from azure.ai.ml import load_job
@@ -25,9 +27,39 @@ def pipeline_job(prepared: Prepared) -> Any:
         quiet()
         text = yaml.safe_dump(prepared.mapping, sort_keys=False, allow_unicode=True)
         base = prepared.pipeline.where.source.base
-        job = load_job(io.StringIO(text), relative_origin=str(base / "pipeline.yml"))
-    _exchange_environments(cast(Any, job).jobs, prepared.pipeline.jobs, prepared.profile.environments)
+        job: Any = load_job(io.StringIO(text), relative_origin=str(base / "pipeline.yml"))
+    _exchange_environments(job.jobs, prepared.pipeline.jobs, prepared.profile.environments)
+    for node in _running(job.jobs.values()):
+        if getattr(node, "type", "") == "command" and getattr(node.limits, "timeout", None) is None:
+            # Steps of nested pipelines, whose file is not ours to complete.
+            node.set_limits(timeout=DEFAULT_TIMEOUT)
+        node.environment_variables = {**variables(cloud), **(node.environment_variables or {})}
     return job
+
+
+def variables(cloud: Cloud | None) -> dict[str, str]:
+    """What a step has to be told of its cloud to resolve secrets (components/common/secrets.py); nothing in Azure's
+    public one.
+    """
+    if cloud is None or cloud.name == DEFAULT:
+        return {}
+    told = {
+        "AZDISTILL_ARM_ENDPOINT": cloud.resource_manager,
+        "AZURE_AUTHORITY_HOST": cloud.authority,
+        "AZDISTILL_VAULT_ADDRESS": f"https://{{vault}}.{cloud.vault}" if cloud.vault else "",
+        "AZDISTILL_ENTRA_SCOPE": cloud.cognitive_services and f"{cloud.cognitive_services}/.default",
+    }
+    return {name: value for name, value in told.items() if value}
+
+
+def _running(nodes: Any) -> Iterator[Any]:
+    """The nodes that run a command, those of nested pipelines among them."""
+    for node in nodes:
+        component = getattr(node, "component", None)
+        if hasattr(component, "jobs"):
+            yield from _running(component.jobs.values())
+        elif hasattr(node, "environment_variables"):
+            yield node
 
 
 def _exchange_environments(nodes: Any, steps: Mapping[str, Step], ready: Mapping[str, str]) -> None:

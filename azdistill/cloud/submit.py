@@ -13,6 +13,7 @@ from azdistill.cloud import recent
 from azdistill.cloud.connect import Connection
 from azdistill.cloud.failures import explain
 from azdistill.cloud.quiet import hushed
+from azdistill.errors import ServiceError
 
 if TYPE_CHECKING:
     from azdistill.cloud.prepare import Prepared
@@ -42,11 +43,39 @@ def submit(
 
     Killed or failing on the way, it leaves files that a later submit finds by their content, and no job.
     """
-    job: Any = prepared.job()
+    job: Any = prepared.job(connection.cloud)
     job.name = name or make_name(prepared)
     job.tags = {**(job.tags or {}), **prepared.tags(), **(tags or {})}
-    with explain(f"submitting {job.name}"), hushed():
-        created = connection.ml_client.jobs.create_or_update(job)
-    experiment = str(created.experiment_name or "")
-    recent.remember(connection, created.name, experiment=experiment, studio_url=connection.studio_url(created.name))
-    return Submitted(created.name, connection.studio_url(created.name), prepared.fingerprint)
+    _build_images(connection, prepared.profile.image_build_compute)
+    try:
+        with explain(f"submitting {job.name}"), hushed():
+            connection.ml_client.jobs.create_or_update(job)
+    except ServiceError as error:
+        if error.code not in _UNSURE or not _arrived(connection, job.name):
+            raise
+    url = connection.studio_url(job.name)
+    recent.remember(connection, job.name, experiment=str(job.experiment_name or ""), studio_url=url)
+    return Submitted(job.name, url, prepared.fingerprint)
+
+
+#: Errors after which the job may be there all the same: the answer was lost, not the request.
+_UNSURE = ("AZD405", "AZD407", "AZD408")
+
+
+def _arrived(connection: Connection, name: str) -> bool:
+    from azure.core.exceptions import AzureError
+
+    path = f"{connection.workspace_id}/jobs/{name}"
+    try:
+        return bool(connection.rest.call("GET", path, api_version="2024-01-01-preview"))
+    except AzureError:
+        return False
+
+
+def _build_images(connection: Connection, compute: str | None) -> None:
+    """Let the workspace build its images on ``compute``, for one whose registry cannot be reached by ACR tasks."""
+    if compute is None or connection.workspace.get("properties", {}).get("imageBuildCompute") == compute:
+        return
+    body = {"properties": {"imageBuildCompute": compute}}
+    with explain(f"letting the workspace build images on {compute}"):
+        connection.rest.call("PATCH", connection.workspace_id, body=body)

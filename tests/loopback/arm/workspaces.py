@@ -19,7 +19,13 @@ def install(ws: Workspace) -> None:
         found = [described(ws, store) for store in ws.stores.values() if "/workspaces/" in store.scope]
         return listing(request, found, ws.settings)
 
+    def change(request: Request) -> Response:
+        assert request.store is not None
+        request.store["changed"].setdefault("workspace", {}).update(request.json().get("properties") or {})
+        return Response(described(ws, request.store))
+
     ws.routes.add("GET", "{ws}", lambda request: Response(described(ws, request.store)))
+    ws.routes.add("PATCH", "{ws}", change)
     scopes = ("{sub}", "{sub}/resourceGroups/{group}")
     for scope in scopes:
         ws.routes.add("GET", f"{scope}/providers/Microsoft.MachineLearningServices/workspaces", all_of_them)
@@ -46,6 +52,7 @@ def described(ws: Workspace, store: Store | None) -> dict[str, Any]:
         "publicNetworkAccess": "Enabled",
         "v1LegacyMode": False,
         "systemDatastoresAuthMode": "identity" if ws.identity_storage else "accesskey",
+        **store["changed"].get("workspace", {}),
     }
     return {
         "id": store.scope,
