@@ -49,7 +49,7 @@ def jobs(project: Path, **settings: Any) -> dict[str, Any]:
     return found
 
 
-PLAIN = ["prepare", "teacher", "teacher_test", "curate", "finetune", "evaluate", "compare"]
+PLAIN = ["prepare", "teacher", "teacher_test", "curate", "finetune", "evaluate", "compare", "register"]
 
 
 def test_a_teacher_behind_an_endpoint_answers_the_test_rows_too(project: Path) -> None:
@@ -77,7 +77,9 @@ def test_the_baseline_is_the_student_as_it_was(project: Path) -> None:
 
 def test_logits_add_a_step_between_curation_and_training(project: Path) -> None:
     steps = jobs(project, method="logits", teacher__weights="./large", hyperparameters={"temperature": 2, "top_k": 8})
-    assert list(steps) == ["prepare", "teacher", "curate", "teacher_logits", "finetune", "evaluate", "compare"]
+    assert list(steps) == [
+        *("prepare", "teacher", "curate", "teacher_logits", "finetune", "evaluate", "compare", "register")
+    ]
     assert steps["teacher_logits"]["inputs"]["top_k"] == "${{parent.inputs.top_k}}"
     assert steps["finetune"]["inputs"]["logits"] == "${{parent.jobs.teacher_logits.outputs.logits}}"
 
@@ -149,6 +151,7 @@ def test_what_is_not_set_is_left_to_the_components(project: Path) -> None:
         "teacher_endpoint",
         "student_weights",
         "method",
+        "model_name",
     }
 
 

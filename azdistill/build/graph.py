@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +9,13 @@ from azdistill import assets
 from azdistill.build.compute import default_compute, resources_of
 from azdistill.build.gold import has_gold
 from azdistill.build.inputs import inputs_of
+from azdistill.build.naming import short_name
 from azdistill.build.teachers import in_job, placed
 from azdistill.recipe.read import Reading
 
 SCHEMA = "https://azuremlschemas.azureedge.net/latest/pipelineJob.schema.json"
+#: Where rows are kept that data assets point at: each under the hash of what it holds.
+ASSETS = "azureml://datastores/workspaceblobstore/paths/azdistill/assets"
 #: Where the teacher's answers are kept between runs, so that none is paid for twice.
 ANSWERS = "azureml://datastores/workspaceblobstore/paths/azdistill/answers"
 HOUR = 3600
@@ -80,6 +82,7 @@ STEPS = {
         gpu=True,
     ),
     "compare": Step("compare", "task_type min_retention title", hours=1),
+    "register": Step("register_model", "model_name task_type teacher_model teacher_licence student_id", hours=2),
 }
 
 #: The steps that a teacher without an endpoint has in place of those above.
@@ -104,6 +107,13 @@ FLOWS: dict[str, dict[str, str]] = {
         "gold_sft": "finetune_gold.model",
     },
     "compare": {"results": "evaluate.results", "curation": "curate.summary", "generation": "teacher.summary"},
+    # The report, so that a model that fails compare's gate is not registered.
+    "register": {
+        "model": "finetune.model",
+        "report": "compare.report",
+        "teacher_rows": "teacher.train",
+        "curated": "curate.train",
+    },
 }
 #: Inputs of a step that are the same in every recipe.
 FIXED = {"finetune_gold": {"method": "sft", "target": "reference"}}
@@ -138,7 +148,7 @@ def pipeline_of(reading: Reading) -> dict[str, Any]:
     assert recipe is not None
     inputs = inputs_of(reading)
     names = steps_of(reading)
-    models = f"{_short(recipe.teacher.model)} to {_short(recipe.student.model)}"
+    models = f"{short_name(recipe.teacher.model)} to {short_name(recipe.student.model)}"
     about = {
         "display_name": recipe.name or f"{recipe.task}: {models}",
         "description": recipe.description,
@@ -154,12 +164,6 @@ def pipeline_of(reading: Reading) -> dict[str, Any]:
         "outputs": {name: {"type": kind} for name, (_, _, kind) in OUTPUTS.items()},
         "jobs": {name: _node(name, inputs, names, reading) for name in names},
     }
-
-
-def _short(model: str) -> str:
-    """A model's name without the folder, owner, registry or version around it."""
-    asset = re.fullmatch(r"azureml:(?://.*/models/)?([^/:]+).*", model)
-    return asset[1] if asset else model.rstrip("/").rpartition("/")[2] or model
 
 
 def _node(name: str, inputs: dict[str, Any], names: list[str], reading: Reading) -> dict[str, Any]:
@@ -203,4 +207,6 @@ def _outputs(name: str, step: Step) -> dict[str, Any]:
     }
     if step.role == "teacher":
         outputs["answers"] = {"type": "uri_folder", "path": ANSWERS, "mode": "rw_mount"}
+    if STEPS[name].component == "register_model":
+        outputs["assets"] = {"type": "uri_folder", "path": ASSETS, "mode": "rw_mount"}
     return outputs

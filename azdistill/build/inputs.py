@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from azdistill import catalog
+from azdistill.build.naming import distilled_name, student_name
 from azdistill.build.teachers import in_job
 from azdistill.recipe.models import Recipe, Section
 from azdistill.recipe.read import Reading, is_local
@@ -34,6 +35,7 @@ def inputs_of(reading: Reading) -> dict[str, Any]:
         **_set(recipe.curation),
         **_training(recipe),
         **_evaluation(recipe),
+        **_lineage(recipe, reading.folder),
     }
     return {name: _short(value) for name, value in inputs.items() if value is not None}
 
@@ -94,6 +96,15 @@ def _evaluation(recipe: Recipe) -> dict[str, Any]:
     values = {_RENAMED.get(name, name): value for name, value in _set(recipe.evaluation).items()}
     values.pop("gold_sft", None)
     return values
+
+
+def _lineage(recipe: Recipe, folder: Path) -> dict[str, Any]:
+    """What the registered model is called, and what its teacher's answers come under."""
+    known = catalog.find(recipe.teacher.model)
+    return {
+        "model_name": distilled_name(student_name(recipe.student.model, folder)),
+        "teacher_licence": known.terms.licence if known else None,
+    }
 
 
 def _set(section: Section) -> dict[str, Any]:

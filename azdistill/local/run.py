@@ -24,7 +24,7 @@ from azdistill.local.runners.base import Cancellation, Runner
 from azdistill.local.runners.docker import DockerRunner
 from azdistill.local.runners.process import ProcessRunner
 from azdistill.local.scheduler import Scheduler
-from azdistill.local.settings import find_settings
+from azdistill.local.settings import LocalSettings, find_settings
 from azdistill.local.store import RunLog, RunState
 from azdistill.local.threads import thread_shares
 from azdistill.spec.models import Pipeline
@@ -69,14 +69,15 @@ def run_pipeline(
     Raises for what is wrong before any step has started; afterwards what went wrong is in the result.
     """
     home = Home(options.home) if options.home else find_home()
-    plan = make_plan(pipeline, home, experiment=options.experiment)
+    settings = find_settings(pipeline.source.parent if pipeline.source else Path.cwd())
+    plan = make_plan(pipeline, home, experiment=options.experiment, data=settings.data)
     if options.out:
         refuse_foreign(options.out, plan.outputs)
     home.prepare()
     _hide_secrets(plan)
     passed = secrets.resolve(options.variables)
     secrets.hide(options.variables)
-    containers = _containers(options, listeners) if options.docker else None
+    containers = _containers(options, settings, listeners) if options.docker else None
     interpreter = find_interpreter(home, options.python)
     with disk_errors("cannot start a run"):
         log, cache, hashes = RunLog(home, plan.name, options.run_id), Cache(home), Hashes(home.hashes)
@@ -100,12 +101,11 @@ def run_pipeline(
     return Finished(state, scheduler.undelivered or _error(state, scheduler.results))
 
 
-def _containers(options: Options, listeners: Sequence[Listener]) -> Containers:
+def _containers(options: Options, settings: LocalSettings, listeners: Sequence[Listener]) -> Containers:
     def say(text: str) -> None:
         for listener in listeners:
             listener.preparing(text)
 
-    settings = find_settings(Path.cwd())
     return Containers(connect(), settings.images, options.network or settings.network, say)
 
 

@@ -29,7 +29,9 @@ class Scorer:
 
     def _names(self) -> tuple[str, ...]:
         texts = any(len(words(str(row.get("reference") or ""))) >= _TEXT_WORDS for row in self._rows)
-        return tuple(dict.fromkeys([*self._task.metrics, *(_TEXT_METRICS if texts else ())]))
+        # Where no answer is right or wrong, the share that equals the reference is what comes nearest.
+        equal = () if "accuracy" in self._task.metrics else ("exact_match",)
+        return tuple(dict.fromkeys([*self._task.metrics, *(_TEXT_METRICS if texts else ()), *equal]))
 
     def score(self, answers: Sequence[Answer]) -> tuple[list[Row], dict[str, Any]]:
         """The predictions (one per test row) and the metrics of a column."""

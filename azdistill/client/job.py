@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from azdistill.build import Built, build
+from azdistill.build.naming import distilled_name, student_name
 from azdistill.recipe import Recipe, from_settings
 
 
@@ -50,6 +51,16 @@ class DistillationJob:
     def to_pipeline(self) -> Built:
         """The pipeline that the recipe stands for, with what there is to say about it."""
         return build(self._reading)
+
+    @property
+    def student(self) -> str:
+        """What the student is called in the names of models."""
+        return student_name(self.recipe.student.model, self._reading.folder)
+
+    @property
+    def model_name(self) -> str:
+        """The name that the distilled model will have: ``<student>-distilled``."""
+        return distilled_name(self.student)
 
     def __repr__(self) -> str:
         recipe = self.recipe

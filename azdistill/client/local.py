@@ -1,0 +1,240 @@
+"""``MLClient.local(folder)``: the client whose workspace is a folder on this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from azdistill import build, spec
+from azdistill.build.naming import BASELINE, DISTILLED
+from azdistill.client import evaluation, names
+from azdistill.client.job import DistillationJob
+from azdistill.client.progress import Lines
+from azdistill.errors import Interrupted, RunFailed, SpecError, UserError, did_you_mean
+from azdistill.local.home import Home
+from azdistill.local.run import Finished, Options, run_pipeline
+from azdistill.local.store import RunState, list_runs
+from azdistill.local.tracked import TrackingListener
+from azdistill.recipe.refer import Weights, weights_of
+from azdistill.spec.models import Pipeline
+from azdistill.tracking import Tracker, tracking_uri
+
+#: A run's status in the words of Azure ML. ``lost``: the process that ran it is gone.
+_STATUSES = {
+    **{"running": "Running", "completed": "Completed", "failed": "Failed"},
+    **{"canceled": "Canceled", "lost": "NotResponding"},
+}
+
+
+@dataclass(frozen=True)
+class LocalJob:
+    """A run on this machine, with the names that a job of Azure ML has. ``studio_url`` is the run's folder."""
+
+    name: str
+    status: str
+    display_name: str
+    experiment_name: str
+    studio_url: str
+    error: str = ""
+    outputs: dict[str, str] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict, repr=False)
+    metrics: dict[str, float] = field(default_factory=dict, repr=False)
+    steps: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def model_name(self) -> str | None:
+        """The name of the model that this run makes; None where it makes none."""
+        return self.inputs.get("model_name")
+
+
+def _job(run: RunState) -> LocalJob:
+    failed = next((f"step '{name}': {step.error}" for name, step in run.steps.items() if step.status == "failed"), "")
+    return LocalJob(
+        name=run.run_id,
+        status=_STATUSES[run.status],
+        display_name=run.pipeline,
+        experiment_name=run.experiment,
+        studio_url=run.folder.absolute().as_uri(),
+        error=failed or run.error,
+        outputs=dict(run.outputs),
+        inputs=dict(run.params),
+        metrics=dict(run.metrics),
+        steps={name: step.status for name, step in run.steps.items()},
+    )
+
+
+class LocalJobs:
+    """``jobs`` of a client on this machine."""
+
+    def __init__(self, home: Home, tracking: bool) -> None:
+        self._home, self._tracking = home, tracking
+
+    def create_or_update(self, job: DistillationJob | str | Path, **_: Any) -> LocalJob:
+        """Run ``job`` (a DistillationJob, or the path of a recipe or pipeline) to its end, with its progress on stderr.
+
+        What is wrong with it is raised before anything runs (UserError); how the run itself ended is in the job's
+        ``status`` and ``error``, as on Azure. Interrupted, where it was.
+        """
+        lines = Lines()
+        if isinstance(job, DistillationJob):
+            built = job.to_pipeline()
+            return self.run(built.pipeline(), "DistillationJob", [*map(str, built.warnings), *built.notes], lines)
+        if isinstance(job, str | Path):
+            opened = build.open_file(job)
+            return self.run(opened.pipeline, str(job), [*map(str, opened.warnings), *opened.notes], lines)
+        raise needs_workspace(f"a {type(job).__name__} of azure-ai-ml", "give a DistillationJob or a pipeline's file")
+
+    def run(self, pipeline: Pipeline, source: str, notes: Sequence[str], lines: Lines) -> LocalJob:
+        """Check a pipeline and run it to its end."""
+        problems = spec.check(pipeline)
+        if any(problem.severity == "error" for problem in problems):
+            raise SpecError(problems)
+        for note in [*notes, *map(str, problems)]:
+            lines.say(note)
+        finished = self._run(pipeline, source, lines)
+        if isinstance(finished.error, Interrupted):
+            raise finished.error
+        return _job(finished.state)
+
+    def _run(self, pipeline: Pipeline, source: str, lines: Lines) -> Finished:
+        options = Options(home=self._home.root)
+        if not self._tracking:
+            return run_pipeline(pipeline, options, [lines])
+        tracker = Tracker(self.tracking_uri, lambda text: lines.say(f"warning: {text}"))
+        tracked = TrackingListener(tracker, source)
+        try:
+            return run_pipeline(pipeline, options, [lines, tracked], tracked.variables)
+        finally:
+            tracker.close()
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where MLflow keeps the runs: ``MLFLOW_TRACKING_URI``, or ``mlflow.db`` in the client's folder."""
+        if os.environ.get("MLFLOW_TRACKING_URI"):
+            return tracking_uri()
+        return f"sqlite:///{self._home.root.parent / 'mlflow.db'}"
+
+    def get(self, name: str) -> LocalJob:
+        """The run of that name. UserError AZD495 where there is none."""
+        runs = list_runs(self._home)
+        found = next((run for run in runs if run.run_id == name), None)
+        if found is None:
+            hint = did_you_mean(name, [run.run_id for run in runs])
+            raise UserError(f"there is no run '{name}' in {self._home.root}", code="AZD495", hint=hint)
+        return _job(found)
+
+    def list(self, **_: Any) -> list[LocalJob]:
+        """All runs, newest first."""
+        return [_job(run) for run in list_runs(self._home)]
+
+    def stream(self, name: str) -> None:
+        """Print the logs of a run's steps. A run here has ended before its job is known. RunFailed where it failed."""
+        job, run = self.get(name), next(run for run in list_runs(self._home) if run.run_id == name)
+        for step_name, step in run.steps.items():
+            text = Path(step.log).read_text(encoding="utf-8", errors="replace") if step.log else ""
+            for line in text.splitlines():
+                print(f"{step_name} | {line}", flush=True)
+        print(f"{name}: {job.status}", flush=True)
+        if job.status != "Completed":
+            raise RunFailed(f"the run {name} is {job.status}: {job.error}", code="AZD496")
+
+    def download(self, name: str, *, download_path: str | Path = ".", output_name: str | None = None, **_: Any) -> None:
+        """Copy a run's outputs (or the one named) to ``download_path/named-outputs/<output>/``, as the SDK does."""
+        job = self.get(name)
+        wanted = [output_name] if output_name else list(job.outputs)
+        for output in wanted:
+            if output not in job.outputs:
+                hint = did_you_mean(output, list(job.outputs))
+                raise UserError(f"the run {name} has no output '{output}'", code="AZD495", hint=hint)
+            source, target = Path(job.outputs[output]), Path(download_path) / "named-outputs" / output
+            target.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, dirs_exist_ok=True, copy_function=_copy)
+            else:
+                _copy(source, target / source.name)
+
+    def __getattr__(self, name: str) -> Any:
+        raise _unknown(f"jobs.{name}")
+
+
+def _copy(source: Any, target: Any) -> Any:
+    # What is committed is read-only; a copy is the user's.
+    return shutil.copyfile(source, target)
+
+
+class LocalModels:
+    """``models`` of a client on this machine."""
+
+    def __init__(self, jobs: LocalJobs) -> None:
+        self._jobs = jobs
+
+    def evaluate(
+        self,
+        model_name: str,
+        test_data: str | Path,
+        metrics: Sequence[str] | None = None,
+        timeout: float | None = None,
+        *,
+        task_type: str | None = None,
+    ) -> dict[str, float]:
+        """Measure a model on ``test_data``: ``<student>-distilled``, or ``<student>-baseline``, the student as it was.
+
+        ``metrics`` as in :mod:`azdistill.client.names` (None: all there are). UserError for a name that leads nowhere,
+        RunFailed where the run that makes the model, or the measuring, failed. A run here has ended before its job is
+        known: there is nothing to wait for, and ``timeout`` is for Azure.
+        """
+        names.check_metrics(metrics)
+        subject = self._subject(model_name, task_type)
+        mapping = evaluation.evaluation_of(subject, test_data)
+        pipeline = spec.pipeline_from(mapping, Path.cwd(), "models.evaluate")
+        job = self._jobs.run(pipeline, "models.evaluate", [], Lines())
+        if job.status != "Completed":
+            raise RunFailed(f"measuring {model_name} failed (run {job.name}): {job.error}", code="AZD496")
+        return names.pick(evaluation.measured(Path(job.outputs["report"]), subject.column), metrics)
+
+    def _subject(self, name: str, task_type: str | None) -> evaluation.Subject:
+        made = [job for job in self._jobs.list() if job.model_name]
+        known = {ending for job in made for ending in _both(str(job.model_name))}
+        wanted = names.model_name(name, sorted(known))
+        runs = [job for job in made if job.model_name == wanted.distilled]
+        if wanted.column == "distilled":
+            return self._distilled(name, runs, sorted(known), task_type)
+        inputs = runs[0].inputs if runs else {}
+        source = evaluation.source_of(inputs) or weights_of(wanted.student, Path.cwd(), "student")
+        return evaluation.subject(name, wanted.column, source, inputs, task_type)
+
+    def _distilled(
+        self, name: str, runs: list[LocalJob], known: list[str], task_type: str | None
+    ) -> evaluation.Subject:
+        done = next((job for job in runs if "model" in job.outputs), None)
+        if done is None and runs:
+            raise RunFailed(f"the run that makes {name} is {runs[0].status}: {runs[0].error}", code="AZD496")
+        if done is None:
+            hint = did_you_mean(name, known) or "jobs.create_or_update(DistillationJob(...)) makes one"
+            raise UserError(f"no run made a model '{name}'", code="AZD490", hint=hint)
+        source = Weights("path", done.outputs["model"])
+        return evaluation.subject(name, "distilled", source, done.inputs, task_type)
+
+    def __getattr__(self, name: str) -> Any:
+        raise _unknown(f"models.{name}")
+
+
+def _both(model_name: str) -> tuple[str, str]:
+    student = names.model_name(model_name).student
+    return student + DISTILLED, student + BASELINE
+
+
+def needs_workspace(what: str, instead: str) -> UserError:
+    """The error for what only a workspace can do."""
+    return UserError(f"{what} needs a workspace, and this client works on a folder", code="AZD497", hint=instead)
+
+
+def _unknown(name: str) -> Exception:
+    if name.rpartition(".")[2].startswith("_"):
+        # What copy, pickle and inspect look for is no wish of the user's.
+        return AttributeError(name)
+    return needs_workspace(f"ml_client.{name}", "use MLClient.from_config() or MLClient(credential, ...)")

@@ -1,0 +1,103 @@
+"""Register the distilled model with its lineage, and the rows it learnt from, each under the hash of what it holds."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+import warnings
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from common.step import Arguments, StepError, Unavailable, optional, run_step, say
+from common.tasks import get_task
+from data_assets import DataAsset, keep, register
+from lineage import lineage, read_comparison
+from model_layout import digest_of, lay_out
+
+#: The tag that tells whether a version holds the same model.
+DIGEST = "azdistill.model_sha256"
+#: Where in the run the model's files lie.
+ARTIFACTS = "model"
+
+
+def arguments() -> Namespace:
+    """The step's inputs and outputs."""
+    parser = Arguments(prog="register_model")
+    for name in ("model", "model_name", "task_type", "registration", "assets", "assets_uri"):
+        parser.add_argument(f"--{name}", required=True)
+    for name in ("report", "teacher_rows", "curated", "teacher_model", "teacher_licence", "student_id"):
+        parser.add_argument(f"--{name}", type=optional(str))
+    given = parser.parse_args()
+    given.task = get_task(given.task_type).name
+    return given
+
+
+def main() -> None:
+    """Keep the rows, register them where there is a workspace, then the model."""
+    given = arguments()
+    digest = digest_of(Path(given.model))
+    kept = keep_rows(given)
+    tags = lineage(given, read_comparison(given.report), kept)
+    register(kept, tags)
+    registered = register_model(given, {DIGEST: digest, **tags})
+    result = {
+        "model_name": given.model_name,
+        **registered,
+        "tags": {DIGEST: digest, **tags},
+        "data_assets": [asset.as_json() for asset in kept],
+    }
+    Path(given.registration).write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def keep_rows(given: Namespace) -> list[DataAsset]:
+    """The rows in the standing folder, by their hash."""
+    student = given.model_name.removesuffix("-distilled")
+    wanted = {"curated": given.curated, "teacher-rows": given.teacher_rows}
+    folder = Path(given.assets)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "README.txt").write_text("Rows that models learnt from, by the sha256 of the file.\n", encoding="utf-8")
+    return [keep(f"{student}-{kind}", Path(path), folder, given.assets_uri) for kind, path in wanted.items() if path]
+
+
+def register_model(given: Namespace, tags: dict[str, str]) -> dict[str, Any]:
+    """The version that holds this model: a new one, or the one that is there already."""
+    run_id = os.environ.get("MLFLOW_RUN_ID")
+    if not os.environ.get("MLFLOW_TRACKING_URI") or not run_id:
+        why = "nothing is tracked (--no-tracking)" if not os.environ.get("MLFLOW_TRACKING_URI") else "MLflow is absent"
+        say(f"{given.model_name} is not registered: {why}")
+        return {"registered": False, "version": None, "reason": why}
+    # Both print what they do, and what they think of the Python they run on.
+    warnings.simplefilter("ignore")
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    try:
+        import mlflow
+    except ImportError as error:
+        raise StepError(f"mlflow cannot be imported: {error}") from None
+    try:
+        return _register(mlflow, given, run_id, tags)
+    except (mlflow.MlflowException, OSError) as error:
+        raise Unavailable(f"the model cannot be registered: {str(error).strip().splitlines()[0]}") from None
+
+
+def _register(mlflow: Any, given: Namespace, run_id: str, tags: dict[str, str]) -> dict[str, Any]:
+    client = mlflow.MlflowClient()
+    known = client.search_model_versions(f"name='{given.model_name}'")
+    for version in sorted(known, key=lambda one: int(one.version), reverse=True):
+        if version.tags.get(DIGEST) == tags[DIGEST]:
+            say(f"{given.model_name} is registered already, as version {version.version}")
+            return {"registered": True, "version": str(version.version), "new": False}
+    with tempfile.TemporaryDirectory(prefix="azdistill-model-") as folder:
+        about = {"model": given.model_name, "task_type": given.task}
+        lay_out(Path(given.model), Path(folder, ARTIFACTS), mlflow.__version__, about)
+        client.log_artifacts(run_id, str(Path(folder, ARTIFACTS)), ARTIFACTS)
+    # Not log_model: it asks for an API of MLflow 3 that Azure ML's server does not have.
+    made = mlflow.register_model(f"runs:/{run_id}/{ARTIFACTS}", given.model_name, tags=tags)
+    say(f"registered {given.model_name}, version {made.version}")
+    return {"registered": True, "version": str(made.version), "new": True}
+
+
+if __name__ == "__main__":
+    run_step(main)
