@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+from azdistill.local.downloads import fetch
 from azdistill.local.home import Home
 from azdistill.spec.source import Report, Where
 
@@ -32,9 +34,14 @@ def standing(home: Home, uri: str, where: Where, report: Report) -> Path | None:
     return home.standing(str(path), found[1])
 
 
-def local_input(home: Home, what: str, path: str, kind: str, where: Where, report: Report) -> Path | None:
-    """The file or folder that a data input names; None (and a problem) where there is none of its kind."""
-    local = _resolve(home, what, path, where, report)
+def local_input(
+    home: Home, what: str, path: str, kind: str, where: Where, report: Report, data: Mapping[str, Path] | None = None
+) -> Path | None:
+    """The file or folder that a data input names; None (and a problem) where there is none of its kind.
+
+    ``data`` says what stands here for assets and datastore paths (``local.data`` of azdistill.yml).
+    """
+    local = _mapped(path, data or {}) or _resolve(home, what, path, kind, where, report)
     if local is None:
         return None
     if not local.exists():
@@ -48,7 +55,24 @@ def local_input(home: Home, what: str, path: str, kind: str, where: Where, repor
     return None
 
 
-def _resolve(home: Home, what: str, path: str, where: Where, report: Report) -> Path | None:
+def _mapped(path: str, data: Mapping[str, Path]) -> Path | None:
+    """What stands for an asset (its own line, or that of its name without a version), or for a datastore path (the
+    longest line that it begins with).
+    """
+    if not path.startswith("azureml:"):
+        return None
+    bare = re.sub(r"(?<=[^/:])(@[^/@:]+|:[^/:]+|/versions/[^/]+|/labels/[^/]+)$", "", path)
+    if found := data.get(path) or data.get(bare):
+        return found
+    above = [name for name in data if "://" in name and path.startswith(name.rstrip("/") + "/")]
+    name = max(above, key=len, default=None)
+    if name is None:
+        return None
+    rest = PurePosixPath(path[len(name.rstrip("/")) + 1 :])
+    return None if ".." in rest.parts else data[name] / rest
+
+
+def _resolve(home: Home, what: str, path: str, kind: str, where: Where, report: Report) -> Path | None:
     if path.startswith("file://"):
         return Path(path.removeprefix("file://"))
     if found := _DATASTORE.fullmatch(path):
@@ -58,9 +82,12 @@ def _resolve(home: Home, what: str, path: str, where: Where, report: Report) -> 
             return None
         return folder
     if found := _SCHEME.match(path):
-        kinds = {"azureml": "a registered asset", "http": "a download", "https": "a download"}
-        name = kinds.get(found[1].lower(), "remote data")
-        hint = "download it, and give the local path with --set"
+        scheme = found[1].lower()
+        if scheme in ("http", "https") and kind == "uri_file":
+            return fetch(home, path)
+        kinds = {"azureml": "a registered asset", "http": "a folder on a server", "https": "a folder on a server"}
+        name = kinds.get(scheme, "remote data")
+        hint = "name a local copy under local.data in azdistill.yml, or give one with --set"
         report.error("AZD347", f"{what}: {path} is {name}, which a local run does not fetch", where, hint=hint)
         return None
     return Path(path)

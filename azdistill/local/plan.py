@@ -25,11 +25,13 @@ from azdistill.spec.models import (
     Input,
     Literal,
     Output,
+    Parallel,
     Pipeline,
     PipelineComponent,
     Step,
     Value,
 )
+from azdistill.spec.parallel import mini_batch_size
 from azdistill.spec.source import Report, Where
 
 EXCLUSIVE, CACHE_IGNORE, HEADLINE = "azdistill.exclusive", "azdistill.cache_ignore", "azdistill.headline"
@@ -71,6 +73,23 @@ class PlannedOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class Feed:
+    """How a parallel step's script is fed: see :class:`azdistill.spec.Parallel`; every value is known here."""
+
+    entry_script: str
+    input: str
+    append_row_to: str | None
+    mini_batch_size: int | None
+    in_bytes: bool
+    partition_keys: tuple[str, ...]
+    workers: int
+    error_threshold: int
+    mini_batch_error_threshold: int
+    max_retries: int
+    timeout: int
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedStep:
     """One command to run. ``inputs`` holds those that have a value."""
 
@@ -88,9 +107,15 @@ class PlannedStep:
     distribution: Mapping[str, Any] | None = None
     #: How many times the command is started, as the processes of a distributed job; None for a job that is not one.
     processes: int | None = None
+    parallel: Feed | None = None
     #: What only a container makes a difference for: whether it has a network, and its shared memory (``2g``).
     network: bool = False
     shm_size: str | None = None
+
+    @property
+    def workers(self) -> int:
+        """Processes of it that work at the same time."""
+        return self.parallel.workers if self.parallel else self.processes or 1
 
     @property
     def needs(self) -> frozenset[str]:
@@ -117,11 +142,16 @@ class Plan:
     notes: tuple[str, ...] = ()
 
 
-def make_plan(pipeline: Pipeline, home: Home, *, experiment: str | None = None) -> Plan:
-    """The plan of a pipeline that :func:`azdistill.spec.check` has no errors for."""
+def make_plan(
+    pipeline: Pipeline, home: Home, *, experiment: str | None = None, data: Mapping[str, Path] | None = None
+) -> Plan:
+    """The plan of a pipeline that :func:`azdistill.spec.check` has no errors for.
+
+    ``data`` says what stands here for data of a workspace (see :func:`azdistill.local.places.local_input`).
+    """
     name = pipeline.name or pipeline.display_name or (pipeline.source.stem if pipeline.source else "pipeline")
     report = Report()
-    planner = _Planner(home, report)
+    planner = _Planner(home, report, data or {})
     given = {key: planner.job_input(key, value) for key, value in pipeline.inputs.items()}
     inputs = {key: bound for key, bound in given.items() if bound}
     standing = {key: planner.standing(output) for key, output in pipeline.outputs.items()}
@@ -149,6 +179,7 @@ def _shown(bound: Bound) -> object:
 class _Planner:
     home: Home
     report: Report
+    data: Mapping[str, Path] = field(default_factory=dict)
     steps: dict[str, PlannedStep] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -205,6 +236,33 @@ class _Planner:
             cache_ignore=frozenset(word.strip() for word in tags.get(CACHE_IGNORE, "").split(",") if word.strip()),
             distribution=distribution,
             processes=self._processes(step, component, scope) if distribution else None,
+            parallel=self._feed(component, component.parallel, scope) if component.parallel else None,
+        )
+
+    def _feed(self, component: CommandComponent, written: Parallel, scope: _Scope) -> Feed:
+        """The feed of a parallel step; a kind of task that is not run here is noted."""
+        if written.kind != "run_function":
+            message = f"a parallel task of type {written.kind} is not run locally"
+            self.report.error("AZD349", message, component.where / "task" / "type", hint="locally: run_function")
+
+        def whole(key: str, least: int) -> int:
+            return scope.whole(getattr(written, key), component.where / key, least)
+
+        size = mini_batch_size(scope.render(written.mini_batch_size)) if written.mini_batch_size else None
+        if written.mini_batch_size and size is None:
+            self.report.error("AZD172", "mini_batch_size is no size", component.where / "mini_batch_size")
+        return Feed(
+            entry_script=written.entry_script,
+            input=_sole_name(written.input_data),
+            append_row_to=_sole_name(written.append_row_to) or None,
+            mini_batch_size=size[0] if size else None,
+            in_bytes=bool(size and size[1]),
+            partition_keys=written.partition_keys,
+            workers=whole("max_concurrency_per_instance", 1),
+            error_threshold=whole("error_threshold", -1),
+            mini_batch_error_threshold=whole("mini_batch_error_threshold", -1),
+            max_retries=whole("max_retries", 0),
+            timeout=whole("timeout", 1),
         )
 
     def _processes(self, step: Step, component: CommandComponent, scope: _Scope) -> int:
@@ -240,7 +298,7 @@ class _Planner:
         self.report.error("AZD342", message, step.where / "component", hint=hint)
 
     def _path(self, what: str, path: str, kind: str, where: Where) -> Bound | None:
-        found = places.local_input(self.home, what, path, kind, where, self.report)
+        found = places.local_input(self.home, what, path, kind, where, self.report, self.data)
         return Local(found, kind) if found else None
 
 
@@ -282,14 +340,17 @@ class _Scope:
             return Text(expressions.render(expressions.parse(value.value), self._text))
         return Text(values.text(value.value))
 
-    def whole(self, value: Any, where: Where) -> int:
+    def render(self, value: Any) -> str:
+        """A setting as text, what it is bound to filled in."""
+        return expressions.render(expressions.parse(value), self._text) if isinstance(value, str) else str(value)
+
+    def whole(self, value: Any, where: Where, least: int = 1) -> int:
         """A setting that is a whole number, be it written or bound to an input; 1 (and a problem) where it is none."""
-        text = expressions.render(expressions.parse(value), self._text) if isinstance(value, str) else str(value)
-        if text.strip().isdigit() and int(text) > 0:
+        text = self.render(value).strip()
+        if text.removeprefix("-").isdigit() and int(text) >= least:
             return int(text)
-        self.planner.report.error(
-            "AZD111", f"'{where.steps[-1]}' should be a whole number above 0, not {text!r}", where
-        )
+        message = f"'{where.steps[-1]}' should be a whole number from {least} on, not {text!r}"
+        self.planner.report.error("AZD111", message, where)
         return 1
 
     def _text(self, reference: expressions.Reference) -> str | None:
@@ -314,6 +375,12 @@ def _made(step: Step, prefix: str, output: str) -> Made | None:
     if isinstance(step.component, PipelineComponent):
         return _maker(step.component.jobs, f"{prefix}{step.name}.", output)
     return Made(prefix + step.name, output)
+
+
+def _sole_name(written: str | None) -> str:
+    """The name in ``${{inputs.NAME}}`` or ``${{outputs.NAME}}``, alone or before the rest of a path."""
+    found = [reference for reference, _ in expressions.references(expressions.parse(written or ""))]
+    return found[0].name if found else ""
 
 
 def _maker(jobs: Mapping[str, Step], prefix: str, output: str) -> Made | None:
