@@ -205,6 +205,7 @@ class Executor:
             "AZDISTILL_METRICS_FILE": str(attempt.metrics),
             **self._tracked(step, attempt, _uses_mlflow(step, taken)),
             **self.variables,
+            **wrapped.variables(step, places, written),
             **hidden,
             **step.environment_variables,
         }

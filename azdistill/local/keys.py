@@ -7,6 +7,7 @@ written).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def key_fields(
         "environment_variables": dict(step.environment_variables),
         "distribution": _plain(step.distribution),
         "interpreter": dict(interpreter),
+        **({"parallel": asdict(step.parallel)} if step.parallel else {}),
     }
 
 

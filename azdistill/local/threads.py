@@ -22,7 +22,7 @@ def thread_shares(steps: Mapping[str, PlannedStep], jobs: int, processors: int |
     for name, step in steps.items():
         before[name] = set(step.needs).union(*(before[need] for need in step.needs))
     shares = {name: count // min(jobs, 1 + len(_rivals(name, steps, before))) for name in steps}
-    return {name: max(1, share // (steps[name].processes or 1)) for name, share in shares.items()}
+    return {name: max(1, share // steps[name].workers) for name, share in shares.items()}
 
 
 def _rivals(name: str, steps: Mapping[str, PlannedStep], before: Mapping[str, set[str]]) -> list[str]:

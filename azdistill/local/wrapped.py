@@ -5,31 +5,50 @@ The scripts need Python and nothing else, in a process as in a container.
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
-from azdistill.local.inside import launch
+from azdistill.local import inside
 from azdistill.local.plan import PlannedStep
 
 #: The folder in the snapshot that the scripts are laid in.
 FOLDER = ".azdistill"
+#: What the driver of a parallel step is told by.
+VARIABLE = "AZDISTILL_PARALLEL"
 _PYTHON = 'exec "$(command -v python || command -v python3)" -I -S'
+_LAUNCH = ("launch.py",)
+_PARALLEL = ("parallel_driver.py", "parallel_worker.py", "parallel_table.py", *_LAUNCH)
 
 
 def lay_out(step: PlannedStep, snapshot: Path) -> None:
     """Lay the scripts that ``step`` needs into its snapshot."""
-    for script in _scripts(step):
+    for name in _PARALLEL if step.parallel else _LAUNCH if step.processes is not None else ():
         (snapshot / FOLDER).mkdir(exist_ok=True)
-        shutil.copyfile(script, snapshot / FOLDER / script.name)
+        shutil.copyfile(Path(inside.__file__).with_name(name), snapshot / FOLDER / name)
 
 
 def command(step: PlannedStep, text: str) -> str:
     """The command that starts ``text``, the step's own command with its values filled in."""
+    if step.parallel:
+        return f"{_PYTHON} {FOLDER}/{_PARALLEL[0]} {text}"
     if step.processes is None:
         return text
-    return f"{_PYTHON} {FOLDER}/{Path(launch.__file__).name} {step.processes} {shlex.quote(text)}"
+    return f"{_PYTHON} {FOLDER}/{_LAUNCH[0]} {step.processes} {shlex.quote(text)}"
 
 
-def _scripts(step: PlannedStep) -> list[Path]:
-    return [Path(launch.__file__)] if step.processes is not None else []
+def variables(step: PlannedStep, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> dict[str, str]:
+    """What the scripts are told in the environment; ``inputs`` and ``outputs`` are where its data lies."""
+    if step.parallel is None:
+        return {}
+    target = step.parallel.append_row_to
+    told = {
+        **asdict(step.parallel),
+        "input": inputs[step.parallel.input],
+        "kind": step.component.inputs[step.parallel.input].type,
+        "append_row_to": outputs[target] if target else None,
+    }
+    return {VARIABLE: json.dumps(told)}

@@ -42,4 +42,8 @@ CODES: dict[str, str] = {
     "AZD161": "retry_settings on a command step: Azure ML has them on parallel steps only.",
     "AZD162": "compute: local on a step: Azure ML has no local compute for pipelines.",
     "AZD170": "A literal secret.",
+    "AZD171": "input_data of a parallel step leads to no data.",
+    "AZD172": "A mini-batch size that is none.",
+    "AZD173": "The entry script of a parallel step does not exist, or lacks init() or run().",
+    "AZD174": "append_row_to of a parallel step leads to no output.",
 }

@@ -11,6 +11,7 @@ from azdistill.spec import reader
 from azdistill.spec.component import command_component, environment
 from azdistill.spec.fields import absolute
 from azdistill.spec.models import CommandComponent, Environment, Pipeline, PipelineComponent, Spec
+from azdistill.spec.parallel import parallel_component
 from azdistill.spec.pipeline import Component, pipeline_component, pipeline_job
 from azdistill.spec.source import Report, Source, Where
 
@@ -90,7 +91,7 @@ def read_environment(where: Where, path: str, report: Report) -> Environment | N
 def kind_of(data: Any) -> str | None:
     """What a YAML file's data is: None where it is nothing of ours, else one of
 
-    ``command`` and ``pipeline`` (components), ``job`` (a pipeline job), ``command job``, ``environment``.
+    ``command``, ``parallel`` and ``pipeline`` (components), ``job`` (a pipeline job), ``command job``, ``environment``.
     """
     if not isinstance(data, Mapping):
         return None
@@ -99,6 +100,8 @@ def kind_of(data: Any) -> str | None:
     if kind == "pipeline" or (not kind and "jobs" in data):
         component = "pipelineComponent" in schema or ("Job" not in schema and _declares(data))
         return "pipeline" if component else "job"
+    if kind == "parallel":
+        return "parallel"
     if kind == "command" or (not kind and "command" in data):
         return "command job" if _is_job(data, schema) else "command"
     if not kind and ("image" in data or "build" in data or "environment.schema" in schema):
@@ -131,6 +134,8 @@ def build(source: Source, report: Report, opener: Opened, *, nested: bool = Fals
     match kind:
         case "command":
             return command_component(where, report)
+        case "parallel":
+            return parallel_component(where, report)
         case "pipeline":
             return pipeline_component(where, report, opener)
         case "job":

@@ -74,8 +74,33 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Parallel:
+    """How a parallel component's script is fed. Values are as written, with Azure ML's defaults.
+
+    ``input_data`` and ``append_row_to`` are references to an input and an output; ``mini_batch_size`` counts files, or
+    bytes (``10kb``) of a table; a threshold of -1 ignores every failure.
+    """
+
+    kind: str = "run_function"
+    entry_script: str = ""
+    append_row_to: str | None = None
+    input_data: str | None = None
+    mini_batch_size: str | None = None
+    partition_keys: tuple[str, ...] = ()
+    max_concurrency_per_instance: Any = 1
+    error_threshold: Any = -1
+    mini_batch_error_threshold: Any = -1
+    max_retries: Any = 2
+    timeout: Any = 60
+    logging_level: str = "INFO"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CommandComponent:
-    """A component that runs one command. ``code`` is a folder or file, a URI as written, or None."""
+    """A component that runs one command. ``code`` is a folder or file, a URI as written, or None.
+
+    A parallel component is one too: ``parallel`` says how its script is fed, ``command`` is the script's arguments.
+    """
 
     name: str | None = None
     version: str | None = None
@@ -90,9 +115,16 @@ class CommandComponent:
     additional_includes: tuple[Path, ...] = ()
     distribution: Mapping[str, Any] | None = None
     resources: Mapping[str, Any] | None = None
+    parallel: Parallel | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     properties: Mapping[str, Any] = field(default_factory=dict)
     where: Where = field(compare=False, repr=False)
+
+    def place(self, key: str) -> Where:
+        """Where ``command``, ``code`` or another key stands: in a parallel component, under its task."""
+        if self.parallel is None:
+            return self.where / key
+        return self.where / "task" / {"command": "program_arguments"}.get(key, key)
 
     @property
     def source(self) -> Path | None:

@@ -34,6 +34,7 @@ from azdistill.spec.models import (
     Step,
     Value,
 )
+from azdistill.spec.parallel import SETTING_KEYS, parallel_component, settings, task
 from azdistill.spec.source import Report, Where
 
 _JOB_KEYS = {
@@ -169,7 +170,7 @@ def _kind(fields: Fields, opener: Opener) -> str | None:
     if written is None:
         component = fields.data.get("component")
         opened = opener(fields.where / "component", component) if isinstance(component, str) else None
-        return "pipeline" if isinstance(opened, PipelineComponent) else "command"
+        return kind_of_component(opened) or "command"
     kind = written.lower()
     if kind not in KINDS:
         hint = did_you_mean(kind, KINDS)
@@ -177,6 +178,13 @@ def _kind(fields: Fields, opener: Opener) -> str | None:
     elif kind not in BUILDERS:
         fields.report.error("AZD114", f"steps of type '{kind}' are not run by azdistill", fields.where / "type")
     return kind
+
+
+def kind_of_component(component: Component | None) -> str | None:
+    """The kind of step that runs a component; None for none."""
+    if isinstance(component, CommandComponent):
+        return "parallel" if component.parallel else "command"
+    return "pipeline" if component else None
 
 
 def _command_step(name: str, fields: Fields, opener: Opener) -> Step:
@@ -187,7 +195,7 @@ def _command_step(name: str, fields: Fields, opener: Opener) -> Step:
     if inline:
         for key in ("command", "environment"):
             fields.require(key, "a command step without a component")
-        return _step(name, "command", fields, _inline_component(fields))
+        return _step(name, "command", fields, _inline_component(fields, runnable(fields)))
     return _step(name, "command", fields, _component(fields, opener, "command"))
 
 
@@ -197,8 +205,25 @@ def _pipeline_step(name: str, fields: Fields, opener: Opener) -> Step:
     return _step(name, "pipeline", fields, _component(fields, opener, "pipeline"))
 
 
+def _parallel_step(name: str, fields: Fields, opener: Opener) -> Step:
+    inline = "component" not in fields.data
+    fields.known(_STEP_KEYS | SETTING_KEYS | ({"task"} if inline else set()), "a parallel step", dropped=not inline)
+    if inline:
+        inner = task(fields, "a parallel step without a component")
+        return _step(name, "parallel", fields, _inline_component(fields, {**inner, "resources": resources(fields)}))
+    component = _component(fields, opener, "parallel")
+    if isinstance(component, CommandComponent) and component.parallel:
+        own = settings(fields, component.parallel)
+        component = component if own == component.parallel else replace(component, parallel=own)
+    return _step(name, "parallel", fields, component)
+
+
 #: A kind of step -> what builds it. Another kind is another entry here.
-BUILDERS: dict[str, Callable[[str, Fields, Opener], Step]] = {"command": _command_step, "pipeline": _pipeline_step}
+BUILDERS: dict[str, Callable[[str, Fields, Opener], Step]] = {
+    "command": _command_step,
+    "pipeline": _pipeline_step,
+    "parallel": _parallel_step,
+}
 
 
 def _component(fields: Fields, opener: Opener, kind: str) -> Component | str | None:
@@ -206,13 +231,13 @@ def _component(fields: Fields, opener: Opener, kind: str) -> Component | str | N
 
     value = fields.data.get("component")
     where = fields.where / "component"
-    if isinstance(value, dict) and kind == "command":
-        return command_component(where, fields.report)
+    if isinstance(value, dict) and kind in ("command", "parallel"):
+        return (command_component if kind == "command" else parallel_component)(where, fields.report)
     text = fields.text("component")
     if text is None or isinstance(absolute(where, text), str):
         return text
     component = opener(where, text)
-    found = {CommandComponent: "command", PipelineComponent: "pipeline"}.get(type(component), kind)
+    found = kind_of_component(component) or kind
     if found != kind:
         fields.report.error("AZD113", f"a {kind} step cannot run a {found} component", where)
         return None
@@ -284,10 +309,10 @@ def _step_output(where: Where, report: Report) -> Binding | Output:
     return output(fields)
 
 
-def _inline_component(fields: Fields) -> CommandComponent:
-    """An inline command as a component; its inputs get their types from :func:`_typed`."""
+def _inline_component(fields: Fields, runs: Mapping[str, Any]) -> CommandComponent:
+    """An inline command as a component; ``runs`` is what it runs, its inputs get their types from :func:`_typed`."""
     return CommandComponent(
-        **runnable(fields),
+        **runs,
         display_name=fields.text("display_name"),
         outputs={n: _plain_output(at, fields.report) for n, at, _ in fields.each("outputs")},
         is_deterministic=fields.boolean("is_deterministic") is not False,

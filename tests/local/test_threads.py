@@ -20,7 +20,7 @@ def shares(plan_steps: dict[str, tuple[set[str], bool]], jobs: int, processors: 
     """Shares of steps given as ``name: (needs, exclusive)``."""
 
     class Fake:
-        processes = None
+        workers = 1
 
         def __init__(self, needs: set[str], exclusive: bool) -> None:
             self.needs, self.exclusive = frozenset(needs), exclusive

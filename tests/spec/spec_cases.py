@@ -90,6 +90,38 @@ jobs:
       %s
 """
 
+PARALLEL = """\
+$schema: https://azuremlschemas.azureedge.net/latest/parallelComponent.schema.json
+type: parallel
+name: score
+inputs:
+  texts: {type: uri_folder}
+  note: {type: string, optional: true}
+outputs:
+  lines: {type: uri_file}
+input_data: ${{inputs.texts}}
+mini_batch_size: "5"
+max_concurrency_per_instance: 2
+error_threshold: -1
+retry_settings: {max_retries: 2, timeout: 60}
+logging_level: DEBUG
+resources: {instance_count: 2}
+task:
+  type: run_function
+  code: .
+  entry_script: score.py
+  environment: azureml:e@latest
+  program_arguments: $[[--note '${{inputs.note}}']]
+  append_row_to: ${{outputs.lines}}
+"""
+
+
+def parallel(old: str = "", new: str = "", script: str = "def init(): ...\ndef run(batch): ...\n") -> dict[str, str]:
+    """A parallel component with one thing changed."""
+    assert old in PARALLEL
+    return {"component.yml": PARALLEL.replace(old, new) if old else PARALLEL, "score.py": script}
+
+
 CASES: dict[str, dict[str, str]] = {
     # -- nothing wrong
     "a good component": {"component.yml": TRAIN},
@@ -279,6 +311,31 @@ CASES: dict[str, dict[str, str]] = {
     "value that breaks out, through a binding": job(
         pipeline("      note: ${{parent.inputs.n}}\n", inputs="{n: «AZD156»'say \"hi\"'}")
     ),
+    # -- parallel components
+    "a parallel component": parallel(),
+    "a parallel step": {
+        "pipeline.yml": "type: pipeline\njobs:\n  a:\n    type: parallel\n    component: ./component.yml\n"
+        "    mini_batch_size: '3'\n    retry_settings: {max_retries: 0}\n    environment_variables: {A: b}\n"
+        "    inputs: {texts: {type: uri_folder, path: ., mode: download}}\n",
+        **parallel(),
+    },
+    "mini-batches of a value": parallel("${{inputs.texts}}", "«AZD171»${{inputs.note}}"),
+    "a mini-batch size that is none": parallel('"5"', '«AZD172»"five"'),
+    "a mini-batch size of bytes": parallel('"5"', '"10kb"'),
+    "no entry script": parallel("score.py", "«AZD173»scores.py"),
+    "an entry script without run()": parallel("score.py", "«AZD173»score.py", script="def init(): ...\n"),
+    "an entry script that imports run()": parallel(script="from other import run\ninit = print\n"),
+    "rows to an unknown output": {
+        "component.yml": PARALLEL.replace("  lines: {", "  «AZD153 warning»lines: {").replace(
+            "${{outputs.lines}}", "«AZD174»${{outputs.line}}"
+        ),
+        "score.py": "def init(): ...\ndef run(batch): ...\n",
+    },
+    "a parallel component in a command step": {
+        "pipeline.yml": "type: pipeline\njobs:\n  a:\n    type: command\n    component: «AZD113»./component.yml\n"
+        "    inputs: {texts: {type: uri_folder, path: .}}\n",
+        **parallel(),
+    },
     # -- Azure ML's silence
     "variables on a component": component("«AZD160»environment_variables: {A: b}\ncommand: run\n"),
     "retries on a command": job(pipeline(more="    «AZD161»retry_settings: {max_retries: 3}\n")),

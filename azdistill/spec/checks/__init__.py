@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from azdistill.errors import Problem
-from azdistill.spec.checks import azure, commands, files, names, secrets, values, wiring
+from azdistill.spec.checks import azure, commands, files, names, parallel, secrets, values, wiring
 from azdistill.spec.checks.survey import Survey, survey
 from azdistill.spec.loader import gather
 from azdistill.spec.models import Spec
@@ -35,6 +35,10 @@ CHECKS: tuple[Check, ...] = (
     files.missing_includes,
     files.missing_environment_files,
     files.missing_data,
+    parallel.input_data,
+    parallel.batch_sizes,
+    parallel.entry_scripts,
+    parallel.appended_output,
     azure.dropped_keys,
     azure.local_compute,
     secrets.literal_secrets,

@@ -36,7 +36,7 @@ def undefined_references(survey: Survey, report: Report) -> None:
             report.error(
                 "AZD150",
                 f"{reference} in the command is not declared",
-                component.where / "command",
+                component.place("command"),
                 hint=_suggestion(component, reference),
                 needle=reference.raw,
                 occurrence=number,
@@ -59,7 +59,7 @@ def optional_inputs(survey: Survey, report: Report) -> None:
     """AZD151 and AZD152: optional inputs stand in ``$[[ ]]``, required ones do not."""
     for component, reference, optional, number in _references(survey):
         found = declared(component, reference)
-        where = component.where / "command"
+        where = component.place("command")
         if isinstance(found, Input) and found.optional and not optional:
             message = f"input '{reference.name}' is optional and stands outside $[[ ]]"
             hint = f"write $[[--{reference.name} {reference}]], so that the flag goes when the value does"
@@ -79,16 +79,18 @@ def unclosed_expressions(survey: Survey, report: Report) -> None:
             before = component.command[:position].count(opening)
             message = f"'{opening}' opens no expression"
             hint = "an expression is ${{inputs.NAME}} or ${{outputs.NAME}}, a block $[[ ... ]]"
-            where = component.where / "command"
+            where = component.place("command")
             report.error("AZD155", message, where, hint=hint, needle=opening, occurrence=before)
 
 
 def outputs_never_written(survey: Survey, report: Report) -> None:
     """AZD153, a warning: code may still find the output by its environment variable."""
     for component in survey.components:
-        used = {r.name for r, _ in references(parse(component.command)) if r.path[0] == "outputs"}
+        appended = component.parallel.append_row_to or "" if component.parallel else ""
+        text = f"{component.command} {appended}"
+        used = {r.name for r, _ in references(parse(text)) if r.path[0] == "outputs"}
         for name, output in component.outputs.items():
-            if component.command and name not in used and "AZURE_ML_OUTPUT_" not in component.command:
+            if text.strip() and name not in used and "AZURE_ML_OUTPUT_" not in component.command:
                 message = f"the command never mentions output '{name}'"
                 hint = f"pass ${{{{outputs.{name}}}}} to the program, or take the output away"
                 report.warning("AZD153", message, output.where, key=True, hint=hint)
@@ -97,7 +99,7 @@ def outputs_never_written(survey: Survey, report: Report) -> None:
 def line_continuations(survey: Survey, report: Report) -> None:
     """AZD154, a warning. In folded text ('>') it does harm: it escapes the space that the line end became."""
     for component in survey.components:
-        where = component.where / "command"
+        where = component.place("command")
         for number, found in enumerate(re.finditer(r"\\[ \t]*\n", _written(where))):
             message = "a '\\' at the end of a line is not supported in commands"
             hint = "fold the text with '>-' and leave the '\\' out"

@@ -31,7 +31,7 @@ def missing_code(survey: Survey, report: Report) -> None:
     """AZD120."""
     for component in survey.components:
         if isinstance(component.code, Path):
-            _missing(report, "AZD120", "code at", component.code, component.where / "code")
+            _missing(report, "AZD120", "code at", component.code, component.place("code"))
 
 
 def missing_includes(survey: Survey, report: Report) -> None:

@@ -1,0 +1,284 @@
+"""Runs a parallel step: ``parallel_driver.py ARGUMENTS ...``, settings as JSON in the variable AZDISTILL_PARALLEL.
+
+The input is split into mini-batches, which worker processes take one after another: each imports the entry script,
+calls ``init()`` once and ``run(mini_batch)`` for each. A mini-batch that raises, takes too long, ends its worker or
+gives back fewer results than it has items is tried again; what then still fails is counted against the thresholds. The
+results go to the ``append_row_to`` file in the order of the mini-batches, whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import select
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from launch import in_background, put, relay  # type: ignore[import-not-found]  # beside this one, where it runs
+
+#: Arguments that Azure ML's own driver takes out of program_arguments, and that say something here too.
+HONOURED = ("error_threshold", "allowed_failed_count", "allowed_failed_percent", "append_row_file_name")
+FILE_NAME = "parallel_run_step.txt"
+FILES, BYTES = 10, 1 << 20
+PROGRESS_EVERY = 0.5
+
+
+class Stop(Exception):
+    """The step cannot succeed any more."""
+
+
+class Worker:
+    """A process that runs the entry script."""
+
+    def __init__(self, number: int, settings: dict[str, Any], arguments: list[str]) -> None:
+        answers, self._write = os.pipe()
+        self._answers = os.fdopen(answers, "rb", buffering=0)
+        self._held = b""
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "parallel_worker.py")
+        self.process = subprocess.Popen(
+            [sys.executable, script, str(self._write), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(self._write,),
+        )
+        os.close(self._write)
+        mark = f"[worker {number}] ".encode() if settings["workers"] > 1 else b""
+        self._reader = in_background(relay, self.process, mark)
+
+    def ask(self, request: dict[str, Any], timeout: float | None) -> dict[str, Any]:
+        """The answer to a request. TimeoutError, or EOFError where the process has ended."""
+        try:
+            assert self.process.stdin
+            self.process.stdin.write(json.dumps(request).encode() + b"\n")
+            self.process.stdin.flush()
+        except OSError:
+            raise EOFError from None
+        until = None if timeout is None else time.monotonic() + timeout
+        while b"\n" not in self._held:
+            left = None if until is None else max(0.0, until - time.monotonic())
+            if not select.select([self._answers], [], [], left)[0]:
+                raise TimeoutError
+            chunk = os.read(self._answers.fileno(), 1 << 16)
+            if not chunk:
+                raise EOFError
+            self._held += chunk
+        line, self._held = self._held.split(b"\n", 1)
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def end(self) -> int:
+        """Kill it, hand on its last lines, and return its exit code."""
+        self.process.kill()
+        code = self.process.wait()
+        self._reader.join(1.0)
+        self._answers.close()
+        return code
+
+    def finish(self) -> None:
+        """Let it call ``shutdown()`` and end by itself."""
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+        self._reader.join(1.0)
+
+
+class Driver:
+    """The mini-batches of one step, and what came of them."""
+
+    def __init__(self, settings: dict[str, Any], arguments: list[str]) -> None:
+        self.settings, self.arguments = settings, arguments
+        self.batches: list[dict[str, Any]] = []
+        self.results: dict[int, dict[str, Any] | None] = {}
+        self.failed_batches = self.failed_items = 0
+        self._todo: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._stop = ""
+        self._workers: dict[int, Worker] = {}
+        self._told = 0.0
+
+    def run(self) -> None:
+        """All mini-batches; raises Stop where the thresholds do not allow what failed."""
+        first = self._start(0)
+        self.batches = self._split(first)
+        items = sum(batch["count"] for batch in self.batches)
+        count = max(1, min(self.settings["workers"], len(self.batches)))
+        say(f"{len(self.batches)} mini-batches, {items} items, {count} workers")
+        for number in range(len(self.batches)):
+            self._todo.put(number)
+        threads = [in_background(self._work, number) for number in range(count)]
+        for thread in threads:
+            thread.join()
+        if self._stop:
+            raise Stop(self._stop)
+        self._progress(force=True)
+        say(
+            f"{len(self.batches)} mini-batches: {self.failed_batches} failed; {items} items: {self.failed_items} failed"
+        )
+
+    def _start(self, number: int) -> Worker:
+        worker = Worker(number, self.settings, self.arguments)
+        with self._lock:
+            self._workers[number] = worker
+        return worker
+
+    def _split(self, worker: Worker) -> list[dict[str, Any]]:
+        request = {"split": True}
+        try:
+            answer = worker.ask(request, None)
+        except EOFError:
+            raise Stop(f"init() of {self.settings['entry_script']} failed") from None
+        if "error" in answer:
+            raise Stop(answer["error"])
+        batches: list[dict[str, Any]] = answer["batches"]
+        return batches
+
+    def _work(self, number: int) -> None:
+        worker = self._workers.get(number)
+        while not self._stop:
+            try:
+                batch = self._todo.get_nowait()
+            except queue.Empty:
+                break
+            worker = self._try(number, worker, batch)
+        if worker:
+            worker.end() if self._stop else worker.finish()
+
+    def _try(self, number: int, worker: Worker | None, batch: int) -> Worker | None:
+        """Run one mini-batch, again where it fails; the worker that is alive afterwards."""
+        tries = self.settings["max_retries"] + 1
+        kept = None
+        for attempt in range(1, tries + 1):
+            worker = worker or self._start(number)
+            answer, why = None, ""
+            try:
+                answer = worker.ask({"run": self.batches[batch], "index": batch}, self.settings["timeout"])
+                why = answer.get("error", "")
+            except TimeoutError:
+                why = f"run() took longer than {self.settings['timeout']} s"
+                worker.end()
+                worker = None
+            except EOFError:
+                why = f"its worker ended with exit code {worker.end()}"
+                worker = None
+            if self._stop:
+                return worker
+            if answer and "fatal" in answer:
+                self._halt(answer["fatal"])
+                return worker
+            if answer and not why:
+                kept = answer
+                short = self.batches[batch]["count"] - answer["count"]
+                if short <= 0:
+                    break
+                why = f"run() gave {answer['count']} results for {self.batches[batch]['count']} items"
+            say(f"mini-batch {batch}, attempt {attempt} of {tries}: {why}")
+        self._keep(batch, kept)
+        return worker
+
+    def _keep(self, batch: int, answer: dict[str, Any] | None) -> None:
+        count = self.batches[batch]["count"]
+        missing = count if answer is None else max(0, count - answer["count"])
+        with self._lock:
+            self.results[batch] = answer
+            self.failed_items += missing
+            self.failed_batches += missing > 0
+        self._progress()
+        self._judge()
+
+    def _judge(self) -> None:
+        limits = self.settings
+        percent = 100.0 * self.failed_batches / max(1, len(self.batches))
+        most = limits["allowed_failed_percent"]
+        for failed, limit, what in (
+            (self.failed_batches, limits["mini_batch_error_threshold"], "mini-batches (mini_batch_error_threshold"),
+            (self.failed_items, limits["error_threshold"], "items (error_threshold"),
+        ):
+            if 0 <= limit < failed:
+                self._halt(f"{failed} {what} {limit}) failed")
+        if percent > most:
+            self._halt(f"{percent:.0f}% of the mini-batches failed (allowed_failed_percent {most:g})")
+
+    def _halt(self, why: str) -> None:
+        with self._lock:
+            self._stop = self._stop or why
+            workers = list(self._workers.values())
+        for worker in workers:
+            worker.process.kill()
+
+    def _progress(self, force: bool = False) -> None:
+        path = os.environ.get("AZDISTILL_METRICS_FILE")
+        now = time.monotonic()
+        with self._lock:
+            if not path or (not force and now - self._told < PROGRESS_EVERY):
+                return
+            self._told = now
+            line = {"kind": "progress", "done": len(self.results), "total": len(self.batches), "text": "mini-batches"}
+        with open(path, "ab", buffering=0) as file:
+            file.write(json.dumps({**line, "rate": None, "eta": None}).encode() + b"\n")
+
+    def write(self) -> None:
+        """Put the results together, if they are wanted."""
+        target = self.settings.get("append_row_to")
+        if not target:
+            return
+        if os.path.isdir(target):
+            target = os.path.join(target, self.settings["append_row_file_name"])
+        draft = f"{target}.part"
+        with open(draft, "w", encoding="utf-8", newline="") as file:
+            for batch in range(len(self.batches)):
+                answer = self.results.get(batch)
+                for line in answer["lines"] if answer else []:
+                    file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, target)
+
+
+def say(text: str) -> None:
+    put(f"[parallel] {text}\n".encode())
+
+
+def taken(arguments: list[str], settings: dict[str, Any]) -> dict[str, Any]:
+    """``settings`` with what the arguments say in Azure ML's place of them; they stay the script's own too."""
+    found = dict(settings)
+    for position, word in enumerate(arguments):
+        name, _, value = word[2:].partition("=") if word.startswith("--") else ("", "", "")
+        value = value or (arguments[position + 1] if position + 1 < len(arguments) else "")
+        if name not in HONOURED:
+            continue
+        try:
+            if name == "append_row_file_name":
+                found[name] = os.path.basename(value)
+            elif name == "allowed_failed_percent":
+                found[name] = float(value)
+            else:
+                found["mini_batch_error_threshold" if name == "allowed_failed_count" else name] = int(value)
+        except ValueError:
+            raise Stop(f"--{name} should be a number, not '{value}'") from None
+    return found
+
+
+def main() -> int:
+    settings = {"allowed_failed_percent": 100.0, "append_row_file_name": FILE_NAME}
+    settings.update(json.loads(os.environ["AZDISTILL_PARALLEL"]))
+    try:
+        driver = Driver(taken(sys.argv[1:], settings), sys.argv[1:])
+        driver.run()
+        driver.write()
+    except Stop as stop:
+        say(f"error: {stop}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)
