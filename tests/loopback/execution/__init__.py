@@ -28,7 +28,7 @@ def install(workspace: Workspace) -> None:
     for part in (history, artifacts, tracking):
         part.install(workspace, jobs)
     registry.install(workspace)
-    workspace.on("job_put", lambda name, resource: jobs.submit(resource))
+    workspace.on("job_put", jobs.submit)
     workspace.on("job_changed", jobs.changed)
     workspace.on("job_cancel", jobs.cancel)
     workspace.on("close", jobs.close)

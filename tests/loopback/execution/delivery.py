@@ -23,7 +23,7 @@ def uri_of(asked: dict[str, Any], run: Run, output: str, kind: str) -> str:
     known = {"name": run.name, "output_name": output, "default_datastore": DEFAULT}
     uri = str(asked.get("uri") or f"azureml://datastores/{DEFAULT}/paths/azureml/{run.name}/{output}")
     for name, value in known.items():
-        uri = uri.replace("${{%s}}" % name, value)
+        uri = uri.replace("${{" + name + "}}", value)
     return uri if kind == "uri_file" or uri.endswith("/") else f"{uri}/"
 
 

@@ -135,3 +135,19 @@ def _below(folder: Path, inner: str) -> Path:
     if ".." in path.parts:
         raise Refused(f"{inner} leaves its container")
     return path
+
+
+def standing_folder(places: Places, home: Path, uri: str) -> None:
+    """Let the local runner's folder for ``uri``, which outlives a run, be the container's own."""
+    found = _DATASTORE.match(uri)
+    if found is None or "${{" in uri:
+        return
+    container = places.datastore(found[1])
+    inner = places.path(uri).relative_to(container)
+    link, target = home / "datastores" / found[1], container
+    if inner.parts[:1] == ("azdistill",) and len(inner.parts) > 1:
+        link, target = home / inner.parts[1], container / "azdistill" / inner.parts[1]
+    target.mkdir(parents=True, exist_ok=True)
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.is_symlink():
+        link.symlink_to(target)

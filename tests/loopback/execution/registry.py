@@ -12,6 +12,9 @@ from .tracking import API, MlflowError, answering, bad, missing, page
 if TYPE_CHECKING:
     from ..workspace import Workspace
 
+#: What versions can be searched by, beside their tags.
+_FIELDS = ("name", "run_id", "version")
+
 
 def install(workspace: Workspace) -> None:
     """Add the routes."""
@@ -60,9 +63,8 @@ class Registry:
 
     def search(self, sent: dict[str, Any]) -> Any:
         every = [self._described(name) for name in self._known()]
-        found, rest = page(
-            sent, matching(sent.get("filter"), [({"name": one["name"]}, {}, {}, {}, one) for one in every])
-        )
+        look = [({"name": one["name"]}, {}, {}, {}, one) for one in every]
+        found, rest = page(sent, matching(sent.get("filter"), look))
         return {"registered_models": found, **rest}
 
     def update(self, sent: dict[str, Any]) -> Any:
@@ -99,16 +101,7 @@ class Registry:
 
     def search_versions(self, sent: dict[str, Any]) -> Any:
         every = [version for name in self._known() for version in self._versions(name)]
-        look = [
-            (
-                {key: one.get(key) for key in ("name", "run_id", "version")},
-                {},
-                {},
-                {t["key"]: t["value"] for t in one["tags"]},
-                one,
-            )
-            for one in every
-        ]
+        look = [({key: one[key] for key in _FIELDS}, {}, {}, _flat(one["tags"]), one) for one in every]
         found, rest = page(sent, matching(sent.get("filter"), look))
         return {"model_versions": found, **rest}
 
@@ -167,3 +160,7 @@ class Registry:
             "latest_versions": versions[-1:],
             "tags": [{"key": key, "value": value} for key, value in own["tags"].items()],
         }
+
+
+def _flat(tags: list[dict[str, str]]) -> dict[str, str]:
+    return {tag["key"]: tag["value"] for tag in tags}

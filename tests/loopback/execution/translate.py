@@ -81,7 +81,7 @@ class _Translation:
             "command": job["command"],
             "environment": self._environment(job["environmentId"]),
             "inputs": {name: self._input(given, None) for name, given in (job.get("inputs") or {}).items()},
-            "outputs": {name: "${{parent.outputs.%s}}" % name for name in outputs},
+            "outputs": {name: "${{parent.outputs." + name + "}}" for name in outputs},
             "environment_variables": job.get("environmentVariables"),
             "limits": _limits(job.get("limits")),
             "resources": _resources(job.get("resources")),

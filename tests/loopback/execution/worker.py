@@ -1,7 +1,8 @@
 """Runs one submitted job in a process of its own: ``python -m loopback.execution.worker FOLDER``.
 
-``FOLDER/job.json`` says what: ``run_id``, ``experiment``, ``pipeline`` (a mapping), ``variables`` (what every step sees),
-``paths`` (what the data inputs are called in the workspace). ``FOLDER/plan.json`` and ``FOLDER/error.json`` are written.
+``FOLDER/job.json`` says what: ``run_id``, ``command`` (whether it is a job of one command), ``experiment``,
+``pipeline`` (a mapping), ``variables`` (what every step sees), ``paths`` (what data inputs are called in the
+workspace). Written are ``FOLDER/plan.json`` and, where no step has failed but the whole, ``FOLDER/error.json``.
 """
 
 from __future__ import annotations
@@ -42,16 +43,16 @@ def main(folder: Path) -> int:
     return error.exit_code
 
 
-def child_of(job: str, step: str) -> str:
-    """The name of the child job that runs ``step`` of ``job``."""
+def name_of(job: str, step: str) -> str:
+    """The name of the child job that runs ``step`` of the pipeline ``job``."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{job}/{step}"))
 
 
 def variables(job: dict[str, Any], step: str) -> dict[str, str]:
     """What Azure tells the command of a step, in place of what the local runner does."""
-    child = child_of(job["run_id"], step)
+    run = job["run_id"] if job["command"] else name_of(job["run_id"], step)
     # Empty: a step that looks for the local runner's metrics file is to find none.
-    return {**job["variables"], "AZUREML_RUN_ID": child, "MLFLOW_RUN_ID": child, "AZDISTILL_METRICS_FILE": ""}
+    return {**job["variables"], "AZUREML_RUN_ID": run, "MLFLOW_RUN_ID": run, "AZDISTILL_METRICS_FILE": ""}
 
 
 class PlanWriter(Listener):
