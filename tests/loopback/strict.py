@@ -24,7 +24,7 @@ _USED = re.compile(r"\$\{\{\s*(inputs|outputs)\.([^}\s]+?)\s*\}\}")
 
 def problems_of_job(ws: Workspace, properties: Body) -> list[str]:
     """What is wrong with the ``properties`` of a job."""
-    found = list(_references(ws, properties, ("computeId", "environmentId", "codeId", "componentId")))
+    found = list(_references(ws, properties, ("computeId", "environmentId", "codeId", "componentId", "sourceJobId")))
     if properties.get("jobType") == "Pipeline":
         settings = properties.get("settings") or {}
         found += _references(ws, settings, ("default_compute",))
@@ -53,10 +53,11 @@ class _Graph:
         self._ws = ws
         self._inputs, self._outputs = pipeline.get("inputs") or {}, pipeline.get("outputs") or {}
         self._nodes: Body = pipeline.get("jobs") or {}
+        self._copy = bool(pipeline.get("sourceJobId"))
 
     def problems(self) -> Iterator[str]:
         """Everything that is wrong."""
-        if not self._nodes:
+        if not self._nodes and not self._copy:
             yield "a pipeline needs at least one job"
         for name, node in self._nodes.items():
             for problem in self._node(node):
