@@ -21,6 +21,7 @@ VERBS = {
     "logs": ("azdistill.cli.logs", "Print what the steps of a run on Azure printed."),
     "cancel": ("azdistill.cli.cancel", "End a run on Azure."),
     "submit": ("azdistill.cli.submit", "Submit a recipe or pipeline to an Azure ML workspace."),
+    "resume": ("azdistill.cli.resume", "Submit a run on Azure that did not complete once more."),
     "download": ("azdistill.cli.download", "Download what a run on Azure has made."),
     "runs": ("azdistill.cli.runs", "List local runs."),
     "compare": ("azdistill.cli.runs", "Compare two runs side by side."),

@@ -63,7 +63,7 @@ def resolve(connection: Connection, name: str | None) -> str:
         raise UserError(
             f"nothing was submitted from this folder to the workspace {connection.workspace_name}",
             code="AZD432",
-            hint="name the run; azdistill runs --on-azure lists those of the workspace",
+            hint="name the run; azdistill runs --azure lists those of the workspace",
         )
     if name in known:
         return name
@@ -75,7 +75,7 @@ def resolve(connection: Connection, name: str | None) -> str:
 
 def unknown(connection: Connection, name: str) -> UserError:
     """The error for a job that the workspace does not have."""
-    hint = did_you_mean(name, recent(connection)[:20]) or "azdistill runs --on-azure lists what is there"
+    hint = did_you_mean(name, recent(connection)[:20]) or "azdistill runs --azure lists what is there"
     return UserError(f"the workspace {connection.workspace_name} has no run '{name}'", code="AZD430", hint=hint)
 
 

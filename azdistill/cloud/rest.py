@@ -41,6 +41,7 @@ class Rest:
         body: Any = None,
         params: Mapping[str, str] | None = None,
         base: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Any:
         """The parsed answer (None where it has no body). Raises what azure-core does for a status of 400 and above.
 
@@ -52,7 +53,9 @@ class Rest:
         version = api_version or (None if base or path.startswith("https:") else API_VERSION)
         query = {**(params or {}), **({"api-version": version} if version else {})}
         url = path if path.startswith("https:") else f"{(base or self._base).rstrip('/')}/{path.lstrip('/')}"
-        answer = self._client.send_request(HttpRequest(method, url, params=query, json=body))
+        answer = self._client.send_request(
+            HttpRequest(method, url, params=query, json=body, headers=dict(headers or {}))
+        )
         return parsed(answer)
 
     def listed(self, path: str, **options: Any) -> list[Any]:

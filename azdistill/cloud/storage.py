@@ -91,7 +91,9 @@ class Container:
         for found in self._made().list_blobs(name_starts_with=path, include=["metadata"]):
             if str((found.metadata or {}).get(_FOLDER, "")).lower() != "true":
                 modified = found.last_modified.timestamp() if found.last_modified else 0.0
-                yield Blob(found.name, int(found.size or 0), str(found.etag or ""), modified)
+                # Lists name the mark bare, headers in quotes.
+                etag = '"' + str(found.etag).strip('"') + '"' if found.etag else ""
+                yield Blob(found.name, int(found.size or 0), etag, modified)
 
     def _renewed(self, ask: Any) -> Any:
         """What ``ask`` gives; a signature that has run out is asked for anew, once."""
