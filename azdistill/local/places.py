@@ -61,7 +61,7 @@ def _mapped(path: str, data: Mapping[str, Path]) -> Path | None:
     """
     if not path.startswith("azureml:"):
         return None
-    bare = re.sub(r"(?<=[^/:])(@[^/@:]+|:[^/:]+|/versions/[^/]+|/labels/[^/]+)$", "", path)
+    bare = re.sub(r"(?<=[^/:])(@[^/@:]+|:[^/:@]+|/versions/[^/]+|/labels/[^/]+)$", "", path)
     if found := data.get(path) or data.get(bare):
         return found
     above = [name for name in data if "://" in name and path.startswith(name.rstrip("/") + "/")]
