@@ -207,9 +207,10 @@ def _order(teacher: str, connection: Connection, sizes: dict[str, Any]) -> Order
     from azdistill.cloud.endpoints.plan import make_plan
     from azdistill.cloud.endpoints.region import find_region
     from azdistill.cloud.endpoints.teacher import served_name
-    from azdistill.cloud.endpoints.up import Order
+    from azdistill.cloud.endpoints.up import Order, deployed
 
     served_as = served_name(teacher)
+    name = names.checked_name(sizes["name"] or names.endpoint_name(Path(teacher).name, connection.workspace_id))
     plan = None
     if not sizes["serverless"]:
         found, wish = _wished(teacher, sizes)
@@ -217,7 +218,9 @@ def _order(teacher: str, connection: Connection, sizes: dict[str, Any]) -> Order
         served_as = found.served_as
         for line in show.lines(plan):
             click.echo(redact(line), err=True)
-        if plan.quota_short:
+        # What is deployed already has its share of the quota.
+        there = plan.quota_short and deployed(connection, name)
+        if plan.quota_short and not there:
             hint = "ask for more on the page Quota of Azure ML studio, or try another size: --instance-type"
             raise UserError(next(text for text in plan.warnings if text.startswith("quota")), code="AZD479", hint=hint)
     if not sizes["model"]:
@@ -226,7 +229,6 @@ def _order(teacher: str, connection: Connection, sizes: dict[str, Any]) -> Order
             code="AZD478",
             hint="--model azureml:NAME:VERSION (`az ml model create` uploads a folder), or azureml://registries/...",
         )
-    name = names.checked_name(sizes["name"] or names.endpoint_name(Path(teacher).name, connection.workspace_id))
     return Order(
         name,
         Path(teacher).name,

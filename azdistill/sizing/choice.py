@@ -121,9 +121,8 @@ def _refused(sku: Sku, precision: Precision) -> str:
     if capability is None:
         return f"the engine's image is built for NVIDIA GPUs, not for {sku.gpu}"
     if capability < _LEAST[precision]:
-        return (
-            f"{sku.gpu} does not compute in {precision} (compute capability {capability}, {_LEAST[precision]} needed)"
-        )
+        half = "; in fp16 it would do" if precision == "bf16" else ""
+        return f"{sku.gpu} has compute capability {capability}, and {precision} needs {_LEAST[precision]}{half}"
     return ""
 
 

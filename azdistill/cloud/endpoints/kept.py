@@ -116,7 +116,7 @@ def _remove_online(resources: Resources, one: Kept) -> None:
     if endpoint is None:
         return
     if (endpoint["properties"].get("traffic") or {}).get(names.DEPLOYMENT):
-        # The service keeps a deployment that gets requests.
+        # The service lets no deployment go that gets requests.
         resources.put(path, _without_traffic(endpoint))
         resources.settled(path)
     for deployment in (entry for entry in one.deployments if entry.ours):

@@ -81,9 +81,14 @@ class Resources:
             return list(self.connection.rest.listed(f"{self.connection.workspace_id}/{kind}"))
 
     def deployments(self, endpoint: str) -> list[dict[str, Any]]:
-        """The deployments of an online endpoint."""
+        """The deployments of an online endpoint; none of one that is gone meanwhile."""
+        from azure.core.exceptions import ResourceNotFoundError
+
         with explain(f"listing the deployments of {endpoint}"):
-            return list(self.connection.rest.listed(f"{self.online(endpoint)}/deployments"))
+            try:
+                return list(self.connection.rest.listed(f"{self.online(endpoint)}/deployments"))
+            except ResourceNotFoundError:
+                return []
 
     def key(self, path: str) -> str:
         """The endpoint's key. It is hidden from all text from here on."""

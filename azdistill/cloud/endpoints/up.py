@@ -73,6 +73,12 @@ def up(connection: Connection, order: Order, say: Say) -> Ready:
     return _ready(resources, order, resources.online(order.name), address)
 
 
+def deployed(connection: Connection, endpoint: str) -> bool:
+    """Whether the endpoint has our deployment already, in whatever state."""
+    resources = Resources(connection, lambda _: None)
+    return names.is_ours(resources.get(resources.deployment(endpoint, DEPLOYMENT)))
+
+
 def _environment(connection: Connection, order: Order, model: Asset, say: Say) -> str | None:
     # A registry's models bring their server; the workspace's are folders of weights.
     wanted = order.environment or (OWN if model.registry else OURS)
