@@ -12,8 +12,8 @@ from .runs import Made, Run
 if TYPE_CHECKING:
     from ..workspace import Workspace
 
+#: What run history calls models; data it calls as everybody does.
 _MODELS = {"custom_model": "CustomModel", "mlflow_model": "MLFlowModel", "triton_model": "TritonModel"}
-_DATA = {"uri_file": "UriFile", "uri_folder": "UriFolder", "mltable": "MLTable"}
 #: What a step leaves in these folders of its working directory is kept with the run.
 _COLLECTED = ("outputs", "logs")
 
@@ -61,7 +61,7 @@ def register(workspace: Workspace, run: Run, output: str, uri: str, kind: str, a
     asset = (
         f"azureml://locations/{workspace.location}/workspaces/{workspace.guid}/{container}/{name}/versions/{version}"
     )
-    run.outputs[output] = Made(uri, _MODELS.get(kind) or _DATA.get(kind, "UriFolder"), asset)
+    run.outputs[output] = Made(uri, _MODELS.get(kind, kind), asset)
     return run.outputs[output]
 
 

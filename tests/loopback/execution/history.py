@@ -120,9 +120,10 @@ class History:
 
     def _assets(self, request: Request) -> dict[str, str]:
         known = {made.asset: made.uri for run in self._runs.all() for made in run.outputs.values()}
-        prefix = f"azureml:/{self._workspace.id}/"
-        full = {asset: uri.replace("azureml://", f"azureml:/{self._workspace.id}/", 1) for asset, uri in known.items()}
-        assert all(uri.startswith(prefix) for uri in full.values())
+        # The long form, which names the workspace but no provider.
+        scope = self._workspace.id.partition("/providers/")[0].replace("resourceGroups", "resourcegroups")
+        long = f"azureml:/{scope}/workspaces/{self._workspace.name}/"
+        full = {asset: uri.replace("azureml://", long, 1) for asset, uri in known.items()}
         return {one: full[one] for one in request.json().get("values") or [] if one in full}
 
     def _page(self, request: Request, runs: list[Run]) -> Response:

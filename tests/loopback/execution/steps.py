@@ -188,7 +188,7 @@ class Steps:
 
 def step_error(event: dict[str, Any]) -> dict[str, Any]:
     """Why a step failed, in the service's words."""
-    if event.get("exit_code"):
+    if event.get("exit_code") and "exit code" in event["error"]:
         what = f"Execution failed. User process 'bash' exited with status code {event['exit_code']}."
         return error_of("UserError", f"{what} Please check log file '{logs.STEP}' for error details.")
     return error_of("UserError", f"Execution failed. {event['error']}")
