@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from loopback import Workspace
+from small_project import write_project
 
 
 @pytest.fixture
@@ -37,3 +37,9 @@ def make_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 def workspace(make_workspace: Callable[..., Workspace]) -> Workspace:
     """A workspace that keeps jobs and does not run them."""
     return make_workspace()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with a pipeline of two steps."""
+    return write_project(tmp_path / "project")
