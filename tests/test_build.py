@@ -287,7 +287,7 @@ EVERYTHING: dict[str, Any] = {
 #: Settings that shape the pipeline itself, or that another setting in EVERYTHING stands for.
 SHAPING = {
     *("name", "experiment_name", "description", "tags", "schedule"),
-    *("teacher.deployment", "teacher.chain_of_thought", "teacher.chain_of_density", "data.dataset"),
+    *("teacher.deployment", "teacher.chain_of_thought", "teacher.chain_of_density", "data.dataset", "data.as_of"),
     *("hyperparameters.temperature", "evaluation.gold_sft", "limits.timeout"),
     *("compute.default", "compute.teacher", "compute.teacher_logits", "compute.student", "compute.evaluate"),
 }

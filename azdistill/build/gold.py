@@ -23,7 +23,7 @@ def has_gold(reading: Reading) -> bool:
     if recipe.data.reference_column:
         return True
     name = recipe.data.training_data
-    if not name or not is_local(name):
+    if not isinstance(name, str) or not is_local(name):
         return False
     return any(_carries_answer(row) for row in _first_rows(reading.folder / Path(name).expanduser()))
 

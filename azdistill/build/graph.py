@@ -11,6 +11,7 @@ from azdistill.build.gold import has_gold
 from azdistill.build.inputs import inputs_of
 from azdistill.build.naming import short_name
 from azdistill.build.teachers import in_job, placed
+from azdistill.recipe.models import Latest
 from azdistill.recipe.read import Reading
 
 SCHEMA = "https://azuremlschemas.azureedge.net/latest/pipelineJob.schema.json"
@@ -19,6 +20,8 @@ ASSETS = "azureml://datastores/workspaceblobstore/paths/azdistill/assets"
 #: Where the teacher's answers are kept between runs, so that none is paid for twice.
 ANSWERS = "azureml://datastores/workspaceblobstore/paths/azdistill/answers"
 HOUR = 3600
+#: Data that may be looked up when the run starts, by a step of its own.
+LOOKED_UP = ("training_data", "validation_data", "test_data")
 
 _ASKING = (
     "task_type teacher_model strategy prompts turns sampling_temperature top_p "
@@ -49,6 +52,14 @@ class Step:
 
 #: Every step there can be. Hours are wall-clock limits, generous: a step that hangs must not bill for weeks.
 STEPS = {
+    **{
+        f"resolve_{name}": Step(
+            "resolve_data",
+            f"reference={name}_reference folder={name}_folder offset={name}_offset as_of",
+            hours=2,
+        )
+        for name in LOOKED_UP
+    },
     "prepare": Step(
         "prepare_data",
         "training_data validation_data test_data dataset task_type prompt_column reference_column system_prompt "
@@ -93,7 +104,8 @@ IN_JOB = {
 
 #: What flows: step -> input -> the step and output it comes from. A line from a step that is absent falls away.
 FLOWS: dict[str, dict[str, str]] = {
-    "prepare": {},
+    **{f"resolve_{name}": {} for name in LOOKED_UP},
+    "prepare": {name: f"resolve_{name}.data" for name in LOOKED_UP},
     "teacher": {"rows": "prepare.train", "validation_rows": "prepare.validation"},
     "teacher_test": {"rows": "prepare.test"},
     "curate": {"rows": "teacher.train", "validation_rows": "teacher.validation"},
@@ -132,6 +144,7 @@ def steps_of(reading: Reading) -> list[str]:
         "teacher_test": not recipe.teacher.weights,
         "teacher_logits": recipe.method == "logits",
         "finetune_gold": has_gold(reading),
+        **{f"resolve_{name}": isinstance(getattr(recipe.data, name), Latest) for name in LOOKED_UP},
     }
     return [name for name in STEPS if wanted.get(name, True)]
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from azdistill import catalog
 from azdistill.build.naming import distilled_name, student_name
 from azdistill.build.teachers import in_job
-from azdistill.recipe.models import Recipe, Section
+from azdistill.recipe.models import Latest, Recipe, Section
 from azdistill.recipe.read import Reading, is_local
 from azdistill.recipe.refer import Role, weights_of
 
@@ -47,12 +48,28 @@ def _short(value: Any) -> Any:
 
 def _data(recipe: Recipe, folder: Path) -> dict[str, Any]:
     data = _set(recipe.data)
+    for name in [name for name in _DATA_FILES if isinstance(data.get(name), Latest)]:
+        data |= {f"{name}_{part}": value for part, value in _looked_up(data.pop(name), folder).items()}
+        data.setdefault("as_of", "now")
     for name in _DATA_FILES:
         if name in data:
             data[name] = {"type": "uri_file", "path": _placed(data[name], folder)}
     if "dataset" in data:
         data["dataset"] = {"type": "uri_folder", "path": _placed(data["dataset"], folder)}
     return data
+
+
+def _looked_up(wanted: Latest, folder: Path) -> dict[str, Any]:
+    """What resolve_data is told: the reference, and the folder where a path of this machine starts."""
+    known = {"offset": wanted.offset} if wanted.offset else {}
+    reference = wanted.latest
+    if reference.startswith("azureml:"):
+        asset = not reference.startswith("azureml://") and not reference.endswith("@latest")
+        return {"reference": f"{reference}@latest" if asset else reference, **known}
+    fixed = re.split(r"[*?{]", reference, maxsplit=1)[0].rpartition("/")[0]
+    start = fixed + "/" if fixed or reference.startswith("/") else ""
+    place = {"type": "uri_folder", "path": _placed(start or ".", folder)}
+    return {"reference": reference.removeprefix(start), "folder": place, **known}
 
 
 def _teacher(recipe: Recipe, reading: Reading) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -144,12 +145,40 @@ class Student(Section):
     revision: Text | None = None
 
 
-class Data(Section):
-    """What is asked and learned from. Paths are relative to the recipe."""
+@dataclass(frozen=True)
+class Latest:
+    """Data that is looked up when a run starts: ``latest`` is where, ``offset`` moves the date in its path."""
 
-    training_data: Text | None = None
-    validation_data: Text | None = None
-    test_data: Text | None = None
+    latest: str
+    offset: str | None = None
+
+
+def _looked_up(value: Any) -> Any:
+    if isinstance(value, str) and value:
+        return value
+    known = {"latest", "offset"}
+    if not isinstance(value, dict) or set(value) - known or not all(isinstance(part, str) for part in value.values()):
+        raise ValueError("should be a path, or {latest: REFERENCE} with, where it is wanted, an offset such as -1d")
+    reference, offset = value.get("latest"), value.get("offset")
+    if not reference or (reference.startswith("azureml:") and not _FRESH.match(reference)):
+        raise ValueError("latest takes azureml:NAME, azureml://datastores/NAME/paths/PATH, or a path of this machine")
+    if offset is not None and not re.fullmatch(r"[+-]?\d{1,6}[mhd]", offset):
+        raise ValueError(f"offset '{offset}' is a number and m, h or d, such as -1d")
+    return Latest(reference, offset)
+
+
+_FRESH = re.compile(r"azureml:([A-Za-z0-9][\w.-]*(@latest)?$|//(.*/)?datastores/[^/]+/paths/.)")
+#: A path, or where the data is looked up when a run starts.
+Looked = Annotated[str | Latest, BeforeValidator(_looked_up)]
+
+
+class Data(Section):
+    """What is asked and learned from. Paths are relative to the recipe; ``as_of``: the moment of what is looked up."""
+
+    training_data: Looked | None = None
+    validation_data: Looked | None = None
+    test_data: Looked | None = None
+    as_of: Text | None = None
     dataset: Text | None = None
     prompt_column: Text | None = None
     reference_column: Text | None = None
@@ -165,6 +194,8 @@ class Data(Section):
     def _something_to_learn_from(self) -> Data:
         if bool(self.training_data) == bool(self.dataset):
             raise ValueError("give one of training_data and dataset")
+        if self.as_of and not any(isinstance(value, Latest) for _, value in self):
+            raise ValueError("as_of is the moment at which data is looked up, and none is: write {latest: REFERENCE}")
         return self
 
 

@@ -145,6 +145,11 @@ def _apply(tree: Tree, sets: Mapping[str, str], origin: Origin) -> tuple[Origin,
 
 
 def _typed(path: names.Path, text: str, folder: Path) -> Any:
+    if path in LOCAL_PATHS and text.startswith("{"):
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError:
+            return text
     if path in LOCAL_PATHS or path in {("student", "model"), ("teacher", "weights")}:
         return _from_here(text, folder)
     if path in {("teacher", "api_key"), ("teacher", "endpoint"), ("teacher", "model")} or path[0] in names.FREE:
