@@ -11,5 +11,5 @@ fi
 
 # VLLM_ARGS is a list of words, meant to be split.
 # shellcheck disable=SC2086
-exec python3 -m vllm.entrypoints.openai.api_server --port 8000 \
+exec python -m vllm.entrypoints.openai.api_server --port 8000 \
     --model "$(dirname "$config")" --served-model-name "${SERVED_MODEL_NAME:?}" ${VLLM_ARGS:-}

@@ -594,13 +594,13 @@ def test_an_endpoint_s_name_is_one_that_the_service_takes(teacher: str) -> None:
 
 
 def test_the_server_starts_with_the_shallowest_model(tmp_path: Path) -> None:
-    """environments/serve/serve.sh, with a python3 that prints what it is told."""
+    """environments/serve/serve.sh, with a python that prints what it is told."""
     script = Path(__file__).parents[2] / "environments" / "serve" / "serve.sh"
     for place in ("deep/er/model", "model"):
         (tmp_path / "m" / place).mkdir(parents=True)
         (tmp_path / "m" / place / "config.json").write_text("{}")
     (tmp_path / "bin").mkdir()
-    fake = tmp_path / "bin" / "python3"
+    fake = tmp_path / "bin" / "python"
     fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     fake.chmod(0o755)
     settings = {
