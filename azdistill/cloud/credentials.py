@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from azdistill.cloud.clouds import Cloud
@@ -57,7 +59,14 @@ def _cli(tenant: str | None, cloud: Cloud, options: dict[str, Any]) -> Any:
 def _device(tenant: str | None, cloud: Cloud, options: dict[str, Any]) -> Any:
     from azure.identity import DeviceCodeCredential
 
-    return DeviceCodeCredential(client_id=_CLI_CLIENT, tenant_id=tenant or "organizations", **options)
+    return DeviceCodeCredential(
+        client_id=_CLI_CLIENT, tenant_id=tenant or "organizations", prompt_callback=_ask_to_sign_in, **options
+    )
+
+
+def _ask_to_sign_in(address: str, code: str, expires: datetime) -> None:
+    # Not sys.stderr: what the SDK prints is kept from that while it works, and this must be seen.
+    print(f"To sign in, open {address} and enter the code {code}", file=sys.__stderr__, flush=True)
 
 
 def _msi(tenant: str | None, cloud: Cloud, options: dict[str, Any]) -> Any:

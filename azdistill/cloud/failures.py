@@ -45,15 +45,15 @@ def translate(error: BaseException, doing: str) -> AzdistillError | None:
     """Our error for ``error``; None where it is no business of Azure's libraries."""
     from azure.core import exceptions
 
-    found = _cause(error, exceptions.HttpResponseError)
-    if found is not None and getattr(found, "response", None) is not None:
-        return _answered(found, doing)
-    if isinstance(error, exceptions.ClientAuthenticationError):
-        return MachineError(f"not logged in to Azure, while {doing}: {_first_line(error)}", code="AZD401", hint=LOGIN)
-    if isinstance(error, exceptions.ServiceRequestError | exceptions.ServiceResponseError):
-        return ServiceError(f"no answer while {doing}: {_first_line(error)}", code="AZD408", hint=_NETWORK)
-    if isinstance(error, OSError) and type(error).__module__.startswith(("requests", "urllib3")):
-        return ServiceError(f"no answer while {doing}: {_first_line(error)}", code="AZD408", hint=_NETWORK)
+    chain = list(_chain(error))
+    for one in chain:
+        if isinstance(one, exceptions.HttpResponseError) and getattr(one, "response", None) is not None:
+            return _answered(one, doing)
+    for one in chain:
+        if isinstance(one, exceptions.ClientAuthenticationError):
+            return MachineError(f"not logged in to Azure, while {doing}: {_login(one)}", code="AZD401", hint=LOGIN)
+        if isinstance(one, exceptions.ServiceRequestError | exceptions.ServiceResponseError) or _of_requests(one):
+            return ServiceError(f"no answer while {doing}: {_first_line(one)}", code="AZD408", hint=_NETWORK)
     if isinstance(error, exceptions.AzureError) or type(error).__module__.startswith(("azure.", "marshmallow")):
         return _said_by_sdk(error, doing)
     return None
@@ -62,14 +62,23 @@ def translate(error: BaseException, doing: str) -> AzdistillError | None:
 _NETWORK = "check the network, a proxy (HTTPS_PROXY) and its certificates (REQUESTS_CA_BUNDLE)"
 
 
-def _cause(error: BaseException | None, kind: type[Any]) -> Any:
-    """The error itself, or the one beneath it, that is of ``kind``: the SDK wraps what it met."""
-    seen = 0
-    while error is not None and seen < 6:
-        if isinstance(error, kind):
-            return error
-        error, seen = getattr(error, "inner_exception", None) or error.__cause__ or error.__context__, seen + 1
-    return None
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and those beneath it: the SDK wraps what it met."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = getattr(error, "inner_exception", None) or error.__cause__ or error.__context__
+
+
+def _of_requests(error: BaseException) -> bool:
+    return isinstance(error, OSError) and type(error).__module__.startswith(("requests", "urllib3"))
+
+
+def _login(error: BaseException) -> str:
+    """Why nobody is logged in: the sentence of Entra ID where there is one."""
+    found = re.search(r"AADSTS\d+:[^\r\n]*", str(error))
+    return redact(_line(found[0])) if found else _first_line(error)
 
 
 def _answered(error: Any, doing: str) -> AzdistillError:
