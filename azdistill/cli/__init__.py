@@ -23,10 +23,11 @@ VERBS = {
     "submit": ("azdistill.cli.submit", "Submit a recipe or pipeline to an Azure ML workspace."),
     "resume": ("azdistill.cli.resume", "Submit a run on Azure that did not complete once more."),
     "download": ("azdistill.cli.download", "Download what a run on Azure has made."),
-    "runs": ("azdistill.cli.runs", "List local runs."),
+    "runs": ("azdistill.cli.runs", "List runs; bring a workspace's here (runs pull)."),
     "compare": ("azdistill.cli.runs", "Compare two runs side by side."),
     "explain": ("azdistill.cli.cache", "Say why a step ran again or was reused."),
     "cache": ("azdistill.cli.cache", "List what the cache holds, or give back its room."),
+    "doctor": ("azdistill.cli.doctor", "Find what would stand in the way of a run on Azure."),
     "endpoint": ("azdistill.cli.endpoint", "Serve an open teacher from a workspace; plan what that takes."),
     "ui": ("azdistill.cli.runs", "Open the MLflow UI on loopback."),
 }

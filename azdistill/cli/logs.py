@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def logs_command(step: str | None, run: str | None, follows: bool, where: Any) -> None:
     """Print the logs of a run on Azure, of all steps or of STEP, each line behind the name of its step.
 
-    When the run failed, the failed step and the lines that say why come first. Reused steps show the log of the run
-    that made their results when they are named.
+    When the run failed, the failed step and the lines that say why come first; with -f the exit code is the run's.
+    Reused steps show the log of the run that made their results when they are named.
     """
     from azdistill.cli import following
     from azdistill.cloud import recent
@@ -31,16 +31,22 @@ def logs_command(step: str | None, run: str | None, follows: bool, where: Any) -
     from azdistill.cloud.follow import get_job
 
     connection = connect(where)
+    if run is None and step is not None and step in recent.recent(connection):
+        # A run's name where a step's is expected can only mean the run.
+        run, step = step, None
     name = recent.resolve(connection, run)
     job = get_job(connection, name)
     refuse_unknown_step(job, step)
     for line in following.why_failed(connection, job):
         click.echo(line)
-    if follows and not job.has_ended:
-        job = _follow(connection, name, step)
-        following.finish(connection, job)
-    else:
+    if not follows or job.has_ended:
         _print(connection, job, step)
+    else:
+        job = _follow(connection, name, step)
+        for line in following.why_failed(connection, job):
+            click.echo(line, err=True)
+    if follows and (error := following.error_of(job)):
+        raise error
 
 
 def refuse_unknown_step(job: Job, step: str | None) -> None:

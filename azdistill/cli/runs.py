@@ -9,15 +9,18 @@ import os
 import socket
 import sqlite3
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
+from azdistill.cli.workspace import workspace_options
 from azdistill.errors import MachineError, UserError, did_you_mean
 
 if TYPE_CHECKING:
+    from azdistill.cli.pulled_runs import PulledRun
     from azdistill.local.store import RunState
 
 _SHOWN = 20
@@ -25,15 +28,40 @@ _SHOWN = 20
 _METRICS_SHOWN = 5
 
 
-@click.command("runs")
+class _Runs(click.Group):
+    """Imports what Azure needs when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return ["pull"]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name != "pull":
+            return None
+        from azdistill.cli.pull import pull_command
+
+        return pull_command
+
+
+@click.group("runs", cls=_Runs, invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @click.option("--all", "everything", is_flag=True, help=f"All runs, not only the latest {_SHOWN}.")
-def runs_command(as_json: bool, everything: bool) -> None:
-    """List local runs, newest first."""
-    from azdistill.local.home import find_home
-    from azdistill.local.store import list_runs
+@click.option("--azure", is_flag=True, help="The runs of the workspace in place of those here.")
+@workspace_options
+@click.pass_context
+def runs_command(ctx: click.Context, as_json: bool, everything: bool, azure: bool, where: Any) -> None:
+    """List runs, newest first.
 
-    runs = list_runs(find_home())
+    Those of this folder and those that were pulled from a workspace; with --azure those that the workspace has.
+    """
+    if ctx.invoked_subcommand:
+        return
+    if azure:
+        from azdistill.cli.pull import list_azure
+        from azdistill.cloud.connect import connect
+
+        list_azure(connect(where), as_json=as_json, everything=everything)
+        return
+    runs = known_runs()
     shown = runs if everything else runs[:_SHOWN]
     if as_json:
         click.echo(json.dumps([_as_json(run) for run in shown]))
@@ -52,7 +80,8 @@ def runs_command(as_json: bool, everything: bool) -> None:
 def compare_command(first: str, second: str, as_json: bool) -> None:
     """Compare two runs: parameters that differ, and metrics with their change.
 
-    FIRST and SECOND are run ids, the beginning of one, or 'latest'.
+    FIRST and SECOND are run ids, the beginning of one, or 'latest'. Runs on Azure are known here after
+    'azdistill runs pull'.
     """
     before, after = find_run(first), find_run(second)
     compared = compare(before, after)
@@ -90,12 +119,20 @@ def ui_command(port: int | None) -> None:
     os.execv(sys.executable, [*command, "--port", str(chosen)])
 
 
-def find_run(name: str) -> RunState:
-    """The run that ``name`` stands for: an id, the beginning of exactly one, or ``latest``."""
+def known_runs() -> list[RunState | PulledRun]:
+    """Local runs and pulled ones, newest first."""
+    from azdistill.cli.pulled_runs import pulled_runs
     from azdistill.local.home import find_home
     from azdistill.local.store import list_runs
 
-    runs = list_runs(find_home())
+    home = find_home()
+    runs: list[RunState | PulledRun] = [*list_runs(home), *pulled_runs(home.root)]
+    return sorted(runs, key=lambda run: run.started, reverse=True)
+
+
+def find_run(name: str) -> RunState | PulledRun:
+    """The run that ``name`` stands for: an id, the beginning of exactly one, or ``latest``."""
+    runs = known_runs()
     if not runs:
         raise UserError("there are no runs here yet", code="AZD383", hint="azdistill run FILE")
     if name == "latest":
@@ -109,7 +146,7 @@ def find_run(name: str) -> RunState:
     raise UserError(f"no run '{name}'", code="AZD385", hint=did_you_mean(name, ids[:_SHOWN]))
 
 
-def compare(before: RunState, after: RunState) -> dict[str, Any]:
+def compare(before: RunState | PulledRun, after: RunState | PulledRun) -> dict[str, Any]:
     """What differs: ``params`` by name, ``metrics`` with ``change`` (a fraction of the first; None where undefined)."""
     params = [
         {"name": name, "a": before.params.get(name), "b": after.params.get(name)}
@@ -124,7 +161,7 @@ def compare(before: RunState, after: RunState) -> dict[str, Any]:
     return {"a": before.run_id, "b": after.run_id, "params": params, "metrics": metrics}
 
 
-def _all_metrics(run: RunState) -> dict[str, float]:
+def _all_metrics(run: RunState | PulledRun) -> dict[str, float]:
     """Metrics of every step under dotted names, for a pipeline without a headline step."""
     return {f"{step}.{name}": value for step, state in run.steps.items() for name, value in state.metrics.items()}
 
@@ -135,7 +172,7 @@ def _ratio(old: float | None, new: float | None) -> float | None:
     return (new - old) / abs(old)
 
 
-def _as_json(run: RunState) -> dict[str, Any]:
+def _as_json(run: RunState | PulledRun) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
         "pipeline": run.pipeline,
@@ -143,10 +180,11 @@ def _as_json(run: RunState) -> dict[str, Any]:
         "started": datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
         "seconds": round(run.seconds, 3),
         "metrics": run.metrics,
+        **({"workspace": run.workspace} if hasattr(run, "workspace") else {}),
     }
 
 
-def _print_runs(runs: list[RunState]) -> None:
+def _print_runs(runs: Sequence[RunState | PulledRun]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

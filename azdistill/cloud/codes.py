@@ -45,6 +45,8 @@ CODES: dict[str, str] = {
     "AZD442": "A service did not answer for a quarter of an hour while a run was followed.",
     "AZD443": "A run has not ended in the time that was given.",
     "AZD445": "A datastore is no blob storage.",
+    "AZD446": "MLflow's store cannot be written.",
+    "AZD447": "No run of the workspace is what was asked for.",
     "AZD448": "A run on Azure is no longer watched; it goes on.",
     "AZD449": "Another download into the same folder is going on.",
     # Schedules: 450-469.

@@ -114,7 +114,7 @@ class Session:
                 self._client.set_terminated(run_id, "KILLED")
 
     def _do_run(self, message: Message) -> None:
-        _make_store(self._uri)
+        make_store(self._uri)
         self._client = _mlflow("client").MlflowClient(self._uri)
         self._experiment = self._experiment_id(message["experiment"])
         self._headline = set(message["headline"])
@@ -288,7 +288,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _make_store(uri: str) -> None:
+def make_store(uri: str) -> None:
     """Make a new sqlite store whole or not at all: a kill during its migrations would leave one that MLflow refuses."""
     path = Path(uri.removeprefix("sqlite:///"))
     if not uri.startswith("sqlite:///") or path.exists():

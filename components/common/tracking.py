@@ -103,6 +103,8 @@ def _mlflow() -> Any:
     """The mlflow module where a run is being tracked, else None."""
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         return None
+    # A line of advertising per step is no news to whoever reads its log.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     try:
         import mlflow
     except ImportError:
