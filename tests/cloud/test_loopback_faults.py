@@ -159,3 +159,13 @@ def test_roles_and_permissions_are_told(workspace: Workspace) -> None:
     assert told[0]["notActions"] == workspace.settings.not_actions
     roles = put(workspace, "providers/Microsoft.Authorization/roleAssignments", None, method="GET").json()["value"]
     assert {one["properties"]["scope"] for one in roles} == {workspace.id}
+
+
+def test_large_bodies_are_recorded_on_disk_and_searched_too(workspace: Workspace) -> None:
+    url = f"{workspace.blobs.container_url('azureml-blobstore')}/x?{workspace.blobs.sas()}"
+    requests.put(url, b"x" * (2 << 20) + b"sk-large-canary", verify=str(workspace.ca), timeout=10)
+    assert workspace.requests[-1].file is not None
+    assert workspace.requests[-1].raw.endswith(b"sk-large-canary")
+    assert len(workspace.seen("sk-large-canary")) == 1
+    workspace.requests.clear()
+    assert list((workspace.folder / "requests").iterdir()) == []

@@ -5,17 +5,24 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
+
+from .messages import Request
+
+LARGE = 1 << 20
 
 
 @dataclass
 class Recorded:
     """One request and the status it was answered with (0: the connection was cut).
 
-    ``body`` is parsed where it is JSON, bytes where it is not; ``raw`` is always the bytes.
+    ``body`` is parsed where it is JSON, bytes where it is not; ``raw`` is always the bytes. What is large lies in
+    ``file`` and is read when it is asked for.
     """
 
     method: str
@@ -24,15 +31,22 @@ class Recorded:
     route: str
     query: dict[str, str]
     headers: dict[str, str]
-    raw: bytes
+    small: bytes = field(repr=False)
+    file: Path | None = None
     status: int = 0
-    body: Any = field(init=False)
 
-    def __post_init__(self) -> None:
+    @property
+    def raw(self) -> bytes:
+        """The body's bytes."""
+        return self.file.read_bytes() if self.file else self.small
+
+    @property
+    def body(self) -> Any:
+        """The body, parsed where it is JSON."""
         try:
-            self.body = json.loads(self.raw)
+            return json.loads(self.raw)
         except ValueError:
-            self.body = self.raw
+            return self.raw
 
     def haystack(self) -> bytes:
         """Everything this request said, as bytes."""
@@ -41,17 +55,33 @@ class Recorded:
 
 
 class Record:
-    """The requests in the order in which they came."""
+    """The requests in the order in which they came; bodies of more than ``LARGE`` bytes are kept in a folder."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._all: list[Recorded] = []
         self._lock = threading.Lock()
 
-    def add(self, request: Recorded) -> Recorded:
+    def add(self, request: Request) -> Recorded:
         """Keep a request."""
+        file = None
+        if len(request.body) > LARGE:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            file = self._folder / uuid.uuid4().hex
+            file.write_bytes(request.body)
+        kept = Recorded(
+            request.method,
+            request.path,
+            request.url,
+            request.route,
+            request.query,
+            request.headers,
+            b"" if file else request.body,
+            file,
+        )
         with self._lock:
-            self._all.append(request)
-        return request
+            self._all.append(kept)
+        return kept
 
     def __iter__(self) -> Iterator[Recorded]:
         return iter(list(self._all))
@@ -65,6 +95,9 @@ class Record:
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
+            for one in self._all:
+                if one.file:
+                    one.file.unlink(missing_ok=True)
             self._all.clear()
 
     def find(self, method: str | None = None, path: str = "") -> list[Recorded]:

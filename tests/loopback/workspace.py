@@ -60,7 +60,8 @@ class Workspace:
         self.identity_storage, self.execute, self.clock = identity_storage, execute, clock
         self.settings = arm.Settings()
         self.lock = threading.RLock()
-        self.routes, self.requests, self.faults = Router(), Record(), Faults()
+        self.routes, self.faults = Router(), Faults()
+        self.requests = Record(self.folder / "requests")
         self.tokens = Tokens(self.tenant_id)
         self.schemas = Schemas.find(shared)
         self.check = Checker(self.schemas)
@@ -104,11 +105,7 @@ class Workspace:
         found = self.routes.find(request.method, request.path)
         route, request.params = found or (None, {})
         request.route = route.name if route else ""
-        kept = self.requests.add(
-            Recorded(
-                request.method, request.path, request.url, request.route, request.query, request.headers, request.body
-            )
-        )
+        kept = self.requests.add(request)
         response = self._handled(request, route)
         kept.status = response.status
         if kept.status == 0:
@@ -145,6 +142,11 @@ class Workspace:
     def cloud(self) -> str:
         """The name of the cloud whose ARM, authority and storage are this server."""
         return f"Loopback{self.url.rpartition(':')[2]}"
+
+    @property
+    def vault_address(self) -> str:
+        """Where vaults are, ``{vault}`` standing for a name; their secrets are in ``vaults``."""
+        return f"{self.url}/keyvault/{{vault}}"
 
     def scope(self, name: str, *, registry: bool = False) -> Store:
         """The store of a workspace (this one, or another of the same group), or of a registry; made if need be."""
@@ -300,10 +302,10 @@ class Workspace:
             os.environ.update(saved)
 
     def client(self, **options: Any) -> Any:
-        """An unmodified ``azure.ai.ml.MLClient``; sets ``REQUESTS_CA_BUNDLE``, which its blob clients read."""
+        """An unmodified ``azure.ai.ml.MLClient``. Until the end ``REQUESTS_CA_BUNDLE`` is set: blob clients read it."""
         from azure.ai.ml import MLClient
 
-        os.environ["REQUESTS_CA_BUNDLE"] = str(self.ca)
+        self._trust_here()
         options.setdefault("subscription_id", self.subscription_id)
         options.setdefault("resource_group_name", self.group)
         if "registry_name" not in options:
@@ -319,6 +321,12 @@ class Workspace:
         options.setdefault("show_progress", False)
         return MLClient(self.credential(), cloud=self.cloud, cloud_metadata=metadata, enable_telemetry=False, **options)
 
+    def _trust_here(self) -> None:
+        before = os.environ.get("REQUESTS_CA_BUNDLE")
+        if before != str(self.ca):
+            os.environ["REQUESTS_CA_BUNDLE"] = str(self.ca)
+            self._closing.callback(_restore, "REQUESTS_CA_BUNDLE", before)
+
     def config(self, folder: str | Path) -> Path:
         """Write the ``config.json`` of this workspace into a folder."""
         path = Path(folder) / "config.json"
@@ -329,3 +337,10 @@ class Workspace:
         }
         path.write_text(json.dumps(names, indent=4) + "\n")
         return path
+
+
+def _restore(variable: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(variable, None)
+    else:
+        os.environ[variable] = value

@@ -15,6 +15,8 @@ def install(ws: Workspace) -> None:
     """Add the routes; the standard datastores are there from the start."""
     ws.routes.add("GET", "{ws}/datastores", lambda request: _list(ws, request))
     ws.routes.add("GET", "{ws}/datastores/{name}", lambda request: Response(_find(ws, request)))
+    ws.routes.add("PUT", "{ws}/datastores/{name}", lambda request: _put(ws, request))
+    ws.routes.add("DELETE", "{ws}/datastores/{name}", lambda request: _delete(ws, request))
     ws.routes.add("POST", "{ws}/datastores/{name}/listSecrets", lambda request: _secrets(ws, request))
     for name, container in (("workspaceblobstore", "azureml-blobstore"), ("workspaceartifactstore", "azureml")):
         add_datastore(ws, name, container, default=name == "workspaceblobstore")
@@ -58,6 +60,24 @@ def _list(ws: Workspace, request: Request) -> Response:
     if request.query.get("isDefault", "").lower() == "true":
         found = [one for one in found if one["properties"]["isDefault"]]
     return listing(request, found, ws.settings)
+
+
+def _put(ws: Workspace, request: Request) -> Response:
+    assert request.store is not None
+    body = request.json()
+    properties = {"isDefault": False, **(body.get("properties") or {})}
+    # A key or signature is kept nowhere: what opens a datastore here is a signature made when it is asked for.
+    kind = (properties.get("credentials") or {}).get("credentialsType", "None")
+    properties["credentials"] = {"credentialsType": "None" if ws.identity_storage else kind}
+    made = request.store.put("datastores", request.params["name"], {**body, "properties": properties})
+    return Response(_addressed(ws, made), 201)
+
+
+def _delete(ws: Workspace, request: Request) -> Response:
+    _find(ws, request)
+    assert request.store is not None
+    del request.store["datastores"][request.params["name"]]
+    return Response(status=200)
 
 
 def _secrets(ws: Workspace, request: Request) -> Response:

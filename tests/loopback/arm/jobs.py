@@ -34,7 +34,7 @@ class Jobs:
         self._ws = ws
 
     def list(self, request: Request) -> Response:
-        """Newest first; ``jobType``, ``tag`` (``name=value``), ``scheduled`` and ``scheduleId`` filter."""
+        """Newest first; ``jobType``, ``tag``, ``properties`` (``name=value``), ``scheduled``, ``scheduleId`` filter."""
         assert request.store is not None
         query = request.query
         found = visible(request, reversed(request.store["jobs"].values()))
@@ -43,6 +43,8 @@ class Jobs:
                 found = [one for one in found if one["properties"].get(field) == query[filter_]]
         if "tag" in query:
             found = [one for one in found if _tagged(one["properties"].get("tags") or {}, query["tag"])]
+        if "properties" in query:
+            found = [one for one in found if _tagged(one["properties"].get("properties") or {}, query["properties"])]
         if query.get("scheduled", "").lower() == "true":
             found = [one for one in found if one["properties"].get("isScheduled")]
         if "scheduleId" in query:

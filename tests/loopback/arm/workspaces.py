@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..messages import Request, Response
+from ..messages import ArmError, Request, Response
 from .common import listing
 
 if TYPE_CHECKING:
@@ -24,11 +24,29 @@ def install(ws: Workspace) -> None:
         request.store["changed"].setdefault("workspace", {}).update(request.json().get("properties") or {})
         return Response(described(ws, request.store))
 
+    def subscription(_: Request) -> Response:
+        return Response(_subscription(ws))
+
+    def group(request: Request) -> Response:
+        if request.params["group"].lower() != ws.group.lower():
+            message = f"Resource group '{request.params['group']}' could not be found."
+            raise ArmError(404, "ResourceGroupNotFound", message)
+        id_ = f"/subscriptions/{ws.subscription_id}/resourceGroups/{ws.group}"
+        return Response({"id": id_, "name": ws.group, "location": ws.location, "properties": {}})
+
+    ws.routes.add("GET", "/subscriptions", lambda request: listing(request, [_subscription(ws)], ws.settings))
+    ws.routes.add("GET", "{sub}", subscription)
+    ws.routes.add("GET", "{sub}/resourceGroups/{group}", group)
     ws.routes.add("GET", "{ws}", lambda request: Response(described(ws, request.store)))
     ws.routes.add("PATCH", "{ws}", change)
     scopes = ("{sub}", "{sub}/resourceGroups/{group}")
     for scope in scopes:
         ws.routes.add("GET", f"{scope}/providers/Microsoft.MachineLearningServices/workspaces", all_of_them)
+
+
+def _subscription(ws: Workspace) -> dict[str, Any]:
+    names = {"displayName": "Loopback", "state": "Enabled", "tenantId": ws.tenant_id}
+    return {"id": f"/subscriptions/{ws.subscription_id}", "subscriptionId": ws.subscription_id, **names}
 
 
 def described(ws: Workspace, store: Store | None) -> dict[str, Any]:
