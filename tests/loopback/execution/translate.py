@@ -136,7 +136,8 @@ class _Translation:
 
     def _plain(self, spec: Body, folder: Path) -> dict[str, Any]:
         """A component's specification with what it refers to in place of the references."""
-        dropped = ("$schema", "_source", "sourceJobId", "tags")
+        # What a component includes was laid into its code when that was uploaded.
+        dropped = ("$schema", "_source", "sourceJobId", "tags", "additional_includes")
         plain = {key: value for key, value in spec.items() if key not in dropped and value is not None}
         if jobs := plain.get("jobs"):
             plain["jobs"] = {name: self._node(name, node) for name, node in jobs.items()}
