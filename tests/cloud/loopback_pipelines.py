@@ -106,3 +106,10 @@ def ready(workspace: Any) -> Any:
     """A client of a workspace, which has the compute that these pipelines name."""
     workspace.add_compute("cpu")
     return workspace.client()
+
+
+def completed(workspace: Any, name: str) -> Any:
+    """The run of a job, which has to complete."""
+    run = workspace.jobs.wait(name)
+    assert run.status == "Completed", workspace.jobs.told(name)
+    return run

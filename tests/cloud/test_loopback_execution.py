@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from loopback import Workspace
-from loopback_pipelines import IMAGE, one_step, ready, submit, two_steps, write
+from loopback_pipelines import IMAGE, completed, one_step, ready, submit, two_steps, write
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def pair(ws: Workspace, client: Any, tmp_path_factory: pytest.TempPathFactory) -
     """The two-step pipeline, submitted once and run to its end."""
     folder = tmp_path_factory.mktemp("pair")
     job = submit(client, folder, two_steps(folder))
-    assert ws.jobs.wait(job.name).error is None
+    completed(ws, job.name)
     return job
 
 
@@ -165,7 +165,7 @@ def test_a_step_that_runs_over_its_time_fails(ws: Workspace, client: Any, tmp_pa
 
 def test_what_did_not_change_is_reused_and_says_so(ws: Workspace, client: Any, pair: Any, tmp_path: Path) -> None:
     job = submit(client, tmp_path, two_steps(tmp_path))
-    assert ws.jobs.wait(job.name).status == "Completed"
+    completed(ws, job.name)
     before, now = children(client, pair.name), children(client, job.name)
     for name, step in now.items():
         assert step.status == "Completed"
@@ -193,7 +193,7 @@ def test_data_at_the_same_path_counts_as_the_same_whatever_it_holds(ws: Workspac
     for content, path in (("one", "today.txt"), ("two", "today.txt"), ("two", "later.txt")):
         data.with_name(path).write_text(content)
         job = submit(client, tmp_path, text.replace("today.txt", path))
-        assert ws.jobs.wait(job.name).error is None
+        completed(ws, job.name)
         reused.append(children(client, job.name)["step"].properties["azureml.isreused"])
     assert reused == ["false", "true", "false"]
 
@@ -229,7 +229,7 @@ def test_a_nested_pipeline_is_a_job_with_jobs_of_its_own(ws: Workspace, client: 
             outputs: {said: "${{parent.outputs.heard}}"}
     """
     job = submit(client, tmp_path, text)
-    assert ws.jobs.wait(job.name).error is None
+    completed(ws, job.name)
     nested = children(client, job.name)
     assert {name: child.status for name, child in nested.items()} == {"nested": "Completed"}
     assert list(children(client, nested["nested"].name)) == ["deep"]
@@ -252,7 +252,7 @@ def test_a_job_of_one_command_is_its_own_step(ws: Workspace, client: Any, tmp_pa
         compute="cpu",
     )
     sent = client.jobs.create_or_update(job)
-    assert ws.jobs.wait(sent.name).error is None
+    completed(ws, sent.name)
     client.jobs.download(sent.name, download_path=tmp_path / "down", all=True)
     assert (tmp_path / "down/named-outputs/out/copy").read_text() == "words\n"
     assert (tmp_path / "down/artifacts/user_logs/std_log.txt").read_text() == f"{sent.name} blue\n"
@@ -280,14 +280,14 @@ def test_a_standing_output_is_the_containers_own_folder(ws: Workspace, client: A
     text = one_step("ls ${{outputs.kept}} && date > ${{outputs.kept}}/$AZUREML_RUN_ID", output=False, more=more)
     text = text.replace("settings: {", "settings: {force_rerun: true, ")
     for _ in range(2):
-        assert ws.jobs.wait(submit(client, tmp_path, text).name).error is None
+        completed(ws, submit(client, tmp_path, text).name)
     assert len(list(ws.blobs.path("azureml-blobstore", "azdistill/answers").iterdir())) == 2
 
 
 def test_outputs_become_data_assets_under_the_names_they_ask_for(ws: Workspace, client: Any, tmp_path: Path) -> None:
     named = "outputs: {rows: {type: uri_file, name: rows, version: '7'}}"
     job = submit(client, tmp_path, one_step("echo 1 > ${{outputs.rows}}", output=False, more=named))
-    assert ws.jobs.wait(job.name).error is None
+    completed(ws, job.name)
     step = children(client, job.name)["step"]
     asset = client.data.get("rows", "7")
     assert asset.path.endswith(f"azureml/{step.name}/rows")
@@ -295,7 +295,7 @@ def test_outputs_become_data_assets_under_the_names_they_ask_for(ws: Workspace, 
 
     read = "inputs: {a: {type: uri_file, path: 'azureml:rows:7'}, b: {type: uri_file, path: 'azureml:rows@latest'}}"
     after = submit(client, tmp_path, one_step("cat ${{inputs.a}} ${{inputs.b}} > ${{outputs.out}}", more=read))
-    assert ws.jobs.wait(after.name).error is None
+    completed(ws, after.name)
     reader = children(client, after.name)["step"]
     assert ws.jobs.places.path(f"azureml://jobs/{reader.name}/outputs/out").read_text() == "1\n1\n"
 
@@ -323,7 +323,7 @@ def test_it_runs_on_storage_that_is_opened_by_identity(tmp_path: Path) -> None:
     with Workspace(tmp_path / "workspace", identity_storage=True) as ws:
         client = ready(ws)
         job = submit(client, tmp_path, two_steps(tmp_path))
-        assert ws.jobs.wait(job.name).error is None
+        completed(ws, job.name)
         client.jobs.download(job.name, download_path=tmp_path / "down", output_name="result")
         assert (tmp_path / "down/named-outputs/result/all.txt").read_text().endswith("data\n")
         assert ws.errors == []

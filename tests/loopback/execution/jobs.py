@@ -66,6 +66,15 @@ class Jobs:
         assert run
         return run
 
+    def told(self, name: str) -> str:
+        """Everything a job and its steps have to say: statuses, errors, logs. For messages of tests that fail."""
+        parts = []
+        for run in (run for run in self.runs.all() if run.root == name):
+            message = run.error["error"]["message"] if run.error else ""
+            parts.append(f"== {run.step or name}: {run.status} {message}")
+            parts += [path.read_text(errors="replace") for path in run.logs.values() if path.exists()]
+        return "\n".join(parts)
+
     def close(self) -> None:
         """End everything that still runs."""
         for job in self._jobs.values():
