@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import processes
 from common.rows import Tally, read_rows, write_summary
 from common.step import Arguments, BadConfig, BadData, boolean, optional, run_step, say
 from modelling.models import check_source
@@ -49,6 +50,7 @@ def arguments() -> Namespace:
     parser.add_argument("--early_stopping_patience", type=int, default=0)
     parser.add_argument("--eval_steps", type=int, default=0)
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
+    parser.add_argument("--parallelism", choices=processes.PARALLELISM, default="auto")
     parser.add_argument("--seed", type=int, default=42)
     for output in ("model", "checkpoints", "summary"):
         parser.add_argument(f"--{output}", required=True)
@@ -72,6 +74,7 @@ def check(given: Namespace) -> None:
             "method logits needs the input 'logits'" if given.method == "logits" else "'logits' is for method logits"
         )
         raise BadConfig(wrong)
+    given.parallelism = processes.choose(given.parallelism, processes.world_size())
     if given.early_stopping_patience > 0 and not given.validation_rows:
         raise BadConfig("early_stopping_patience needs validation_rows")
     given.student = check_source(given.student_weights, given.student_id, "student")
@@ -83,6 +86,8 @@ def settings_digest(given: Namespace) -> str:
     """What a checkpoint must agree on to be resumed: every input but where things lie, and the rows themselves."""
     places = {"rows", "validation_rows", "student", "student_weights", "logits", "model", "checkpoints", "summary"}
     values = {name: value for name, value in vars(given).items() if name not in places}
+    # As many processes as there are, so many rows make a step.
+    values["processes"] = processes.world_size()
     files = [Path(path) for path in (given.rows, given.validation_rows) if path]
     files += sorted(Path(given.student_weights).glob("*.safetensors")) if given.student_weights else []
     # The index of stored logits holds a digest of each row's tokens, and what they were made with.
@@ -103,6 +108,7 @@ def _digest(stream: Any) -> str:
 
 def main() -> None:
     """Read, train, save."""
+    processes.speak_for_all()
     given = arguments()
     rows = list(read_rows(given.rows))
     validation = list(read_rows(given.validation_rows)) if given.validation_rows else []
@@ -118,6 +124,8 @@ def main() -> None:
         student.examples(validation, given.validation_rows) if validation else ([], Tally())
     )
     result = train(student, train_examples, validation_examples, settings_digest(given))
+    if not processes.is_main():
+        return
     student.save()
     splits = {"train": train_tally} | ({"validation": validation_tally} if validation else {})
     seconds = round(time.monotonic() - started, 3)

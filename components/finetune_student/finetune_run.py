@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from common import tracking
 from common.rows import Row, Tally
-from common.step import BadConfig, BadData, say
+from common.step import BadConfig, BadData
 from finetune_callbacks import LastStepEvaluation, MovedCheckpoints, Report
 from modelling.chat import Chat
 from modelling.examples import Example, make_examples, require
 from modelling.logit_store import LogitStore
 from modelling.models import choose_device, choose_dtype, eos_ids, load_model, load_tokenizer, quiet, weight_of
+from processes import agree, is_main, part, tell, training_settings, world_size
 from student_trainer import Collator, Objective, StudentTrainer, evaluation_interval, stored
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
 
@@ -50,7 +51,9 @@ class Student:
     def _max_length(self) -> int:
         positions = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         if positions and positions < self.given.max_length:
-            say(f"max_length {self.given.max_length} is lowered to {positions}, the longest text this student can read")
+            tell(
+                f"max_length {self.given.max_length} is lowered to {positions}, the longest text this student can read"
+            )
             return int(positions)
         return int(self.given.max_length)
 
@@ -62,8 +65,19 @@ class Student:
         )
         require(examples, tally, path)
         if tally.rejected:
-            say(f"{tally.rejected} of {tally.read} rows of {path} are not used: {dict(tally.reasons)}")
+            tell(f"{tally.rejected} of {tally.read} rows of {path} are not used: {dict(tally.reasons)}")
         return examples, tally
+
+    def gather(self, trainer: StudentTrainer) -> None:
+        """Put together what was trained in shards. Every process takes part; the first one has the model then."""
+        if self.given.parallelism not in ("fsdp", "deepspeed"):
+            return
+        state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        if is_main():
+            model = load_model(self.given.student, "auto", "cpu", revision=self.given.revision, what="student")
+            self.model = add_lora(model, self.given) if self.given.lora else model
+            self.model = self.model.float()
+            self.model.load_state_dict(state)
 
     def save(self) -> None:
         """Write weights (adapters merged), configuration, tokenizer and chat template."""
@@ -106,11 +120,11 @@ def train(student: Student, rows: list[Example], validation: list[Example], dige
     """Train to the end, from the last checkpoint where there is one. Returns what the summary tells."""
     given = student.given
     objective = make_objective(student, [*rows, *validation])
-    batch = given.batch_size * given.gradient_accumulation_steps
+    batch = given.batch_size * given.gradient_accumulation_steps * world_size()
     every, total = evaluation_interval(len(rows), batch, given.num_epochs, given.max_steps, given.eval_steps)
     every = min(every, total)
     folder = checkpoint_folder(Path(given.checkpoints), digest)
-    callbacks: list[Any] = [Report(total), MovedCheckpoints(str(folder))]
+    callbacks: list[Any] = [*([Report(total)] if is_main() else []), MovedCheckpoints(str(folder))]
     if validation:
         callbacks.append(LastStepEvaluation())
     if given.early_stopping_patience > 0:
@@ -123,15 +137,18 @@ def train(student: Student, rows: list[Example], validation: list[Example], dige
         data_collator=Collator(student.chat.pad_id, objective.store),
         callbacks=callbacks,
         objective=objective,
+        sharded=given.parallelism in ("fsdp", "deepspeed"),
     )
     trainer.remove_callback(PrinterCallback)
     size, count = weight_of(student.model)
     trained = sum(p.numel() for p in student.model.parameters() if p.requires_grad)
     params = {name: getattr(given, name) for name in _REPORTED} | {"parameters": count, "trained_parameters": trained}
     tracking.log_params(params)
-    checkpoint = last_checkpoint(folder)
+    checkpoint = agree(last_checkpoint(folder) if is_main() else None)
     trainer.train(resume_from_checkpoint=checkpoint)
     state = trainer.state
+    student.gather(trainer)
+    part()
     return {
         "method": given.method,
         "steps": state.global_step,
@@ -145,6 +162,8 @@ def train(student: Student, rows: list[Example], validation: list[Example], dige
         "parameters": count,
         "trained_parameters": trained,
         "weights_bytes": size,
+        "processes": world_size(),
+        "effective_batch_size": batch,
         "settings": params,
     }
 
@@ -152,7 +171,8 @@ def train(student: Student, rows: list[Example], validation: list[Example], dige
 _REPORTED = (
     "student", "method", "target", "loss_on", "learning_rate", "batch_size", "gradient_accumulation_steps",
     "num_epochs", "max_steps", "warmup_ratio", "weight_decay", "lr_scheduler", "max_length", "distillation_temperature",
-    "distillation_alpha", "lora", "lora_rank", "lora_alpha", "lora_dropout", "dtype", "seed",
+    "distillation_alpha", "lora", "lora_rank", "lora_alpha", "lora_dropout", "dtype", "parallelism",
+    "seed",
 )  # fmt: skip
 
 
@@ -207,6 +227,7 @@ def training_arguments(student: Student, folder: Path, validated: bool, every: i
         dataloader_num_workers=0,
         dataloader_pin_memory=student.device != "cpu",
         seed=given.seed,
+        **training_settings(given.parallelism, student.device),
     )
 
 
@@ -214,7 +235,7 @@ def checkpoint_folder(root: Path, digest: str) -> Path:
     """Where checkpoints of these settings and rows lie: those of others are never mistaken for them."""
     folder = root / digest[:16]
     if not folder.is_dir() and any(root.glob("*/checkpoint-*")):
-        say("the checkpoints belong to other settings or rows: training starts afresh")
+        tell("the checkpoints belong to other settings or rows: training starts afresh")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -225,7 +246,7 @@ def last_checkpoint(folder: Path) -> str | None:
     if not found:
         return None
     last = max(found, key=lambda path: int(path.name.rpartition("-")[2]))
-    say(f"resuming from {last.name}")
+    tell(f"resuming from {last.name}")
     return str(last)
 
 

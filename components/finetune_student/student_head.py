@@ -25,12 +25,12 @@ _LOGIT_SETTINGS = (
 class Head:
     """Logits of a model at chosen places. ``split`` says whether the output layer runs on those places only."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, split: bool = True) -> None:
         self._model = model
         core = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._body = getattr(core, getattr(core, "base_model_prefix", "") or "-", None)
         self._output = core.get_output_embeddings()
-        self.split = self._can_split(core)
+        self.split = split and self._can_split(core)
 
     def logits(self, model: Any, inputs: dict[str, Tensor], keep: Tensor) -> Tensor:
         """Logits (N x V) at the N places of ``keep`` (B x T, boolean), in the order of ``keep.nonzero()``."""

@@ -120,10 +120,12 @@ def stored(store: LogitStore, example: Example) -> Distributions:
 class StudentTrainer(Trainer):
     """The Trainer with the loss, order and validation described above. Datasets are lists of examples."""
 
-    def __init__(self, *args: Any, objective: Objective, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, objective: Objective, sharded: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.objective = objective
-        self.head = Head(self.model)
+        # Shards are put together around calls of the whole model only.
+        self.sharded = sharded
+        self.head = Head(self.model, split=not sharded)
         # The loss is divided by the tokens of the whole batch: the Trainer must count those, and not divide again.
         self.model_accepts_loss_kwargs = True
         self.loss_is_scaled_for_ga = True
@@ -161,13 +163,17 @@ class StudentTrainer(Trainer):
         rows = list(self.eval_dataset if eval_dataset is None else eval_dataset)
         rows.sort(key=lambda row: row.length)
         size, rank, world = self.args.per_device_eval_batch_size, self.args.process_index, max(1, self.args.world_size)
+        model = self.model_wrapped if self.sharded else self.model
         sums = torch.zeros(3, dtype=torch.float64, device=self.args.device)
         self.model.eval()
-        for start in range(rank * size, len(rows), size * world):
-            batch = self._prepare_inputs(self.data_collator(rows[start : start + size]))
+        for turn in range(0, len(rows), size * world):
+            own = rows[turn + rank * size : turn + (rank + 1) * size]
+            # Who has no rows left in this turn takes part all the same: shards are put together by all at once.
+            batch = self._prepare_inputs(self.data_collator(own or rows[:1]))
             with torch.no_grad():
-                total, right, count = self.summed_loss(self.model_wrapped if world > 1 else self.model, batch)
-            sums += torch.tensor([float(total), float(right), count], dtype=torch.float64, device=sums.device)
+                total, right, count = self.summed_loss(model, batch)
+            if own:
+                sums += torch.tensor([float(total), float(right), count], dtype=torch.float64, device=sums.device)
         self.model.train()
         sums = self.accelerator.reduce(sums, reduction="sum")
         tokens = max(float(sums[2]), 1.0)
