@@ -1,0 +1,173 @@
+"""``azdistill doctor``: what would stand in the way of a run on Azure, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from azdistill.cli.workspace import workspace_options
+from azdistill.errors import AzdistillError
+from azdistill.redact import redact
+
+if TYPE_CHECKING:
+    from azdistill.cloud.connect import Connection, Where
+    from azdistill.cloud.doctor.finding import Finding
+    from azdistill.cloud.prepare import Prepared
+
+_STYLES = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "bright_black"}
+_WIDTH = 13
+#: Without these nothing else can be asked.
+_FIRST = ("credentials", "workspace")
+
+
+@click.command("doctor")
+@click.argument("recipe", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--compute",
+    metavar="NAME",
+    help="Also run a two-minute job there (a cluster or an instance type) that looks around.",
+)
+@click.option("--offline", is_flag=True, help="Only this machine and the recipe; ask no service.")
+@click.option("--json", "as_json", is_flag=True, help="As data.")
+@workspace_options
+@click.pass_context
+def doctor_command(
+    context: click.Context, recipe: Path | None, compute: str | None, offline: bool, as_json: bool, where: Where
+) -> None:
+    """Check this machine, the workspace and RECIPE for what would stand in the way of a run on Azure.
+
+    The exit code is 0 where nothing fails; else 4 for Azure, 3 for this machine, 2 for the recipe.
+    """
+    from azdistill.cloud.doctor.finding import worst
+
+    findings: list[Finding] = []
+
+    def note(found: Iterable[Finding]) -> None:
+        for finding in found:
+            findings.append(finding)
+            _show(finding, as_json)
+
+    note(_local(recipe, where))
+    connection, prepared = None, None
+    if not offline:
+        connection, unreached = _connection(where, recipe)
+        prepared = _prepared(recipe, where)
+        note(unreached)
+        note(_remote(connection, prepared))
+    if as_json:
+        click.echo(json.dumps([finding.as_json() for finding in findings], indent=2))
+    if compute and connection is not None and _reached(findings):
+        _probe(connection, compute, prepared, recipe, where, as_json=as_json)
+    elif compute:
+        click.echo("no probe: the workspace is not reached", err=True)
+    context.exit(worst(findings))
+
+
+def _local(recipe: Path | None, where: Where) -> Iterator[Finding]:
+    from azdistill.cloud.doctor import machine
+
+    yield from machine.look(Path.cwd() / ".azdistill")
+    if recipe is not None:
+        from azdistill.cloud.doctor import recipe as recipes
+
+        yield from recipes.read(recipe, where.profile)[1]
+
+
+def _prepared(recipe: Path | None, where: Where) -> Prepared | None:
+    from azdistill.cloud.doctor import recipe as recipes
+
+    return recipes.read(recipe, where.profile)[0] if recipe else None
+
+
+def _connection(where: Where, recipe: Path | None) -> tuple[Connection | None, list[Finding]]:
+    """The workspace, or why there is none and what is therefore not looked at."""
+    from azdistill.cloud.connect import connect
+    from azdistill.cloud.doctor.finding import SKIP, Finding, failed
+
+    try:
+        return connect(where, recipe.resolve().parent if recipe else None), []
+    except AzdistillError as error:
+        rest = [name for name, _ in _checks(None, None) if name != "credentials"]
+        skipped = Finding(
+            "azure", SKIP, f"not looked at without a workspace: {', '.join(rest)}", "--offline leaves it out"
+        )
+        return None, [failed("workspace", error), skipped]
+
+
+def _checks(
+    connection: Connection | None, prepared: Prepared | None
+) -> list[tuple[str, Callable[..., Iterator[Finding]]]]:
+    from azdistill.cloud.doctor import recipe as recipes
+    from azdistill.cloud.doctor import workspace as found
+
+    checks: list[tuple[str, Callable[..., Iterator[Finding]]]] = [
+        ("clock", found.clock),
+        ("credentials", found.credentials),
+        ("workspace", found.workspace),
+        ("roles", found.permissions),
+        ("storage", found.storage),
+        ("connections", found.connections),
+    ]
+    if prepared is not None:
+        checks += [
+            ("connection", lambda one: recipes.references(one, prepared)),
+            ("plan", lambda one: recipes.against(one, prepared)),
+        ]
+    return checks
+
+
+def _remote(connection: Connection | None, prepared: Prepared | None) -> Iterator[Finding]:
+    from azdistill.cloud.doctor.finding import FAIL, SKIP, Finding, guarded
+
+    if connection is None:
+        return
+    broken = ""
+    for name, check in _checks(connection, prepared):
+        if broken:
+            yield Finding(name, SKIP, f"not looked at: {broken} failed")
+            continue
+        for finding in guarded(name, lambda run=check: run(connection)):  # type: ignore[misc]
+            yield finding
+            if finding.level == FAIL and name in _FIRST:
+                broken = name
+
+
+def _reached(findings: list[Finding]) -> bool:
+    return all(finding.level != "fail" for finding in findings if finding.name in _FIRST)
+
+
+def _show(finding: Finding, as_json: bool) -> None:
+    if as_json:
+        return
+    level = click.style(f"{finding.level:<5}", fg=_STYLES[finding.level])
+    click.echo(f"{level} {finding.name:<{_WIDTH}}{redact(finding.said)}")
+    if finding.todo:
+        click.echo(f"{'':<{6 + _WIDTH}}{redact(finding.todo)}")
+
+
+def _probe(
+    connection: Connection,
+    compute: str,
+    prepared: Prepared | None,
+    recipe: Path | None,
+    where: Where,
+    *,
+    as_json: bool,
+) -> None:
+    """Submit the probe, follow it to its end; raises where it failed."""
+    from azdistill.cli import following
+    from azdistill.cloud.doctor.probe import probe
+    from azdistill.cloud.doctor.recipe import teacher
+    from azdistill.cloud.plan import make_plan
+    from azdistill.cloud.submit import submit
+
+    folder = recipe.resolve().parent if recipe else Path.cwd()
+    job = probe(compute, teacher(prepared), folder, where.profile)
+    make_plan(connection, job).raise_for_problems()
+    submitted = submit(connection, job)
+    click.echo(f"probe {submitted.name}\n{submitted.studio_url}", err=True)
+    following.finish(connection, following.stream(connection, submitted.name, as_json=as_json))

@@ -1,0 +1,1 @@
+"""What would stand in the way of a run, found before it costs anything: this machine, the workspace, the compute."""
