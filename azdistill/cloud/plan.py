@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -198,19 +199,22 @@ class _Builder:
             size=size,
             nodes=leaf.nodes,
             hours=leaf.timeout / HOUR if leaf.timeout else None,
-            # Azure chooses a machine without GPUs for a serverless step that names none.
-            gpus=sku.gpus if sku else 0 if size is None and cluster is None else None,
+            gpus=sku.gpus if sku else _gpus(size, known=leaf.compute is None or cluster is not None),
             gpu=sku.gpu if sku else None,
             spot=spot,
             identity=leaf.identity,
-            price=(sku.low_priority_price if spot else sku.price) if sku else None,
-            currency=sku.currency if sku else "",
-            as_of=sku.as_of if sku else None,
+            price=_price(sku, spot) if sku else self._own_price(size),
+            currency=sku.currency if sku else "USD",
+            as_of=sku.as_of if sku else date.today(),
             reusable=leaf.deterministic and not self.prepared.pipeline.settings.force_rerun,
         )
 
     def _sku(self, size: str | None) -> skus.Sku | None:
         return skus.find(size, _prices(self.prepared.project.prices)) if size else None
+
+    def _own_price(self, size: str | None) -> float | None:
+        prices = {name.lower(): price for name, price in _prices(self.prepared.project.prices).items()}
+        return prices.get(size.lower()) if size else None
 
     def _cluster(self, leaf: Leaf) -> Cluster | None:
         name = str(leaf.compute)
@@ -232,7 +236,7 @@ class _Builder:
             near = did_you_mean(size, [known.name for known in skus.all_of()])
             hint = f"; {near}" if near.startswith("did") else ""
             self.warnings.append(f"{leaf.name}: nothing is known of the instance type {size}{hint}")
-        if sku and sku.gpus == 0 and leaf.component and leaf.component.name in _WANT_GPU:
+        if size and (sku.gpus if sku else _gpus(size)) == 0 and leaf.component and leaf.component.name in _WANT_GPU:
             self.warnings.append(f"{leaf.name}: {size} has no GPU, and this step runs models")
 
     def quota(self, steps: list[PlannedStep]) -> None:
@@ -287,6 +291,21 @@ class _Builder:
         place = where.source.place(where.steps)
         line, column = (place.line, place.column) if place else (0, 0)
         self.problems.append(Problem(code, message, where.source.file, line, column, hint=hint))
+
+
+def _price(sku: skus.Sku, spot: bool) -> float | None:
+    """For an hour; where the price of spare capacity is not known, the full one, which it never passes."""
+    return sku.low_priority_price if spot and sku.low_priority_price is not None else sku.price
+
+
+def _gpus(size: str | None, known: bool = True) -> int | None:
+    """GPUs of a machine that the table does not know: none, unless its family is N (Azure's naming of sizes).
+
+    A serverless step that names no size gets one without GPUs.
+    """
+    if size is None:
+        return 0 if known else None
+    return None if re.match(r"standard_n[a-z]", size, re.IGNORECASE) else 0
 
 
 def _prices(written: Mapping[str, Any]) -> dict[str, float]:
