@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format docs lock bench seeds screenshots wheel clean
+.PHONY: help install demo test check format docs lock bench seeds screenshots live wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,11 @@ seeds: $(READY)  ## repeat the sandbox's distillation over three fixed seeds, wi
 
 screenshots: $(READY)  ## draw the report and the MLflow pages with headless Chromium into docs/images
 	@$(BIN)/python docs/make_screenshots.py
+
+live: $(READY)  ## check a real workspace, CPU only, under 2 USD: make live WORKSPACE=... [RESOURCE_GROUP=... SUBSCRIPTION=...]
+	@test -n "$(WORKSPACE)" || { echo "make live WORKSPACE=name [RESOURCE_GROUP=name] [SUBSCRIPTION=id]"; exit 2; }
+	@$(BIN)/python examples/live/live_check.py --workspace "$(WORKSPACE)" \
+		$(if $(RESOURCE_GROUP),--resource-group "$(RESOURCE_GROUP)") $(if $(SUBSCRIPTION),--subscription "$(SUBSCRIPTION)")
 
 wheel: $(READY)  ## build the wheel
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
