@@ -1,9 +1,9 @@
 """Checks azdistill against a real Azure ML workspace: submit, follow, logs, download, reuse, schedule. CPU only.
 
-    make live WORKSPACE=name [RESOURCE_GROUP=name] [SUBSCRIPTION=id]        # about 20 minutes, mostly building one image
+    make live WORKSPACE=name [RESOURCE_GROUP=name] [SUBSCRIPTION=id]    # about 20 minutes, mostly building one image
 
-It refuses to start when the plan says that it may cost more than --limit (2 USD). What comes back from Azure must equal,
-byte for byte, what a run on this machine gives. The schedule it makes is deleted again, also after a failure.
+It refuses to start when the plan says that it may cost more than --limit (2 USD). What comes back from Azure must
+equal, byte for byte, what a run on this machine gives. The schedule it makes is deleted again, also after a failure.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Check:
         self.lines: list[str] = []
 
     def run(self, *arguments: str, cloud: bool = True, code: int = 0) -> str:
-        """What azdistill prints on stdout; what it says goes through to the terminal. Ends the check on another code."""
+        """What azdistill prints on stdout; what it says meanwhile is shown. Another exit code ends the check."""
         command = [sys.executable, "-m", "azdistill", *arguments, *(self._where if cloud else [])]
         print(f"\n$ azdistill {' '.join(arguments)}", flush=True)
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
