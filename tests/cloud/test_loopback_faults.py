@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
 import urllib.parse
 from pathlib import Path
 from typing import Any
@@ -169,3 +176,50 @@ def test_large_bodies_are_recorded_on_disk_and_searched_too(workspace: Workspace
     assert len(workspace.seen("sk-large-canary")) == 1
     workspace.requests.clear()
     assert list((workspace.folder / "requests").iterdir()) == []
+
+
+def test_latency_is_added_and_a_refused_token_is_said_as_such(workspace: Workspace) -> None:
+    workspace.fail("GET {ws}/computes/{name}", delay=0.2, times=1)
+    workspace.fail("GET {ws}/computes/{name}", status=401, times=1)
+    began = time.monotonic()
+    assert put(workspace, "computes/cpu-cluster", None, method="GET").status_code == 200
+    assert time.monotonic() - began > 0.2
+    answer = put(workspace, "computes/cpu-cluster", None, method="GET")
+    assert (answer.status_code, answer.headers["WWW-Authenticate"][:7]) == (401, "Bearer ")
+
+
+OTHER_PROCESS = """
+import os, sys
+from azure.ai.ml import MLClient
+from azure.ai.ml.entities import Data
+from azure.identity import DefaultAzureCredential
+names = [os.environ[name] for name in ("AZURE_SUBSCRIPTION_ID", "AZURE_RESOURCE_GROUP", "AZURE_ML_WORKSPACE")]
+client = MLClient(DefaultAzureCredential(disable_instance_discovery=True), *names, enable_telemetry=False)
+print(client.data.create_or_update(Data(name="rows", path=sys.argv[1], type="uri_file")).version)
+"""
+
+
+def test_a_workspace_started_by_hand_serves_another_process(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("{}\n")
+    command = [sys.executable, "-m", "loopback", "--folder", str(tmp_path / "ws"), "--identity-storage", "--no-execute"]
+    tests = Path(__file__).parents[1]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tests) as served:
+        try:
+            variables = _exports(served)
+            child = [sys.executable, "-c", OTHER_PROCESS, str(tmp_path / "rows.jsonl")]
+            done = subprocess.run(
+                child, env=os.environ | variables, capture_output=True, text=True, timeout=60, check=False
+            )
+        finally:
+            served.send_signal(signal.SIGINT)
+        assert (done.returncode, done.stdout.strip()) == (0, "1"), done.stderr
+        assert served.wait(10) == 0
+    assert [one.read_text() for one in (tmp_path / "ws" / "blobs").rglob("rows.jsonl")] == ["{}\n"]
+
+
+def _exports(served: subprocess.Popen[str]) -> dict[str, str]:
+    """The variables that the workspace prints before it says that it serves."""
+    assert served.stdout is not None
+    lines = iter(served.stdout.readline, "")
+    words = [shlex.split(line) for line in itertools.takewhile(lambda line: line.startswith("export "), lines)]
+    return dict(word[1].split("=", 1) for word in words)

@@ -46,7 +46,10 @@ class Fault:
         """The answer instead of the real one, in the form that the request's service has."""
         code, message = CODES.get(self.status or 500, ("InjectedFault", "Something went wrong."))
         kind = BlobError if request.path.startswith("/blob/") else ArmError
-        return kind(self.status or 500, self.code or code, self.message or message, self.headers)
+        headers = dict(self.headers)
+        if self.status == 401:
+            headers.setdefault("WWW-Authenticate", f'Bearer authorization_uri="{request.base}", error="invalid_token"')
+        return kind(self.status or 500, self.code or code, self.message or message, headers)
 
 
 class Faults:

@@ -91,9 +91,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def _request(self) -> Request:
-        if self.headers.get("Expect", "").lower() == "100-continue":
-            self.send_response_only(100)
-            self.end_headers()
         parts = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
         host = f"https://{headers.get('host', '127.0.0.1')}"

@@ -62,11 +62,11 @@ class Store:
     def versions(self, kind: str, name: str) -> dict[str, dict[str, Any]]:
         """The versions of an asset, oldest first."""
         start = f"{name}/"
-        return {key[len(start) :]: one for key, one in self.kinds[kind].items() if key.startswith(start)}
+        return {key[len(start) :]: one for key, one in list(self.kinds[kind].items()) if key.startswith(start)}
 
     def names(self, kind: str) -> list[str]:
         """The names of the assets of a kind, in the order in which they were made."""
-        return list(dict.fromkeys(key.rpartition("/")[0] for key in self.kinds[kind]))
+        return list(dict.fromkeys(key.rpartition("/")[0] for key in list(self.kinds[kind])))
 
 
 def now() -> str:

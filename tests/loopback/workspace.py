@@ -117,6 +117,7 @@ class Workspace:
         try:
             fault = self.faults.before(request)
             if route is None:
+                self.check.unserved(request)
                 raise ArmError(404, "InvalidResourceType", f"No route answers {request.method} {request.path}.")
             if route.guard != "none":
                 request.claims = self.tokens.check(request, route.guard)

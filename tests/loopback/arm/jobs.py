@@ -37,7 +37,7 @@ class Jobs:
         """Newest first; ``jobType``, ``tag``, ``properties`` (``name=value``), ``scheduled``, ``scheduleId`` filter."""
         assert request.store is not None
         query = request.query
-        found = visible(request, reversed(request.store["jobs"].values()))
+        found = visible(request, list(request.store["jobs"].values())[::-1])
         for filter_, field in (("jobType", "jobType"), ("experimentName", "experimentName")):
             if filter_ in query:
                 found = [one for one in found if one["properties"].get(field) == query[filter_]]

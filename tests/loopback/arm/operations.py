@@ -68,17 +68,17 @@ class Operations:
 
     def look(self, target: str) -> None:
         """Someone asks for a resource."""
-        for operation in list(self.all.values()):
-            if operation.target == target.lower() and not operation.done:
-                operation.poll()
+        with self._ws.lock:
+            for operation in self.all.values():
+                if operation.target == target.lower() and not operation.done:
+                    operation.poll()
 
     def busy(self, target: str) -> bool:
         """Whether an operation on a resource is under way."""
         return any(one.target == target.lower() and not one.done for one in self.all.values())
 
     def _status(self, request: Request) -> Response:
-        operation = self._find(request)
-        operation.poll()
+        operation = self._polled(request)
         answer: dict[str, Any] = {"id": request.path, "name": operation.id, "status": operation.status}
         if operation.done and operation.error:
             code, message = operation.error
@@ -86,18 +86,19 @@ class Operations:
         return Response(answer, headers=self._soon())
 
     def _result(self, request: Request) -> Response:
-        operation = self._find(request)
-        operation.poll()
+        operation = self._polled(request)
         if not operation.done:
             return Response(status=202, headers={"Location": request.url, **self._soon()})
         if operation.error:
             raise ArmError(400, *operation.error)
         return Response(status=200)
 
-    def _find(self, request: Request) -> Operation:
+    def _polled(self, request: Request) -> Operation:
         operation = self.all.get(request.params["id"])
         if operation is None:
             raise ArmError(404, "OperationNotFound", f"No operation '{request.params['id']}'.")
+        with self._ws.lock:
+            operation.poll()
         return operation
 
     def _soon(self) -> dict[str, str]:
