@@ -65,13 +65,17 @@ def source_of(inputs: Mapping[str, Any]) -> Weights | None:
     return Weights("id", str(inputs["student_id"])) if inputs.get("student_id") else None
 
 
-def measured(report: Path, column: Column) -> dict[str, Any]:
-    """What the report in ``report`` says of one model. RunFailed where it is no report of ours."""
+def path(address: str) -> Weights:
+    """Weights at a folder or an address."""
+    return Weights("path", address)
+
+
+def measured(comparison: bytes, column: Column) -> dict[str, Any]:
+    """What the text of comparison.json says of one model. RunFailed where it is not of ours."""
     try:
-        comparison = json.loads((report / "comparison.json").read_text(encoding="utf-8"))
-        found: dict[str, Any] = comparison[column]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunFailed(f"{report} holds no comparison of the {column} model: {error}", code="AZD496") from None
+        found: dict[str, Any] = dict(json.loads(comparison)[column])
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunFailed(f"the report compares no {column} model: {error!r}", code="AZD496") from None
     return found
 
 
@@ -96,16 +100,9 @@ def evaluation_of(subject: Subject, test_data: str | Path) -> dict[str, Any]:
     for node in jobs.values():
         node["component"] = str((ready.parent / node["component"]).resolve())
     jobs["prepare"]["inputs"] |= {name: _bound(name) for name in _ROWS if name in inputs}
-    measure = {mine: _bound(mine) for mine in _MEASURED if mine in inputs}
-    jobs["evaluate"]["inputs"] = {
-        **{"test_rows": "${{parent.jobs.prepare.outputs.train}}", "task_type": _bound("task_type")},
-        **{
-            name: _bound(name)
-            for name in ("distilled", "baseline_weights", "baseline_id", "revision")
-            if name in inputs
-        },
-        **measure,
-    }
+    taken = ["task_type", *(name for name in (*_MODELS, *_MEASURED) if name in inputs)]
+    rows = {"test_rows": "${{parent.jobs.prepare.outputs.train}}"}
+    jobs["evaluate"]["inputs"] = rows | {name: _bound(name) for name in taken}
     if subject.where:
         jobs["evaluate"].pop("resources", None)
         jobs["evaluate"] |= dict(subject.where)

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from azdistill import build, spec
-from azdistill.build.naming import BASELINE, DISTILLED
 from azdistill.client import evaluation, names
 from azdistill.client.job import DistillationJob
-from azdistill.client.progress import Lines
+from azdistill.client.progress import Lines, say
 from azdistill.errors import Interrupted, RunFailed, SpecError, UserError, did_you_mean
 from azdistill.local.home import Home
 from azdistill.local.run import Finished, Options, run_pipeline
 from azdistill.local.store import RunState, list_runs
 from azdistill.local.tracked import TrackingListener
-from azdistill.recipe.refer import Weights, weights_of
+from azdistill.recipe.refer import weights_of
 from azdistill.spec.models import Pipeline
 from azdistill.tracking import Tracker, tracking_uri
 
@@ -79,35 +78,34 @@ class LocalJobs:
         What is wrong with it is raised before anything runs (UserError); how the run itself ended is in the job's
         ``status`` and ``error``, as on Azure. Interrupted, where it was.
         """
-        lines = Lines()
         if isinstance(job, DistillationJob):
             built = job.to_pipeline()
-            return self.run(built.pipeline(), "DistillationJob", [*map(str, built.warnings), *built.notes], lines)
+            return self.run(built.pipeline(), "DistillationJob", [*map(str, built.warnings), *built.notes])
         if isinstance(job, str | Path):
             opened = build.open_file(job)
-            return self.run(opened.pipeline, str(job), [*map(str, opened.warnings), *opened.notes], lines)
+            return self.run(opened.pipeline, str(job), [*map(str, opened.warnings), *opened.notes])
         raise needs_workspace(f"a {type(job).__name__} of azure-ai-ml", "give a DistillationJob or a pipeline's file")
 
-    def run(self, pipeline: Pipeline, source: str, notes: Sequence[str], lines: Lines) -> LocalJob:
+    def run(self, pipeline: Pipeline, source: str, notes: Sequence[str]) -> LocalJob:
         """Check a pipeline and run it to its end."""
         problems = spec.check(pipeline)
         if any(problem.severity == "error" for problem in problems):
             raise SpecError(problems)
         for note in [*notes, *map(str, problems)]:
-            lines.say(note)
-        finished = self._run(pipeline, source, lines)
+            say(note)
+        finished = self._run(pipeline, source)
         if isinstance(finished.error, Interrupted):
             raise finished.error
         return _job(finished.state)
 
-    def _run(self, pipeline: Pipeline, source: str, lines: Lines) -> Finished:
+    def _run(self, pipeline: Pipeline, source: str) -> Finished:
         options = Options(home=self._home.root)
         if not self._tracking:
-            return run_pipeline(pipeline, options, [lines])
-        tracker = Tracker(self.tracking_uri, lambda text: lines.say(f"warning: {text}"))
+            return run_pipeline(pipeline, options, [Lines()])
+        tracker = Tracker(self.tracking_uri, lambda text: say(f"warning: {text}"))
         tracked = TrackingListener(tracker, source)
         try:
-            return run_pipeline(pipeline, options, [lines, tracked], tracked.variables)
+            return run_pipeline(pipeline, options, [Lines(), tracked], tracked.variables)
         finally:
             tracker.close()
 
@@ -191,14 +189,15 @@ class LocalModels:
         subject = self._subject(model_name, task_type)
         mapping = evaluation.evaluation_of(subject, test_data)
         pipeline = spec.pipeline_from(mapping, Path.cwd(), "models.evaluate")
-        job = self._jobs.run(pipeline, "models.evaluate", [], Lines())
+        job = self._jobs.run(pipeline, "models.evaluate", [])
         if job.status != "Completed":
             raise RunFailed(f"measuring {model_name} failed (run {job.name}): {job.error}", code="AZD496")
-        return names.pick(evaluation.measured(Path(job.outputs["report"]), subject.column), metrics)
+        report = (Path(job.outputs["report"]) / "comparison.json").read_bytes()
+        return names.pick(evaluation.measured(report, subject.column), metrics)
 
     def _subject(self, name: str, task_type: str | None) -> evaluation.Subject:
         made = [job for job in self._jobs.list() if job.model_name]
-        known = {ending for job in made for ending in _both(str(job.model_name))}
+        known = {ending for job in made for ending in names.both(str(job.model_name))}
         wanted = names.model_name(name, sorted(known))
         runs = [job for job in made if job.model_name == wanted.distilled]
         if wanted.column == "distilled":
@@ -216,16 +215,11 @@ class LocalModels:
         if done is None:
             hint = did_you_mean(name, known) or "jobs.create_or_update(DistillationJob(...)) makes one"
             raise UserError(f"no run made a model '{name}'", code="AZD490", hint=hint)
-        source = Weights("path", done.outputs["model"])
+        source = evaluation.path(done.outputs["model"])
         return evaluation.subject(name, "distilled", source, done.inputs, task_type)
 
     def __getattr__(self, name: str) -> Any:
         raise _unknown(f"models.{name}")
-
-
-def _both(model_name: str) -> tuple[str, str]:
-    student = names.model_name(model_name).student
-    return student + DISTILLED, student + BASELINE
 
 
 def needs_workspace(what: str, instead: str) -> UserError:

@@ -58,6 +58,12 @@ def model_name(name: str, known: Sequence[str] = ()) -> ModelName:
     raise UserError(f"'{name}' names no model", code="AZD490", hint=f"{close} {hint}".strip())
 
 
+def both(distilled: str) -> tuple[str, ...]:
+    """The names of a distilled model and of the student it came from."""
+    student = distilled.removesuffix(DISTILLED)
+    return student + DISTILLED, student + BASELINE
+
+
 def check_metrics(metrics: Sequence[str] | None) -> None:
     """UserError AZD491 for a metric that no model has: before hours are spent on measuring it."""
     for name in [metrics] if isinstance(metrics, str) else metrics or ():

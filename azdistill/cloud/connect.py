@@ -61,35 +61,24 @@ class Connection:
     @cached_property
     def ml_client(self) -> Any:
         """An unmodified ``azure.ai.ml.MLClient``."""
-        quiet()
-        client = _import_sdk()
-        known = {} if self.cloud.public else {"cloud_metadata": self.cloud.as_sdk()}
-        with explain(f"connecting to the workspace {self.workspace_name}"), hushed():
-            return client(
-                self.credential,
-                self.subscription_id,
-                self.resource_group,
-                self.workspace_name,
-                cloud=self.cloud.name,
-                show_progress=False,
-                enable_telemetry=False,
-                **known,
-            )
+        return self.make_client()
+
+    def make_client(self, **options: Any) -> Any:
+        """An ``azure.ai.ml.MLClient`` of the workspace, with ``options`` of its constructor."""
+        place = (self.subscription_id, self.resource_group, self.workspace_name)
+        return self._client(f"the workspace {self.workspace_name}", *place, **options)
 
     def registry_client(self, name: str) -> Any:
         """An ``MLClient`` of the registry ``name``."""
+        return self._client(f"the registry {name}", registry_name=name)
+
+    def _client(self, what: str, *place: str, **options: Any) -> Any:
         quiet()
         client = _import_sdk()
         known = {} if self.cloud.public else {"cloud_metadata": self.cloud.as_sdk()}
-        with explain(f"connecting to the registry {name}"), hushed():
-            return client(
-                self.credential,
-                registry_name=name,
-                cloud=self.cloud.name,
-                show_progress=False,
-                enable_telemetry=False,
-                **known,
-            )
+        silent = {"show_progress": False, "enable_telemetry": False}
+        with explain(f"connecting to {what}"), hushed():
+            return client(self.credential, *place, cloud=self.cloud.name, **{**silent, **known, **options})
 
     @cached_property
     def rest(self) -> Any:
@@ -193,6 +182,14 @@ def _config(start: Path) -> tuple[dict[str, Any], str]:
             if (folder / name).is_file():
                 return _read_config(folder / name), f"not by {folder / name}"
     return {}, f"and {start} and the folders above it hold no {', '.join(CONFIG)}"
+
+
+def config_at(path: Path) -> Where:
+    """The workspace that a config.json names. UserError AZD411 where it does not."""
+    config = _read_config(path)
+    if missing := [part for part, (_, key) in _PARTS.items() if not config.get(key)]:
+        raise _unnamed(missing, f"not by {path}")
+    return Where(**{part: str(config[key]) for part, (_, key) in _PARTS.items()})
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -93,8 +93,15 @@ def _register(mlflow: Any, given: Namespace, run_id: str, tags: dict[str, str]) 
         about = {"model": given.model_name, "task_type": given.task}
         lay_out(Path(given.model), Path(folder, ARTIFACTS), mlflow.__version__, about)
         client.log_artifacts(run_id, str(Path(folder, ARTIFACTS)), ARTIFACTS)
-    # Not log_model: it asks for an API of MLflow 3 that Azure ML's server does not have.
-    made = mlflow.register_model(f"runs:/{run_id}/{ARTIFACTS}", given.model_name, tags=tags)
+    try:
+        client.create_registered_model(given.model_name)
+    except mlflow.MlflowException as error:
+        if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
+            raise
+    # Not log_model, nor register_model("runs:/..."): both ask for the logged models of MLflow 3, an API that Azure ML's
+    # server does not have.
+    source = f"{client.get_run(run_id).info.artifact_uri.rstrip('/')}/{ARTIFACTS}"
+    made = client.create_model_version(given.model_name, source, run_id, tags=tags)
     say(f"registered {given.model_name}, version {made.version}")
     return {"registered": True, "version": str(made.version), "new": True}
 

@@ -1,0 +1,250 @@
+"""What :class:`MLClient` does in a workspace: azure-ai-ml's client, with distillations and evaluations on top."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from azdistill.client import evaluation, names
+from azdistill.client.following import FollowLines
+from azdistill.client.job import DistillationJob
+from azdistill.client.progress import say
+from azdistill.cloud import models
+from azdistill.cloud.connect import CONFIG, Connection, Where, config_at, connect
+from azdistill.cloud.download import read
+from azdistill.cloud.failures import explain
+from azdistill.cloud.follow import Job, follow, get_job
+from azdistill.cloud.models import MODEL_TAG
+from azdistill.cloud.outputs import Outputs
+from azdistill.cloud.prepare import Prepared, prepare, prepare_mapping
+from azdistill.cloud.quiet import hushed
+from azdistill.cloud.recent import remember
+from azdistill.cloud.submit import submit
+from azdistill.errors import RunFailed, ServiceError, UserError, did_you_mean
+from azdistill.recipe.refer import weights_of
+
+
+class Workspace:
+    """A workspace (or registry) and the real client for it, which is made when it is first used."""
+
+    def __init__(self, connection: Connection, made: Any = None, **options: Any) -> None:
+        self.connection, self._made, self._options = connection, made, options
+        self.jobs = Jobs(self)
+        self.models = Models(self)
+
+    @classmethod
+    def of(
+        cls,
+        credential: Any,
+        subscription: str | None,
+        group: str | None,
+        name: str | None,
+        registry: str | None,
+        *,
+        cloud: str | None = None,
+        **options: Any,
+    ) -> Workspace:
+        """As azure-ai-ml's constructor; what is left out is found as :func:`connect` finds it."""
+        if registry and not name:
+            # A registry has no workspace around it: the two parts only say who pays.
+            where = Where(subscription or "-", group or "-", "-", cloud=cloud)
+            connection = _with(connect(where), credential)
+            return cls(connection, connection.registry_client(registry), **options)
+        return cls(_with(connect(Where(subscription, group, name, cloud=cloud)), credential), **options)
+
+    @classmethod
+    def from_config(
+        cls,
+        credential: Any,
+        path: str | os.PathLike[str] | None,
+        file_name: str | None,
+        *,
+        cloud: str | None = None,
+        **options: Any,
+    ) -> Workspace:
+        """As azure-ai-ml's ``from_config``: ``path`` is config.json, or a folder to look for it in and above."""
+        if path is None and file_name is None:
+            return cls(_with(connect(Where(cloud=cloud)), credential), **options)
+        found = _config(Path(path or ".").expanduser().absolute(), file_name)
+        return cls(_with(connect(replace(found, cloud=cloud)), credential), **options)
+
+    @property
+    def ml_client(self) -> Any:
+        """The real client."""
+        if self._made is None:
+            self._made = self.connection.make_client(**self._options) if self._options else self.connection.ml_client
+        return self._made
+
+
+def _with(connection: Connection, credential: Any) -> Connection:
+    if credential is not None:
+        connection.credential = credential
+    return connection
+
+
+def _config(start: Path, file_name: str | None) -> Where:
+    if start.is_file():
+        return config_at(start)
+    wanted = (file_name, f".azureml/{file_name}") if file_name else CONFIG
+    for folder in (start, *start.parents):
+        for name in wanted:
+            if (folder / name).is_file():
+                return config_at(folder / name)
+    raise UserError(
+        f"{start} and the folders above it hold no {' or '.join(wanted)}",
+        code="AZD411",
+        hint="download it from the workspace's page in Azure ML studio",
+    )
+
+
+class Jobs:
+    """``ml_client.jobs``: azure-ai-ml's operations, of which ``create_or_update`` takes a DistillationJob too."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def create_or_update(self, job: Any, **kwargs: Any) -> Any:
+        """Submit ``job``: a DistillationJob, the path of a recipe or pipeline, or any job of azure-ai-ml.
+
+        Returns at once, with azure-ai-ml's own job. What is wrong with a distillation is raised before anything is
+        uploaded.
+        """
+        if isinstance(job, DistillationJob):
+            built = job.to_pipeline()
+            prepared = prepare_mapping(built.mapping, Path.cwd(), source="DistillationJob", reading=built.reading)
+            for text in [*map(str, [*built.warnings, *prepared.warnings]), *built.notes]:
+                say(text)
+            return self._get(self.submit(prepared, {MODEL_TAG: job.model_name}))
+        if isinstance(job, str | Path):
+            return self._get(self.submit(prepare(job), {}))
+        with hushed():
+            return self._real.create_or_update(job, **kwargs)
+
+    def submit(self, prepared: Prepared, tags: dict[str, str]) -> str:
+        """Send a prepared pipeline; the name of its job."""
+        connection = self._workspace.connection
+        sent = submit(connection, prepared, tags=tags)
+        remember(connection, sent.name, experiment=prepared.pipeline.experiment_name or "", studio_url=sent.studio_url)
+        say(f"{sent.name}: {sent.studio_url}")
+        return sent.name
+
+    def _get(self, name: str) -> Any:
+        with explain(f"looking up the run {name}"), hushed():
+            return self._real.get(name)
+
+    @property
+    def _real(self) -> Any:
+        return self._workspace.ml_client.jobs
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._real, name)
+
+
+class Models:
+    """``ml_client.models``: azure-ai-ml's operations, and ``evaluate``."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def evaluate(
+        self,
+        model_name: str,
+        test_data: str | Path,
+        metrics: Sequence[str] | None = None,
+        timeout: float | None = None,
+        *,
+        task_type: str | None = None,
+    ) -> dict[str, float]:
+        """Measure a model on ``test_data`` in a job: ``<student>-distilled``, or ``<student>-baseline``.
+
+        Waits for the run that makes the model, then for the job that measures it, with progress on stderr; ``timeout``
+        is for both together, in seconds. ServiceError AZD493 where it runs out (what was submitted goes on), UserError
+        for a name that leads nowhere, RunFailed where the run or the measuring failed.
+        """
+        names.check_metrics(metrics)
+        clock = _Clock(timeout)
+        subject = self._subject(model_name, task_type, clock)
+        mapping = evaluation.evaluation_of(subject, test_data)
+        prepared = prepare_mapping(mapping, Path.cwd(), source="models.evaluate")
+        name = self._workspace.jobs.submit(prepared, {"azdistill.evaluates": model_name})
+        job = self._ended(name, f"the job that measures {model_name}", clock)
+        report = read(self._connection, Outputs(self._connection, job).of_pipeline("report")[0], "comparison.json")
+        return names.pick(evaluation.measured(report, subject.column), metrics)
+
+    def _subject(self, name: str, task_type: str | None, clock: _Clock) -> evaluation.Subject:
+        made = models.makers(self._connection)
+        known = sorted(each for distilled in made for each in names.both(distilled))
+        wanted = names.model_name(name, known)
+        runs = made.get(wanted.distilled, [])
+        job = get_job(self._connection, runs[0]) if runs else None
+        if wanted.column == "baseline":
+            inputs = models.inputs_of(job) if job else {}
+            source = evaluation.source_of(inputs) or weights_of(wanted.student, Path.cwd(), "student")
+            return evaluation.subject(name, "baseline", source, inputs, task_type, _where(job))
+        return self._distilled(name, job, known, task_type, clock)
+
+    def _distilled(
+        self, name: str, job: Job | None, known: list[str], task_type: str | None, clock: _Clock
+    ) -> evaluation.Subject:
+        if job is None:
+            asset = models.registered(self._connection, name)
+            if asset is None:
+                hint = did_you_mean(name, known) or "jobs.create_or_update(DistillationJob(...)) makes one"
+                raise UserError(f"no run makes a model '{name}', and none is registered", code="AZD490", hint=hint)
+            return evaluation.subject(name, "distilled", evaluation.path(asset), {}, task_type)
+        done = (
+            self._ended(job.name, f"the run that makes {name}", clock) if not job.has_ended else _completed(job, name)
+        )
+        return evaluation.subject(
+            name, "distilled", models.distilled(done), models.inputs_of(done), task_type, _where(done)
+        )
+
+    def _ended(self, run: str, what: str, clock: _Clock) -> Job:
+        say(f"waiting for {what}: {run}")
+        try:
+            job = follow(self._connection, run, FollowLines(), logs=False, timeout=clock.left())
+        except ServiceError as error:
+            if error.code != "AZD443":
+                raise
+            hint = f'call it again to wait on, or look at jobs.get("{run}").status'
+            raise ServiceError(f"{what} has not ended in time: {run}", code="AZD493", hint=hint) from error
+        return _completed(job, what)
+
+    @property
+    def _connection(self) -> Connection:
+        return self._workspace.connection
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._workspace.ml_client.models, name)
+
+
+class _Clock:
+    """How much of a timeout is left."""
+
+    def __init__(self, timeout: float | None) -> None:
+        self._end = None if timeout is None else time.monotonic() + timeout
+
+    def left(self) -> float | None:
+        """Seconds, not below 0; None without a timeout."""
+        return None if self._end is None else max(self._end - time.monotonic(), 0.0)
+
+
+def _completed(job: Job, what: str) -> Job:
+    if job.status == "Completed":
+        return job
+    step = job.failed_step
+    why = f"step '{step.name}': {step.error}" if step else job.error
+    hint = f'jobs.stream("{job.name}"), or `azdistill logs --run {job.name}`'
+    raise RunFailed(f"{what} is {job.status} ({job.name}): {why}", code="AZD496", hint=hint)
+
+
+def _where(job: Job | None) -> dict[str, Any]:
+    return models.where_of(job, "evaluate") if job else {}
