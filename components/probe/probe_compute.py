@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from common import secrets
+from common.entra import NoToken, token
 from common.step import Arguments, StepError, Unavailable, optional, run_step, say
 
 OK, WARN, FAIL = "ok", "warn", "fail"
@@ -116,18 +117,10 @@ def disk(folder: Path) -> Finding:
 def identity() -> Finding:
     """Whether a token can be had here: connections, vaults and Entra need one."""
     try:
-        from azure.core.exceptions import ClientAuthenticationError
-        from azure.identity import DefaultAzureCredential
-    except ImportError:
-        return Finding("identity", WARN, "azure-identity is not installed", "add it to the environment")
-    client = os.environ.get("DEFAULT_IDENTITY_CLIENT_ID")
-    credential = DefaultAzureCredential(managed_identity_client_id=client) if client else DefaultAzureCredential()
-    try:
-        credential.get_token("https://management.azure.com/.default")
-    except ClientAuthenticationError as error:
-        first = str(error).splitlines()[0]
+        token(f"{os.environ.get('AZDISTILL_ARM_ENDPOINT', secrets.ARM_ENDPOINT).rstrip('/')}/.default")
+    except NoToken as error:
         todo = "give the compute a managed identity, or the step `identity: user_identity`, for keys by reference"
-        return Finding("identity", WARN, f"no token for Azure: {first}", todo)
+        return Finding("identity", WARN, f"no token for Azure: {error}", todo)
     return Finding("identity", OK, "a token for Azure can be had")
 
 
