@@ -126,7 +126,10 @@ def _said(error: Any) -> str:
 
 def _said_by_sdk(error: BaseException, doing: str) -> AzdistillError:
     """azure-ai-ml refused by itself: what it was given is wrong, or is not there."""
-    message = redact(_line(str(getattr(error, "message", None) or error)))
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(getattr(error, "message", None) or error))
+    # Most of what it formats is advice on other tools; the sentences after a cross are what is wrong.
+    crosses = [found.strip() for found in re.findall(r"^\(x\)((?:.|\n(?=- ))+)", text, re.MULTILINE)]
+    message = redact(_line("; ".join(crosses) or text))
     return UserError(f"azure-ai-ml refused while {doing}: {message}", code="AZD410")
 
 

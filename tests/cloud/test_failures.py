@@ -122,6 +122,16 @@ def test_what_the_sdk_refuses_by_itself_is_the_users() -> None:
     assert caught.value.code == "AZD410"
 
 
+def test_the_advice_around_what_the_sdk_refuses_is_left_out() -> None:
+    from azure.ai.ml.exceptions import MlException
+
+    details = "\x1b[31m(x) Asset any does not exist.\x1b[39m"
+    text = f"\n\x1b[37m\n1) Resource was not found.\n\nDetails: \n\n{details}\n\nResolutions:\n1) Look twice.\n"
+    found = translate(MlException(message=text, no_personal_data_message=""), "submitting")
+    assert found is not None
+    assert found.message == "azure-ai-ml refused while submitting: Asset any does not exist."
+
+
 @pytest.mark.parametrize("error", [ValueError("of ours"), KeyError("x"), KeyboardInterrupt()])
 def test_what_is_not_azures_passes(error: BaseException) -> None:
     with pytest.raises(type(error)), explain("trying"):
