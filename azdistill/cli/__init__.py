@@ -28,6 +28,7 @@ VERBS = {
     "explain": ("azdistill.cli.cache", "Say why a step ran again or was reused."),
     "cache": ("azdistill.cli.cache", "List what the cache holds, or give back its room."),
     "doctor": ("azdistill.cli.doctor", "Find what would stand in the way of a run on Azure."),
+    "schedule": ("azdistill.cli.schedule", "Start a recipe or pipeline again and again, in a workspace."),
     "endpoint": ("azdistill.cli.endpoint", "Serve an open teacher from a workspace; plan what that takes."),
     "ui": ("azdistill.cli.runs", "Open the MLflow UI on loopback."),
 }

@@ -35,9 +35,13 @@ def run(
     docker: bool = False,
     network: str | None = None,
     answer: Callable[[Finished], None],
+    pipeline: Pipeline | None = None,
 ) -> Finished:
-    """Run ``file`` as the options of the verb say; ``answer`` prints the result before MLflow has all of it."""
-    pipeline = open_pipeline(file, sets)
+    """Run ``file`` as the options of the verb say; ``answer`` prints the result before MLflow has all of it.
+
+    ``pipeline`` is what to run where it is not what ``file`` itself says.
+    """
+    pipeline = pipeline or open_pipeline(file, sets)
     fixed: dict[str, Any] = {"jobs": jobs} if jobs else {}
     options = Options(
         out=out,

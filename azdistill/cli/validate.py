@@ -50,6 +50,10 @@ def _examine(file: Path) -> tuple[str, list[Problem]]:
         from azdistill import build
 
         return "recipe", build.check(file)
+    if _is_schedule(file):
+        from azdistill.recipe.schedule_file import check_schedule
+
+        return "schedule", check_schedule(file)
     read, problems = spec.examine(file)
     return _described(read), problems
 
@@ -67,6 +71,18 @@ def _is_recipe(file: Path) -> bool:
     from azdistill import recipe
 
     return recipe.is_recipe(data)
+
+
+def _is_schedule(file: Path) -> bool:
+    from azdistill.spec import reader
+
+    try:
+        data = reader.read(file).data
+    except SpecError:
+        return False
+    from azdistill.recipe.schedule_file import is_schedule
+
+    return is_schedule(data)
 
 
 def _described(read: Any) -> str:

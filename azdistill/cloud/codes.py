@@ -50,6 +50,13 @@ CODES: dict[str, str] = {
     "AZD448": "A run on Azure is no longer watched; it goes on.",
     "AZD449": "Another download into the same folder is going on.",
     # Schedules: 450-469.
+    "AZD450": "A scheduled run would never see new data: an input is frozen when the schedule is made.",
+    "AZD451": "The file says no schedule, or the schedule's name cannot be one.",
+    "AZD452": "The workspace has no such schedule.",
+    "AZD453": "A change of a schedule was not carried out, or is not done in time.",
+    "AZD454": "A schedule that azdistill did not make is left alone.",
+    "AZD455": "Nobody can be asked whether to change a schedule.",
+    "AZD456": "--at is no moment.",
     # Endpoints and doctor: 470-489.
     "AZD470": "Nothing is known of that instance type.",
     "AZD471": "The config.json of a model cannot be read, or lacks what memory is worked out from.",

@@ -27,4 +27,5 @@ CODES: dict[str, str] = {
     "AZD261": "A schedule that never fires, or not any more.",
     "AZD262": "A day that some months do not have: the schedule skips them.",
     "AZD263": "A time zone that Azure ML knows under another name, with other rules at times.",
+    "AZD264": "A schedule names a job of a workspace, which cannot be read here.",
 }

@@ -1,0 +1,1 @@
+"""Schedules of a workspace: made from files, compared, shown, and changed."""

@@ -1,0 +1,103 @@
+"""Changes to schedules that exist: enable, disable, trigger, delete."""
+
+from __future__ import annotations
+
+import copy
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from azdistill.cloud.connect import Connection
+from azdistill.cloud.failures import explain
+from azdistill.cloud.quiet import hushed
+from azdistill.cloud.schedules import resource
+from azdistill.cloud.schedules.resource import TRIGGER_API, Stored, path_of
+from azdistill.cloud.schedules.wanted import SCHEDULE, TRIGGER_TIME
+from azdistill.errors import ServiceError, UserError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Triggered:
+    """A run that was started by hand; ``how`` says by which way."""
+
+    name: str
+    how: str
+    studio_url: str
+
+
+def enable(connection: Connection, name: str, *, enabled: bool) -> bool:
+    """Let a schedule fire, or not; whether that was a change."""
+    stored = resource.mine(resource.get(connection, name), "change it where it was made")
+    return _enable(connection, stored, enabled)
+
+
+def _enable(connection: Connection, stored: Stored, enabled: bool) -> bool:
+    if stored.enabled == enabled:
+        return False
+    body = copy.deepcopy(dict(stored.body))
+    body["properties"]["isEnabled"] = enabled
+    body["properties"].pop("provisioningState", None)
+    doing = f"{'enabling' if enabled else 'disabling'} the schedule {stored.name}"
+    resource.write(connection, stored.name, body, doing)
+    return True
+
+
+def delete(connection: Connection, name: str) -> None:
+    """Disable, then delete, then wait until it is gone. What a killed one left is deleted by the next."""
+    stored = resource.mine(resource.get(connection, name), "delete it where it was made")
+    # An enabled schedule is not deleted by the service.
+    _enable(connection, stored, False)
+    doing = f"deleting the schedule {name}"
+    with explain(doing):
+        connection.rest.call("DELETE", path_of(connection, name), api_version=resource.API)
+    resource.wait(lambda: resource.find(connection, name) is None, doing)
+
+
+def trigger(connection: Connection, name: str, sets: Mapping[str, str], now: datetime) -> Triggered:
+    """Start what the schedule starts, now.
+
+    The service's own call does it as it stands; with ``sets`` it takes no part, and the schedule's job is submitted
+    afresh with these inputs in the place of its own.
+    """
+    stored = resource.get(connection, name)
+    if sets:
+        return _submit(connection, stored, sets, now)
+    with explain(f"triggering the schedule {name}"):
+        body = {"scheduleTime": now.astimezone(UTC).isoformat()}
+        path = f"{path_of(connection, name)}/trigger"
+        answer = connection.rest.call("POST", path, api_version=TRIGGER_API, body=body) or {}
+    job = str(answer.get("submissionId") or "")
+    if not job:
+        raise ServiceError(f"the service triggered {name} and named no run", code="AZD453")
+    return Triggered(job, "by the schedule itself", connection.studio_url(job))
+
+
+def _submit(connection: Connection, stored: Stored, sets: Mapping[str, str], now: datetime) -> Triggered:
+    known = list(stored.job.get("inputs") or {})
+    for name in sets:
+        if name not in known:
+            message = f"--set {name}: the schedule's pipeline has no input '{name}'"
+            raise UserError(message, code="AZD361", hint=did_you_mean(name, known))
+    moment = now.astimezone(UTC)
+    with explain(f"submitting what {stored.name} starts"), hushed():
+        job: Any = connection.ml_client.schedules.get(stored.name).create_job
+        _give(job, sets, f"{moment:%Y-%m-%dT%H:%M:%SZ}")
+        job.name = f"{stored.name[:40]}-{moment:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        job.display_name = f"{stored.name}-{moment:%Y%m%dT%H%M%SZ}"
+        job.tags = {**(job.tags or {}), SCHEDULE: stored.name, "azdistill.triggered": "by hand"}
+        connection.ml_client.jobs.create_or_update(job)
+    return Triggered(job.name, "as a fresh submission, with its inputs changed", connection.studio_url(job.name))
+
+
+def _give(job: Any, sets: Mapping[str, str], moment: str) -> None:
+    for name, given in dict(job.inputs).items():
+        data: Any = getattr(given, "_data", given)
+        if name in sets:
+            if hasattr(data, "path"):
+                data.path = sets[name]
+            else:
+                job.inputs[name] = sets[name]
+        elif isinstance(data, str) and TRIGGER_TIME in data:
+            job.inputs[name] = data.replace(TRIGGER_TIME, moment)

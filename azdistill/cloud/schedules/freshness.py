@@ -1,0 +1,129 @@
+"""Whether a scheduled run sees new data: what azure-ai-ml and Azure ML would freeze, and what stays fresh."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from azdistill.cloud.prepare import Prepared
+from azdistill.cloud.schedules.wanted import TRIGGER_TIME
+from azdistill.errors import Problem
+from azdistill.spec.models import Binding, CommandComponent, Input, Pipeline
+from azdistill.spec.source import Report
+
+#: Types of inputs that hold models; these and the inputs named here change by a person's decision.
+_MODELS = ("custom_model", "mlflow_model", "triton_model")
+_SETTLED = ("prompts", "system_prompt")
+_DATA = ("training_data", "validation_data", "test_data", "dataset")
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """An input that every firing would find as it is now, and ``why``; ``instead`` is the form that stays fresh."""
+
+    name: str
+    why: str
+    instead: str
+
+
+def frozen_inputs(prepared: Prepared) -> list[Frozen]:
+    """The data inputs that no firing would see changed."""
+    return [found for name, given in _data_inputs(prepared.pipeline) for found in _frozen(prepared, name, given)]
+
+
+def check_fresh(prepared: Prepared, allowed: tuple[str, ...] = ()) -> list[Problem]:
+    """AZD450 for each data input that would be frozen and is not ``allowed`` to be."""
+    frozen = frozen_inputs(prepared)
+    report = Report()
+    for found in frozen:
+        if found.name not in allowed:
+            hint = f"{found.instead}\nor accept it: --allow-frozen {found.name}"
+            message = f"a schedule would never see new rows in '{found.name}': {found.why}"
+            report.problems.append(_problem(prepared, found.name, message, hint))
+    for name in allowed:
+        if name not in {found.name for found in frozen}:
+            message = f"--allow-frozen {name}: no data input of that name would be frozen"
+            report.problems.append(Problem("AZD450", message, "--allow-frozen", severity="warning"))
+    return report.problems
+
+
+def reuse(prepared: Prepared) -> list[str]:
+    """What each firing takes from earlier runs, and what is kept as it is now, in sentences."""
+    looked_up = [name for name, step in prepared.pipeline.jobs.items() if _name_of(step.component) == "resolve_data"]
+    said = []
+    if looked_up:
+        said.append(f"each firing looks its data up anew ({', '.join(looked_up)})")
+    if prepared.pipeline.settings.force_rerun:
+        said.append("each firing runs every step anew (force_rerun)")
+    elif looked_up:
+        said.append("each firing runs every step after it: Azure ML compares paths, and theirs is new each time")
+    else:
+        said.append("each firing reuses every step whose inputs, code and settings are those of an earlier run")
+    if any("answers" in step.outputs for step in prepared.pipeline.jobs.values()):
+        said.append("teacher answers for rows already asked are taken from the store of answers, and not paid again")
+    settled = [name for name, given in prepared.pipeline.inputs.items() if given.is_data and _is_settled(name, given)]
+    if settled:
+        said.append(f"as they are now, at every firing: {', '.join(settled)}")
+    return said
+
+
+def _data_inputs(pipeline: Pipeline) -> Iterator[tuple[str, Input]]:
+    for name, given in pipeline.inputs.items():
+        if given.is_data and given.path and not _is_settled(name, given):
+            yield name, given
+
+
+def _is_settled(name: str, given: Input) -> bool:
+    return name not in _DATA and (given.type in _MODELS or name in _SETTLED)
+
+
+def _frozen(prepared: Prepared, name: str, given: Input) -> Iterator[Frozen]:
+    path = str(given.path)
+    local = _instead(prepared, name, "azureml:NAME", "register the data: az ml data create --name NAME --path ...")
+    if path.startswith("azureml://") or "://" in path:
+        if not prepared.pipeline.settings.force_rerun and not _always_read(prepared.pipeline, name):
+            why = "its path is the same at each firing, so Azure ML reuses the steps that read it before"
+            yield Frozen(name, why, _instead(prepared, name, path, ""))
+    elif path.startswith("azureml:"):
+        asset, _, version = path.removeprefix("azureml:").partition("@" if "@" in path else ":")
+        latest = "azure-ai-ml turns @latest into today's version when the schedule is made"
+        why = latest if "@" in path else f"version {version} of {asset} never changes"
+        yield Frozen(name, why, _instead(prepared, name, f"azureml:{asset}", ""))
+    else:
+        yield Frozen(name, "the file is uploaded when the schedule is made, and read from there ever after", local)
+
+
+def _always_read(pipeline: Pipeline, name: str) -> bool:
+    """Whether only steps that run every time read this input."""
+    wanted = ("parent", "inputs", name)
+    readers = [
+        step.component
+        for step in pipeline.jobs.values()
+        if any(isinstance(value, Binding) and value.path == wanted for value in step.inputs.values())
+    ]
+    return bool(readers) and all(isinstance(one, CommandComponent) and not one.is_deterministic for one in readers)
+
+
+def _instead(prepared: Prepared, name: str, reference: str, before: str) -> str:
+    lead, name = f"{before}; then write" if before else "write", name.removesuffix("_folder")
+    if prepared.reading is not None and name != "dataset":
+        return f"{lead}\n  data:\n    {name}: {{latest: {reference}}}"
+    if name == "dataset":
+        return "give the splits as training_data, validation_data and test_data: {latest: REFERENCE} each"
+    short = f"{reference}@latest" if "://" not in reference else reference
+    return (
+        f"{lead} a step that looks it up (component resolve_data) and bind its output 'data' to where '{name}' went:\n"
+        f"  inputs: {{reference: '{short}', as_of: '{TRIGGER_TIME}'}}"
+    )
+
+
+def _problem(prepared: Prepared, name: str, message: str, hint: str) -> Problem:
+    if prepared.reading is not None:
+        return prepared.reading.origin.problem("AZD450", message, ("data", name), hint=hint)
+    report = Report()
+    report.error("AZD450", message, prepared.pipeline.inputs[name].where, hint=hint)
+    return report.problems[0]
+
+
+def _name_of(component: object) -> str | None:
+    return component.name if isinstance(component, CommandComponent) else None

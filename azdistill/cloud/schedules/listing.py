@@ -1,0 +1,95 @@
+"""What there is to know of schedules: when they fire next, and what became of the runs that they started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from azdistill.cloud.connect import Connection
+from azdistill.cloud.failures import explain
+from azdistill.cloud.schedules.resource import Stored
+from azdistill.cloud.schedules.wanted import SCHEDULE
+from azdistill.recipe.firings import Firing, next_firings
+
+_JOBS_API = "2024-01-01-preview"
+#: Runs that are shown.
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Fired:
+    """A run that a schedule started; ``data`` is the hash of each input that it looked up."""
+
+    name: str
+    status: str
+    display_name: str
+    created: str
+    by_hand: bool = False
+    data: dict[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``schedule show --json`` prints for this run."""
+        keys = ("name", "status", "display_name", "created", "by_hand", "data")
+        return {key: getattr(self, key) for key in keys}
+
+
+def coming(stored: Stored, now: datetime, count: int = 5) -> list[Firing]:
+    """The next firings of a schedule; none where it is disabled, or its trigger is not understood."""
+    schedule = stored.schedule
+    if schedule is None or not stored.enabled:
+        return []
+    return next_firings(schedule, now=now, created=stored.created or datetime.min.replace(tzinfo=UTC), count=count)
+
+
+def runs_of(connection: Connection, stored: Stored, *, most: int = SHOWN) -> list[Fired]:
+    """The last runs of a schedule, newest first: those it fired, and those triggered by hand."""
+    path, known = f"{connection.workspace_id}/jobs", {"listViewType": "ActiveOnly"}
+    with explain(f"listing the runs of {stored.name}"):
+        queries = ({"scheduled": "true", "scheduleId": stored.name}, {"tag": f"{SCHEDULE}={stored.name}"})
+        found = [
+            job
+            for query in queries
+            for job in connection.rest.listed(path, api_version=_JOBS_API, params={**known, **query})
+        ]
+        jobs = {str(job["name"]): job for job in found if _belongs(job, stored.name)}
+        newest = sorted(jobs.values(), key=_created, reverse=True)[:most]
+        return [_fired(connection, job) for job in newest]
+
+
+def _belongs(job: dict[str, Any], name: str) -> bool:
+    properties = job.get("properties") or {}
+    by_service = (properties.get("properties") or {}).get("azureml.schedulename") == name
+    return by_service or (properties.get("tags") or {}).get(SCHEDULE) == name
+
+
+def _created(job: dict[str, Any]) -> str:
+    return str((job.get("systemData") or {}).get("createdAt") or "")
+
+
+def _fired(connection: Connection, job: dict[str, Any]) -> Fired:
+    properties = job.get("properties") or {}
+    by_hand = "azureml.schedulename" not in (properties.get("properties") or {})
+    name = str(job["name"])
+    return Fired(
+        name=name,
+        status=str(properties.get("status") or ""),
+        display_name=str(properties.get("displayName") or name),
+        created=_created(job),
+        by_hand=by_hand,
+        data=_data(connection, name),
+    )
+
+
+def _data(connection: Connection, name: str) -> dict[str, str]:
+    """Step -> the hash of what it looked up, as the step tagged its run; empty where none has got so far."""
+    from azdistill.cloud.history import History
+
+    children = History(connection).children(name)
+    tagged = ((_step(run), (run.get("tags") or {}).get("azdistill.data")) for run in children)
+    return {step: str(digest) for step, digest in tagged if digest}
+
+
+def _step(run: dict[str, Any]) -> str:
+    told = (run.get("properties") or {}).get("azureml.moduleName") or run.get("displayName") or run.get("runId")
+    return str(told)

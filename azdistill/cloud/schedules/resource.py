@@ -1,0 +1,189 @@
+"""Schedules as the workspace holds them, by REST: read whole, and written back as they were but for what changes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from azdistill.cloud.connect import Connection
+from azdistill.cloud.failures import explain
+from azdistill.cloud.rest import part
+from azdistill.cloud.schedules.wanted import FINGERPRINT, OWNER, SAID
+from azdistill.errors import ServiceError, UserError, did_you_mean
+from azdistill.recipe.schedule import Schedule
+
+API = "2023-06-01-preview"
+TRIGGER_API = "2024-01-01-preview"
+#: Seconds between looks at a schedule that is being changed, and until giving up.
+POLL, PATIENCE = 2.0, 180.0
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A schedule of the workspace; ``body`` is what the service said."""
+
+    name: str
+    body: Mapping[str, Any]
+
+    @property
+    def properties(self) -> Mapping[str, Any]:
+        """The resource's properties."""
+        found: Mapping[str, Any] = self.body.get("properties") or {}
+        return found
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it fires."""
+        return self.properties.get("isEnabled") is not False
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Its tags."""
+        return dict(self.properties.get("tags") or {})
+
+    @property
+    def ours(self) -> bool:
+        """Whether azdistill made it."""
+        return self.tags.get(OWNER) == "schedule"
+
+    @property
+    def fingerprint(self) -> str:
+        """What it was made from."""
+        return self.tags.get(FINGERPRINT, "")
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What it said when it was applied; empty where azdistill did not make it."""
+        try:
+            found = json.loads((self.properties.get("properties") or {}).get(SAID) or "{}")
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def job(self) -> Mapping[str, Any]:
+        """The definition of the job that it creates."""
+        found: Mapping[str, Any] = (self.properties.get("action") or {}).get("jobDefinition") or {}
+        return found
+
+    @property
+    def created(self) -> datetime | None:
+        """When it was made."""
+        text = (self.body.get("systemData") or {}).get("createdAt")
+        try:
+            moment = datetime.fromisoformat(str(text))
+        except ValueError:
+            return None
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """Its trigger as a recipe says it; None for one that cannot be read so (of another tool, or too new)."""
+        try:
+            return Schedule.model_validate(trigger_words(self.properties.get("trigger") or {}))
+        except ValueError:
+            return None
+
+
+def trigger_words(trigger: Mapping[str, Any]) -> dict[str, Any]:
+    """A trigger of the service in the words of YAML, without what it leaves open."""
+    pattern = trigger.get("schedule") or {}
+    words = {
+        "type": str(trigger.get("triggerType", "")).lower(),
+        "expression": trigger.get("expression"),
+        "frequency": trigger.get("frequency"),
+        "interval": trigger.get("interval"),
+        "schedule": {
+            key: value
+            for key, value in {
+                "hours": pattern.get("hours"),
+                "minutes": pattern.get("minutes"),
+                "week_days": pattern.get("weekDays"),
+                "month_days": pattern.get("monthDays"),
+            }.items()
+            if value
+        },
+        "start_time": trigger.get("startTime"),
+        "end_time": trigger.get("endTime"),
+        "time_zone": trigger.get("timeZone") or "UTC",
+    }
+    return {key: value for key, value in words.items() if value not in (None, {}, [])}
+
+
+def path_of(connection: Connection, name: str = "") -> str:
+    """The ARM path of a schedule, or of all of them."""
+    return f"{connection.workspace_id}/schedules" + (f"/{part(name)}" if name else "")
+
+
+def find(connection: Connection, name: str) -> Stored | None:
+    """The schedule called ``name``; None where there is none."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    with explain(f"reading the schedule {name}"):
+        try:
+            return Stored(name, connection.rest.call("GET", path_of(connection, name), api_version=API))
+        except ResourceNotFoundError:
+            return None
+
+
+def get(connection: Connection, name: str) -> Stored:
+    """As :func:`find`; UserError AZD452, with the nearest name, where there is none."""
+    found = find(connection, name)
+    if found is None:
+        names = [one.name for one in every(connection)]
+        hint = did_you_mean(name, names) or "there is none in this workspace"
+        raise UserError(f"there is no schedule '{name}' in {connection.workspace_name}", code="AZD452", hint=hint)
+    return found
+
+
+def every(connection: Connection) -> list[Stored]:
+    """Every schedule of the workspace, disabled ones too."""
+    with explain("listing schedules"):
+        found = connection.rest.listed(path_of(connection), api_version=API, params={"listViewType": "All"})
+    return [Stored(str(one.get("name")), one) for one in found]
+
+
+def write(connection: Connection, name: str, body: Mapping[str, Any], doing: str) -> Stored:
+    """Write a schedule and wait until the service has taken it over."""
+    with explain(doing):
+        connection.rest.call("PUT", path_of(connection, name), api_version=API, body={"properties": body["properties"]})
+    return settled(connection, name, doing)
+
+
+def settled(connection: Connection, name: str, doing: str) -> Stored:
+    """The schedule once its last change is done. ServiceError AZD453 where that failed."""
+
+    def done() -> Stored | None:
+        found = get(connection, name)
+        state = str(found.properties.get("provisioningState") or "Succeeded")
+        if state in ("Failed", "Canceled"):
+            raise ServiceError(f"the workspace ended with {state} while {doing}", code="AZD453")
+        return found if state == "Succeeded" else None
+
+    result = wait(done, doing)
+    assert isinstance(result, Stored)
+    return result
+
+
+def wait(done: Callable[[], object], doing: str) -> object:
+    """What ``done`` gives once it gives something. ServiceError AZD453 after :data:`PATIENCE`."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        if found := done():
+            return found
+        if time.monotonic() > until:
+            message = f"still not done after {PATIENCE:.0f} s: {doing}"
+            raise ServiceError(message, code="AZD453", hint="`azdistill schedule list` shows what has become of it")
+        time.sleep(POLL)
+
+
+def mine(stored: Stored, force_hint: str) -> Stored:
+    """``stored``, or UserError AZD454 where azdistill did not make it."""
+    if not stored.ours:
+        message = f"the schedule {stored.name} was not made by azdistill (it has no tag {OWNER}: schedule)"
+        raise UserError(message, code="AZD454", hint=force_hint)
+    return stored

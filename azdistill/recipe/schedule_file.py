@@ -1,0 +1,165 @@
+"""Azure ML's own schedule YAML: a name, a trigger, and the pipeline that it creates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from azdistill.errors import Problem, SpecError, did_you_mean
+from azdistill.recipe.schedule import Pattern, Schedule
+from azdistill.recipe.schedule_checks import findings
+from azdistill.spec import examine, reader
+from azdistill.spec.models import Pipeline
+from azdistill.spec.source import Report, Where
+
+_KEYS = ("$schema", "name", "display_name", "description", "tags", "properties", "trigger", "create_job")
+_JOB_KEYS = ("type", "job", "inputs", "outputs", "settings", "experiment_name", "display_name", "description", "tags")
+
+
+@dataclass(frozen=True)
+class ScheduleFile:
+    """A schedule: ``mapping`` is the pipeline it creates, with what ``create_job`` changes in it, from ``job_file``."""
+
+    name: str
+    schedule: Schedule
+    mapping: dict[str, Any]
+    job_file: Path
+    description: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    warnings: list[Problem] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        """What relative paths of the pipeline start from."""
+        return self.job_file.parent
+
+
+def is_schedule(data: Any) -> bool:
+    """Whether YAML data is an Azure ML schedule."""
+    return isinstance(data, Mapping) and ("schedule.schema" in str(data.get("$schema", "")) or _looks_so(data))
+
+
+def _looks_so(data: Mapping[str, Any]) -> bool:
+    return "trigger" in data and "create_job" in data
+
+
+def check_schedule(path: str | Path) -> list[Problem]:
+    """Everything wrong with the schedule at ``path`` and with the pipeline that it creates."""
+    return _gather(path)[1]
+
+
+def read_schedule(path: str | Path) -> ScheduleFile:
+    """The schedule at ``path``. SpecError with everything that is wrong."""
+    found, problems = _gather(path)
+    if found is None or any(problem.severity == "error" for problem in problems):
+        raise SpecError(problems)
+    return found
+
+
+def _gather(path: str | Path) -> tuple[ScheduleFile | None, list[Problem]]:
+    source = reader.read(path)
+    where, report = Where(source), Report()
+    data = source.data
+    _unknown(where, data, _KEYS, report)
+    for key in ("name", "trigger", "create_job"):
+        if not data.get(key):
+            report.error("AZD112", f"'{key}' is missing", where)
+    schedule = _trigger(where / "trigger", report) if data.get("trigger") else None
+    job = _job(where / "create_job", report) if data.get("create_job") else None
+    name = data.get("name")
+    if name is not None and not isinstance(name, str):
+        report.error("AZD111", "'name' should be text", where / "name")
+    order = sorted(report.problems, key=lambda problem: (problem.file, problem.line, problem.column))
+    if schedule is None or job is None or not isinstance(name, str):
+        return None, order
+    file, mapping = job
+    tags = {str(key): str(value) for key, value in (data.get("tags") or {}).items()}
+    about = str(data.get("description") or "")
+    return ScheduleFile(name, schedule, mapping, file, about, tags, [p for p in order if p.severity != "error"]), order
+
+
+def _trigger(where: Where, report: Report) -> Schedule | None:
+    if not isinstance(where.value, dict):
+        report.error("AZD111", "'trigger' should be a mapping with type: cron or type: recurrence", where)
+        return None
+    try:
+        schedule = Schedule.model_validate(where.value)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            _note(where, detail, report)
+        return None
+    for found in findings(schedule):
+        report.add(found.code, found.severity, found.message, _at(where, found.path), hint=found.hint)
+    return schedule
+
+
+def _note(where: Where, detail: Any, report: Report) -> None:
+    path = tuple(part for part in detail["loc"] if isinstance(part, int) or part.isidentifier())
+    known = [part for part in path if isinstance(part, int) or part not in ("int", "list", "literal")]
+    dotted = ".".join(map(str, known))
+    if detail["type"] == "extra_forbidden":
+        names = list((Pattern if len(known) > 1 else Schedule).model_fields)
+        hint = did_you_mean(str(known[-1]), names)
+        report.error("AZD110", f"unknown key '{known[-1]}'", _at(where, tuple(known)), hint=hint, key=True)
+        return
+    said, _, hint = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").partition("; ")
+    report.error("AZD205", f"{dotted}: {said}" if dotted else said, _at(where, tuple(known)), hint=hint)
+
+
+def _at(where: Where, path: tuple[Any, ...]) -> Where:
+    for part in path:
+        where = where / part
+    return where
+
+
+def _job(where: Where, report: Report) -> tuple[Path, dict[str, Any]] | None:
+    """The file of the pipeline, and the pipeline with the changes that the schedule makes to it."""
+    written = where.value if isinstance(where.value, dict) else {"job": where.value}
+    at = where / "job" if isinstance(where.value, dict) else where
+    _unknown(where, written, (*_JOB_KEYS,), report)
+    path = written.get("job")
+    if not isinstance(path, str):
+        report.error("AZD112", "create_job names no file: write job: ./pipeline.yml", at)
+        return None
+    if path.startswith("azureml:"):
+        hint = "give the file that the job was made from, so that what is run can be checked"
+        report.error("AZD264", f"{path} is a job of a workspace, which cannot be read here", at, hint=hint)
+        return None
+    file = where.resolve(path)
+    if not file.is_file():
+        report.error("AZD121", f"no pipeline file {path}", at)
+        return None
+    pipeline, problems = examine(str(file))
+    report.problems += problems
+    if not isinstance(pipeline, Pipeline):
+        report.error("AZD107", f"{path} is no pipeline job, and schedules run nothing else", at)
+        return None
+    _unknown_inputs(where / "inputs", written.get("inputs") or {}, pipeline, report)
+    return file, _merged(dict(reader.read(file).data), written)
+
+
+def _unknown(where: Where, data: Any, known: tuple[str, ...], report: Report) -> None:
+    for key in data if isinstance(data, dict) else ():
+        if key not in known:
+            report.error("AZD110", f"unknown key '{key}'", where / key, hint=did_you_mean(key, known), key=True)
+
+
+def _unknown_inputs(where: Where, inputs: Any, pipeline: Pipeline, report: Report) -> None:
+    for key in inputs if isinstance(inputs, dict) else ():
+        if key not in pipeline.inputs:
+            hint = did_you_mean(key, list(pipeline.inputs))
+            report.error("AZD130", f"the pipeline has no input '{key}'", where / key, hint=hint, key=True)
+
+
+def _merged(mapping: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """As azure-ai-ml merges them: mappings into mappings, anything else in the place of what was there."""
+    for key, value in changes.items():
+        if key in ("job", "type"):
+            continue
+        old = mapping.get(key)
+        mapping[key] = _merged(dict(old), value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return mapping
