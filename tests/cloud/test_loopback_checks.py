@@ -72,6 +72,7 @@ def test_what_is_not_json_is_reported_and_refused(checked: Workspace) -> None:
         ({"outputs": {"weights": {"value": "${{parent.outputs.model}}"}}}, "unknown output 'weights'"),
         ({"computeId": "{ws}/computes/gpu"}, "computes/gpu could not be found"),
         ({"componentId": "{ws}/components/azureml_anonymous/versions/0"}, "versions/0 could not be found"),
+        ({"componentId": None}, "names no component"),
         ({"type": "comand"}, "unknown type 'comand'"),
     ],
 )
@@ -102,3 +103,16 @@ def test_what_was_submitted_is_not_changed_by_another_job_of_its_name(workspace:
     )
     assert answer.status_code == 400
     assert "A job with this name already exists" in answer.text
+
+
+def test_a_sweep_gives_its_trials_what_it_searches(workspace: Workspace, project: Path) -> None:
+    submit(workspace.client(), project)
+    job = json.loads(json.dumps(next(iter(workspace.store["jobs"].values()))["properties"]))
+    train = job["jobs"]["train"]
+    sweep = {"type": "sweep", "trial": {"componentId": train["componentId"]}, "inputs": {"rate": {"value": "0.5"}}}
+    job["jobs"]["train"] = {**sweep, "search_space": {"rows": {"type": "choice", "values": ["a"]}}}
+    assert put(workspace, "jobs/fits", {"properties": job}).status_code == 201
+    job["jobs"]["train"]["search_space"] = {"depth": {"type": "choice", "values": ["a"]}}
+    message = put(workspace, "jobs/does-not", {"properties": job}).json()["error"]["message"]
+    assert "unknown input 'depth'" in message
+    assert "required input 'rows' is not given" in message

@@ -72,17 +72,22 @@ class _Graph:
             yield f"unknown type '{kind}'"
             return
         yield from _references(self._ws, node, ("componentId", "computeId", "environmentId"))
+        yield from _references(self._ws, node.get("trial") or {}, ("componentId",))
+        if kind in ("command", "pipeline", "parallel", "sweep") and not _component(node):
+            yield "names no component"
         spec = self._spec(node)
         yield from self._bound(node)
         if spec is not None:
             yield from self._given(node, spec)
 
     def _spec(self, node: Body) -> Body | None:
-        component = find(self._ws, str(node.get("componentId") or ""))
+        component = find(self._ws, str(_component(node) or ""))
         return component["properties"].get("componentSpec") if component else None
 
     def _given(self, node: Body, spec: Body) -> Iterator[str]:
-        declared, given = spec.get("inputs") or {}, node.get("inputs") or {}
+        declared = spec.get("inputs") or {}
+        # What a sweep searches is given to each trial.
+        given = {**dict.fromkeys(node.get("search_space") or {}), **(node.get("inputs") or {})}
         for name in given:
             if name not in declared and name.partition(".")[0] not in declared:
                 yield f"unknown input '{name}'; the component has {sorted(declared)}"
@@ -127,6 +132,10 @@ class _Graph:
                 return
             for name in ready:
                 del after[name]
+
+
+def _component(node: Body) -> Any:
+    return node.get("componentId") or (node.get("trial") or {}).get("componentId")
 
 
 def _references(ws: Workspace, body: Body, fields: tuple[str, ...]) -> Iterator[str]:
