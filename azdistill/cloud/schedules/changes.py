@@ -92,12 +92,12 @@ def _submit(connection: Connection, stored: Stored, sets: Mapping[str, str], now
 
 
 def _give(job: Any, sets: Mapping[str, str], moment: str) -> None:
-    for name, given in dict(job.inputs).items():
-        data: Any = getattr(given, "_data", given)
-        if name in sets:
-            if hasattr(data, "path"):
-                data.path = sets[name]
-            else:
-                job.inputs[name] = sets[name]
+    """Put values into the inputs of the SDK's job, whose own way of assigning keeps only the types of nodes."""
+    for name, given in job.inputs.items():
+        data: Any = given._data
+        if name in sets and hasattr(data, "path"):
+            data.path = sets[name]
+        elif name in sets:
+            given._data = sets[name]
         elif isinstance(data, str) and TRIGGER_TIME in data:
-            job.inputs[name] = data.replace(TRIGGER_TIME, moment)
+            given._data = data.replace(TRIGGER_TIME, moment)
