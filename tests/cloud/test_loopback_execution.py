@@ -237,6 +237,48 @@ def test_a_nested_pipeline_is_a_job_with_jobs_of_its_own(ws: Workspace, client: 
     assert next((tmp_path / "down").rglob("said")).read_text() == "nested 1\n"
 
 
+def test_a_parallel_step_runs_over_its_mini_batches(ws: Workspace, client: Any, tmp_path: Path) -> None:
+    for name in "abc":
+        write(tmp_path, f"data/{name}.txt", name)
+    write(tmp_path, "code/entry.py", "def init(): pass\ndef run(batch): return [open(p).read().upper() for p in batch]")
+    write(
+        tmp_path,
+        "shout.yml",
+        """
+        $schema: https://azuremlschemas.azureedge.net/latest/parallelComponent.schema.json
+        type: parallel
+        name: shout
+        version: 1
+        inputs: {files: {type: uri_folder}}
+        outputs: {said: {type: uri_file}}
+        input_data: ${{inputs.files}}
+        mini_batch_size: "1"
+        resources: {instance_count: 1}
+        task:
+          type: run_function
+          code: ./code
+          entry_script: entry.py
+          environment: {image: 'ubuntu:24.04'}
+          append_row_to: ${{outputs.said}}
+        """,
+    )
+    text = """
+        type: pipeline
+        settings: {default_compute: azureml:cpu}
+        outputs: {said: {type: uri_file}}
+        jobs:
+          shout:
+            type: parallel
+            component: ./shout.yml
+            inputs: {files: {type: uri_folder, path: ./data}}
+            outputs: {said: "${{parent.outputs.said}}"}
+            mini_batch_error_threshold: 0
+    """
+    job = submit(client, tmp_path, text)
+    run = completed(ws, job.name)
+    assert sorted(ws.jobs.places.path(run.outputs["said"].uri).read_text().split()) == ["A", "B", "C"]
+
+
 def test_a_job_of_one_command_is_its_own_step(ws: Workspace, client: Any, tmp_path: Path) -> None:
     from azure.ai.ml import Input, Output, command
     from azure.ai.ml.entities import Environment

@@ -5,6 +5,7 @@ Pure but for the folder it writes components to: what a reference stands for is 
 
 from __future__ import annotations
 
+import copy
 import re
 import shutil
 from collections.abc import Mapping
@@ -17,6 +18,11 @@ Body = Mapping[str, Any]
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:([\d.]+)S)?)?")
 _BINDING = re.compile(r"\$\{\{\s*parent\.inputs\.([\w.]+)\s*\}\}")
 _OUTPUT = re.compile(r"\$\{\{\s*parent\.outputs\.([\w.]+)\s*\}\}")
+#: What a parallel step may say in place of its component.
+_PARALLEL = (
+    *("mini_batch_size", "partition_keys", "input_data", "retry_settings", "max_concurrency_per_instance"),
+    *("error_threshold", "mini_batch_error_threshold", "logging_level"),
+)
 _KINDS = ("command", "pipeline", "parallel")
 
 
@@ -119,6 +125,8 @@ class _Translation:
             "tags": node.get("tags"),
             "display_name": node.get("display_name"),
         }
+        if kind == "parallel":
+            step |= {key: node.get(key) for key in _PARALLEL}
         return _without_nothing(step)
 
     def _component(self, reference: str) -> str:
@@ -138,7 +146,7 @@ class _Translation:
         """A component's specification with what it refers to in place of the references."""
         # What a component includes was laid into its code when that was uploaded.
         dropped = ("$schema", "_source", "sourceJobId", "tags", "additional_includes")
-        plain = {key: value for key, value in spec.items() if key not in dropped and value is not None}
+        plain = {key: copy.deepcopy(value) for key, value in spec.items() if key not in dropped and value is not None}
         if jobs := plain.get("jobs"):
             plain["jobs"] = {name: self._node(name, node) for name, node in jobs.items()}
         for part in (plain, plain["task"] if isinstance(plain.get("task"), dict) else {}):
