@@ -42,6 +42,8 @@ def weights_of(name: str, folder: Path, role: Role) -> Weights:
 def _model_folder(name: str, place: Path) -> str:
     if not place.exists():
         raise UserError(f"there is no folder {name}", code="AZD209")
-    if not (place / "config.json").is_file():
+    # A model that MLflow laid out keeps its configuration further down.
+    as_mlflow = any(place.glob("MLmodel")) or any(place.glob("*/MLmodel"))
+    if not (place / "config.json").is_file() and not as_mlflow:
         raise UserError(f"{name} is not a model: it has no config.json", code="AZD209")
     return str(place.resolve())

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from common.step import BadConfig, NoInput, Unavailable
 
+from modelling import mlflow_parts
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -30,12 +32,16 @@ def check_source(weights: str | None, model_id: str | None, what: str) -> str | 
 
 
 def check_folder(folder: str, what: str) -> str:
-    """``folder``, when it holds a causal language model in safetensors. Raises NoInput."""
+    """The folder of the weights, when ``folder`` holds a causal language model in safetensors. Raises NoInput.
+
+    Models are taken as Hugging Face lays them out, and as MLflow does (in registries).
+    """
     path = Path(folder)
     if not path.is_dir():
         raise NoInput(
             f"the {what} '{folder}' is not a model: " + ("it is a file" if path.exists() else "no such folder")
         )
+    path = mlflow_parts.weights_in(path) or path
     if not (path / "config.json").is_file():
         raise NoInput(f"the {what} '{folder}' is not a model: it holds no config.json")
     try:
@@ -55,8 +61,9 @@ def load_tokenizer(source: str, revision: str | None = None, what: str = "model"
     """The tokenizer of a model."""
     from transformers import AutoTokenizer
 
+    place = str(mlflow_parts.tokenizer_for(Path(source)) or source)
     with _explained(source, what):
-        return AutoTokenizer.from_pretrained(source, revision=revision or "main", trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(place, revision=revision or "main", trust_remote_code=False)
 
 
 def load_model(source: str, dtype: Any, device: str, *, revision: str | None = None, what: str = "model") -> Any:

@@ -17,8 +17,8 @@ _NUMBERS = ("retention", "gap_recovered", "latency_reduction", "memory_reduction
 _MODELS = ("teacher", "baseline", "distilled")
 
 
-def lineage(given: Namespace, comparison: dict[str, Any] | None, assets: Sequence[DataAsset]) -> dict[str, str]:
-    """Tags for the model, and for the data assets that it was made with."""
+def provenance(given: Namespace, assets: Sequence[DataAsset]) -> dict[str, str]:
+    """What the model, and the data assets that it was made with, came from."""
     known = {
         "azdistill.task": given.task,
         "azdistill.student": given.student_id or given.model_name.removesuffix("-distilled"),
@@ -27,10 +27,11 @@ def lineage(given: Namespace, comparison: dict[str, Any] | None, assets: Sequenc
         "azdistill.job": os.environ.get("AZUREML_ROOT_RUN_ID"),
     }
     known |= {f"azdistill.data.{asset.kind}": f"{asset.name}:{asset.version}" for asset in assets}
-    return {name: str(value) for name, value in {**known, **_measured(comparison or {})}.items() if value}
+    return {name: str(value) for name, value in known.items() if value}
 
 
-def _measured(comparison: dict[str, Any]) -> dict[str, str]:
+def measured(comparison: dict[str, Any]) -> dict[str, str]:
+    """How good the model is."""
     metric = comparison.get("retention_metric")
     found = {name: comparison.get(name) for name in _NUMBERS}
     found |= {f"{model}.{metric}": (comparison.get(model) or {}).get(metric) for model in _MODELS if metric}

@@ -14,7 +14,7 @@ from typing import Any
 from common.step import Arguments, StepError, Unavailable, optional, run_step, say
 from common.tasks import get_task
 from data_assets import DataAsset, keep, register
-from lineage import lineage, read_comparison
+from lineage import measured, provenance, read_comparison
 from model_layout import digest_of, lay_out
 
 #: The tag that tells whether a version holds the same model.
@@ -40,8 +40,9 @@ def main() -> None:
     given = arguments()
     digest = digest_of(Path(given.model))
     kept = keep_rows(given)
-    tags = lineage(given, read_comparison(given.report), kept)
-    register(kept, tags)
+    origin = provenance(given, kept)
+    register(kept, origin)
+    tags = origin | measured(read_comparison(given.report) or {})
     registered = register_model(given, {DIGEST: digest, **tags})
     result = {
         "model_name": given.model_name,

@@ -1,0 +1,54 @@
+"""Models in MLflow's layout, as model registries hand them out: the weights in one folder, the tokenizer in another.
+
+MLmodel                                  MLmodel may lie one folder down (``mlflow_model_folder/``)
+model/  or  data/model/                  config.json and the weights
+components/tokenizer/, tokenizer/  or  data/tokenizer/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+#: A tokenizer has one of these, whatever its kind.
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
+#: How far below the folder that is given MLmodel is looked for, and how far below that the parts are.
+_DEEPEST = 3
+
+
+def weights_in(folder: Path) -> Path | None:
+    """The folder of the weights in a model that MLflow laid out; None where ``folder`` is no such model."""
+    if (folder / "config.json").is_file():
+        return None
+    root = _root(folder)
+    if root is None:
+        return None
+    found = [place for place in _folders(root) if (place / "config.json").is_file()]
+    with_weights = [place for place in found if any(place.glob("*.safetensors"))]
+    return next(iter(with_weights or found), None)
+
+
+def tokenizer_for(weights: Path) -> Path | None:
+    """The tokenizer's folder where it is not beside the ``weights`` but elsewhere in MLflow's layout."""
+    if not weights.is_dir() or _is_tokenizer(weights):
+        return None
+    for around in list(weights.parents)[:_DEEPEST]:
+        if (around / "MLmodel").is_file():
+            return next((place for place in _folders(around) if _is_tokenizer(place)), None)
+    return None
+
+
+def _root(folder: Path) -> Path | None:
+    return next((place for place in _folders(folder) if (place / "MLmodel").is_file()), None)
+
+
+def _is_tokenizer(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in _TOKENIZER)
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    """``root`` and the folders in it, the shallow ones first, in the order of their names."""
+    level = [root]
+    for _ in range(_DEEPEST + 1):
+        yield from level
+        level = [inner for place in level for inner in sorted(place.iterdir()) if inner.is_dir()]
