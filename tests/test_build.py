@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
-from azdistill import DistillationJob, SpecError, assets, build, recipe, spec
+from azdistill import DistillationJob, SpecError, assets, build, recipe, skus, spec
 from azdistill.build.graph import FLOWS, STEPS
 from azdistill.build.inputs import inputs_of
 from azdistill.build.write import MARK, render, write
 from azdistill.errors import UserError
-from azdistill.recipe.models import Recipe
+from azdistill.recipe.models import IN_JOB_KEYS, Recipe
 from azdistill.recipe.names import every_path, put
 
 ROW = {"messages": [{"role": "user", "content": "a"}]}
@@ -234,6 +234,130 @@ def test_every_step_has_a_limit(project: Path) -> None:
     assert {node["limits"]["timeout"] for node in jobs(project, limits__timeout=60).values()} == {60}
 
 
+# --- a teacher inside the job, and several machines -----------------------------------------------------------------
+
+
+def in_job(project: Path, model: str = "deepseek-v3.1", **settings: Any) -> build.Built:
+    (project / "train.jsonl").write_text(json.dumps(ROW) + "\n")
+    tree: dict[str, Any] = {
+        "task": "nli",
+        "teacher": {"model": model},
+        "student": "./small",
+        "data": {"training_data": "train.jsonl"},
+    }
+    for name, value in settings.items():
+        put(tree, tuple(name.split("__")), value)
+    (project / "recipe.yml").write_text(yaml.safe_dump(tree))
+    return build.compile_recipe(project / "recipe.yml")
+
+
+def component_of(node: dict[str, Any]) -> str:
+    return Path(node["component"]).parent.name
+
+
+def test_an_open_teacher_without_an_endpoint_runs_inside_the_job(project: Path) -> None:
+    made = in_job(project)
+    steps = made.mapping["jobs"]
+    assert list(steps) == PLAIN
+    assert {component_of(steps[name]) for name in ("teacher", "teacher_test")} == {"teacher_in_job"}
+    assert made.mapping["inputs"]["teacher_id"] == "deepseek-ai/DeepSeek-V3.1"
+    # 671 billion parameters do not fit beside the student: the teacher's column is made of its answers.
+    assert "teacher_id" not in steps["evaluate"]["inputs"]
+    assert steps["evaluate"]["inputs"]["teacher_rows"] == "${{parent.jobs.teacher_test.outputs.train}}"
+    chosen = steps["teacher"]["resources"]["instance_type"]
+    assert skus.get(chosen).total_gpu_memory_gib > 671
+    assert any(f"no endpoint: it runs inside the job, on {chosen}" in note for note in made.notes)
+    assert [problem for problem in spec.check(made.pipeline()) if problem.severity == "error"] == []
+
+
+def test_a_teacher_of_unknown_size_gets_much_memory_and_that_is_said(project: Path) -> None:
+    made = in_job(project, "owner/teacher")
+    assert made.mapping["jobs"]["teacher"]["resources"] == {"instance_type": "Standard_ND96isr_H100_v5"}
+    assert any("its size is not known here" in note for note in made.notes)
+
+
+def test_a_teacher_runs_where_the_recipe_says(project: Path) -> None:
+    steps = in_job(project, compute={"teacher": "big", "default": "small"}).mapping["jobs"]
+    assert steps["teacher"]["compute"] == "azureml:big"
+    assert "resources" not in steps["teacher"]
+
+
+def test_weights_that_are_given_are_run_and_measured(project: Path) -> None:
+    steps = in_job(project, teacher__weights="./large").mapping["jobs"]
+    assert component_of(steps["teacher"]) == "teacher_in_job"
+    assert "teacher_test" not in steps
+    assert steps["evaluate"]["inputs"]["teacher_weights"] == "${{parent.inputs.teacher_weights}}"
+
+
+def test_a_closed_teacher_needs_an_endpoint(project: Path) -> None:
+    with pytest.raises(SpecError, match="cannot run inside the job: the weights of gpt-4o are not public") as raised:
+        in_job(project, "gpt-4o")
+    assert {problem.code for problem in raised.value.problems if problem.severity == "error"} == {"AZD211"}
+
+
+@pytest.mark.parametrize("key", ["api_key", "api", "deployment"])
+def test_what_belongs_to_an_endpoint_asks_for_one(project: Path, key: str) -> None:
+    value = {"api_key": "${env:KEY}", "api": "messages", "deployment": "mine"}[key]
+    with pytest.raises(SpecError, match=f"teacher.endpoint is missing: teacher.{key} is for"):
+        in_job(project, **{f"teacher__{key}": value})
+
+
+@pytest.mark.parametrize("key", IN_JOB_KEYS)
+def test_what_belongs_to_a_teacher_that_is_run_refuses_an_endpoint(project: Path, key: str) -> None:
+    value = {"engine": "vllm", "engine_args": "--x", "revision": "main"}.get(key, 2)
+    with pytest.raises(SpecError, match=f"{key} is for a teacher that runs inside the job"):
+        built(project, **{f"teacher__{key}": value})
+
+
+def test_every_setting_of_a_teacher_that_is_run_reaches_it(project: Path) -> None:
+    own = {"engine": "vllm", "tensor_parallel_size": 4, "max_model_len": 4096, "engine_args": "--x"}
+    for nodes, step in ((1, "teacher"), (3, "teacher_parallel")):
+        settings = {**own, "startup_timeout": 60, "revision": "main", "nodes": nodes}
+        made = in_job(project, **{f"teacher__{name}": value for name, value in settings.items()})
+        given = made.mapping["jobs"][step]["inputs"]
+        assert {*own, "startup_timeout", "revision"} <= set(given)
+        assert given["revision"] == "${{parent.inputs.teacher_revision}}"
+        assert [problem for problem in spec.check(made.pipeline()) if problem.severity == "error"] == []
+
+
+def test_several_machines_answer_shards_that_are_gathered(project: Path) -> None:
+    steps = in_job(project, teacher__nodes=3).mapping["jobs"]
+    assert list(steps) == ["prepare", "teacher_shards", "teacher_parallel", *PLAIN[1:]]
+    parallel = steps["teacher_parallel"]
+    assert parallel["type"] == "parallel"
+    assert parallel["resources"]["instance_count"] == 3
+    assert "limits" not in parallel
+    assert parallel["outputs"]["answers"] == steps["teacher_test"]["outputs"]["answers"]
+    assert steps["teacher_shards"]["inputs"]["shards"] == 24
+    assert component_of(steps["teacher"]) == "gather_rows"
+    assert "answers" not in steps["teacher"].get("outputs", {})
+    assert steps["curate"]["inputs"]["rows"] == "${{parent.jobs.teacher.outputs.train}}"
+
+
+STUDENTS: dict[str, tuple[dict[str, Any], int | None, int | None]] = {
+    "nothing said": ({}, None, None),
+    "one GPU": ({"student": "Standard_NC24ads_A100_v4"}, None, None),
+    "the GPUs of a size": ({"student": "Standard_NC96ads_A100_v4"}, None, 4),
+    "fewer of them": ({"student": "Standard_NC96ads_A100_v4", "student_gpus": 2}, None, 2),
+    "several machines": ({"student": "Standard_ND96isr_H100_v5", "student_nodes": 2}, 2, 8),
+    "a cluster by name": ({"student": "gpus", "student_nodes": 2, "student_gpus": 4}, 2, 4),
+    "machines of one GPU": ({"student_nodes": 3}, 3, 1),
+}
+
+
+@pytest.mark.parametrize(("compute", "nodes", "processes"), STUDENTS.values(), ids=STUDENTS)
+def test_the_student_is_trained_by_as_many_processes_as_there_are_gpus(
+    project: Path, compute: dict[str, Any], nodes: int | None, processes: int | None
+) -> None:
+    made = built(project, compute=compute)
+    node = made.mapping["jobs"]["finetune"]
+    assert node.get("resources", {}).get("instance_count") == nodes
+    expected = {"type": "pytorch", "process_count_per_instance": processes} if processes else None
+    assert node.get("distribution") == expected
+    assert "distribution" not in made.mapping["jobs"]["evaluate"]
+    assert spec.check(made.pipeline()) == []
+
+
 # --- the contract with the components --------------------------------------------------------------------------------
 
 
@@ -277,7 +401,7 @@ EVERYTHING: dict[str, Any] = {
         **{"warmup_ratio": 0.1, "weight_decay": 0.1, "lr_scheduler": "cosine", "max_length": 64, "loss_on": "response"},
         **{"sampling_temperature": 0.1, "distillation_temperature": 2, "distillation_alpha": 0.5, "top_k": 4},
         **{"lora": True, "lora_rank": 4, "lora_alpha": 8, "lora_dropout": 0.1, "lora_target_modules": "all-linear"},
-        **{"early_stopping_patience": 1, "eval_steps": 5, "dtype": "float32", "seed": 1},
+        **{"early_stopping_patience": 1, "eval_steps": 5, "dtype": "float32", "parallelism": "ddp", "seed": 1},
     },
     "evaluation": {
         **{"max_new_tokens": 9, "batch_size": 2, "latency_rows": 2, "dtype": "float32", "device": "cpu"},
@@ -290,6 +414,9 @@ SHAPING = {
     *("teacher.deployment", "teacher.chain_of_thought", "teacher.chain_of_density", "data.dataset", "data.as_of"),
     *("hyperparameters.temperature", "evaluation.gold_sft", "limits.timeout"),
     *("compute.default", "compute.teacher", "compute.teacher_logits", "compute.student", "compute.evaluate"),
+    *("compute.identity", "compute.spot", "limits.max_gpu_hours"),
+    *("compute.student_nodes", "compute.student_gpus", "teacher.nodes"),
+    *(f"teacher.{name}" for name in IN_JOB_KEYS),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from azdistill import skus
 from azdistill.recipe.models import Compute
 
 SERVERLESS = "azureml:serverless"
@@ -40,6 +41,15 @@ def _machine(compute: Compute, role: str, gpu: bool, instance_type: str) -> dict
         elsewhere = {} if default_compute(compute) == SERVERLESS else {"compute": SERVERLESS}
         return {**elsewhere, "resources": {"instance_type": where}}
     return {} if _named(where) == default_compute(compute) else {"compute": _named(where)}
+
+
+def processes_of(compute: Compute) -> int:
+    """Processes that train the student on each machine: what the recipe says, else one for each GPU of its size."""
+    if compute.student_gpus:
+        return compute.student_gpus
+    where = named_for(compute, "student") or GPU_INSTANCE
+    known = skus.find(where) if is_instance_type(where) else None
+    return max(1, known.gpus) if known else 1
 
 
 def is_instance_type(where: str) -> bool:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from azdistill import assets
-from azdistill.build.compute import default_compute, resources_of
+from azdistill.build.compute import default_compute, processes_of, resources_of
 from azdistill.build.gold import has_gold
 from azdistill.build.inputs import inputs_of
 from azdistill.build.naming import short_name
-from azdistill.build.teachers import in_job, placed
-from azdistill.recipe.models import Latest
+from azdistill.build.teachers import in_job, nodes_of, placed
+from azdistill.recipe.models import Latest, Recipe
 from azdistill.recipe.read import Reading
 
 SCHEMA = "https://azuremlschemas.azureedge.net/latest/pipelineJob.schema.json"
@@ -35,7 +36,7 @@ _IN_JOB = (
 _TRAINING = (
     "student_weights student_id revision learning_rate batch_size gradient_accumulation_steps num_epochs max_steps "
     "warmup_ratio weight_decay lr_scheduler max_length loss_on lora lora_rank lora_alpha lora_dropout "
-    "lora_target_modules early_stopping_patience eval_steps dtype seed"
+    "lora_target_modules early_stopping_patience eval_steps dtype parallelism seed"
 )
 
 
@@ -48,6 +49,7 @@ class Step:
     hours: int
     role: str = ""
     gpu: bool = False
+    kind: str = "command"
 
 
 #: Every step there can be. Hours are wall-clock limits, generous: a step that hangs must not bill for weeks.
@@ -65,6 +67,15 @@ STEPS = {
         "training_data validation_data test_data dataset task_type prompt_column reference_column system_prompt "
         "validation_fraction test_fraction max_training_rows max_test_rows on_bad_rows seed=split_seed",
         hours=2,
+    ),
+    "teacher_shards": Step("shard_rows", "", hours=2),
+    "teacher_parallel": Step(
+        "teacher_parallel",
+        _IN_JOB.replace(" min_success_ratio", ""),
+        hours=48,
+        role="teacher",
+        gpu=True,
+        kind="parallel",
     ),
     "teacher": Step("teacher_inference", _TEACHER, hours=48, role="teacher"),
     "teacher_test": Step("teacher_inference", _TEACHER, hours=12, role="teacher"),
@@ -101,11 +112,22 @@ IN_JOB = {
     "teacher": Step("teacher_in_job", _IN_JOB, hours=48, role="teacher", gpu=True),
     "teacher_test": Step("teacher_in_job", _IN_JOB, hours=12, role="teacher", gpu=True),
 }
+#: What ``teacher`` is where several machines answer: it puts together what they wrote.
+GATHER = Step("gather_rows", "teacher_model strategy min_success_ratio", hours=2)
+GATHERED = {
+    "results": "teacher_parallel.results",
+    "shards": "teacher_shards.shards",
+    "index": "teacher_shards.index",
+}
+#: Shards for each machine: enough that none waits long for the last.
+SHARDS = 8
 
 #: What flows: step -> input -> the step and output it comes from. A line from a step that is absent falls away.
 FLOWS: dict[str, dict[str, str]] = {
     **{f"resolve_{name}": {} for name in LOOKED_UP},
     "prepare": {name: f"resolve_{name}.data" for name in LOOKED_UP},
+    "teacher_shards": {"rows": "prepare.train", "validation_rows": "prepare.validation"},
+    "teacher_parallel": {"shards": "teacher_shards.shards"},
     "teacher": {"rows": "prepare.train", "validation_rows": "prepare.validation"},
     "teacher_test": {"rows": "prepare.test"},
     "curate": {"rows": "teacher.train", "validation_rows": "teacher.validation"},
@@ -141,6 +163,8 @@ def steps_of(reading: Reading) -> list[str]:
     recipe = reading.recipe
     assert recipe is not None
     wanted = {
+        "teacher_shards": nodes_of(recipe) > 1,
+        "teacher_parallel": nodes_of(recipe) > 1,
         "teacher_test": not recipe.teacher.weights,
         "teacher_logits": recipe.method == "logits",
         "finetune_gold": has_gold(reading),
@@ -152,6 +176,8 @@ def steps_of(reading: Reading) -> list[str]:
 def step_of(name: str, reading: Reading) -> Step:
     """The step of that name as this recipe needs it."""
     assert reading.recipe is not None
+    if name == "teacher" and nodes_of(reading.recipe) > 1:
+        return GATHER
     return IN_JOB[name] if name in IN_JOB and in_job(reading.recipe) else STEPS[name]
 
 
@@ -186,22 +212,41 @@ def _node(name: str, inputs: dict[str, Any], names: list[str], reading: Reading)
         # A teacher that a step of its own has asked is measured by its answers.
         inputs = {key: value for key, value in inputs.items() if key not in ("teacher_weights", "teacher_id")}
     instance = placed(reading) if step.role == "teacher" else None
+    fixed = {"shards": SHARDS * nodes_of(recipe)} if name == "teacher_shards" else FIXED.get(name, {})
     node: dict[str, Any] = {
-        "type": "command",
+        "type": step.kind,
         "component": str(assets.component(step.component)),
-        "inputs": {**_flows(name, names), **_parameters(step, inputs), **FIXED.get(name, {})},
+        "inputs": {**_flows(GATHERED if step is GATHER else FLOWS[name], names), **_parameters(step, inputs), **fixed},
     }
     outputs = _outputs(name, step)
+    place = resources_of(recipe.compute, step.role, step.gpu, *([instance.instance_type] if instance else []))
     return {
         **node,
         **({"outputs": outputs} if outputs else {}),
-        **resources_of(recipe.compute, step.role, step.gpu, *([instance.instance_type] if instance else [])),
-        "limits": {"timeout": recipe.limits.timeout or step.hours * HOUR},
+        **_spread(place, step, recipe),
+        # Of a parallel step Azure ML limits the mini-batches' time only.
+        **({"limits": {"timeout": recipe.limits.timeout or step.hours * HOUR}} if step.kind == "command" else {}),
     }
 
 
-def _flows(name: str, names: list[str]) -> dict[str, str]:
-    flows = {key: origin.partition(".") for key, origin in FLOWS[name].items()}
+def _spread(place: dict[str, Any], step: Step, recipe: Recipe) -> dict[str, Any]:
+    """``place`` with the machines and processes that a step has."""
+    if step.kind == "parallel":
+        # A parallel step knows no queue of its own.
+        place = {key: value for key, value in place.items() if key != "queue_settings"}
+        return {**place, "resources": {**place.get("resources", {}), "instance_count": nodes_of(recipe)}}
+    if step.role != "student":
+        return place
+    nodes, processes = recipe.compute.student_nodes or 1, processes_of(recipe.compute)
+    if nodes * processes == 1:
+        return place
+    resources = {**place.get("resources", {}), **({"instance_count": nodes} if nodes > 1 else {})}
+    distribution = {"type": "pytorch", "process_count_per_instance": processes}
+    return {**place, **({"resources": resources} if resources else {}), "distribution": distribution}
+
+
+def _flows(given: Mapping[str, str], names: list[str]) -> dict[str, str]:
+    flows = {key: origin.partition(".") for key, origin in given.items()}
     return {
         key: f"${{{{parent.jobs.{step}.outputs.{output}}}}}"
         for key, (step, _, output) in flows.items()
@@ -220,6 +265,6 @@ def _outputs(name: str, step: Step) -> dict[str, Any]:
     }
     if step.role == "teacher":
         outputs["answers"] = {"type": "uri_folder", "path": ANSWERS, "mode": "rw_mount"}
-    if STEPS[name].component == "register_model":
+    if step.component == "register_model":
         outputs["assets"] = {"type": "uri_folder", "path": ASSETS, "mode": "rw_mount"}
     return outputs

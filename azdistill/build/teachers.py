@@ -31,6 +31,11 @@ def in_job(recipe: Recipe) -> bool:
     return recipe.teacher.endpoint is None
 
 
+def nodes_of(recipe: Recipe) -> int:
+    """On how many machines the teacher runs at once."""
+    return recipe.teacher.nodes or 1
+
+
 def weights(reading: Reading) -> Weights:
     """The teacher's weights: those that the recipe gives, else those that its model's name stands for."""
     assert reading.recipe is not None

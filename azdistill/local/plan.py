@@ -7,6 +7,7 @@ they stand for. What cannot be run here is found while planning, all of it at on
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -404,6 +405,9 @@ def _not_honoured(name: str, scope: _Scope, step: Step, component: CommandCompon
         count = scope.whole(resources["instance_count"], where)
         if count > 1:
             yield f"{name}: {count} instances are run as one, on this machine"
+    written = (step.distribution or component.distribution or {}).get("process_count_per_instance", 1)
+    if str(written).isdigit() and int(written) > (os.cpu_count() or 1):
+        yield f"{name}: {written} processes share {os.cpu_count() or 1} processors here"
 
 
 def _is_on(value: object) -> bool:

@@ -237,6 +237,7 @@ class Hyperparameters(Section):
     early_stopping_patience: Annotated[Whole, Field(ge=0)] | None = None
     eval_steps: Annotated[Whole, Field(ge=0)] | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
+    parallelism: Literal["auto", "none", "ddp", "fsdp", "deepspeed"] | None = None
     seed: Annotated[Whole, Field(ge=0)] | None = None
 
 

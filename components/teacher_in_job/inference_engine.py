@@ -23,8 +23,8 @@ from typing import Any
 from common.secrets import redact
 from common.step import BadConfig, StepError, say
 
-#: Azure ML keeps what a step writes into this folder of its working directory.
-LOG = Path("logs", "engine.log")
+#: Azure ML keeps what a step writes into this folder of its working directory; workers of one machine share it.
+LOG = Path("logs", f"engine-{os.getpid()}.log")
 TAIL = 25
 STOP_SECONDS = 20.0
 SAY_EVERY = 30.0

@@ -30,11 +30,30 @@ def arguments() -> argparse.Namespace:
     add_asking(parser)
     add_engine(parser)
     args = parser.parse_args()
+    check_engine(args)
+    return args
+
+
+def check_engine(args: argparse.Namespace) -> None:
+    """Raises for a teacher that cannot be; fills in what the asking code wants to know of an endpoint."""
     args.source = check_source(args.teacher_weights, args.teacher_id, "teacher")
     if args.source is None:
         raise BadConfig("no teacher: give teacher_weights or teacher_id")
     args.api, args.teacher_key = "chat_completions", None
-    return args
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """How the teacher is run, its weights on this machine."""
+    return Settings(
+        args.teacher_model,
+        fetch(args.source, args.revision),
+        args.engine,
+        args.dtype,
+        args.tensor_parallel_size,
+        args.max_model_len,
+        args.engine_args,
+        args.startup_timeout,
+    )
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
@@ -63,17 +82,7 @@ def main() -> None:
     if not any(True for _ in read_lines(args.rows)):
         raise NoInput(f"{args.rows} holds no rows")
     signal.signal(signal.SIGTERM, _stop)
-    settings = Settings(
-        args.teacher_model,
-        fetch(args.source, args.revision),
-        args.engine,
-        args.dtype,
-        args.tensor_parallel_size,
-        args.max_model_len,
-        args.engine_args,
-        args.startup_timeout,
-    )
-    with Engine(settings) as engine:
+    with Engine(settings_of(args)) as engine:
         args.teacher_endpoint = engine.endpoint
         ask(args, engine.health)
 

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -47,14 +48,16 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def add_rows(parser: argparse.ArgumentParser) -> None:
-    """What is asked, of whom, and where the answers go."""
-    parser.add_argument("--rows", type=Path, required=True)
-    parser.add_argument("--validation_rows", type=optional(Path))
+def add_rows(parser: argparse.ArgumentParser, *, files: bool = True) -> None:
+    """What is asked, of whom, and where the answers go; without ``files``, their names come from elsewhere."""
     for name in ("task_type", "teacher_model"):
         parser.add_argument(f"--{name}", required=True)
-    for name in ("train", "validation", "rejects", "summary", "answers"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--answers", type=Path, required=True)
+    if files:
+        parser.add_argument("--rows", type=Path, required=True)
+        parser.add_argument("--validation_rows", type=optional(Path))
+        for name in ("train", "validation", "rejects", "summary"):
+            parser.add_argument(f"--{name}", type=Path, required=True)
 
 
 def add_asking(parser: argparse.ArgumentParser) -> None:
@@ -199,7 +202,8 @@ class Run:
     async def all(self, health: Health = lambda: None) -> StepError | None:
         """Answer every row. Returns the error that ended it early, if any; the rows left are rejected as not asked."""
         loop = asyncio.get_running_loop()
-        for name in (signal.SIGINT, signal.SIGTERM):
+        # Only the main thread of a process may handle signals.
+        for name in (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ():
             loop.add_signal_handler(name, self._stop, Interrupted("stopped; the answers so far are kept"))
         async with self.how.teacher:
             with self._progress:

@@ -1,0 +1,45 @@
+"""Split rows into shards, each a run of neighbouring rows of one file."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from common.rows import read_rows, write_rows
+from common.step import Arguments, BadData, optional, run_step, say
+
+
+def main() -> None:
+    """Run the step."""
+    parser = Arguments(description=__doc__)
+    parser.add_argument("--rows", type=Path, required=True)
+    parser.add_argument("--validation_rows", type=optional(Path))
+    parser.add_argument("--count", type=int, default=16)
+    parser.add_argument("--shards", type=Path, required=True)
+    parser.add_argument("--index", type=Path, required=True)
+    args = parser.parse_args()
+    files = {"train": args.rows} | ({"validation": args.validation_rows} if args.validation_rows else {})
+    rows = {split: list(read_rows(path)) for split, path in files.items()}
+    total = sum(map(len, rows.values()))
+    if not total:
+        raise BadData(f"{args.rows} holds no rows")
+    size = math.ceil(total / max(1, args.count))
+    shards = [shard for split, path in files.items() for shard in split_up(args.shards, split, path, rows[split], size)]
+    args.index.write_text(json.dumps({"splits": list(files), "shards": shards}, indent=1) + "\n", encoding="utf-8")
+    say(f"{total} rows in {len(shards)} shards of at most {size}")
+
+
+def split_up(folder: Path, split: str, path: Path, rows: list[Any], size: int) -> list[dict[str, Any]]:
+    """Write the shards of one file; what the index says of each."""
+    written = []
+    for start in range(0, len(rows), size):
+        name = f"{split}-{start:09d}.jsonl"
+        count = write_rows(folder / name, rows[start : start + size])
+        written.append({"name": name, "split": split, "file": str(path), "start": start, "rows": count})
+    return written
+
+
+if __name__ == "__main__":
+    run_step(main)
