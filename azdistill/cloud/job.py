@@ -182,12 +182,10 @@ def default_compute(properties: Mapping[str, Any]) -> str:
 
 
 def message_of(run: Mapping[str, Any]) -> str:
-    """What run history says went wrong: the innermost message, which is the telling one; empty where nothing did."""
+    """What run history says went wrong; empty where nothing did."""
     error = (run.get("error") or {}).get("error") or {}
-    message = str(error.get("message") or error.get("code") or "")
-    for detail in error.get("details") or []:
-        message = message or str((detail or {}).get("message") or "")
-    return message.strip()
+    messages = [error.get("message"), *((detail or {}).get("message") for detail in error.get("details") or [])]
+    return next((str(message).strip() for message in messages if message), str(error.get("code") or ""))
 
 
 def exit_code_in(text: str) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ _BUILD = (
 #: Of a step on several processes one log is followed: the first process's.
 _FIRST_PROCESS = re.compile(r".*std_log\D*0*(?:_ps)?\.txt")
 _PIECE = 1 << 20
+#: Seconds between looks for a log that is listed and not there.
+_MOVING = (0.1, 0.3, 0.6)
 _LONGEST_LINE = 4000
 #: How much of a failed step's log is looked at for what went wrong.
 _END = 256 * 1024
@@ -87,7 +90,7 @@ class LogTail:
     def _read_file(self, name: str, log: _Open, on_line: OnLine) -> int:
         self._signed = self._signed or SignedFiles()
         told = 0
-        while piece := self._signed.read(log.url, log.offset, log.offset + _PIECE):
+        while piece := _piece(self._signed, log):
             log.offset += len(piece)
             *lines, log.rest = (log.rest + log.decoder.decode(piece)).split("\n")
             for line in lines:
@@ -105,6 +108,18 @@ class LogTail:
             on_line(name, shown(log.rest))
             log.rest = ""
         return len(left)
+
+
+def _piece(signed: SignedFiles, log: _Open) -> bytes:
+    """The next bytes of a log. One that is listed and not there yet, or being moved, is looked for again shortly."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    for pause in _MOVING:
+        try:
+            return signed.read(log.url, log.offset, log.offset + _PIECE)
+        except ResourceNotFoundError:
+            time.sleep(pause)
+    return b""
 
 
 def chosen(files: Mapping[str, str], *, every: bool = False) -> dict[str, str]:
@@ -143,7 +158,12 @@ def _matching(files: Mapping[str, str], patterns: Sequence[str]) -> dict[str, st
 
 
 def _end_of(url: str) -> list[str]:
-    """The lines at the end of a log."""
+    """The lines at the end of a log; none where it has gone."""
+    from azure.core.exceptions import ResourceNotFoundError
+
     signed = SignedFiles()
-    content = signed.read(url, max(signed.size(url) - _END, 0))
+    try:
+        content = signed.read(url, max(signed.size(url) - _END, 0))
+    except ResourceNotFoundError:
+        return []
     return [shown(line) for line in content.decode("utf-8", "replace").split("\n")]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from following_helpers import cloud, shared_cloud  # noqa: F401  (fixtures)
 from loopback import Workspace
 from small_project import write_project
 
