@@ -205,6 +205,15 @@ def test_what_cannot_be_planned_says_why(run: Callable[..., Any], arguments: lis
     assert says in err or says == "known"
 
 
+def test_without_a_workspace_a_plan_says_that_it_needs_none(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AZURE_ML_WORKSPACE", "AZUREML_ARM_WORKSPACE_NAME"):
+        monkeypatch.delenv(name)
+    code, _, err = run("plan", TEACHER)
+    assert (code, "AZD411" in err, "--offline" in err) == (2, True, True)
+
+
 def test_a_folder_of_weights_is_measured(run: Callable[..., Any]) -> None:
     folder = Path(__file__).parents[2] / "examples" / "sandbox" / "teacher"
     _, out, _ = run("plan", "--offline", "--json", str(folder))
@@ -383,6 +392,17 @@ def interrupted(*_: object) -> None:
 # Killed at every request ------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def anew(ws: Workspace) -> Callable[[], Connection]:
+    """A connection that knows nothing yet, as a new process has; the token is kept."""
+    one = connect()
+
+    def make() -> Connection:
+        return Connection(one.subscription_id, one.resource_group, one.workspace_name, one.cloud, one.credential)
+
+    return make
+
+
 class Killed(BaseException):
     """The process is gone: nothing after this runs."""
 
@@ -417,41 +437,41 @@ def killed(monkeypatch: pytest.MonkeyPatch, request: int, sent: bool, action: Ca
 
 @pytest.mark.parametrize("sent", [False, True], ids=["before", "after"])
 def test_up_killed_at_any_request_is_listed_and_goes_down(
-    ws: Workspace, monkeypatch: pytest.MonkeyPatch, sent: bool
+    ws: Workspace, anew: Callable[[], Connection], monkeypatch: pytest.MonkeyPatch, sent: bool
 ) -> None:
     request = points = 0
     while True:
         request += 1
-        connection = connect()
+        connection = anew()
         ordered = order(connection)
         if not killed(monkeypatch, request, sent, lambda c=connection, o=ordered: up.up(c, o, quietly)):  # type: ignore[misc]
             break
         points += 1
         there = left(ws)
-        found = kept.kept(connect())
+        found = kept.kept(anew())
         assert [one.name for one in found] == ([ordered.name] if there else []), f"request {request}"
         if there:
             if not any(one.startswith("connections") for one in there):
                 assert found[0].missing
-            kept.down(connect(), ordered.name, quietly)
+            kept.down(anew(), ordered.name, quietly)
         assert left(ws) == [], f"request {request}"
     # The last one was let through; it is whole.
     assert points >= 12
-    assert [one.missing for one in kept.kept(connect())] == [()]
+    assert [one.missing for one in kept.kept(anew())] == [()]
 
 
 @pytest.mark.parametrize("sent", [False, True], ids=["before", "after"])
 def test_up_killed_at_any_request_goes_on_when_called_again(
-    ws: Workspace, monkeypatch: pytest.MonkeyPatch, sent: bool
+    ws: Workspace, anew: Callable[[], Connection], monkeypatch: pytest.MonkeyPatch, sent: bool
 ) -> None:
-    ordered = order(connect())
+    ordered = order(anew())
     for request in range(1, 40):
-        over = not killed(monkeypatch, request, sent, lambda: up.up(connect(), ordered, quietly))
-        ready = up.up(connect(), ordered, quietly)
-        (one,) = kept.kept(connect())
+        over = not killed(monkeypatch, request, sent, lambda: up.up(anew(), ordered, quietly))
+        ready = up.up(anew(), ordered, quietly)
+        (one,) = kept.kept(anew())
         assert (one.missing, one.state, one.connection) == ((), "Succeeded", f"azdistill-{ordered.name}")
         assert ready.address.endswith("/v1")
-        kept.down(connect(), ordered.name, quietly)
+        kept.down(anew(), ordered.name, quietly)
         assert left(ws) == []
         if over:
             break
@@ -461,18 +481,18 @@ def test_up_killed_at_any_request_goes_on_when_called_again(
 
 @pytest.mark.parametrize("sent", [False, True], ids=["before", "after"])
 def test_down_killed_at_any_request_goes_on_when_called_again(
-    ws: Workspace, monkeypatch: pytest.MonkeyPatch, sent: bool
+    ws: Workspace, anew: Callable[[], Connection], monkeypatch: pytest.MonkeyPatch, sent: bool
 ) -> None:
-    ordered = order(connect())
+    ordered = order(anew())
     for request in range(1, 40):
-        up.up(connect(), ordered, quietly)
-        over = not killed(monkeypatch, request, sent, lambda: kept.down(connect(), ordered.name, quietly))
+        up.up(anew(), ordered, quietly)
+        over = not killed(monkeypatch, request, sent, lambda: kept.down(anew(), ordered.name, quietly))
         if left(ws):
             # What is being removed may be gone by the time it is listed.
-            found = [one.name for one in kept.kept(connect())]
+            found = [one.name for one in kept.kept(anew())]
             if left(ws):
                 assert found == [ordered.name]
-                kept.down(connect(), ordered.name, quietly)
+                kept.down(anew(), ordered.name, quietly)
         assert left(ws) == [], f"request {request}"
         if over:
             break
