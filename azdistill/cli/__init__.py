@@ -30,6 +30,7 @@ VERBS = {
     "doctor": ("azdistill.cli.doctor", "Find what would stand in the way of a run on Azure."),
     "schedule": ("azdistill.cli.schedule", "Start a recipe or pipeline again and again, in a workspace."),
     "endpoint": ("azdistill.cli.endpoint", "Serve an open teacher from a workspace; plan what that takes."),
+    "publish": ("azdistill.cli.publish", "Register components and environments in a workspace or registry."),
     "ui": ("azdistill.cli.runs", "Open the MLflow UI on loopback."),
 }
 

@@ -40,6 +40,17 @@ def fingerprint(pipeline: Pipeline, mapping: Mapping[str, Any], environments: Ma
     return digest(said)
 
 
+def of_asset(asset: CommandComponent | PipelineComponent | Environment) -> str:
+    """sha256 (hex) of a component or environment: all its YAML but the version, its code, and what it runs in."""
+    reading = Reading()
+    is_environment = isinstance(asset, Environment)
+    content = _environment(asset, reading) if isinstance(asset, Environment) else _component(asset, reading)
+    kept = {
+        key: value for key, value in _raw(asset.where.value).items() if key not in (*_CONTENT, "version", "$schema")
+    }
+    return digest({"version": VERSION, "environment": is_environment, "says": _plain(kept, reading), "is": content})
+
+
 def _step(step: Step, node: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
     written = node or _raw(step.where.value)
     return {
