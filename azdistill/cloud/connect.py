@@ -13,7 +13,7 @@ from typing import Any
 from azdistill.cloud import clouds
 from azdistill.cloud.clouds import Cloud
 from azdistill.cloud.failures import explain
-from azdistill.cloud.quiet import hushed, quiet
+from azdistill.cloud.quiet import hushed, quiet, without_bars
 from azdistill.errors import MachineError, ServiceError, UserError, did_you_mean
 
 #: Where config.json is looked for, in each folder from the working directory upwards.
@@ -76,9 +76,11 @@ class Connection:
         quiet()
         client = _import_sdk()
         known = {} if self.cloud.public else {"cloud_metadata": self.cloud.as_sdk()}
-        silent = {"show_progress": False, "enable_telemetry": False}
+        # Without progress bars it never looks at what came of an upload, and waits for ever for one that failed
+        # (azure-ai-ml 1.35, upload_directory). So they are on, and drawn by a tqdm that draws nothing.
+        settings = {"show_progress": True, "enable_telemetry": False}
         with explain(f"connecting to {what}"), hushed():
-            return client(self.credential, *place, cloud=self.cloud.name, **{**silent, **known, **options})
+            return client(self.credential, *place, cloud=self.cloud.name, **{**settings, **known, **options})
 
     @cached_property
     def rest(self) -> Any:
@@ -233,7 +235,8 @@ def _try_import() -> None:
 
 def _import_sdk() -> Any:
     try:
-        from azure.ai.ml import MLClient
+        with without_bars():
+            from azure.ai.ml import MLClient
     except ImportError as error:
         hint = "install azdistill anew: pip install azdistill"
         raise MachineError(f"azure-ai-ml cannot be imported: {error}", code="AZD414", hint=hint) from error
