@@ -132,7 +132,7 @@ def scheduled(check: Check) -> None:
             raise SystemExit("the schedule is not listed")
         check.run("schedule", "disable", SCHEDULE)
         check.run("schedule", "enable", SCHEDULE)
-        check.run("schedule", "trigger", SCHEDULE, "--yes")
+        check.run("schedule", "trigger", SCHEDULE)
     finally:
         check.run("schedule", "delete", SCHEDULE, "--yes")
     check.passed("a schedule was made, listed, disabled, enabled, triggered and deleted")
