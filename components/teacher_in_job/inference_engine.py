@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import shlex
-import shutil
 import socket
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 
 from common.secrets import redact
 from common.step import BadConfig, StepError, say
+from machine_room import gpu_memory, require_memory, size_of
 
 #: Azure ML keeps what a step writes into this folder of its working directory; workers of one machine share it.
 LOG = Path("logs", f"engine-{os.getpid()}.log")
@@ -36,7 +36,11 @@ _ON_CPU = ("--device", "cpu", "--cb-num-blocks", "256", "--cb-block-size", "32",
 
 @dataclass(frozen=True)
 class Settings:
-    """How a teacher is run. ``tensor_parallel_size`` 0: as many GPUs as the model divides over."""
+    """How a teacher is run. ``tensor_parallel_size`` 0: as many GPUs as the model divides over.
+
+    ``longest`` is how many tokens the longest request and its answer take at most: what memory is laid out for where
+    ``max_model_len`` does not say. Room for a context of 128,000 tokens that nobody uses would be missing elsewhere.
+    """
 
     model: str
     folder: Path
@@ -44,6 +48,7 @@ class Settings:
     dtype: str = "auto"
     tensor_parallel_size: int = 0
     max_model_len: int | None = None
+    longest: int = 0
     engine_args: str = ""
     startup_timeout: float = 3600.0
 
@@ -64,6 +69,7 @@ class Engine:
         return f"http://127.0.0.1:{self._port}"
 
     def __enter__(self) -> Engine:
+        require_memory(size_of(self.settings.folder), f"the teacher {self.settings.model}")
         command = command_of(self.name, self.settings, Path(self._place.name), self._port)
         LOG.parent.mkdir(exist_ok=True)
         keeper = str(Path(__file__).with_name("engine_keeper.py"))
@@ -156,10 +162,11 @@ def command_of(name: str, settings: Settings, place: Path, port: int) -> list[st
     """The engine's command, to be run in ``place``."""
     address = ["--host", "127.0.0.1", "--port", str(port)]
     more = extra_arguments(settings.engine_args)
-    gpus = count_gpus()
+    gpus = len(gpu_memory())
     if name == "vllm":
         size = settings.tensor_parallel_size or parallel_size(_config(settings.folder), gpus)
-        limit = ["--max-model-len", str(settings.max_model_len)] if settings.max_model_len else []
+        length = min(settings.max_model_len or settings.longest, _positions(_config(settings.folder)))
+        limit = ["--max-model-len", str(length)] if length else []
         served = ["--served-model-name", settings.model, "--tensor-parallel-size", str(size), "--dtype", settings.dtype]
         return [_vllm(), "serve", str(settings.folder.resolve()), *served, *limit, *address, *more]
     if settings.max_model_len:
@@ -172,6 +179,11 @@ def command_of(name: str, settings: Settings, place: Path, port: int) -> list[st
     start = [sys.executable, "-c", "from transformers.cli.transformers import main; main()", "serve", settings.model]
     options = ["--continuous-batching", "--dtype", dtype, *(() if gpus else _ON_CPU)]
     return [*start, *options, *address, *more]
+
+
+def _positions(config: dict[str, Any]) -> int:
+    """The longest text that a model can read, in tokens; a large number where its configuration does not say."""
+    return int((config.get("text_config") or config).get("max_position_embeddings") or 1 << 30)
 
 
 def extra_arguments(text: str) -> list[str]:
@@ -193,17 +205,6 @@ def parallel_size(config: dict[str, Any], gpus: int) -> int:
     shared = int(inner.get("num_key_value_heads") or heads)
     sizes = [n for n in range(1, gpus + 1) if heads % n == 0 and (shared % n == 0 or n % shared == 0)]
     return max(sizes, default=1)
-
-
-def count_gpus() -> int:
-    """GPUs that this process may use."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([word for word in visible.split(",") if word.strip() not in ("", "-1")])
-    if shutil.which("nvidia-smi") is None:
-        return 0
-    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
-    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
 
 
 def tail(lines: int = TAIL) -> str:

@@ -12,6 +12,7 @@ from typing import NoReturn
 from common.rows import read_lines
 from common.step import Arguments, BadConfig, Interrupted, NoInput, StepError, Unavailable, optional, run_step, say
 from inference_engine import Engine, Settings
+from machine_room import require_disk, require_memory
 from modelling.models import check_source
 
 # The very code that asks a teacher behind an endpoint: its modules find each other in their own folder.
@@ -19,6 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent / "teacher_inference"))
 
 from teacher_inference import add_asking, add_rows, ask
 
+#: Room for the words of a prompt's template and of the chat's.
+PROMPT_BYTES = 8192
 #: What an engine reads of a model's repository: safetensors and text, no code.
 PATTERNS = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken"]
 
@@ -42,18 +45,26 @@ def check_engine(args: argparse.Namespace) -> None:
     args.api, args.teacher_key = "chat_completions", None
 
 
-def settings_of(args: argparse.Namespace) -> Settings:
-    """How the teacher is run, its weights on this machine."""
+def settings_of(args: argparse.Namespace, files: list[Path]) -> Settings:
+    """How the teacher is run, its weights on this machine; ``files`` are what it is asked for."""
     return Settings(
         args.teacher_model,
         fetch(args.source, args.revision),
-        args.engine,
-        args.dtype,
-        args.tensor_parallel_size,
-        args.max_model_len,
-        args.engine_args,
-        args.startup_timeout,
+        engine=args.engine,
+        dtype=args.dtype,
+        tensor_parallel_size=args.tensor_parallel_size,
+        max_model_len=args.max_model_len,
+        longest=longest_request(files, args.max_tokens, args.max_summary_words),
+        engine_args=args.engine_args,
+        startup_timeout=args.startup_timeout,
     )
+
+
+def longest_request(files: list[Path], max_tokens: int, summary_words: int) -> int:
+    """Tokens that no request and its answers exceed: a token is a byte at least, and prompts add their own words."""
+    longest = max((len(line) for file in files for _, line in read_lines(file)), default=0)
+    turns = max((line.count(b'"role"') for file in files for _, line in read_lines(file)), default=1)
+    return longest + PROMPT_BYTES + max(max_tokens, 16 * summary_words) * max(1, turns)
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +93,8 @@ def main() -> None:
     if not any(True for _ in read_lines(args.rows)):
         raise NoInput(f"{args.rows} holds no rows")
     signal.signal(signal.SIGTERM, _stop)
-    with Engine(settings_of(args)) as engine:
+    files = [path for path in (args.rows, args.validation_rows) if path]
+    with Engine(settings_of(args, files)) as engine:
         args.teacher_endpoint = engine.endpoint
         ask(args, engine.health)
 
@@ -95,7 +107,7 @@ def fetch(source: str, revision: str | None) -> Path:
     """The folder of a model: ``source`` itself, or where its download from the hub lies. Raises StepError."""
     if Path(source).is_dir():
         return Path(source)
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, constants, snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -106,6 +118,11 @@ def fetch(source: str, revision: str | None) -> Path:
 
     say(f"downloading {source}")
     try:
+        if not constants.HF_HUB_OFFLINE:
+            files = HfApi().model_info(source, revision=revision, files_metadata=True).siblings or []
+            size = sum(file.size or 0 for file in files if file.rfilename.endswith(".safetensors"))
+            require_memory(size, source)
+            require_disk(size, source, Path(constants.HF_HUB_CACHE))
         folder = Path(snapshot_download(source, revision=revision, allow_patterns=PATTERNS))
     except GatedRepoError:
         raise NoInput(

@@ -64,7 +64,8 @@ def answer(shard: Path) -> str:
     """Ask for the rows of one shard; its name, when all of it is written."""
     global _engine
     if _engine is None:
-        _engine = Engine(settings_of(_args)).__enter__()
+        # The other shards beside this one may be longer.
+        _engine = Engine(settings_of(_args, sorted(shard.parent.glob("*.jsonl")))).__enter__()
     with tempfile.TemporaryDirectory() as place:
         names = {name: Path(place, f"{name}.jsonl") for name in ("train", "validation", "rejects")}
         given = argparse.Namespace(**vars(_args), **names, rows=shard, validation_rows=None)

@@ -11,7 +11,7 @@ import pytest
 COMPONENTS = Path(__file__).parents[2] / "components"
 # Tests beside the snapshots look into common and into what one component alone has; module names are unique.
 MODEL_STEPS = ("finetune_student", "teacher_logits", "evaluate", "compare")
-for folder in ("common", "prepare_data", "teacher_inference", "curate", *MODEL_STEPS):
+for folder in ("common", "prepare_data", "teacher_inference", "teacher_in_job", "curate", *MODEL_STEPS):
     path = str(COMPONENTS if folder == "common" else COMPONENTS / folder)
     if path not in sys.path:
         sys.path.append(path)

@@ -14,6 +14,8 @@ from snapshots import Component, chat, write_jsonl
 from tiny_models import save_tiny
 
 Make = Callable[..., Component]
+#: Its engines are told from those of other tests by it.
+NAME = f"owner/tiny-{os.getpid()}"
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def rows(folder: Path, count: int = 3, start: int = 0) -> Path:
 
 
 def inputs(folder: Path, weights: Path | None, **more: Any) -> dict[str, Any]:
-    given = {"rows": rows(folder), "task_type": "conversation", "teacher_model": "owner/tiny", "max_tokens": 8}
+    given = {"rows": rows(folder), "task_type": "conversation", "teacher_model": NAME, "max_tokens": 8}
     return {**given, **({"teacher_weights": weights} if weights else {}), **more}
 
 
@@ -39,7 +41,7 @@ def engines(*, keepers: bool = True) -> list[int]:
             words = entry.read_bytes()
         except OSError:
             continue
-        if b"serve\0owner/tiny" in words and (keepers or b"engine_keeper" not in words):
+        if b"serve\0" + NAME.encode() in words and (keepers or b"engine_keeper" not in words):
             found.append(int(entry.parent.name))
     return found
 
@@ -53,7 +55,7 @@ def test_it_answers_every_row_and_leaves_no_engine(component: Make, weights: Pat
     assert result.summary["in"] == 5
     kept = result.rows("train") + result.rows("validation")
     assert len(kept) + len(result.rows("rejects")) == 5
-    assert {row["teacher"] for row in kept} <= {"owner/tiny"}
+    assert {row["teacher"] for row in kept} <= {NAME}
     assert result.summary["requests"] == 5
     again = step.run(inputs(tmp_path, weights, validation_rows=validation, min_success_ratio=0.0))
     assert again.summary["requests"] == 0
@@ -66,7 +68,7 @@ def test_its_answers_are_those_that_an_endpoint_would_be_asked_for(
     """One store for both: what was asked over an endpoint is not asked again of an engine."""
     loop = teacher(lambda messages: "hello")
     answers = {"answers": tmp_path / "answers"}
-    given = {"rows": rows(tmp_path), "task_type": "conversation", "teacher_model": "owner/tiny", "max_tokens": 8}
+    given = {"rows": rows(tmp_path), "task_type": "conversation", "teacher_model": NAME, "max_tokens": 8}
     asked = component("teacher_inference").run({**given, "teacher_endpoint": loop.url}, outputs=answers)
     assert asked.returncode == 0, asked.stderr
     found = component("teacher_in_job").run(inputs(tmp_path, weights), outputs=answers)
@@ -134,6 +136,57 @@ def test_what_cannot_be_run_is_said_before_anything_is_started(component: Make, 
     unreachable = component("teacher_in_job").run(inputs(tmp_path, None, teacher_id="o/n"), env={"HF_HUB_OFFLINE": "1"})
     assert unreachable.returncode == 69
     assert "the teacher 'o/n' cannot be downloaded" in unreachable.stderr
+
+
+def test_a_teacher_that_the_machine_cannot_hold_is_refused_before_it_is_loaded(
+    component: Make, weights: Path, tmp_path: Path
+) -> None:
+    large = tmp_path / "large"
+    large.mkdir()
+    (large / "config.json").write_text((weights / "config.json").read_text())
+    with (large / "model.safetensors").open("wb") as file:
+        # A file of holes: it takes no room.
+        file.truncate(4 << 40)
+    result = component("teacher_in_job").run(inputs(tmp_path, large))
+    assert result.returncode == 78
+    assert "take 4398 GB, and this machine has" in result.stderr
+    assert engines() == []
+
+
+@pytest.mark.parametrize(
+    ("heads", "shared", "gpus", "size"),
+    [(32, 8, 8, 8), (28, 4, 8, 4), (40, 40, 8, 8), (128, 128, 16, 16), (14, 2, 4, 2), (9, 3, 8, 3), (5, 5, 1, 1)],
+)
+def test_layers_are_laid_over_as_many_gpus_as_divide_the_heads(heads: int, shared: int, gpus: int, size: int) -> None:
+    from inference_engine import parallel_size
+
+    config = {"num_attention_heads": heads, "num_key_value_heads": shared}
+    assert parallel_size(config, gpus) == size
+    assert parallel_size({"text_config": config}, gpus) == size
+
+
+def test_vllm_is_started_with_what_it_needs(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import inference_engine
+
+    monkeypatch.setattr(inference_engine, "gpu_memory", lambda: [80e9] * 4)
+    settings = inference_engine.Settings("name", weights, longest=300, engine_args="--seed 3")
+    command = inference_engine.command_of("vllm", settings, tmp_path, 8000)
+    assert command[1:3] == ["serve", str(weights.resolve())]
+    told = dict(zip(command[3::2], command[4::2], strict=True))
+    assert told == {
+        "--served-model-name": "name",
+        # Four heads, two for keys and values.
+        "--tensor-parallel-size": "4",
+        "--dtype": "auto",
+        "--max-model-len": "300",
+        "--host": "127.0.0.1",
+        "--port": "8000",
+        "--seed": "3",
+    }
+    longer = inference_engine.command_of(
+        "vllm", inference_engine.Settings("name", weights, longest=9999), tmp_path, 8000
+    )
+    assert longer[longer.index("--max-model-len") + 1] == "512"
 
 
 def _wait_until_asking(step: Component) -> None:
