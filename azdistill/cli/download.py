@@ -133,8 +133,12 @@ def _progress(name: str) -> Iterator[Callable[[int], None]]:
 
 def _summary(got: Fetched) -> str:
     checked = "checked" if got.checked else "sizes checked only: its step left no manifest"
-    beside = f"; {got.left_out} files that others put there are left out" if got.left_out else ""
-    return f"{got.output.name}: {got.files} file{'s' * (got.files != 1)}, {human(got.size)}, {checked}{beside}"
+    beside = f"; {_files(got.left_out)} of others in the same place left out" if got.left_out else ""
+    return f"{got.output.name}: {_files(got.files)}, {human(got.size)}, {checked}{beside}"
+
+
+def _files(count: int) -> str:
+    return f"{count} file{'s' * (count != 1)}"
 
 
 def human(size: float) -> str:

@@ -130,6 +130,11 @@ class Container:
             credential=self._credential(path, store),
             max_single_get_size=_PIECE,
             max_chunk_get_size=_PIECE,
+            # The library's own first pause is 15 seconds and more.
+            initial_backoff=0.5,
+            increment_base=2,
+            random_jitter_range=0.5,
+            retry_total=5,
         )
 
     def _credential(self, path: str, store: dict[str, Any]) -> Any:

@@ -62,7 +62,7 @@ def _declared(component: Path) -> list[str]:
 
 
 def _options(arguments: Sequence[str]) -> dict[str, str]:
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    pairs = zip(arguments, arguments[1:], strict=False)
     return {name.removeprefix("--"): value for name, value in pairs if name.startswith("--")}
 
 

@@ -102,3 +102,66 @@ def test_what_was_found_does_not_count_in_the_rate(clock):
     progress.update(5)
     assert (progress.done, progress.rate) == (95, 1.0)
     assert progress.eta == pytest.approx(5.0)
+
+
+class Service:
+    """An mlflow module that remembers what was logged to which run; ``client_error`` is raised by its client."""
+
+    def __init__(self, client_error: Exception | None = None) -> None:
+        self.own: dict[str, float] = {}
+        self.lifted: dict[str, dict[str, float]] = {}
+        self.entities = types.SimpleNamespace(Metric=lambda key, value, timestamp, step: (key, value))
+        self._error = client_error
+
+    def log_metric(self, name, value, step=None):
+        self.own[name] = value
+
+    def MlflowClient(self):
+        return self
+
+    def log_batch(self, run_id, metrics):
+        if self._error:
+            raise self._error
+        self.lifted.setdefault(run_id, {}).update(dict(metrics))
+
+
+@pytest.fixture
+def on_azure(monkeypatch):
+    monkeypatch.delenv("AZDISTILL_METRICS_FILE", raising=False)
+    for name, value in (
+        ("MLFLOW_TRACKING_URI", "azureml://x"),
+        ("AZUREML_RUN_ID", "step"),
+        ("AZUREML_ROOT_RUN_ID", "all"),
+    ):
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def test_on_azure_headline_metrics_reach_the_pipelines_run_too(on_azure):
+    service = Service()
+    on_azure.setitem(sys.modules, "mlflow", service)
+    values = {f"m{number}": float(number) for number in range(250)}
+    tracking.log_headline(values)
+    assert service.own == values
+    assert service.lifted == {"all": values}
+
+
+def test_a_job_of_one_step_is_told_once(on_azure):
+    service = Service()
+    on_azure.setitem(sys.modules, "mlflow", service)
+    on_azure.setenv("AZUREML_ROOT_RUN_ID", "step")
+    tracking.log_headline({"a": 1.0})
+    assert (service.own, service.lifted) == ({"a": 1.0}, {})
+
+
+def test_a_service_that_refuses_the_lifting_costs_a_warning(on_azure, capsys):
+    on_azure.setitem(sys.modules, "mlflow", Service(ConnectionError("no")))
+    on_azure.setattr(tracking, "_warned", False)
+    tracking.log_headline({"a": 1.0})
+    assert "could not be logged to the pipeline's run: no" in capsys.readouterr().err
+
+
+def test_the_local_runner_lifts_by_itself(metrics, monkeypatch):
+    monkeypatch.setenv("AZUREML_ROOT_RUN_ID", "all")
+    tracking.log_headline({"a": 1})
+    assert [line["name"] for line in read_jsonl(metrics)] == ["a"]
