@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -43,23 +44,39 @@ def submit(
 
     Killed or failing on the way, it leaves files that a later submit finds by their content, and no job.
     """
-    job: Any = prepared.job(connection.cloud)
-    job.name = name or make_name(prepared)
-    job.tags = {**(job.tags or {}), **prepared.tags(), **(tags or {})}
+    name = name or make_name(prepared)
     _build_images(connection, prepared.profile.image_build_compute)
-    try:
-        with explain(f"submitting {job.name}"), hushed():
-            connection.ml_client.jobs.create_or_update(job)
-    except ServiceError as error:
-        if error.code not in _UNSURE or not _arrived(connection, job.name):
-            raise
-    url = connection.studio_url(job.name)
-    recent.remember(connection, job.name, experiment=str(job.experiment_name or ""), studio_url=url)
-    return Submitted(job.name, url, prepared.fingerprint)
+    for last in (False, True):
+        try:
+            _create(connection, prepared, name, tags or {})
+            break
+        except ServiceError as error:
+            if error.code not in _PASSING:
+                raise
+            # The job may be there all the same: its answer was lost, not the request. If not, what was uploaded is
+            # found again, and the name is still free.
+            if _arrived(connection, name):
+                break
+            if last:
+                raise
+            time.sleep(_PAUSE)
+    url = connection.studio_url(name)
+    recent.remember(connection, name, experiment=prepared.pipeline.experiment_name or "", studio_url=url)
+    return Submitted(name, url, prepared.fingerprint)
 
 
-#: Errors after which the job may be there all the same: the answer was lost, not the request.
-_UNSURE = ("AZD405", "AZD407", "AZD408")
+#: Errors that may pass, beside those after which azure-core asks again by itself: a conflict with an upload of ours
+#: whose answer was lost, a busy blob service, a connection that was cut.
+_PASSING = ("AZD405", "AZD406", "AZD407", "AZD408")
+_PAUSE = 2.0
+
+
+def _create(connection: Connection, prepared: Prepared, name: str, tags: Mapping[str, str]) -> None:
+    job: Any = prepared.job(connection.cloud)
+    job.name = name
+    job.tags = {**(job.tags or {}), **prepared.tags(), **tags}
+    with explain(f"submitting {name}"), hushed():
+        connection.ml_client.jobs.create_or_update(job)
 
 
 def _arrived(connection: Connection, name: str) -> bool:

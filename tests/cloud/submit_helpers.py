@@ -104,5 +104,10 @@ def impatient() -> Iterator[list[float]]:
     waited: list[float] = []
     from azure.core.pipeline.transport import HttpTransport
 
-    with patch.object(HttpTransport, "sleep", lambda _, seconds: waited.append(seconds)):
+    from azdistill.cloud import submit
+
+    with (
+        patch.object(HttpTransport, "sleep", lambda _, seconds: waited.append(seconds)),
+        patch.object(submit, "_PAUSE", 0),
+    ):
         yield waited
