@@ -11,7 +11,7 @@ import sqlite3
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import click
@@ -22,6 +22,8 @@ from azdistill.errors import MachineError, UserError, did_you_mean
 if TYPE_CHECKING:
     from azdistill.cli.pulled_runs import PulledRun
     from azdistill.local.store import RunState
+
+_Run = TypeVar("_Run", bound="RunState | PulledRun")
 
 _SHOWN = 20
 #: Metrics of a run in the list of runs.
@@ -83,7 +85,8 @@ def compare_command(first: str, second: str, as_json: bool) -> None:
     FIRST and SECOND are run ids, the beginning of one, or 'latest'. Runs on Azure are known here after
     'azdistill runs pull'.
     """
-    before, after = find_run(first), find_run(second)
+    runs = known_runs()
+    before, after = _meant(first, runs), _meant(second, runs)
     compared = compare(before, after)
     if as_json:
         click.echo(json.dumps(compared))
@@ -130,9 +133,16 @@ def known_runs() -> list[RunState | PulledRun]:
     return sorted(runs, key=lambda run: run.started, reverse=True)
 
 
-def find_run(name: str) -> RunState | PulledRun:
-    """The run that ``name`` stands for: an id, the beginning of exactly one, or ``latest``."""
-    runs = known_runs()
+def find_run(name: str) -> RunState:
+    """The local run that ``name`` stands for: an id, the beginning of exactly one, or ``latest``."""
+    from azdistill.local.home import find_home
+    from azdistill.local.store import list_runs
+
+    return _meant(name, list_runs(find_home()))
+
+
+def _meant(name: str, runs: list[_Run]) -> _Run:
+    """Of ``runs``, newest first, the one that ``name`` stands for."""
     if not runs:
         raise UserError("there are no runs here yet", code="AZD383", hint="azdistill run FILE")
     if name == "latest":

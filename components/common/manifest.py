@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,7 @@ def _declared(component: Path) -> list[str]:
 
 
 def _options(arguments: Sequence[str]) -> dict[str, str]:
-    pairs = zip(arguments, arguments[1:], strict=False)
-    return {name.removeprefix("--"): value for name, value in pairs if name.startswith("--")}
+    return {name.removeprefix("--"): value for name, value in pairwise(arguments) if name.startswith("--")}
 
 
 def _marks(path: Path) -> dict[str, dict[str, Any]]:
