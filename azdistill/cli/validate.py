@@ -91,7 +91,9 @@ def _described(read: Any) -> str:
         component = "pipeline component, " if type(read).__name__ == "PipelineComponent" else ""
         return f"{component}{_plural(len(jobs), 'step')}"
     name = getattr(read, "name", None)
-    kind = {"CommandComponent": f"{'parallel' if getattr(read, 'parallel', None) else 'command'} component"}.get(type(read).__name__, type(read).__name__.lower())
+    kind = {"CommandComponent": f"{'parallel' if getattr(read, 'parallel', None) else 'command'} component"}.get(
+        type(read).__name__, type(read).__name__.lower()
+    )
     return f"{kind} {name}" if name else kind
 
 
