@@ -134,7 +134,8 @@ def test_the_sovereign_clouds_are_those_of_the_sdk() -> None:
     from azure.ai.ml import _azure_environments as sdk
 
     for name, endpoints in sdk._environments.items():
-        if name.startswith("Loopback"):
+        # The SDK also keeps there the clouds it was told of, and spills the last one's endpoints beside them.
+        if name.startswith("Loopback") or not isinstance(endpoints, dict):
             continue
         ours = clouds.find(name).as_sdk()
         assert {key: value.rstrip("/") for key, value in endpoints.items()} == {
