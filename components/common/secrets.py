@@ -25,6 +25,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 from common.entra import NoToken, token
 
@@ -87,7 +88,9 @@ def _from_keyvault(name: str) -> str:
     if not secret:
         raise SecretError(f"keyvault:{name} has no secret: write keyvault:VAULT/SECRET")
     address, scope = _vault(vault)
-    body = _call("GET", f"{address}/secrets/{secret}?api-version={_KEYVAULT_API}", scope, f"keyvault:{name}")
+    body = _call(
+        "GET", f"{address}/secrets/{quote(secret, safe='')}?api-version={_KEYVAULT_API}", scope, f"keyvault:{name}"
+    )
     return str(body["value"])
 
 
@@ -103,11 +106,14 @@ def _vault(name: str) -> tuple[str, str]:
 
 def _from_connection(name: str) -> str:
     arm = os.environ.get("AZDISTILL_ARM_ENDPOINT", ARM_ENDPOINT).rstrip("/")
-    url = f"{arm}{_workspace()}/connections/{name}/listsecrets?api-version={_CONNECTIONS_API}"
+    url = f"{arm}{_workspace()}/connections/{quote(name, safe='')}/listsecrets?api-version={_CONNECTIONS_API}"
     properties = _call("POST", url, f"{arm}/.default", f"connection:{name}").get("properties", {})
     credentials = properties.get("credentials") or {}
     # An API-key connection has `key`; a custom one names its own fields.
-    value = credentials.get("key") or credentials.get("keys", {}).get("key") or credentials.get("pat")
+    own = credentials.get("keys") or {}
+    value = credentials.get("key") or own.get("key") or credentials.get("pat")
+    if not value and len(own) == 1:
+        value = next(iter(own.values()))
     if not value:
         raise SecretError(f"the workspace connection {name} holds no key (its type is {properties.get('authType')})")
     return str(value)

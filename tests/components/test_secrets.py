@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 import types
 import urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import BytesIO
 from urllib.error import HTTPError
 
@@ -42,7 +44,7 @@ def azure(monkeypatch):
     identity.DefaultAzureCredential = Credential
     monkeypatch.setitem(sys.modules, "azure.identity", identity)
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
-    return types.SimpleNamespace(requests=requests, answers=answers)
+    return types.SimpleNamespace(requests=requests, answers=answers, credential=Credential())
 
 
 @pytest.mark.parametrize("reference", ["env:TEACHER_KEY", "${env:TEACHER_KEY}", " env:TEACHER_KEY "])
@@ -109,3 +111,89 @@ def test_entra_gives_a_token_that_is_hidden_too(azure):
     token = secrets.resolve("entra")
     assert token == f"token-for-{secrets.ENTRA_SCOPE}"
     assert secrets.redact(f"Bearer {token}") == "Bearer ***"
+
+
+def test_a_connection_with_one_field_of_its_own_is_that_field(azure, monkeypatch):
+    for name, value in WORKSPACE.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AZDISTILL_ARM_ENDPOINT", "https://management.chinacloudapi.cn/")
+    base = "https://management.chinacloudapi.cn/subscriptions/sub/resourceGroups/group/providers"
+    address = f"{base}/Microsoft.MachineLearningServices/workspaces/work/connections/teacher/listsecrets"
+    azure.answers[address] = (
+        b'{"properties": {"authType": "CustomKeys", "credentials": {"keys": {"token": "canary-own"}}}}'
+    )
+    assert secrets.resolve("connection:teacher") == "canary-own"
+    bearer = azure.requests[0].get_header("Authorization")
+    assert bearer == "Bearer token-for-https://management.chinacloudapi.cn/.default"
+
+
+def test_a_name_cannot_lead_elsewhere(azure, monkeypatch):
+    for name, value in WORKSPACE.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(secrets.SecretError, match="403"):
+        secrets.resolve("connection:../../other?x=")
+    assert "/connections/..%2F..%2Fother%3Fx%3D/listsecrets?" in azure.requests[0].full_url
+
+
+@pytest.mark.parametrize(
+    ("variables", "address", "scope"),
+    [
+        (
+            {"AZDISTILL_VAULT_ADDRESS": "https://{vault}.vault.azure.cn"},
+            "https://mine.vault.azure.cn/secrets/s",
+            "https://vault.azure.cn/.default",
+        ),
+        (
+            {
+                "AZDISTILL_VAULT_ADDRESS": "https://vaults.example/{vault}",
+                "AZDISTILL_VAULT_SCOPE": "https://v/.default",
+            },
+            "https://vaults.example/mine/secrets/s",
+            "https://v/.default",
+        ),
+    ],
+)
+def test_vaults_of_other_clouds_by_variables(azure, monkeypatch, variables, address, scope):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    azure.answers[address] = b'{"value": "canary-there"}'
+    assert secrets.resolve("keyvault:mine/s") == "canary-there"
+    assert azure.requests[0].get_header("Authorization") == f"Bearer token-for-{scope}"
+
+
+def test_a_private_authority_is_not_looked_up_with_the_public_one(azure, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        sys.modules["azure.identity"],
+        "DefaultAzureCredential",
+        lambda **options: asked.append(options) or azure.credential,
+    )
+    for authority, known in (("https://login.microsoftonline.us", True), ("login.example.com", False), ("", True)):
+        monkeypatch.setenv("AZURE_AUTHORITY_HOST", authority)
+        secrets.resolve("entra")
+        assert ("disable_instance_discovery" in asked[-1]) is not known
+
+
+def test_a_job_with_the_users_identity_asks_for_the_users_token(monkeypatch):
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200 if len(asked) == 1 else 403)
+            self.end_headers()
+            self.wfile.write(b'{"access_token": "canary-of-the-user", "expires_on": "1"}')
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("OBO_ENDPOINT", f"http://127.0.0.1:{server.server_port}/obo")
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+        assert secrets.resolve("entra") == "canary-of-the-user"
+        with pytest.raises(secrets.SecretError, match="the user's identity gave none: 403") as caught:
+            secrets.resolve("entra")
+        server.shutdown()
+    assert caught.value.refused
+    assert asked[0] == "/obo?resource=https%3A%2F%2Fcognitiveservices.azure.com"
