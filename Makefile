@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format docs lock bench seeds screenshots live wheel clean
+.PHONY: help install demo test slow check format docs lock bench seeds screenshots live wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -18,14 +18,17 @@ $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "azdistill needs Python 3.11 or newer; name one with PYTHON=...")'
 	@echo "installing into $(VENV) (about three minutes)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[train,serving,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[train,serving,docker,dev]'
 	@touch $@
 
 demo: $(READY)  ## distil the sandbox's teacher into its student (about 3 minutes on 2 cores)
 	@$(BIN)/python examples/sandbox/run_demo.py
 
-test: $(READY)  ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
+test: $(READY)  ## run the tests (about 7 minutes on 2 cores)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow" $(PYTEST_ARGS)
+
+slow: $(READY)  ## run the tests that `make test` leaves out: whole jobs, kills, bursts
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow $(PYTEST_ARGS)
 
 check: $(READY)  ## format, lint, types, documentation drift
 	$(BIN)/ruff format --check .
