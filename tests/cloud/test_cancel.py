@@ -29,13 +29,13 @@ def test_waiting_for_the_end(cloud: Cloud, tmp_path: Path) -> None:
 
 
 def test_one_that_has_ended_is_left_alone(cloud: Cloud) -> None:
-    name = cloud.finished(word="over").name
+    name = cloud.finished().name
     shown = cloud.run("cancel", name)
     assert (shown.code, shown.out) == (0, f"run {name}: completed already\n")
 
 
 def test_one_that_ends_meanwhile_is_no_error(cloud: Cloud) -> None:
-    name = cloud.finished(word="race").name
+    name = cloud.finished().name
     job = cloud.workspace.store["jobs"][name]
     fault = cloud.workspace.fail("POST {ws}/jobs/{name}/cancel", status=400, times=1)
     real = cloud.connection.rest.call

@@ -92,7 +92,7 @@ def test_what_never_ran_was_skipped(cloud: Cloud) -> None:
 
 
 def test_status_as_json(cloud: Cloud) -> None:
-    job = cloud.finished(word="json")
+    job = cloud.finished()
     shown = json.loads(cloud.run("status", job.name, "--json").out)
     assert shown["status"] == "Completed"
     assert shown["exit_code"] == 0
@@ -103,7 +103,7 @@ def test_status_as_json(cloud: Cloud) -> None:
 
 
 def test_a_name_nobody_knows_is_said_with_the_nearest(cloud: Cloud) -> None:
-    name = cloud.submit(word="near")
+    name = cloud.submit()
     shown = cloud.run("status", name[:-1] + "x")
     assert shown.code == 2
     assert "error[AZD430]" in shown.err
@@ -111,8 +111,8 @@ def test_a_name_nobody_knows_is_said_with_the_nearest(cloud: Cloud) -> None:
 
 
 def test_names_may_be_begun_but_not_for_two_at_once(cloud: Cloud) -> None:
-    first = cloud.submit(word="prefix")
-    second = cloud.submit(word="prefix")
+    first = cloud.submit()
+    second = cloud.submit()
     assert recent.resolve(cloud.connection, first[: len(first) - len(first.split("-", 2)[2])]) == first
     with pytest.raises(AzdistillError, match="several runs begin") as raised:
         recent.resolve(cloud.connection, "run-")
@@ -140,7 +140,7 @@ def test_runs_of_another_workspace_are_not_meant(cloud: Cloud, tmp_path: Path) -
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_busy_service_is_waited_for(cloud: Cloud, status: int) -> None:
-    name = cloud.submit(word=f"busy{status}")
+    name = cloud.submit()
     fault = cloud.workspace.fail(HISTORY, status=status, times=14, headers=QUICKLY)
     job = follow(cloud.connection, name, sleep=briefly)
     # More often than azure-core asks again by itself.
@@ -148,14 +148,14 @@ def test_a_busy_service_is_waited_for(cloud: Cloud, status: int) -> None:
 
 
 def test_credentials_that_are_refused_once_are_asked_for_anew(cloud: Cloud) -> None:
-    name = cloud.submit(word="refused")
+    name = cloud.submit()
     fault = cloud.workspace.fail(HISTORY, status=401, times=1)
     assert follow(cloud.connection, name, sleep=briefly).status == "Completed"
     assert fault.hits == 1
 
 
 def test_credentials_that_stay_refused_end_it(cloud: Cloud) -> None:
-    name = cloud.submit(word="refused2")
+    name = cloud.submit()
     cloud.workspace.fail(HISTORY, status=401)
     with pytest.raises(AzdistillError) as raised:
         follow(cloud.connection, name, sleep=briefly)
@@ -163,14 +163,14 @@ def test_credentials_that_stay_refused_end_it(cloud: Cloud) -> None:
 
 
 def test_a_cut_connection_is_made_anew(cloud: Cloud) -> None:
-    name = cloud.submit(word="cut")
+    name = cloud.submit()
     cloud.workspace.fail("GET {history}/runs/{run}/children", cut="body", times=1)
     cloud.workspace.fail("GET {ws}/jobs/{name}", cut="before", times=1)
     assert follow(cloud.connection, name, sleep=briefly).status == "Completed"
 
 
 def test_a_page_of_children_after_another(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = cloud.finished(word="pages")
+    job = cloud.finished()
     from azdistill.cloud.history import History
 
     history = History(cloud.connection)
@@ -308,6 +308,6 @@ def test_the_maker_of_an_output_is_found_in_the_body() -> None:
 
 
 def test_a_job_without_a_run_yet_is_shown_as_waiting(cloud: Cloud) -> None:
-    name = cloud.submit(word="early")
+    name = cloud.submit()
     cloud.workspace.fail("GET {history}/runs/{run}/details", status=404, times=1)
     assert list(get_job(cloud.connection, name).steps) == ["first", "second"]

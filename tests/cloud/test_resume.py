@@ -41,7 +41,7 @@ def test_a_canceled_one_too(cloud: Cloud, tmp_path: Path) -> None:
 
 
 def test_what_completed_has_nothing_to_resume(cloud: Cloud) -> None:
-    name = cloud.finished(word="whole").name
+    name = cloud.finished().name
     shown = cloud.run("resume", name)
     assert shown.code == 2
     assert "error[AZD436]" in shown.err
