@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -172,13 +173,18 @@ _FRESH = re.compile(r"azureml:([A-Za-z0-9][\w.-]*(@latest)?$|//(.*/)?datastores/
 Looked = Annotated[str | Latest, BeforeValidator(_looked_up)]
 
 
+def _moment(value: Any) -> Any:
+    # YAML reads an unquoted moment as one.
+    return value.isoformat() if isinstance(value, date) else value
+
+
 class Data(Section):
     """What is asked and learned from. Paths are relative to the recipe; ``as_of``: the moment of what is looked up."""
 
     training_data: Looked | None = None
     validation_data: Looked | None = None
     test_data: Looked | None = None
-    as_of: Text | None = None
+    as_of: Annotated[Text, BeforeValidator(_moment)] | None = None
     dataset: Text | None = None
     prompt_column: Text | None = None
     reference_column: Text | None = None

@@ -317,3 +317,51 @@ def test_frozen_data_is_refused_with_the_form_that_stays_fresh(
     assert "AZD450" in err
     assert "resolve_data" in err
     assert azdistill("schedule", "apply", "nightly.yml", "--yes", "--allow-frozen", "rows")[0] == 0
+
+
+RECIPE = """\
+name: Nightly questions
+task: qa
+teacher: {model: my-teacher, endpoint: "https://teacher.example/v1"}
+student: owner/student
+data:
+  training_data: {latest: azureml:questions}
+schedule:
+  type: recurrence
+  frequency: week
+  interval: 1
+  start_time: "2026-12-01T00:00:00"
+  schedule: {hours: 3, minutes: [0, 30], week_days: [monday]}
+"""
+
+
+def test_a_recipe_is_scheduled_under_its_name_and_its_data_stays_fresh(
+    ws: Workspace, project: Path, azdistill: Azdistill
+) -> None:
+    (project / "recipe.yml").write_text(RECIPE)
+    status, out, err = azdistill("schedule", "apply", project / "recipe.yml", "--yes", "--json")
+    assert status == 0, err
+    told = json.loads(out)
+    assert (told["name"], told["state"]) == ("Nightly-questions", "made")
+    stored = ws.store["schedules"]["Nightly-questions"]["properties"]
+    assert stored["trigger"]["schedule"]["weekDays"] == ["Monday"]
+    given = stored["action"]["jobDefinition"]["inputs"]
+    assert given["as_of"]["value"] == "${{creation_context.trigger_time}}"
+    assert given["training_data_reference"]["value"] == "azureml:questions@latest"
+    assert "teacher answers for rows already asked" in err.lower()
+    assert azdistill("schedule", "diff", project / "recipe.yml")[0] == 0
+    assert not ws.violations
+
+
+@pytest.mark.parametrize("path", ["./rows.jsonl", "azureml:questions@latest", "azureml:questions:1"])
+def test_a_recipe_with_frozen_data_is_refused_before_anything_is_sent(
+    ws: Workspace, project: Path, azdistill: Azdistill, path: str
+) -> None:
+    (project / "rows.jsonl").write_text("{}\n")
+    (project / "recipe.yml").write_text(RECIPE.replace("{latest: azureml:questions}", path))
+    before = len(ws.requests)
+    status, _, err = azdistill("schedule", "apply", project / "recipe.yml", "--yes")
+    assert (status, len(ws.requests)) == (2, before)
+    assert "AZD450" in err
+    assert "recipe.yml:6" in err
+    assert "training_data: {latest: azureml:" in err

@@ -94,10 +94,13 @@ def trigger_of(schedule: Schedule) -> Any:
     listed = pattern and RecurrencePattern(
         hours=pattern.listed("hours"),
         minutes=pattern.listed("minutes"),
-        # The service's own words; the SDK sends what it is given.
+        # The service's own words here and below; the SDK sends what it is given.
         week_days=[day.capitalize() for day in pattern.listed("week_days")] or None,
         month_days=pattern.listed("month_days") or None,
     )
     return RecurrenceTrigger(
-        frequency=str(schedule.frequency), interval=schedule.interval or 1, schedule=listed or None, **about
+        frequency=str(schedule.frequency).capitalize(),
+        interval=schedule.interval or 1,
+        schedule=listed or None,
+        **about,
     )
