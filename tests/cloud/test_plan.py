@@ -171,6 +171,16 @@ def test_images_name_their_base_and_cuda(connection: Connection) -> None:
     assert "finetune" in images["azdistill-train"].steps
 
 
+@pytest.mark.parametrize("name", ["data", "train"])
+def test_our_environments_name_their_base_and_cuda_as_their_dockerfile_does(name: str) -> None:
+    from azdistill.cloud.images import Image, _base
+    from azdistill.spec import load_environment
+
+    environment = load_environment(ROOT / "environments" / name / "environment.yml")
+    assert environment.tags["base_image"] == _base(environment)
+    assert environment.tags["cuda"] == (Image(name, "built", _base(environment)).cuda or "none")
+
+
 def test_ready_environments_take_the_place_of_others(connection: Connection, ws: Workspace) -> None:
     ready = "mcr.microsoft.com/ready/train-cuda12.8:1"
     text = f"profiles: {{dev: {{environments: {{azdistill-train: '{ready}', azdistill-data: 'azureml:mine:3'}}}}}}"
