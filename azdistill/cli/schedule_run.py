@@ -16,8 +16,9 @@ from azdistill.build.sets import apply_sets, parse_sets
 from azdistill.cli import local_run
 from azdistill.errors import SpecError, UserError
 from azdistill.local.run import Finished
-from azdistill.recipe.schedule_file import is_schedule, read_schedule
+from azdistill.recipe.schedule_file import read_schedule
 from azdistill.spec import Pipeline, reader
+from azdistill.spec.loader import is_schedule
 
 _TRIGGER_TIME = "${{creation_context.trigger_time}}"
 

@@ -75,14 +75,12 @@ def _is_recipe(file: Path) -> bool:
 
 def _is_schedule(file: Path) -> bool:
     from azdistill.spec import reader
+    from azdistill.spec.loader import is_schedule
 
     try:
-        data = reader.read(file).data
+        return is_schedule(reader.read(file).data)
     except SpecError:
         return False
-    from azdistill.recipe.schedule_file import is_schedule
-
-    return is_schedule(data)
 
 
 def _described(read: Any) -> str:

@@ -38,15 +38,6 @@ class ScheduleFile:
         return self.job_file.parent
 
 
-def is_schedule(data: Any) -> bool:
-    """Whether YAML data is an Azure ML schedule."""
-    return isinstance(data, Mapping) and ("schedule.schema" in str(data.get("$schema", "")) or _looks_so(data))
-
-
-def _looks_so(data: Mapping[str, Any]) -> bool:
-    return "trigger" in data and "create_job" in data
-
-
 def check_schedule(path: str | Path) -> list[Problem]:
     """Everything wrong with the schedule at ``path`` and with the pipeline that it creates."""
     return _gather(path)[1]

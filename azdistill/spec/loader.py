@@ -88,6 +88,13 @@ def read_environment(where: Where, path: str, report: Report) -> Environment | N
     return environment(Where(source), report) if source else None
 
 
+def is_schedule(data: Any) -> bool:
+    """Whether YAML data is an Azure ML schedule."""
+    if not isinstance(data, Mapping):
+        return False
+    return "schedule.schema" in str(data.get("$schema", "")) or ("trigger" in data and "create_job" in data)
+
+
 def kind_of(data: Any) -> str | None:
     """What a YAML file's data is: None where it is nothing of ours, else one of
 

@@ -13,8 +13,9 @@ from azdistill.cloud.fingerprint import fingerprint
 from azdistill.cloud.prepare import Prepared, prepare, prepare_mapping
 from azdistill.errors import Problem, SpecError, UserError
 from azdistill.recipe.schedule import Schedule
-from azdistill.recipe.schedule_file import ScheduleFile, is_schedule, read_schedule
+from azdistill.recipe.schedule_file import ScheduleFile, read_schedule
 from azdistill.spec import reader
+from azdistill.spec.loader import is_schedule
 from azdistill.trees import digest
 
 TRIGGER_TIME = "${{creation_context.trigger_time}}"
