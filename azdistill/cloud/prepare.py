@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from azdistill import build, spec
 from azdistill import recipe as recipes
 from azdistill.build.absolute import absolute_paths
+from azdistill.build.naming import distilled_name, short_name, student_name
 from azdistill.build.sets import apply_sets
 from azdistill.cloud.clouds import Cloud
 from azdistill.cloud.fingerprint import fingerprint
@@ -52,15 +52,24 @@ class Prepared:
     def student(self) -> str | None:
         """The student's short name, as in ``<student>-distilled``."""
         if self.reading is not None and self.reading.recipe is not None:
-            return short_name(self.reading.recipe.student.model)
-        return self._named("student_weights", "student_id")
+            return student_name(self.reading.recipe.student.model, self.reading.folder)
+        model = self._given("student_weights", "student_id")
+        return student_name(model, self.pipeline.where.source.base) if model else None
 
     @property
     def teacher(self) -> str | None:
         """The teacher's short name."""
         if self.reading is not None and self.reading.recipe is not None:
             return short_name(self.reading.recipe.teacher.model)
-        return self._named("teacher_model", "teacher_weights", "teacher_id")
+        model = self._given("teacher_model", "teacher_weights", "teacher_id")
+        return short_name(model) if model else None
+
+    @property
+    def model(self) -> str | None:
+        """The name that the distilled model is registered under; None for a pipeline that trains none."""
+        named = self._given("model_name")
+        trains = any(getattr(step.component, "name", "") == _TRAINING for step in self.pipeline.jobs.values())
+        return named or (distilled_name(self.student) if trains and self.student else None)
 
     def tags(self) -> dict[str, str]:
         """The tags that every job of ours carries (docs/architecture.md, "Submitting")."""
@@ -71,7 +80,7 @@ class Prepared:
             "azdistill.fingerprint": self.fingerprint,
             "azdistill.student": self.student,
             "azdistill.teacher": self.teacher,
-            "azdistill.model": self.student and f"{self.student}-distilled",
+            "azdistill.model": self.model,
         }
         return {name: value for name, value in known.items() if value}
 
@@ -81,20 +90,18 @@ class Prepared:
 
         return pipeline_job(self, cloud)
 
-    def _named(self, *inputs: str) -> str | None:
+    def _given(self, *inputs: str) -> str | None:
+        """The text of the first of these inputs that has one."""
         for name in inputs:
-            given = self.pipeline.inputs.get(name)
-            value = given and (given.path if given.is_data else given.default)
+            declared = self.pipeline.inputs.get(name)
+            value = declared and (declared.path if declared.is_data else declared.default)
             if isinstance(value, str) and value:
-                return short_name(value)
+                return value
         return None
 
 
-def short_name(model: str) -> str:
-    """A model's name without the folder, owner, registry or version around it, in characters that Azure ML allows."""
-    asset = re.fullmatch(r"azureml:(?://.*/models/)?([^/:]+).*", model)
-    name = asset[1] if asset else model.rstrip("/").rpartition("/")[2] or model
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "model"
+#: The component whose output is the distilled model.
+_TRAINING = "finetune_student"
 
 
 def prepare(

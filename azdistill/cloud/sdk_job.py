@@ -55,7 +55,7 @@ def variables(cloud: Cloud | None) -> dict[str, str]:
 def _running(nodes: Any) -> Iterator[Any]:
     """The nodes that run a command, those of nested pipelines among them."""
     for node in nodes:
-        component = getattr(node, "component", None)
+        component: Any = getattr(node, "component", None)
         if hasattr(component, "jobs"):
             yield from _running(component.jobs.values())
         elif hasattr(node, "environment_variables"):
