@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -20,7 +21,9 @@ def student_name(model: str, folder: Path) -> str:
     ``folder`` is what a relative path starts from. Characters that Azure ML refuses in names become ``-``.
     """
     place = folder / Path(model).expanduser()
-    name = place.resolve().name if model.startswith((".", "~", "/")) or place.is_dir() else short_name(model)
+    name = (
+        Path(os.path.abspath(place)).name if model.startswith((".", "~", "/")) or place.is_dir() else short_name(model)
+    )
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "student"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,9 +17,10 @@ from azdistill.client.progress import Lines, say
 from azdistill.errors import Interrupted, RunFailed, SpecError, UserError, did_you_mean
 from azdistill.local.home import Home
 from azdistill.local.run import Finished, Options, run_pipeline
-from azdistill.local.store import RunState, list_runs
+from azdistill.local.store import RunState, StepState, list_runs
 from azdistill.local.tracked import TrackingListener
 from azdistill.recipe.refer import weights_of
+from azdistill.redact import redact
 from azdistill.spec.models import Pipeline
 from azdistill.tracking import Tracker, tracking_uri
 
@@ -27,6 +29,8 @@ _STATUSES = {
     **{"running": "Running", "completed": "Completed", "failed": "Failed"},
     **{"canceled": "Canceled", "lost": "NotResponding"},
 }
+#: So many lines of a log's end are searched for what went wrong, and so many are told.
+_LAST_LINES, _LINES_SAID = 200, 4
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class LocalJob:
 
 
 def _job(run: RunState) -> LocalJob:
-    failed = next((f"step '{name}': {step.error}" for name, step in run.steps.items() if step.status == "failed"), "")
+    failed = next((_why(name, step) for name, step in run.steps.items() if step.status == "failed"), "")
     return LocalJob(
         name=run.run_id,
         status=_STATUSES[run.status],
@@ -64,6 +68,18 @@ def _job(run: RunState) -> LocalJob:
         metrics=dict(run.metrics),
         steps={name: step.status for name, step in run.steps.items()},
     )
+
+
+def _why(name: str, step: StepState) -> str:
+    """What went wrong in a step: its own words, where its log ends with an error of ours."""
+    try:
+        lines = Path(step.log or "").read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]
+    except OSError:
+        lines = []
+    begins = next((number for number, line in enumerate(lines) if re.match(r"error\[", line)), None)
+    said = [step.error] if begins is None else lines[begins : begins + _LINES_SAID]
+    words = "\n  ".join(line.rstrip() for line in said if not line.startswith("[azdistill] "))
+    return redact(f"step '{name}': {words}" + (f"\n  log: {step.log}" if step.log else ""))
 
 
 class LocalJobs:

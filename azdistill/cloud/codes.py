@@ -74,4 +74,13 @@ CODES: dict[str, str] = {
     "AZD483": "Some expired endpoints could not be removed.",
     "AZD484": "Nobody can be asked whether an endpoint is to be made.",
     # The client, assets, models: 490-499.
+    "AZD490": "No model has the name that a program asks for, or its task is not known.",
+    "AZD491": "There is no metric of that name.",
+    "AZD492": "The test data gives no value of a metric.",
+    "AZD493": "A run has not ended in the time that a program would wait.",
+    "AZD494": "A file or folder that a program names is not there.",
+    "AZD495": "There is no local run, or no output of it, of that name.",
+    "AZD496": "The run that makes a model, or the job that measures it, failed.",
+    "AZD497": "The client works on a folder, and this needs a workspace.",
+    "AZD498": "What is to be published is neither a component nor an environment, or has no name.",
 }
