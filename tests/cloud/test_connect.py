@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from loopback import Workspace
-from submit_helpers import connection_to
+from submit_helpers import connection_to, impatient
 
 from azdistill.cloud import clouds
 from azdistill.cloud.connect import Where, connect
@@ -160,13 +160,10 @@ def test_a_private_cloud_describes_itself(ws: Workspace) -> None:
         assert connect().cloud == found.cloud
 
 
-def test_a_description_that_does_not_answer_is_an_error_of_the_network(
-    ws: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from submit_helpers import impatient
-
+def test_a_description_that_does_not_answer_is_an_error_of_the_network(ws: Workspace) -> None:
     with ws.environ(), impatient():
-        monkeypatch.setenv("ARM_CLOUD_METADATA_URL", "https://127.0.0.1:1/metadata")
+        # Undone with everything else of the workspace's.
+        os.environ["ARM_CLOUD_METADATA_URL"] = "https://127.0.0.1:1/metadata"
         with pytest.raises(AzdistillError) as caught:
             connect()
     assert (caught.value.code, caught.value.exit_code) == ("AZD408", 4)

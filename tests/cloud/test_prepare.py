@@ -18,6 +18,11 @@ ROOT = Path(__file__).parents[2]
 READY = {"teacher_key": "connection:teacher"}
 
 
+@pytest.fixture(autouse=True)
+def public_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(METADATA_URL, raising=False)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     return make_project(tmp_path)
