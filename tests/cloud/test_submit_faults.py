@@ -23,6 +23,9 @@ from azdistill.cloud.prepare import prepare
 from azdistill.cloud.submit import submit
 from azdistill.errors import AzdistillError
 
+#: They start real models or go through a whole submit many times over.
+pytestmark = pytest.mark.slow
+
 #: Every request of a submit, by route: which of them may be answered by "not found" without harm.
 ROUTES = {
     "workspace": "GET {ws}",

@@ -187,6 +187,7 @@ def test_distill_with_distributions(
     assert leaks(workspace) == []
 
 
+@pytest.mark.slow
 def test_evaluate(program: Program, make_workspace: Callable[..., Workspace], hub: Path) -> None:
     make_workspace(execute=True)
     model = next((hub / "hub" / "models--meta-llama--Llama-3.1-8B-Instruct" / "snapshots").iterdir())

@@ -13,6 +13,9 @@ import pytest
 from snapshots import Component, chat, write_jsonl
 from tiny_models import save_tiny
 
+#: They start real models or go through a whole submit many times over.
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., Component]
 #: Its engines are told from those of other tests by it.
 NAME = f"owner/tiny-{os.getpid()}"

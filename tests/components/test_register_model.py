@@ -1,0 +1,118 @@
+"""What registering leaves: rows under their hash, a record of it, and an MLflow model whose weights are not copied."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from snapshots import COMPONENTS, Component, Result
+from tiny_models import save_tiny, sums, write_jsonl
+
+sys.path.append(str(COMPONENTS / "register_model"))
+
+Register = Callable[..., Result]
+
+
+@pytest.fixture
+def register(component: Callable[..., Component], tmp_path: Path) -> Register:
+    """Run the step on a tiny model and a few rows."""
+    inputs = {
+        "model": save_tiny(tmp_path / "tiny"),
+        "model_name": "tiny-distilled",
+        "task_type": "math",
+        "curated": write_jsonl(tmp_path / "curated.jsonl", sums(4)),
+        "teacher_rows": write_jsonl(tmp_path / "teacher.jsonl", sums(5)),
+        "teacher_model": "adder",
+    }
+
+    def run(env: dict[str, str] | None = None, **changes: Any) -> Result:
+        given = {name: value for name, value in {**inputs, **changes}.items() if value is not None}
+        return component("register_model").run(given, env=env)
+
+    return run
+
+
+def record(result: Result) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(result.outputs["registration"].read_text())
+    return found
+
+
+def report(folder: Path, **numbers: Any) -> Path:
+    folder.mkdir()
+    (folder / "comparison.json").write_text(json.dumps({"retention_metric": "accuracy", **numbers}))
+    return folder
+
+
+def test_without_tracking_nothing_is_registered_and_it_says_so(register: Register) -> None:
+    result = register()
+    assert result.returncode == 0, result.stderr
+    assert "tiny-distilled is not registered: nothing is tracked" in result.stderr
+    assert record(result)["registered"] is False
+
+
+def test_rows_are_kept_under_the_hash_of_what_they_hold(register: Register, tmp_path: Path) -> None:
+    result = register()
+    digest = hashlib.sha256((tmp_path / "curated.jsonl").read_bytes()).hexdigest()[:16]
+    kept = result.outputs["assets"] / "curated" / digest / "rows.jsonl"
+    assert kept.read_bytes() == (tmp_path / "curated.jsonl").read_bytes()
+    curated, teacher = record(result)["data_assets"]
+    assert curated == {
+        **{"name": "tiny-curated", "kind": "curated", "version": digest, "registered": False},
+        "uri": f"azureml://datastores/workspaceblobstore/paths/azdistill/assets/curated/{digest}/rows.jsonl",
+    }
+    assert teacher["name"] == "tiny-teacher-rows"
+
+
+def test_a_model_carries_what_it_was_made_from_and_how_good_it_is(register: Register, tmp_path: Path) -> None:
+    measured = report(tmp_path / "report", retention=0.97, teacher={"accuracy": 0.8}, distilled={"accuracy": 0.776})
+    tags = record(register(report=measured, teacher_licence="MIT", env={"AZUREML_ROOT_RUN_ID": "job-1"}))["tags"]
+    assert tags["azdistill.retention"] == "0.97"
+    assert tags["azdistill.distilled.accuracy"] == "0.776"
+    assert tags["azdistill.job"] == "job-1"
+    assert (tags["azdistill.teacher"], tags["azdistill.teacher_licence"]) == ("adder", "MIT")
+    assert tags["azdistill.data.curated"].startswith("tiny-curated:")
+    assert "azdistill.baseline.accuracy" not in tags
+
+
+def test_what_is_no_model_ends_the_step(register: Register, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    result = register(model=tmp_path / "empty")
+    assert result.returncode == 66
+    assert "is not a model" in result.stderr
+
+
+def test_a_service_that_does_not_answer_leaves_the_rows_kept_and_says_what_is_needed(register: Register) -> None:
+    names = ("AZUREML_ARM_SUBSCRIPTION", "AZUREML_ARM_RESOURCEGROUP", "AZUREML_ARM_WORKSPACE_NAME")
+    env = {**dict.fromkeys(names, "x"), "OBO_ENDPOINT": "http://127.0.0.1:9/token"}
+    result = register(env=env)
+    assert result.returncode == 0, result.stderr
+    assert "not registered: the user's identity gave none" in result.stderr
+    assert "AzureML Data Scientist" in result.stderr
+
+
+def test_the_same_model_has_the_same_digest_wherever_it_lies(tmp_path: Path) -> None:
+    from model_layout import digest_of
+
+    first, second = save_tiny(tmp_path / "a"), save_tiny(tmp_path / "b")
+    assert digest_of(first) == digest_of(second)
+    (second / "generation_config.json").write_text("{}")
+    assert digest_of(first) != digest_of(second)
+
+
+def test_the_layout_links_weights_and_parts_the_tokenizer_from_them(tmp_path: Path) -> None:
+    from model_layout import lay_out
+
+    tiny = save_tiny(tmp_path / "tiny")
+    lay_out(tiny, tmp_path / "laid", "3.15.0", {"model": "tiny"})
+    weights = tmp_path / "laid" / "model" / "model.safetensors"
+    assert weights.is_symlink()
+    assert weights.resolve() == tiny / "model.safetensors"
+    assert (tmp_path / "laid" / "components" / "tokenizer" / "tokenizer.json").is_file()
+    described = json.loads((tmp_path / "laid" / "MLmodel").read_text())
+    assert described["flavors"]["transformers"]["pipeline_model_type"] == "LlamaForCausalLM"
+    assert described["flavors"]["python_function"]["loader_module"] == "mlflow.transformers"
