@@ -3,7 +3,7 @@
     python benchmarks/runner/bench.py [--peers FOLDER] [--install] [--rounds 3] [--sizes 1 10 50 200]
 
 Each peer lives in a virtual environment of its own under ``--peers`` (``--install`` makes them; a peer that is not
-there is left out). Everything is pinned to one core, rounds are interleaved, cells are medians. Tracking is switched off, as
+there is left out). Everything is pinned to one core, rounds are interleaved, cells are medians. Tracking is off, as
 the peers have none; what ours costs is its own row. Ratios against ours carry over to other machines, seconds do not.
 """
 
