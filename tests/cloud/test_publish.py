@@ -105,7 +105,7 @@ def test_a_registry_has_its_own_references(workspace: Workspace, assets_folder: 
     assert component["properties"]["componentSpec"]["environment"].startswith(
         "azureml://registries/shared/environments/greeting/versions/"
     )
-    assert "components" not in workspace.store or not workspace.store["components"]
+    assert not workspace.store["components"]
     assert set(states(assets_folder, "--registry", "shared").values()) == {"unchanged"}
 
 
