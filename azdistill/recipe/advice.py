@@ -19,7 +19,10 @@ def advice(recipe: Recipe, origin: Origin, today: date | None = None) -> list[Pr
     teacher = catalog.find(recipe.teacher.model)
     if teacher is None:
         return []
-    found = [_retirement(teacher, recipe.teacher.endpoint, today or date.today()), _terms(teacher)]
+    # One that runs inside the job is asked of no host.
+    hosted = recipe.teacher.endpoint is not None or not teacher.hub_id
+    ending = _retirement(teacher, recipe.teacher.endpoint, today or date.today()) if hosted else None
+    found = [ending, _terms(teacher)]
     return [
         origin.problem(code, message, ("teacher", "model"), severity="warning", hint=hint)
         for code, message, hint in filter(None, found)
