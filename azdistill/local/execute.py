@@ -93,6 +93,7 @@ class Executor:
     variables: Mapping[str, str] = field(default_factory=dict)
     inherited: Mapping[str, str] = field(default_factory=environment.passed_on)
     containers: Containers | None = None
+    interpreters: Mapping[str, Interpreter] = field(default_factory=dict)
     threads: Mapping[str, int] = field(default_factory=dict)
     tracking: Callable[[str, bool], dict[str, str]] = lambda step, uses_mlflow: {}
     on_start: Callable[[str, Attempt], None] = lambda step, attempt: None
@@ -136,10 +137,14 @@ class Executor:
             assert isinstance(bound, Local)
             return self.hashes.tree(bound.path) if bound.path.is_dir() else self.hashes.file(bound.path)
 
-        machine = self.containers.fingerprint(step) if self.containers else self.interpreter.fingerprint
+        machine = self.containers.fingerprint(step) if self.containers else self._interpreter(step).fingerprint
         fields = key_fields(step, taken.hashes(self.hashes), content, machine, self.hashes)
         # Their values may be secrets: names alone count.
         return fields | {"variables": sorted(self.variables)} if self.variables else fields
+
+    def _interpreter(self, step: PlannedStep) -> Interpreter:
+        """The interpreter of a step: its environment's own (``local.pythons``), or the run's."""
+        return self.interpreters.get(step.name, self.interpreter)
 
     def _reuse(self, step: PlannedStep, fields: dict[str, Any]) -> Result | None:
         key = key_of(fields)
@@ -199,7 +204,7 @@ class Executor:
         variables = {
             **({THREADS: str(threads)} if threads else {}),
             **self.inherited,
-            **({} if self.containers else {"PATH": self.interpreter.path(self.log.folder / "bin")}),
+            **({} if self.containers else {"PATH": self._interpreter(step).path(self.log.folder / "bin" / step.name)}),
             **environment.azure(self.log.run_id, attempt.attempt_id, self.plan.experiment),
             **environment.data(places, written),
             "AZDISTILL_METRICS_FILE": str(attempt.metrics),

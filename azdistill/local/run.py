@@ -17,7 +17,7 @@ from azdistill.local.execute import Executor, Result, secrets_of
 from azdistill.local.files import disk_errors
 from azdistill.local.hashes import Hashes
 from azdistill.local.home import Home, find_home
-from azdistill.local.interpreter import find_interpreter
+from azdistill.local.interpreter import Interpreter, find_interpreter
 from azdistill.local.listener import Listener
 from azdistill.local.plan import Plan, make_plan
 from azdistill.local.runners.base import Cancellation, Runner
@@ -83,6 +83,7 @@ def run_pipeline(
         log, cache, hashes = RunLog(home, plan.name, options.run_id), Cache(home), Hashes(home.hashes)
     runner = _runner(log.run_id, containers)
     executor = Executor(plan, log, cache, hashes, interpreter, runner, Cancellation(), options.use_cache, passed)
+    executor.interpreters = _interpreters(home, plan, settings)
     if containers:
         executor.containers = containers
         executor.inherited = containers.inherited(executor.inherited)
@@ -107,6 +108,15 @@ def _containers(options: Options, settings: LocalSettings, listeners: Sequence[L
             listener.preparing(text)
 
     return Containers(connect(), settings.images, options.network or settings.network, say)
+
+
+def _interpreters(home: Home, plan: Plan, settings: LocalSettings) -> dict[str, Interpreter]:
+    """The interpreters of the steps whose environment has one of its own."""
+    found = {}
+    for name, step in plan.steps.items():
+        if python := settings.python_of(step.environment):
+            found[name] = find_interpreter(home, python)
+    return found
 
 
 def _runner(run_id: str, containers: Containers | None) -> Runner:

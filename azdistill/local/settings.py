@@ -15,6 +15,7 @@ local:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from azdistill.local.images import Settings
 from azdistill.spec import reader
 from azdistill.spec.fields import Fields
 from azdistill.spec.loader import shown
+from azdistill.spec.models import Environment
 from azdistill.spec.source import Report, Where
 
 FILE = "azdistill.yml"
@@ -40,6 +42,13 @@ class LocalSettings:
     pythons: Mapping[str, str] = field(default_factory=dict)
     images: Settings = field(default_factory=Settings)
     network: str | None = None
+
+    def python_of(self, environment: str | Environment | None) -> str | None:
+        """The interpreter for steps of ``environment``, by its name; None where none is given."""
+        named = environment.name if isinstance(environment, Environment) else environment
+        bare = re.sub(r"(/versions/[^/]+|/labels/[^/]+|@[^/@]+|:[^:/@]+)$", "", (named or "").removeprefix("azureml:"))
+        last = bare.rpartition("/")[2]
+        return self.pythons.get(last) if last else None
 
 
 def find_settings(folder: Path) -> LocalSettings:

@@ -1,0 +1,62 @@
+"""An environment may have an interpreter of its own on this machine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from local_helpers import step
+
+from azdistill.errors import MachineError
+from azdistill.local.run import Finished
+from azdistill.local.settings import LocalSettings
+
+Run = Callable[..., Finished]
+SAY = "command -v python > ${{outputs.o}}"
+    "python -c 'import sys; print(sys.argv[0], sys.flags.no_site)' > ${{outputs.o}}; command -v python > ${{outputs.o}}"
+)
+
+
+@pytest.fixture
+def other(project: Path) -> Path:
+    """An interpreter with a name of its own."""
+    folder = project / "other" / "bin"
+    folder.mkdir(parents=True)
+    (folder / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (folder / "python").chmod(0o755)
+    return folder / "python"
+
+
+def test_a_step_finds_the_python_of_its_environment(run: Run, project: Path, other: Path) -> None:
+    (project / "azdistill.yml").write_text("local: {pythons: {gpu: ./other/bin/python}}\n")
+    jobs = {
+        "mine": step(SAY, outputs=("o",)) | {"environment": "azureml:gpu:3"},
+        "plain": step(SAY, outputs=("o",)),
+    }
+    finished = run(jobs)
+    used = {name: Path(state.outputs["o"]).read_text().strip() for name, state in finished.state.steps.items()}
+    assert used["mine"] == str(other)
+    assert used["plain"] != str(other)
+
+
+def test_an_interpreter_that_is_not_there_is_named(run: Run, project: Path) -> None:
+    (project / "azdistill.yml").write_text("local: {pythons: {any: ./nowhere/python}}\n")
+    with pytest.raises(MachineError, match="nowhere/python"):
+        run({"a": step("true")})
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ("azureml:gpu:3", "p"),
+        ("azureml:gpu@latest", "p"),
+        ("azureml:gpu", "p"),
+        ("azureml://registries/r/environments/gpu/versions/4", "p"),
+        ("azureml:other:1", None),
+        (None, None),
+    ],
+)
+def test_the_name_counts_and_not_the_version(environment: str | None, expected: str | None) -> None:
+    assert LocalSettings(pythons={"gpu": "p"}).python_of(environment) == expected
