@@ -49,7 +49,7 @@ def write_folder(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name, model in (("deepseek-v3", "teacher"), ("phi-4-mini", "student")):
         (folder / name).symlink_to(SANDBOX / model, target_is_directory=True)
-    for split, count in (("train", 24), ("validation", 6), ("test", 6)):
+    for split, count in (("train", 20), ("validation", 2), ("test", 2)):
         name = {"train": "training"}.get(split, split)
         rows = task_rows("conversation", split, count, 7)
         text = "".join(json.dumps(row) + "\n" for row in rows)

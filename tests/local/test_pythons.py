@@ -15,8 +15,6 @@ from azdistill.local.settings import LocalSettings
 
 Run = Callable[..., Finished]
 SAY = "command -v python > ${{outputs.o}}"
-    "python -c 'import sys; print(sys.argv[0], sys.flags.no_site)' > ${{outputs.o}}; command -v python > ${{outputs.o}}"
-)
 
 
 @pytest.fixture
