@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.step import BadConfig, NoInput, Unavailable
 
-from modelling import mlflow_parts
+from modelling import registered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ def check_folder(folder: str, what: str) -> str:
         raise NoInput(
             f"the {what} '{folder}' is not a model: " + ("it is a file" if path.exists() else "no such folder")
         )
-    path = mlflow_parts.weights_in(path) or path
+    path = registered.weights_in(path) or path
     if not (path / "config.json").is_file():
         raise NoInput(f"the {what} '{folder}' is not a model: it holds no config.json")
     try:
@@ -61,7 +61,7 @@ def load_tokenizer(source: str, revision: str | None = None, what: str = "model"
     """The tokenizer of a model."""
     from transformers import AutoTokenizer
 
-    place = str(mlflow_parts.tokenizer_for(Path(source)) or source)
+    place = str(registered.tokenizer_for(Path(source)) or source)
     with _explained(source, what):
         return AutoTokenizer.from_pretrained(place, revision=revision or "main", trust_remote_code=False)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from common.step import NoInput
-from modelling import mlflow_parts
+from modelling import registered
 from modelling.models import check_folder, load_model, load_tokenizer
+from snapshots import COMPONENTS
 from tiny_models import save_tiny
 
 LAYOUTS = {
@@ -42,7 +43,7 @@ def test_weights_and_tokenizer_are_found_wherever_mlflow_put_them(name: str, tmp
 def test_a_folder_of_hugging_face_is_taken_as_it_is(tmp_path: Path) -> None:
     tiny = save_tiny(tmp_path / "tiny")
     assert check_folder(str(tiny), "student") == str(tiny)
-    assert mlflow_parts.tokenizer_for(tiny) is None
+    assert registered.tokenizer_for(tiny) is None
 
 
 def test_an_mlflow_model_of_another_kind_is_refused(tmp_path: Path) -> None:
@@ -50,3 +51,9 @@ def test_an_mlflow_model_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "MLmodel").write_text("flavors: {sklearn: {}}\n")
     with pytest.raises(NoInput, match="holds no config"):
         check_folder(str(tmp_path), "student")
+
+
+def test_code_that_many_steps_share_does_not_make_them_wait_for_mlflow() -> None:
+    # A step whose code names the library is taken to log there itself (docs/architecture.md), and waits for its run.
+    for file in (COMPONENTS / "modelling").glob("*.py"):
+        assert "mlflow" not in file.read_text(encoding="utf-8"), file
