@@ -1,8 +1,7 @@
 """Models in MLflow's layout, as model registries hand them out: the weights in one folder, the tokenizer in another.
 
-MLmodel                                  MLmodel may lie one folder down (``mlflow_model_folder/``)
-model/  or  data/model/                  config.json and the weights
-components/tokenizer/, tokenizer/  or  data/tokenizer/
+``MLmodel``, which may lie a folder further down, has beside it ``model/`` or ``data/model/`` (config.json and weights),
+and ``components/tokenizer/``, ``tokenizer/`` or ``data/tokenizer/``.
 """
 
 from __future__ import annotations
