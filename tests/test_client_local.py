@@ -14,6 +14,7 @@ from tiny_models import save_tiny
 from azdistill import DistillationJob, MLClient, RunFailed
 
 
+@pytest.mark.slow
 def test_the_program_works_word_for_word(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -204,6 +204,7 @@ def test_a_disabled_schedule_stays_so_when_it_changes(ws: Workspace, project: Pa
     assert azdistill("schedule", "enable", "nightly")[2] == "nightly: was enabled already\n"
 
 
+@pytest.mark.slow
 def test_two_firings_on_different_data_train_on_different_rows(
     ws: Workspace, project: Path, azdistill: Azdistill
 ) -> None:
@@ -222,6 +223,7 @@ def test_two_firings_on_different_data_train_on_different_rows(
     assert out.count("Completed") == 3
 
 
+@pytest.mark.slow
 def test_trigger_is_the_services_own_and_with_set_a_fresh_submission(
     ws: Workspace, project: Path, azdistill: Azdistill
 ) -> None:

@@ -215,6 +215,7 @@ def test_the_sandbox(program: Program, make_workspace: Callable[..., Workspace],
     assert workspace.violations == []
 
 
+@pytest.mark.slow
 def test_the_live_check_passes_against_loopback(program: Program, make_workspace: Callable[..., Workspace]) -> None:
     workspace = make_workspace(execute=True)
     done = subprocess.run(

@@ -56,6 +56,7 @@ def weights(folder: Path) -> dict[str, Any]:
     return load_file(folder / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does_with_batches_twice_as_large(component: Make, inputs: dict[str, Any]) -> None:
     alone = component("finetune_student").run({**inputs, "batch_size": 4})
     both = distributed(component("finetune_student"), {**inputs, "batch_size": 2})
@@ -81,6 +82,7 @@ def test_two_processes_train_what_one_does_with_batches_twice_as_large(component
     assert [line["done"] for line in both.metrics if line["kind"] == "progress"][-1] == 24
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_two_processes_is_resumed_by_two(component: Make, inputs: dict[str, Any]) -> None:
     step = component("finetune_student")
     whole = distributed(step, {**inputs, "batch_size": 4})

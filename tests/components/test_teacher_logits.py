@@ -26,6 +26,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return teacher, save_tiny(folder / "student")
 
 
+@pytest.mark.slow
 def test_stored_distributions_are_the_teachers_and_train_a_student(
     component: Callable[..., Any], models: tuple[Path, Path], tmp_path: Path
 ) -> None:

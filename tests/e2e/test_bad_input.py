@@ -61,6 +61,7 @@ def test_a_bad_row_is_named_by_its_line_and_all_rows_are_kept_or_rejected(
     assert ended.result["steps"]["prepare"]["status"] == "failed"
 
 
+@pytest.mark.slow
 def test_bad_rows_can_be_rejected_instead_and_the_counts_still_add_up(
     program: Program, teacher: Callable[..., Any]
 ) -> None:

@@ -25,6 +25,10 @@ class Store:
     def __getitem__(self, kind: str) -> dict[str, dict[str, Any]]:
         return self.kinds[kind]
 
+    def __contains__(self, kind: str) -> bool:
+        # Without it, `in` would ask for kinds 0, 1, 2, ... and be given an empty one each time.
+        return bool(self.kinds.get(kind))
+
     def number(self) -> int:
         """A number that grows, to tell the order in which things were made."""
         return next(self._numbers)
