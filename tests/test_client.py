@@ -56,6 +56,9 @@ def test_a_job_knows_what_its_model_will_be_called(tmp_path: Path) -> None:
     assert pipeline.inputs["model_name"].default == "student-distilled"
     assert pipeline.inputs["teacher_licence"].default == "proprietary (OpenAI)"
     assert list(pipeline.jobs)[-1] == "register"
+    register = job.to_pipeline().mapping["jobs"]["register"]["inputs"]
+    # compare ends with an error below min_retention: what needs its report does not run then.
+    assert register["report"] == "${{parent.jobs.compare.outputs.report}}"
 
 
 def test_a_model_name_says_which_student_before_or_after() -> None:
