@@ -76,7 +76,7 @@ def _teacher(recipe: Recipe, reading: Reading) -> dict[str, Any]:
     teacher = recipe.teacher
     known = catalog.find(teacher.model)
     inputs: dict[str, Any] = {
-        "teacher_model": teacher.deployment or (known and known.served_as) or teacher.model,
+        "teacher_model": teacher.deployment or (known and known.served_as) or _called(teacher.model, reading),
         "teacher_endpoint": teacher.endpoint,
         "teacher_key": teacher.key,
         "api": teacher.api or (known.api if known and known.api != "chat_completions" else None),
@@ -90,6 +90,12 @@ def _teacher(recipe: Recipe, reading: Reading) -> dict[str, Any]:
         inputs |= {name: getattr(teacher, name) for name in _ENGINE.split()} | {"teacher_revision": teacher.revision}
         return inputs | _weights("teacher", teacher.weights or teacher.model, reading)
     return inputs | (_weights("teacher", teacher.weights, reading) if teacher.weights else {})
+
+
+def _called(model: str, reading: Reading) -> str:
+    """A model's name: that of its folder for one that lies here."""
+    place = reading.folder / Path(model).expanduser()
+    return place.resolve().name if place.is_dir() else model
 
 
 def _weights(role: Role, name: str, reading: Reading) -> dict[str, Any]:

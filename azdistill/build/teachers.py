@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from azdistill import catalog, skus
+from azdistill import catalog, sizing, skus
 from azdistill.build.compute import named_for
 from azdistill.catalog import Architecture
 from azdistill.errors import UserError
@@ -49,30 +50,44 @@ def placed(reading: Reading) -> Placed | None:
     assert recipe is not None
     if not in_job(recipe) or named_for(recipe.compute, "teacher"):
         return None
-    found = _architecture(reading)
+    found = _in_catalog(reading) or _in_folder(reading)
     if found is None:
         return Placed(HIGH_MEMORY_INSTANCE, "its size is not known here")
     return _cheapest(recipe, *found)
 
 
-def _architecture(reading: Reading) -> tuple[Architecture, float] | None:
-    """What the catalogue knows of the teacher, and its number of parameters."""
+def _in_catalog(reading: Reading) -> tuple[Architecture, float] | None:
+    """What the catalogue knows of the teacher, and the bytes of its weights."""
     assert reading.recipe is not None
     teacher = reading.recipe.teacher
     for name in (teacher.weights, teacher.model):
         known = catalog.find(name) if name else None
         if known and known.architecture and known.parameters:
-            return known.architecture, known.parameters * 1e9
+            shape = known.architecture
+            return shape, sizing.weight_bytes(known.parameters * 1e9, shape.precision, shape)
     return None
 
 
-def _cheapest(recipe: Recipe, architecture: Architecture, parameters: float) -> Placed:
-    from azdistill.sizing import GIB, Load, choose, weight_bytes
+def _in_folder(reading: Reading) -> tuple[Architecture, float] | None:
+    """The same of a teacher that lies on this machine; None where its files do not say."""
+    found = weights(reading)
+    if found.kind != "path" or found.value.startswith("azureml:"):
+        return None
+    folder = Path(found.value)
+    size = float(sum(file.stat().st_size for file in folder.rglob("*.safetensors")))
+    config = next(
+        (file for file in (folder / "config.json", *sorted(folder.rglob("config.json"))) if file.is_file()), None
+    )
+    try:
+        return (sizing.read_config(config), size) if config and size else None
+    except UserError:
+        return None
 
-    size = weight_bytes(parameters, architecture.precision, architecture)
-    load = Load(recipe.teacher.max_model_len or CONTEXT, CONCURRENCY)
-    fits = choose(architecture, size, architecture.precision, load, skus.all_of()).fits
-    about = f"its weights take {size / GIB:.0f} GiB in {architecture.precision}"
+
+def _cheapest(recipe: Recipe, architecture: Architecture, size: float) -> Placed:
+    load = sizing.Load(recipe.teacher.max_model_len or CONTEXT, CONCURRENCY)
+    fits = sizing.choose(architecture, size, architecture.precision, load, skus.all_of()).fits
+    about = f"its weights take {size / sizing.GIB:.3g} GiB in {architecture.precision}"
     alone = next((fit for fit in fits if fit.machines == 1), None)
     if alone is None:
         hint = "name a compute that does with compute.teacher, or give teacher.endpoint"

@@ -130,7 +130,7 @@ class LazyTeacher:
             server = await asyncio.shield(self._running())
             onward = await asyncio.open_connection("127.0.0.1", server.port)
         except (ServerFailed, OSError) as error:
-            await _refuse(writer, str(error))
+            await _refuse(reader, writer, str(error))
             return
         # A task that ends as cancelled is logged by asyncio's streams as an error: at the end this is none.
         with suppress(asyncio.CancelledError):
@@ -155,14 +155,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def _refuse(writer: asyncio.StreamWriter, reason: str) -> None:
+async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reason: str) -> None:
     body = reason.encode()
     head = (
         f"HTTP/1.1 501 Not Implemented\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close"
     )
-    with suppress(OSError):
+    with suppress(OSError, TimeoutError):
         writer.write(head.encode() + b"\r\n\r\n" + body)
         await writer.drain()
+        writer.write_eof()
+        # A connection that is closed with a request unread is reset, and the answer is lost with it.
+        async with asyncio.timeout(5):
+            while await reader.read(BLOCK):
+                pass
     writer.close()
 
 

@@ -25,6 +25,7 @@ from azdistill.cloud.endpoints.teacher import find_teacher
 from azdistill.cloud.rest import Rest
 from azdistill.errors import ServiceError, UserError
 
+SANDBOX_TEACHER = Path(__file__).parents[2] / "examples" / "sandbox" / "teacher"
 TEACHER = "llama-3.3-70b-instruct"
 MODEL = "azureml:llama:1"
 SHARED = Path(os.environ.get("AZDISTILL_SHARED", Path(__file__).parents[3] / "shared"))
@@ -172,12 +173,12 @@ def test_answers_that_take_longer_than_a_request_may_are_warned_of() -> None:
 
 
 def test_requests_larger_than_the_service_takes_are_warned_of() -> None:
-    model = find_teacher("x", config=Path(__file__).parents[2] / "examples/sandbox/teacher", parameters=1)
+    model = find_teacher("x", config=SANDBOX_TEACHER, parameters=1)
     assert any("5 MB" in text for text in make_plan(model, Wish(context=2_000_000, concurrency=1)).warnings)
 
 
 def test_sizes_that_hold_back_quota_take_more_of_it() -> None:
-    small = find_teacher("x", config=Path(__file__).parents[2] / "examples/sandbox/teacher", parameters=1)
+    small = find_teacher("x", config=SANDBOX_TEACHER, parameters=1)
     wish = Wish(instance_type="Standard_NV36ads_A10_v5", instance_count=10)
     assert make_plan(small, wish).cores == 12 * 36
     assert make_plan(small, Wish(instance_type=SIZE, instance_count=10)).cores == 10 * 96
@@ -191,7 +192,7 @@ def test_sizes_that_hold_back_quota_take_more_of_it() -> None:
         (["claude-sonnet-4.6"], "AZD472", "${connection:NAME}"),
         (["lama-3.3-70b-instruct"], "AZD473", "did you mean 'llama-3.3-70b-instruct'"),
         (["deepseek-v4-flash"], "AZD473", "--config"),
-        (["deepseek-v3.2"], "AZD473", "--parameters"),
+        (["mine", "--config", str(SANDBOX_TEACHER)], "AZD473", "--parameters"),
         ([TEACHER, "--instance-type", "Standard_NC4as_T4_v3"], "AZD474", "bf16 needs 8.0"),
         ([TEACHER, "--instance-type", "Standard_NC1"], "AZD470", "known"),
         (["llama-3.1-405b-instruct", "--instance-type", "Standard_ND96isr_H100_v5"], "AZD474", "2 machines of"),
@@ -215,7 +216,7 @@ def test_without_a_workspace_a_plan_says_that_it_needs_none(
 
 
 def test_a_folder_of_weights_is_measured(run: Callable[..., Any]) -> None:
-    folder = Path(__file__).parents[2] / "examples" / "sandbox" / "teacher"
+    folder = SANDBOX_TEACHER
     _, out, _ = run("plan", "--offline", "--json", str(folder))
     assert json.loads(out)["weights_bytes"] == (folder / "model.safetensors").stat().st_size
 
