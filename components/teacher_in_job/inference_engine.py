@@ -22,6 +22,7 @@ from typing import Any
 from common.secrets import redact
 from common.step import BadConfig, StepError, say
 from machine_room import gpu_memory, require_memory, size_of
+from modelling import registered
 
 #: Azure ML keeps what a step writes into this folder of its working directory; workers of one machine share it.
 LOG = Path("logs", f"engine-{os.getpid()}.log")
@@ -163,22 +164,35 @@ def command_of(name: str, settings: Settings, place: Path, port: int) -> list[st
     address = ["--host", "127.0.0.1", "--port", str(port)]
     more = extra_arguments(settings.engine_args)
     gpus = len(gpu_memory())
+    folder = whole(settings.folder.resolve(), place)
     if name == "vllm":
         size = settings.tensor_parallel_size or parallel_size(_config(settings.folder), gpus)
         length = min(settings.max_model_len or settings.longest, _positions(_config(settings.folder)))
         limit = ["--max-model-len", str(length)] if length else []
         served = ["--served-model-name", settings.model, "--tensor-parallel-size", str(size), "--dtype", settings.dtype]
-        return [_vllm(), "serve", str(settings.folder.resolve()), *served, *limit, *address, *more]
+        return [_vllm(), "serve", str(folder), *served, *limit, *address, *more]
     if settings.max_model_len:
         say("max_model_len is not used: transformers serve has no such limit")
     # It takes the path that it serves for the model's name: a link gives it the right one.
     link = place / settings.model
     link.parent.mkdir(parents=True, exist_ok=True)
-    link.symlink_to(settings.folder.resolve(), target_is_directory=True)
+    link.symlink_to(folder, target_is_directory=True)
     dtype = "float32" if settings.dtype == "auto" and not gpus else settings.dtype
     start = [sys.executable, "-c", "from transformers.cli.transformers import main; main()", "serve", settings.model]
     options = ["--continuous-batching", "--dtype", dtype, *(() if gpus else _ON_CPU)]
     return [*start, *options, *address, *more]
+
+
+def whole(folder: Path, place: Path) -> Path:
+    """A model's folder with its tokenizer in it: ``folder``, or links in ``place`` where MLflow parted the two."""
+    tokenizer = registered.tokenizer_for(folder)
+    if tokenizer is None:
+        return folder
+    together = place / ".whole"
+    together.mkdir()
+    for file in {file.name: file for source in (folder, tokenizer) for file in source.iterdir()}.values():
+        (together / file.name).symlink_to(file)
+    return together
 
 
 def _positions(config: dict[str, Any]) -> int:

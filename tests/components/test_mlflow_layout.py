@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from common.step import NoInput
+from inference_engine import whole
 from modelling import registered
 from modelling.models import check_folder, load_model, load_tokenizer
-from snapshots import COMPONENTS
+from snapshots import COMPONENTS, Component, chat, write_jsonl
 from tiny_models import save_tiny
 
 LAYOUTS = {
@@ -38,6 +40,24 @@ def test_weights_and_tokenizer_are_found_wherever_mlflow_put_them(name: str, tmp
     assert source == str(folder / root / model)
     assert load_tokenizer(source).chat_template == load_tokenizer(str(tmp_path / "tiny")).chat_template
     assert load_model(source, "auto", "cpu").config.model_type == "llama"
+
+
+@pytest.mark.slow
+def test_an_engine_serves_a_teacher_that_mlflow_laid_out(component: Callable[..., Component], tmp_path: Path) -> None:
+    folder = lay_out(save_tiny(tmp_path / "tiny", vocabulary=268), tmp_path / "registered", *LAYOUTS["registry"])
+    rows = write_jsonl(tmp_path / "rows.jsonl", [{"id": "0" * 16, **chat("Say 1.")}])
+    given = {"rows": rows, "task_type": "conversation", "teacher_model": "tiny", "max_tokens": 8}
+    result = component("teacher_in_job").run({**given, "teacher_weights": folder, "min_success_ratio": 0.0})
+    assert result.returncode == 0, result.stderr
+    assert result.summary["requests"] == 1
+
+
+def test_weights_and_tokenizer_are_served_from_one_folder(tmp_path: Path) -> None:
+    folder = lay_out(save_tiny(tmp_path / "tiny"), tmp_path / "registered", *LAYOUTS["mlflow"])
+    together = whole(folder / "model", tmp_path)
+    assert {file.name for file in together.iterdir()} == {file.name for file in (tmp_path / "tiny").iterdir()}
+    assert all(file.is_file() for file in together.iterdir())
+    assert whole(tmp_path / "tiny", tmp_path) == tmp_path / "tiny"
 
 
 def test_a_folder_of_hugging_face_is_taken_as_it_is(tmp_path: Path) -> None:
