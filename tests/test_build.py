@@ -276,6 +276,15 @@ def test_a_teacher_of_unknown_size_gets_much_memory_and_that_is_said(project: Pa
     assert any("its size is not known here" in note for note in made.notes)
 
 
+def test_a_teacher_in_a_folder_is_named_after_it_and_sized_by_its_files(project: Path) -> None:
+    sandbox = Path(__file__).parents[1] / "examples" / "sandbox" / "teacher"
+    made = in_job(project, str(sandbox))
+    assert made.mapping["inputs"]["teacher_model"] == "teacher"
+    chosen = made.mapping["jobs"]["teacher"]["resources"]["instance_type"]
+    assert skus.get(chosen).gpus == 1
+    assert any(chosen in note and "GiB" in note for note in made.notes)
+
+
 def test_a_teacher_runs_where_the_recipe_says(project: Path) -> None:
     steps = in_job(project, compute={"teacher": "big", "default": "small"}).mapping["jobs"]
     assert steps["teacher"]["compute"] == "azureml:big"
