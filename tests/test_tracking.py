@@ -216,7 +216,7 @@ def test_what_is_wrong_before_a_run_is_said_at_once(project: Path) -> None:
     done = azdistill("run", "p.yml", "--python", "/no/such/python")
     assert done.returncode == 3
     assert done.stderr.splitlines()[0] == "error[AZD305]: no Python interpreter '/no/such/python'"
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 60
 
 
 def test_a_wait_that_is_noticed_is_announced(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +239,7 @@ def test_a_runner_that_dies_leaves_no_run_open_and_no_process(project: Path) -> 
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=90)
     pid = int(done.stdout.split()[-1])
     # It gives itself 1.2 s; the rest is for a busy machine.
-    until = time.monotonic() + 5
+    until = time.monotonic() + 30
     while _alive(pid) and time.monotonic() < until:
         time.sleep(0.01)
     assert not _alive(pid)

@@ -79,4 +79,4 @@ def put(workspace: Workspace, path: str, body: Any, version: str = "2024-01-01-p
     """Send a body to the workspace's ARM with a good token; ``path`` is below the workspace."""
     headers = {"Authorization": f"Bearer {workspace.tokens.give(workspace.url + '/.default')}"}
     url = f"{workspace.url}{workspace.id}/{path}?api-version={version}"
-    return requests.request(method, url, json=body, headers=headers, verify=str(workspace.ca), timeout=10)
+    return requests.request(method, url, json=body, headers=headers, verify=str(workspace.ca), timeout=30)

@@ -51,7 +51,7 @@ def test_an_unknown_version_is_checked_against_the_nearest(checked: Workspace) -
 def test_what_is_not_json_is_reported_and_refused(checked: Workspace) -> None:
     headers = {"Authorization": f"Bearer {checked.tokens.give(checked.url + '/.default')}"}
     url = f"{checked.url}{checked.id}/jobs/x?api-version=2024-01-01-preview"
-    answer = requests.put(url, data=b"{", headers=headers, verify=str(checked.ca), timeout=10)
+    answer = requests.put(url, data=b"{", headers=headers, verify=str(checked.ca), timeout=30)
     assert answer.json()["error"]["code"] == "InvalidRequestContent"
     assert len(checked.violations) == 1
 

@@ -115,7 +115,7 @@ def test_a_canceled_job_ends_at_once_with_its_step(ws: Workspace, client: Any, t
     job = submit(client, tmp_path, one_step("sleep 120", output=False))
     until(lambda: children(client, job.name))
     client.jobs.begin_cancel(job.name).result()
-    ws.jobs.wait(job.name, timeout=15)
+    ws.jobs.wait(job.name, timeout=60)
     assert client.jobs.get(job.name).status == "Canceled"
     assert children(client, job.name)["step"].status == "Canceled"
 
@@ -123,7 +123,7 @@ def test_a_canceled_job_ends_at_once_with_its_step(ws: Workspace, client: Any, t
 def test_a_job_is_canceled_before_it_has_begun(ws: Workspace, client: Any, tmp_path: Path) -> None:
     job = submit(client, tmp_path, one_step("sleep 120", output=False))
     client.jobs.begin_cancel(job.name).result()
-    ws.jobs.wait(job.name, timeout=15)
+    ws.jobs.wait(job.name, timeout=60)
     assert client.jobs.get(job.name).status == "Canceled"
 
 

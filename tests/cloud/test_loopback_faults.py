@@ -56,14 +56,14 @@ def test_a_cut_connection_leaves_what_the_service_had_done(workspace: Workspace,
 def test_blob_faults_speak_as_blob_storage_does(workspace: Workspace) -> None:
     workspace.fail("PUT {blobs}/*", status=503, code="ServerBusy")
     url = f"{workspace.blobs.container_url('azureml-blobstore')}/x?{workspace.blobs.sas()}"
-    answer = requests.put(url, b"x", verify=str(workspace.ca), timeout=10)
+    answer = requests.put(url, b"x", verify=str(workspace.ca), timeout=30)
     assert (answer.status_code, answer.headers["x-ms-error-code"]) == (503, "ServerBusy")
 
 
 def test_expired_missing_and_foreign_tokens_are_refused(workspace: Workspace) -> None:
     def code(**headers: str) -> str:
         url = f"{workspace.url}{workspace.id}?api-version=2024-10-01-preview"
-        answer = requests.get(url, headers=headers, verify=str(workspace.ca), timeout=10)
+        answer = requests.get(url, headers=headers, verify=str(workspace.ca), timeout=30)
         assert answer.status_code == 401
         assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
         return str(answer.json()["error"]["code"])
@@ -137,12 +137,12 @@ def test_a_canary_is_seen_in_every_form_it_can_travel_in(workspace: Workspace) -
     url = f"{workspace.blobs.container_url('azureml-blobstore')}/x?{workspace.blobs.sas()}"
     for form in forms:
         workspace.requests.clear()
-        requests.put(url, f"a{form}b".encode(), verify=str(workspace.ca), timeout=10)
+        requests.put(url, f"a{form}b".encode(), verify=str(workspace.ca), timeout=30)
         assert len(workspace.seen(canary)) == 1, form
     assert workspace.seen("sk-another") == []
     workspace.requests.clear()
-    requests.get(url + "&q=" + urllib.parse.quote(canary), verify=str(workspace.ca), timeout=10)
-    requests.get(url, headers={"x-note": "sk-plain-canary"}, verify=str(workspace.ca), timeout=10)
+    requests.get(url + "&q=" + urllib.parse.quote(canary), verify=str(workspace.ca), timeout=30)
+    requests.get(url, headers={"x-note": "sk-plain-canary"}, verify=str(workspace.ca), timeout=30)
     assert (len(workspace.seen(canary)), len(workspace.seen("sk-plain-canary"))) == (1, 1)
 
 
@@ -170,7 +170,7 @@ def test_roles_and_permissions_are_told(workspace: Workspace) -> None:
 
 def test_large_bodies_are_recorded_on_disk_and_searched_too(workspace: Workspace) -> None:
     url = f"{workspace.blobs.container_url('azureml-blobstore')}/x?{workspace.blobs.sas()}"
-    requests.put(url, b"x" * (2 << 20) + b"sk-large-canary", verify=str(workspace.ca), timeout=10)
+    requests.put(url, b"x" * (2 << 20) + b"sk-large-canary", verify=str(workspace.ca), timeout=30)
     assert workspace.requests[-1].file is not None
     assert workspace.requests[-1].raw.endswith(b"sk-large-canary")
     assert len(workspace.seen("sk-large-canary")) == 1

@@ -135,7 +135,7 @@ def test_a_blob_name_does_not_lead_out_of_its_container(workspace: Workspace) ->
     import requests
 
     url = f"{workspace.blobs.container_url('azureml-blobstore')}/..%2f..%2fca.pem?{workspace.blobs.sas()}"
-    assert requests.get(url, verify=str(workspace.ca), timeout=10).status_code == 400
+    assert requests.get(url, verify=str(workspace.ca), timeout=30).status_code == 400
 
 
 def test_signatures_and_tokens_open_blobs_and_nothing_else_does(workspace: Workspace) -> None:
@@ -143,7 +143,7 @@ def test_signatures_and_tokens_open_blobs_and_nothing_else_does(workspace: Works
 
     def status(query: str, **headers: str) -> int:
         url = f"{workspace.blobs.container_url('azureml-blobstore')}/x?{query}"
-        return requests.put(url, b"x", headers=headers, verify=str(workspace.ca), timeout=10).status_code
+        return requests.put(url, b"x", headers=headers, verify=str(workspace.ca), timeout=30).status_code
 
     assert status(workspace.blobs.sas()) == 201
     assert status(workspace.blobs.sas(hours=-1)) == 403

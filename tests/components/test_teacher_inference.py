@@ -299,7 +299,7 @@ def test_an_endpoint_that_refuses_connections_is_named_quickly(component, tmp_pa
     result = component("teacher_inference").run(question(f"http://127.0.0.1:{port}/v1", rows))
     assert result.returncode == 69
     assert f"cannot reach the teacher at http://127.0.0.1:{port}/v1/chat/completions" in result.stderr
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 45
     assert result.summary["reasons"] == {"not_asked": 50}
     assert len(result.rows("rejects")) == 50
 

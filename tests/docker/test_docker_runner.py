@@ -96,14 +96,14 @@ def test_what_ignores_the_polite_signal_is_killed_after_its_grace(run: Run) -> N
     ended, _ = run("trap '' TERM; sleep 60", cancellation=cancellation)
     assert ended.canceled
     assert ended.returncode == 137
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 40
 
 
 def test_a_process_left_in_the_background_ends_with_the_command(run: Run) -> None:
     started = time.monotonic()
     ended, printed = run("sleep 60 & echo over")
     assert (ended.returncode, printed) == (0, "over\n")
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 40
 
 
 def test_inputs_are_read_only_and_the_attempt_is_writable(

@@ -54,7 +54,7 @@ def test_the_first_process_that_fails_ends_the_others_and_gives_the_exit_code(ru
     finished = run({"a": distributed('if [ "$RANK" = 1 ]; then exit 7; fi; trap "exit 9" TERM; sleep 60 & wait', 3)})
     assert finished.state.steps["a"].exit_code == 7
     assert "[launch] rank 1 ended with exit code 7: ending the others" in log_of(finished, "a")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 def test_a_process_that_will_not_end_is_killed_and_the_exit_code_stays(run: Run) -> None:

@@ -113,7 +113,7 @@ def test_a_timeout_ends_the_step_with_its_grandchildren(run: Run, project: Path)
     command = f"(sleep 60; touch '{project}/late') & setsid sleep 61 & sleep 62"
     started = time.monotonic()
     finished = run({"a": step(command, limits={"timeout": 1})})
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 30
     assert marked(f"AZUREML_ROOT_RUN_ID={finished.state.run_id}") == []
     assert statuses(finished) == {"a": "failed"}
     assert "limits.timeout of 1 s" in finished.state.steps["a"].error
