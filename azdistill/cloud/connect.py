@@ -181,8 +181,12 @@ def _config(start: Path) -> tuple[dict[str, Any], str]:
     """The nearest config.json, and words for where was looked."""
     for folder in (start, *start.parents):
         for name in CONFIG:
-            if (folder / name).is_file():
-                return _read_config(folder / name), f"not by {folder / name}"
+            if not (folder / name).is_file():
+                continue
+            config = _read_config(folder / name)
+            # Models have a config.json too.
+            if any(config.get(key) for _, key in _PARTS.values()):
+                return config, f"not by {folder / name}"
     return {}, f"and {start} and the folders above it hold no {', '.join(CONFIG)}"
 
 

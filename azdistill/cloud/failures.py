@@ -47,11 +47,15 @@ def translate(error: BaseException, doing: str) -> AzdistillError | None:
 
     chain = list(_chain(error))
     for one in chain:
+        # A login that is refused may carry the answer of Entra ID, which is none of the service that was to be asked.
+        if isinstance(one, exceptions.ClientAuthenticationError) and "AADSTS" in str(one):
+            return _not_logged_in(one, doing)
+    for one in chain:
         if isinstance(one, exceptions.HttpResponseError) and getattr(one, "response", None) is not None:
             return _answered(one, doing)
     for one in chain:
         if isinstance(one, exceptions.ClientAuthenticationError):
-            return MachineError(f"not logged in to Azure, while {doing}: {_login(one)}", code="AZD401", hint=LOGIN)
+            return _not_logged_in(one, doing)
         if isinstance(one, exceptions.ServiceRequestError | exceptions.ServiceResponseError) or _of_requests(one):
             return ServiceError(f"no answer while {doing}: {_first_line(one)}", code="AZD408", hint=_NETWORK)
     if isinstance(error, exceptions.AzureError) or type(error).__module__.startswith(("azure.", "marshmallow")):
@@ -73,6 +77,10 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _of_requests(error: BaseException) -> bool:
     return isinstance(error, OSError) and type(error).__module__.startswith(("requests", "urllib3"))
+
+
+def _not_logged_in(error: BaseException, doing: str) -> AzdistillError:
+    return MachineError(f"not logged in to Azure, while {doing}: {_login(error)}", code="AZD401", hint=LOGIN)
 
 
 def _login(error: BaseException) -> str:

@@ -93,10 +93,32 @@ def _raw(value: Any) -> Mapping[str, Any]:
 def _plain(value: Any, reading: Reading) -> Any:
     """``value`` as JSON holds it, every path of this machine replaced by the hash of what lies there."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(inner, reading) for key, inner in value.items()}
+        return {str(key): _kept(str(key), inner, reading) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner, reading) for inner in value]
     if isinstance(value, str) and value.startswith("/"):
         path = Path(value)
-        return reading.tree(path) if path.is_dir() else reading.file(path) if path.is_file() else value
+        try:
+            return reading.tree(path) if path.is_dir() else reading.file(path) if path.is_file() else value
+        except OSError:
+            return value
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _kept(key: str, value: Any, reading: Reading) -> Any:
+    """Variables, commands and plain values of inputs are words, even those that look like a path of this machine."""
+    if key in ("environment_variables", "command"):
+        return _words(value)
+    if key == "inputs" and isinstance(value, Mapping):
+        return {
+            str(name): _plain(one, reading) if isinstance(one, Mapping) else _words(one) for name, one in value.items()
+        }
+    return _plain(value, reading)
+
+
+def _words(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _words(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_words(inner) for inner in value]
     return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -85,7 +85,7 @@ def _path() -> Path:
 
 def _rows() -> list[Mapping[str, Any]]:
     try:
-        lines = _path().read_text(encoding="utf-8").splitlines()[-_LOOKED_AT:]
+        lines = _path().read_text(encoding="utf-8", errors="replace").splitlines()[-_LOOKED_AT:]
     except OSError:
         return []
     return [row for line in lines if (row := _row(line))]

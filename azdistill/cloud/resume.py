@@ -54,15 +54,33 @@ def resume(connection: Connection, name: str) -> Resumed:
         # A pipeline's steps may act for its submitter: the service wants a token of theirs with it, as from the SDK.
         token = connection.credential.get_token(f"{connection.cloud.machine_learning}/.default").token
         headers = {"x-azureml-token": token}
-        made = connection.rest.call("PUT", path, api_version=JOBS_VERSION, body=body, headers=headers)
+        made = _put(connection, path, body, headers)
     finished = tuple(step.name for step in job.steps.values() if step.status == "Completed" and not step.group)
     experiment = str(made["properties"].get("experimentName") or "")
     return Resumed(fresh, connection.studio_url(fresh), experiment, () if forced else finished, forced)
 
 
+def _put(connection: Connection, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
+    from azure.core.exceptions import AzureError, ResourceNotFoundError
+
+    try:
+        return connection.rest.call("PUT", path, api_version=JOBS_VERSION, body=body, headers=headers)
+    except AzureError as error:
+        # The run may be there all the same: its answer was lost, not the request.
+        try:
+            return connection.rest.call("GET", path, api_version=JOBS_VERSION)
+        except ResourceNotFoundError:
+            raise error from None
+        except AzureError:
+            raise error from None
+
+
 def body_again(properties: Mapping[str, Any], name: str) -> dict[str, Any]:
     """What was submitted, out of what the service says of it; steps that did not change may be reused."""
     again: dict[str, Any] = copy.deepcopy({key: value for key, value in properties.items() if key not in _ADDED})
+    if not again.get("jobs") and properties.get("componentId"):
+        # A pipeline that is a registered component has its steps there only.
+        again["componentId"] = properties["componentId"]
     again["tags"] = {**(again.get("tags") or {}), RESUMED_FROM: name}
     again["properties"] = {
         key: value for key, value in (again.get("properties") or {}).items() if not key.lower().startswith("azureml.")

@@ -59,11 +59,14 @@ class Container:
         """The blob at ``path``, or all under it as a folder. Folders of a hierarchical account are left out."""
         found = list(self._renewed(lambda: [*self._listed(path)]))
         exact = [blob for blob in found if blob.name == path]
-        return exact or [blob for blob in found if blob.name.startswith(f"{path.rstrip('/')}/")]
+        folder = f"{path.rstrip('/')}/" if path else ""
+        return exact or [blob for blob in found if blob.name.startswith(folder)]
 
     def read(self, blob: Blob, offset: int = 0) -> Iterator[bytes]:
         """The content from ``offset`` on; raises where the blob has changed since it was listed."""
-        yield from self._open(blob, offset).chunks()
+        # No range of an empty blob can be satisfied.
+        if offset < blob.size:
+            yield from self._open(blob, offset).chunks()
 
     def content(self, path: str) -> bytes | None:
         """A small blob whole; None where there is none."""

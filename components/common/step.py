@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import re
 import sys
+import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -119,17 +121,42 @@ def run_step(main: Callable[[], None]) -> NoReturn:
         _keep_manifest()
     except StepError as error:
         say(f"error[{error.code}]: {error}")
-        sys.exit(error.exit_code)
+        _end(error.exit_code)
     except KeyboardInterrupt:
         say(f"error[{Interrupted.code}]: stopped before the end")
-        sys.exit(Interrupted.exit_code)
+        _end(Interrupted.exit_code)
     except OSError as error:
         # A full disk or a folder that may not be written; anything else of the system is told with its place.
         if error.errno not in _STORAGE:
+            _tell_and_end()
             raise
         say(f"error[{StepError.code}]: cannot write {error.filename or 'the outputs'}: {error.strerror}")
-        sys.exit(StepError.exit_code)
-    sys.exit(0)
+        _end(StepError.exit_code)
+    except Exception:
+        _tell_and_end()
+        raise
+    _end(0)
+
+
+def _one_of_many() -> bool:
+    return int(os.environ.get("WORLD_SIZE") or 1) > 1
+
+
+def _end(code: int) -> NoReturn:
+    if _one_of_many():
+        # The destructor of a group of processes joins threads that wait for the interpreter's lock, which whoever
+        # runs the destructor holds: torch 2.13 hangs there now and then. Nothing is left to do, so nothing is torn down.
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _tell_and_end() -> None:
+    """What the interpreter would do with an exception that nobody expected, in a process that is not torn down."""
+    if _one_of_many():
+        say(traceback.format_exc().rstrip())
+        _end(1)
 
 
 def _keep_manifest() -> None:

@@ -148,7 +148,7 @@ def train(student: Student, rows: list[Example], validation: list[Example], dige
     trainer.train(resume_from_checkpoint=checkpoint)
     state = trainer.state
     student.gather(trainer)
-    part()
+    part(trainer)
     return {
         "method": given.method,
         "steps": state.global_step,

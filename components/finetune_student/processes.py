@@ -88,9 +88,14 @@ def agree(value: Any) -> Any:
     return broadcast_object_list([value])[0]
 
 
-def part() -> None:
-    """Leave the group of processes; nobody waits for the others any more."""
+#: Who holds the group of processes is never freed: ``common.step`` says why at the process's end.
+_KEPT: list[Any] = []
+
+
+def part(trainer: Any) -> None:
+    """Leave the group of processes that ``trainer`` trained in; nobody waits for the others any more."""
     if world_size() > 1:
         from accelerate import PartialState
 
+        _KEPT.append(trainer)
         PartialState().destroy_process_group()

@@ -5,6 +5,7 @@ Roles: AzureML Data Scientist on the workspace; where a datastore keeps no key, 
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from common.step import BadConfig, NoInput, Refused, TryAgain, Unavailable
 _API = "2023-04-01"
 _STORAGE_API = "2021-08-06"
 _STORAGE = "https://storage.azure.com/.default"
+_FOLDER = "hdi_isfolder"
 _STORES = ("AzureBlob", "AzureDataLakeGen2")
 #: Seconds between the attempts at a request that met a busy or failing service.
 _WAITS = (1, 4, 10)
@@ -69,19 +71,26 @@ class Store:
         container = about.get("containerName") or about.get("filesystem")
         host = f"{about['accountName']}.blob.{about.get('endpoint') or 'core.windows.net'}"
         self._url = f"{about.get('protocol') or 'https'}://{host}/{container}"
-        self._signature = _signature(name)
+        keyless = (about.get("credentials") or {}).get("credentialsType") == "None"
+        self._signature = "" if keyless else _signature(name)
 
     def files(self, prefix: str) -> list[BlobFile]:
         """Every file whose path begins with ``prefix``."""
         found: list[BlobFile] = []
         marker = ""
         while True:
-            query = {"restype": "container", "comp": "list", "prefix": prefix, **({"marker": marker} if marker else {})}
+            query = {
+                "restype": "container",
+                "comp": "list",
+                "prefix": prefix,
+                "include": "metadata",
+                **({"marker": marker} if marker else {}),
+            }
             page = ElementTree.fromstring(self._get("", query))
-            found += [_listed(blob) for blob in page.iter("Blob")]
+            # A data lake lists its folders too, as empty blobs.
+            found += [_listed(blob) for blob in page.iter("Blob") if not _is_folder(blob)]
             marker = page.findtext("NextMarker") or ""
             if not marker:
-                # A data lake lists its folders too, as empty blobs.
                 return [file for file in found if not file.path.endswith("/")]
 
     def read(self, file: BlobFile) -> bytes:
@@ -99,6 +108,13 @@ class Store:
 def _listed(blob: ElementTree.Element) -> BlobFile:
     size, etag = blob.findtext("Properties/Content-Length"), blob.findtext("Properties/Etag") or ""
     return BlobFile(blob.findtext("Name") or "", int(size or 0), etag if not etag or etag[0] == '"' else f'"{etag}"')
+
+
+def _is_folder(blob: ElementTree.Element) -> bool:
+    metadata = blob.find("Metadata")
+    return any(
+        entry.tag.lower() == _FOLDER and entry.text == "true" for entry in (metadata if metadata is not None else ())
+    )
 
 
 def _signature(name: str) -> str:
@@ -149,12 +165,18 @@ def _answer(method: str, url: str, headers: dict[str, str], what: str, body: dic
         except urllib.error.HTTPError as error:
             if wait is None or error.code not in (408, 429, 500, 502, 503, 504):
                 raise _failure(error, what) from None
-            time.sleep(min(float(error.headers.get("Retry-After") or wait), 60))
-        except OSError as error:
+            time.sleep(_pause(error, wait))
+        except (OSError, http.client.HTTPException) as error:
             if wait is None:
                 raise Unavailable(f"{what} cannot be reached: {error}") from None
             time.sleep(wait)
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _pause(error: urllib.error.HTTPError, otherwise: float) -> float:
+    """Seconds to wait as the service asks for; ``otherwise`` where it does not, or names a date."""
+    asked = str(error.headers.get("Retry-After") or "")
+    return min(float(asked), 60.0) if asked.isdigit() else otherwise
 
 
 def _failure(error: urllib.error.HTTPError, what: str) -> Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,9 @@ from azdistill.cloud.endpoints import names
 from azdistill.cloud.endpoints.expiry import moment_of
 from azdistill.cloud.endpoints.resources import Resources, Say, state
 from azdistill.errors import UserError, did_you_mean
+
+#: What an endpoint is made with; an update that leaves one of them out may reset it.
+_SETTABLE = ("authMode", "description", "publicNetworkAccess", "compute", "mirrorTraffic", "properties")
 
 
 @dataclass(frozen=True)
@@ -137,14 +141,37 @@ def _remove_online(resources: Resources, one: Kept) -> None:
 def _without_traffic(endpoint: dict[str, Any]) -> dict[str, Any]:
     properties = endpoint["properties"]
     traffic = {name: share for name, share in properties["traffic"].items() if name != names.DEPLOYMENT}
-    # What is left must add up to all or nothing.
-    left = traffic if sum(traffic.values()) in (0, 100) else {}
     return {
         "location": endpoint["location"],
         "tags": endpoint.get("tags") or {},
-        "identity": {"type": "SystemAssigned"},
-        "properties": {"authMode": properties["authMode"], "traffic": left},
+        "identity": _identity(endpoint),
+        **({"kind": endpoint["kind"]} if endpoint.get("kind") else {}),
+        "properties": {
+            **{key: properties[key] for key in _SETTABLE if properties.get(key) is not None},
+            "traffic": shared_out(traffic),
+        },
     }
+
+
+def _identity(endpoint: dict[str, Any]) -> dict[str, Any]:
+    identity = endpoint.get("identity") or {"type": "SystemAssigned"}
+    users = identity.get("userAssignedIdentities") or {}
+    return {"type": identity["type"], **({"userAssignedIdentities": {key: {} for key in users}} if users else {})}
+
+
+def shared_out(traffic: Mapping[str, int]) -> dict[str, int]:
+    """Per cent of the requests for each deployment, in the proportions of ``traffic``: they add up to all or nothing.
+
+    What rounding leaves over goes to those that it took most from (the method of largest remainders).
+    """
+    total = sum(traffic.values())
+    if not total:
+        return {}
+    shares = {name: share * 100 // total for name, share in traffic.items()}
+    most = sorted(traffic, key=lambda name: -(traffic[name] * 100 % total))
+    for name in most[: 100 - sum(shares.values())]:
+        shares[name] += 1
+    return shares
 
 
 def _online(resources: Resources, endpoint: dict[str, Any], links: dict[str, str]) -> Kept:

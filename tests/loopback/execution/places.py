@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -149,5 +150,6 @@ def standing_folder(places: Places, home: Path, uri: str) -> None:
         link, target = home / inner.parts[1], container / "azdistill" / inner.parts[1]
     target.mkdir(parents=True, exist_ok=True)
     link.parent.mkdir(parents=True, exist_ok=True)
-    if not link.is_symlink():
+    # Two jobs that begin together make the same link.
+    with contextlib.suppress(FileExistsError):
         link.symlink_to(target)
