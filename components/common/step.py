@@ -145,7 +145,7 @@ def _one_of_many() -> bool:
 def _end(code: int) -> NoReturn:
     if _one_of_many():
         # The destructor of a group of processes joins threads that wait for the interpreter's lock, which whoever
-        # runs the destructor holds: torch 2.13 hangs there now and then. Nothing is left to do, so nothing is torn down.
+        # runs the destructor holds: torch 2.13 hangs there now and then. Nothing is left to do; nothing is torn down.
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(code)
