@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from azdistill.local.downloads import fetch
 from azdistill.local.home import Home
 from azdistill.spec.source import Report, Where
 
@@ -84,6 +83,9 @@ def _resolve(home: Home, what: str, path: str, kind: str, where: Where, report: 
     if found := _SCHEME.match(path):
         scheme = found[1].lower()
         if scheme in ("http", "https") and kind == "uri_file":
+            # Few pipelines read from a server; a client for http takes as long to import as the rest of this folder.
+            from azdistill.local.downloads import fetch
+
             return fetch(home, path)
         kinds = {"azureml": "a registered asset", "http": "a folder on a server", "https": "a folder on a server"}
         name = kinds.get(scheme, "remote data")
