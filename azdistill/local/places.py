@@ -40,7 +40,7 @@ def local_input(
 
     ``data`` says what stands here for assets and datastore paths (``local.data`` of azdistill.yml).
     """
-    local = _mapped(path, data or {}) or _resolve(home, what, path, kind, where, report)
+    local = mapped(path, data or {}) or _resolve(home, what, path, kind, where, report)
     if local is None:
         return None
     if not local.exists():
@@ -54,7 +54,7 @@ def local_input(
     return None
 
 
-def _mapped(path: str, data: Mapping[str, Path]) -> Path | None:
+def mapped(path: str, data: Mapping[str, Path]) -> Path | None:
     """What stands for an asset (its own line, or that of its name without a version), or for a datastore path (the
     longest line that it begins with).
     """
