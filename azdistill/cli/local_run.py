@@ -34,6 +34,9 @@ def run(
     no_tracking: bool,
     docker: bool = False,
     network: str | None = None,
+    resume: str | None = None,
+    retries: int = 0,
+    keep_going: bool = False,
     answer: Callable[[Finished], None],
     pipeline: Pipeline | None = None,
 ) -> Finished:
@@ -51,6 +54,9 @@ def run(
         variables=tuple(variables),
         docker=docker,
         network=network,
+        resume=resume,
+        retries=retries,
+        keep_going=keep_going,
         **fixed,
     )
     view = make_view(to_stderr=as_json)

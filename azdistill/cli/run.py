@@ -27,6 +27,18 @@ if TYPE_CHECKING:
 )
 @click.option("--no-cache", is_flag=True, help="Run every step, and keep no result for later runs.")
 @click.option(
+    "--resume",
+    metavar="RUN",
+    help="Go on with a run that did not complete: its id, the beginning of one, or 'latest'. What finished is kept.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Try a step again that ends with exit code 75 (default: 0).",
+)
+@click.option("--keep-going", is_flag=True, help="After a failure, run what does not need the step that failed.")
+@click.option(
     "--env", "variables", multiple=True, metavar="NAME", help="Pass this variable of yours to the steps. Repeatable."
 )
 @click.option("--python", metavar="INTERPRETER", help="The Python that steps find as 'python' (default: this one).")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from azdistill.errors import AzdistillError, MachineError, UserError
-from azdistill.local import environment, mlflow_files, outputs, plain, secrets, snapshot, wrapped
+from azdistill.local import environment, mlflow_files, outputs, plain, resume, retries, secrets, snapshot, wrapped
 from azdistill.local.cache import METRICS, Cache, key_of
 from azdistill.local.containers import Containers
 from azdistill.local.files import disk_errors, walk_files
@@ -95,6 +95,7 @@ class Executor:
     containers: Containers | None = None
     interpreters: Mapping[str, Interpreter] = field(default_factory=dict)
     threads: Mapping[str, int] = field(default_factory=dict)
+    retries: int = 0
     tracking: Callable[[str, bool], dict[str, str]] = lambda step, uses_mlflow: {}
     on_start: Callable[[str, Attempt], None] = lambda step, attempt: None
     on_line: Callable[[str, str], None] = lambda step, line: None
@@ -110,25 +111,47 @@ class Executor:
             return Result("failed", error=f"{type(error).__name__}: {error}", failure=error)
 
     def find(self, step: PlannedStep, results: Mapping[str, Result]) -> Result | None:
-        """The step's result from the cache, if it is there; nothing is run."""
-        taken = _take(step)
-        fields = self._fields(step, taken, results) if self._may_reuse(step) else None
-        return self._reuse(step, fields) if fields else None
+        """The step's result from the cache, or from this run before it was resumed; nothing is run."""
+        return self._found(step, self.fields(step, results))
 
-    def _may_reuse(self, step: PlannedStep) -> bool:
+    def fields(self, step: PlannedStep, results: Mapping[str, Result]) -> dict[str, Any]:
+        """What the step's result depends on: the fields of its key."""
+        return self._fields(step, _take(step), results)
+
+    def may_reuse(self, step: PlannedStep) -> bool:
+        """Whether the cache may answer for a step, and keep what it makes."""
         return self.use_cache and step.deterministic and not self.plan.force_rerun
+
+    def _found(self, step: PlannedStep, fields: dict[str, Any]) -> Result | None:
+        found = self._reuse(step, fields) if self.may_reuse(step) else None
+        return found or (self._finished(step, fields) if self.log.resumed else None)
 
     def _execute(self, step: PlannedStep, results: Mapping[str, Result]) -> Result:
         taken = _take(step)
-        fields = self._fields(step, taken, results) if self._may_reuse(step) else None
-        if fields and (reused := self._reuse(step, fields)):
-            return reused
-        attempt = self._attempt(step)
-        if fields:
-            write_fields(attempt.folder, fields)
+        fields = self._fields(step, taken, results)
+        if found := self._found(step, fields):
+            return found
+        for left in range(self.retries, -1, -1):
+            result = self._attempt_once(step, taken, results, fields)
+            if not (left and retries.worth(result.exit_code) and self._waited(step, self.retries - left, result)):
+                break
+        return result
+
+    def _attempt_once(
+        self, step: PlannedStep, taken: snapshot.Snapshot, results: Mapping[str, Result], fields: dict[str, Any]
+    ) -> Result:
+        attempt, reusable = self._attempt(step), self.may_reuse(step)
+        write_fields(attempt.folder, fields, reusable=reusable)
         taken.lay_out(attempt.snapshot)
         wrapped.lay_out(step, attempt.snapshot)
-        return self._try(step, attempt, taken, results, fields)
+        return self._try(step, attempt, taken, results, fields if reusable else None)
+
+    def _waited(self, step: PlannedStep, retried: int, result: Result) -> bool:
+        """Wait before the next attempt of a step; False where the run was canceled meanwhile."""
+        seconds = retries.pause(retried)
+        self.log.append("step_retried", step=step.name, error=result.error, seconds=seconds)
+        self.on_line(step.name, f"{result.error}: trying again in {seconds:g} s")
+        return not self.cancellation.asked.wait(seconds)
 
     def _fields(self, step: PlannedStep, taken: snapshot.Snapshot, results: Mapping[str, Result]) -> dict[str, Any]:
         def content(bound: Bound) -> str:
@@ -159,10 +182,21 @@ class Executor:
             "cached", outputs={**entry.outputs, **standing}, contents=contents, metrics=entry.metrics, key=key
         )
 
+    def _finished(self, step: PlannedStep, fields: dict[str, Any]) -> Result | None:
+        """What an earlier attempt in this run came to, before the run was resumed."""
+        if not (found := resume.finished(self.log.folder, step, fields)):
+            return None
+        attempt, manifest = found
+        standing = {name: output.standing for name, output in step.outputs.items() if output.standing}
+        made = resume.places(attempt, list(manifest.outputs))
+        contents = {name: manifest.content(name) for name in made}
+        key = key_of(fields) if self.may_reuse(step) else None
+        return Result("cached", outputs={**made, **standing}, contents=contents, metrics=attempt / METRICS, key=key)
+
     def _attempt(self, step: PlannedStep) -> Attempt:
         folder = self.log.folder / "steps" / step.name / "attempts"
         folder.mkdir(parents=True, exist_ok=True)
-        number = 1 + max((int(tried.name) for tried in folder.iterdir() if tried.name.isdigit()), default=0)
+        number = 1 + max((int(tried.name) for tried in resume.attempts(self.log.folder, step.name)), default=0)
         (folder / str(number)).mkdir()
         return Attempt(number, folder / str(number), f"{self.log.run_id}.{step.name}.{number}")
 
@@ -208,6 +242,7 @@ class Executor:
             **environment.azure(self.log.run_id, attempt.attempt_id, self.plan.experiment),
             **environment.data(places, written),
             "AZDISTILL_METRICS_FILE": str(attempt.metrics),
+            **resume.previous(attempt.folder),
             **self._tracked(step, attempt, _uses_mlflow(step, taken)),
             **self.variables,
             **wrapped.variables(step, places, written),
@@ -219,7 +254,7 @@ class Executor:
         if not self.containers:
             return job
         attempt.metrics.touch()
-        read = [*places.values(), *(texts[name] for name in places)]
+        read = [*places.values(), *(texts[name] for name in places), *resume.previous(attempt.folder).values()]
         kept = [place for output in step.outputs.values() if (place := output.standing)]
         write = [attempt.outputs, *kept, *([attempt.mlflow] if attempt.mlflow.is_dir() else [])]
         spelt = [plain.word(str(path)) for path in write]

@@ -10,12 +10,23 @@ from azdistill.local.home import Home
 from azdistill.local.store import RunState, clean
 
 _FILE = "key.json"
+_OWN = "own-key.json"
 
 
-def write_fields(attempt: Path, fields: dict[str, Any]) -> None:
-    """Keep the fields of an attempt's key in its folder. Secrets are in none of them, and are hidden all the same."""
+def write_fields(attempt: Path, fields: dict[str, Any], *, reusable: bool = True) -> None:
+    """Keep the fields of an attempt's key in its folder. Secrets are in none of them, and are hidden all the same.
+
+    ``reusable``: the result goes into the cache; else only its own run, resumed, may ever use it again.
+    """
     # Not worth a wait for the disk: half a file, after a power cut, is read as none.
-    (attempt / _FILE).write_text(json.dumps(clean(fields), ensure_ascii=False), encoding="utf-8")
+    file = attempt / (_FILE if reusable else _OWN)
+    file.write_text(json.dumps(clean(fields), ensure_ascii=False), encoding="utf-8")
+
+
+def has_fields(attempt: Path, fields: dict[str, Any]) -> bool:
+    """Whether an attempt was made with exactly these fields."""
+    wanted = json.loads(json.dumps(clean(fields)))
+    return wanted in (_read(attempt / _FILE), _read(attempt / _OWN))
 
 
 def read_fields(home: Home, run: RunState, step: str) -> dict[str, Any] | None:

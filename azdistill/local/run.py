@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from azdistill.errors import AzdistillError, Interrupted, RunFailed, exit_code_of_step
@@ -21,6 +21,7 @@ from azdistill.local.interpreter import Interpreter, find_interpreter
 from azdistill.local.listener import Listener
 from azdistill.local.plan import Plan, make_plan
 from azdistill.local.registered import stand_in
+from azdistill.local.resume import run_to_resume
 from azdistill.local.runners.base import Cancellation, Runner
 from azdistill.local.runners.docker import DockerRunner
 from azdistill.local.runners.process import ProcessRunner
@@ -36,7 +37,9 @@ class Options:
     """How to run. ``out``: where the pipeline's outputs go; ``jobs``: how many steps at a time; ``variables``: names of
     the caller's environment variables that steps see beside the usual ones; ``run_id``: the run's id, where the caller
     has one already (no other run may have it); ``home``: the state folder, in place of the one of the environment;
-    ``docker``: in containers, with ``network`` in place of what each step asks for.
+    ``docker``: in containers, with ``network`` in place of what each step asks for; ``resume``: go on with the run of
+    this id (or its beginning, or ``latest``) instead of beginning one; ``retries``: how often a step ending with exit
+    code 75 is tried again; ``keep_going``: what does not need a failed step is run all the same.
     """
 
     out: Path | None = None
@@ -49,6 +52,9 @@ class Options:
     home: Path | None = None
     docker: bool = False
     network: str | None = None
+    resume: str | None = None
+    retries: int = 0
+    keep_going: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +79,11 @@ def run_pipeline(
     settings = find_settings(pipeline.source.parent if pipeline.source else Path.cwd())
     pipeline = stand_in(pipeline, settings.components)
     plan = make_plan(pipeline, home, experiment=options.experiment, data=settings.data)
+    if options.keep_going:
+        plan = replace(plan, continue_on_step_failure=True)
     if options.out:
         refuse_foreign(options.out, plan.outputs)
+    resumed = run_to_resume(home, options.resume, plan.name).run_id if options.resume else None
     home.prepare()
     _hide_secrets(plan)
     passed = secrets.resolve(options.variables)
@@ -82,10 +91,12 @@ def run_pipeline(
     containers = _containers(options, settings, listeners) if options.docker else None
     interpreter = find_interpreter(home, options.python)
     with disk_errors("cannot start a run"):
-        log, cache, hashes = RunLog(home, plan.name, options.run_id), Cache(home), Hashes(home.hashes)
+        log = RunLog(home, plan.name, resumed or options.run_id, resumed=bool(resumed))
+        cache, hashes = Cache(home), Hashes(home.hashes)
     runner = _runner(log.run_id, containers)
     executor = Executor(plan, log, cache, hashes, interpreter, runner, Cancellation(), options.use_cache, passed)
     executor.interpreters = _interpreters(home, plan, settings)
+    executor.retries = options.retries
     if containers:
         executor.containers = containers
         executor.inherited = containers.inherited(executor.inherited)
@@ -153,7 +164,7 @@ def _deliver(plan: Plan, out: Path | None, results: Mapping[str, Result]) -> dic
 def _error(state: RunState, results: Mapping[str, Result]) -> AzdistillError | None:
     if state.status == "canceled":
         return Interrupted(
-            "the run was interrupted", code="AZD371", hint="what was finished is in the cache: run it again"
+            "the run was interrupted", code="AZD371", hint="to go on with it, run it again with --resume latest"
         )
     failed = {name: result for name, result in results.items() if result.status == "failed"}
     for name, result in failed.items():

@@ -47,7 +47,7 @@ class Scheduler:
         started = time.monotonic()
         plan = self._plan
         self._log.append(
-            "run_started",
+            "run_resumed" if self._log.resumed else "run_started",
             pipeline=plan.name,
             experiment=plan.experiment,
             params=dict(plan.params),

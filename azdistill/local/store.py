@@ -7,16 +7,19 @@ leaves behind, is ignored; so is everything after a line that is no event, as no
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from azdistill.errors import UserError
 from azdistill.local.files import remove_tree, write_whole
 from azdistill.local.home import Home
 from azdistill.redact import redact
@@ -94,6 +97,16 @@ def _run_started(run: RunState, event: Event) -> None:
     run.steps = {name: StepState() for name in event["steps"]}
 
 
+def _run_resumed(run: RunState, event: Event) -> None:
+    run.status, run.runner, run.error, run.outputs = "running", event["runner"], "", {}
+    run.params, run.headline = event["params"], event["headline"]
+    before, run.steps = run.steps, {}
+    for name in event["steps"]:
+        known = before.get(name, StepState())
+        # How often a step was tried stays known; what came of it is found out again.
+        run.steps[name] = StepState(attempts=known.attempts, log=known.log)
+
+
 def _run_ended(run: RunState, event: Event) -> None:
     run.status, run.seconds = event["status"], event["seconds"]
     run.outputs, run.error = event["outputs"], event.get("error", "")
@@ -115,6 +128,7 @@ def _step_ended(run: RunState, event: Event) -> None:
 
 _HANDLERS = {
     "run_started": _run_started,
+    "run_resumed": _run_resumed,
     "run_ended": _run_ended,
     "step_started": _step_started,
     "step_ended": _step_ended,
@@ -122,15 +136,38 @@ _HANDLERS = {
 
 
 class RunLog:
-    """The event log of a run that is going on: appends, and keeps the state folded."""
+    """The event log of a run that is going on: appends, and keeps the state folded. No two processes have one run's.
 
-    def __init__(self, home: Home, pipeline: str, run_id: str | None = None) -> None:
+    ``resumed``: the run has one already, which is gone on with; UserError AZD388 where another process still does so.
+    """
+
+    def __init__(self, home: Home, pipeline: str, run_id: str | None = None, *, resumed: bool = False) -> None:
         self.run_id = run_id or _new_run_id(pipeline)
         self.folder = home.runs / self.run_id
-        self.folder.mkdir(parents=True)
+        if not resumed:
+            self.folder.mkdir(parents=True)
         self.state = RunState(self.run_id, self.folder)
+        self.resumed = resumed
         self._lock = threading.Lock()
         self._file = os.open(self.folder / "events.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            locked = _lease(self._file, self.run_id)
+            if resumed:
+                self._go_on(locked)
+        except BaseException:
+            os.close(self._file)
+            raise
+
+    def _go_on(self, locked: bool) -> None:
+        length = 0
+        with contextlib.suppress(KeyError, TypeError, AttributeError):
+            for event, end in _whole(self.folder / "events.jsonl"):
+                self.state.apply(event)
+                length = end
+        if not locked and self.state.status == "running" and is_alive(self.state.runner):
+            raise _going_on(self.run_id)
+        # Behind half a line nothing that is written would ever be read.
+        os.ftruncate(self._file, length)
 
     def append(self, event: str, **fields: Any) -> Event:
         """Write one event, make sure that it is on disk, and fold it.
@@ -190,21 +227,42 @@ def load_run(folder: Path) -> RunState:
 
 def read_events(path: Path) -> list[Event]:
     """The events of a log, up to the first line that is torn."""
-    events: list[Event] = []
+    return [event for event, _ in _whole(path)]
+
+
+def _whole(path: Path) -> Iterator[tuple[Event, int]]:
+    """The events of a log up to the first line that is torn; with each, how many bytes the log has up to its end."""
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
-        return events
+        return
+    end = 0
     # The piece after the last newline is either empty or torn.
     for line in lines[:-1]:
+        end += len(line) + 1
         try:
             event = json.loads(line)
         except ValueError:
-            break
+            return
         if not isinstance(event, dict) or "event" not in event:
-            break
-        events.append(event)
-    return events
+            return
+        yield event, end
+
+
+def _lease(file: int, run_id: str) -> bool:
+    """Hold the log for as long as it is open. False where the file system has no locks: the runner's mark must do."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise _going_on(run_id) from None
+    except OSError:
+        return False
+    return True
+
+
+def _going_on(run_id: str) -> UserError:
+    hint = "wait for it to end, or end it"
+    return UserError(f"the run {run_id} is going on in another process", code="AZD388", hint=hint)
 
 
 def list_runs(home: Home) -> list[RunState]:

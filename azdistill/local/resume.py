@@ -1,0 +1,76 @@
+"""Going on with a run that did not complete: which run is meant, and which of its attempts still count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from azdistill.errors import UserError, did_you_mean
+from azdistill.local.home import Home
+from azdistill.local.keyed import has_fields
+from azdistill.local.outputs import Manifest
+from azdistill.local.plan import PlannedStep
+from azdistill.local.store import RunState, list_runs
+
+_SHOWN = 20
+
+
+def run_to_resume(home: Home, wanted: str, pipeline: str) -> RunState:
+    """The run that ``wanted`` stands for: an id, the beginning of exactly one, or ``latest`` of this pipeline.
+
+    UserError where there is none, or where it is of another pipeline.
+    """
+    runs = list_runs(home)
+    own = [run for run in runs if run.pipeline == pipeline]
+    if wanted == "latest":
+        if own:
+            return own[0]
+        raise UserError(f"there is no run of {pipeline} to resume", code="AZD383", hint="run it without --resume")
+    found = [run for run in runs if run.run_id == wanted] or [run for run in runs if run.run_id.startswith(wanted)]
+    if len(found) > 1:
+        ids = ", ".join(run.run_id for run in found[:5])
+        raise UserError(f"several runs begin with '{wanted}'", code="AZD384", hint=ids)
+    if not found:
+        hint = did_you_mean(wanted, [run.run_id for run in own[:_SHOWN]])
+        raise UserError(f"no run '{wanted}'", code="AZD385", hint=hint)
+    if found[0].pipeline != pipeline:
+        message = f"{found[0].run_id} is a run of {found[0].pipeline}, not of {pipeline}"
+        raise UserError(message, code="AZD374", hint="give --resume with the file that it was started with")
+    return found[0]
+
+
+def attempts(run_folder: Path, step: str) -> Iterator[Path]:
+    """The folders of a step's attempts, the newest first."""
+    folder = run_folder / "steps" / step / "attempts"
+    tried = [int(found.name) for found in folder.iterdir() if found.name.isdigit()] if folder.is_dir() else []
+    for number in sorted(tried, reverse=True):
+        yield folder / str(number)
+
+
+def finished(run_folder: Path, step: PlannedStep, fields: dict[str, Any]) -> tuple[Path, Manifest] | None:
+    """The attempt of this run that succeeded with these very fields, if its outputs are what it wrote."""
+    names = [name for name, output in step.outputs.items() if not output.standing]
+    for attempt in attempts(run_folder, step.name):
+        manifest = Manifest.read(attempt)
+        if manifest and has_fields(attempt, fields) and manifest.matches(places(attempt, names)):
+            return attempt, manifest
+    return None
+
+
+def places(attempt: Path, names: list[str]) -> dict[str, Path]:
+    """Where the outputs of an attempt lie, those that went into the cache by their place there."""
+    outputs = (attempt / "outputs").resolve()
+    return {name: outputs / name for name in names}
+
+
+def unfinished(attempt: Path) -> Path | None:
+    """What the attempt before this one wrote, where it did not succeed; None where there was none."""
+    before = attempt.parent / str(int(attempt.name) - 1) / "outputs"
+    return before if before.is_dir() and not before.is_symlink() and any(before.iterdir()) else None
+
+
+def previous(attempt: Path) -> Mapping[str, str]:
+    """The variable that leads a step to what its previous attempt wrote (architecture page, "Attempts")."""
+    found = unfinished(attempt)
+    return {"AZDISTILL_PREVIOUS_ATTEMPT": str(found)} if found else {}

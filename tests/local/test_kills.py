@@ -1,0 +1,40 @@
+"""The runner is killed at 66 or more moments: nothing of it lives on, nothing half done is committed, and it can be resumed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from kills.killing import STEPS, Clean, Ground, Moment, processes
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="processes are looked up in /proc"),
+]
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Ground:
+    return Ground(tmp_path, "azureml:any@latest", processes)
+
+
+@pytest.fixture
+def clean(ground: Ground) -> Clean:
+    return ground.clean()
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_killed_anywhere(ground: Ground, clean: Clean, half: int) -> None:
+    for number in range(half, 24, 2):
+        ground.kill(Moment("run", "", (number + 1) / 25), clean)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_in_a_step(ground: Ground, clean: Clean, step: str) -> None:
+    ground.kill_until(Moment("step", step, 0.8), clean, 10)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_in_a_commit(ground: Ground, clean: Clean, step: str) -> None:
+    ground.kill_until(Moment("commit", step, 0.9), clean, 4)
