@@ -64,7 +64,7 @@ CODES: dict[str, str] = {
     "AZD473": "How much memory the teacher takes is not known: parameters or architecture are missing.",
     "AZD474": "No instance type that is known holds the teacher under that load.",
     "AZD475": "What has that name on Azure was not made by azdistill, and is left alone.",
-    "AZD476": "An endpoint or deployment could not be made.",
+    "AZD476": "An endpoint or deployment could not be made, or not be removed.",
     "AZD477": "There is no endpoint of ours of that name.",
     "AZD478": "The model or environment to serve is not named, or has no such form.",
     "AZD479": "The quota is too small for the endpoint.",

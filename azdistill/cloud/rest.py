@@ -12,6 +12,9 @@ from azdistill.errors import ServiceError
 #: What is asked for where the caller names none: a stable version of Microsoft.MachineLearningServices.
 API_VERSION = "2024-10-01"
 
+#: Settings of azure-core's RetryPolicy. It would send even a POST again after a 500, 503 or 504.
+_ONCE = {"retry_read": 0, "retry_status": 0, "retry_connect": 3}
+
 
 class Rest:
     """Authenticated JSON over HTTPS; retries as azure-core does (connections, 408, 429 with Retry-After, 5xx)."""
@@ -42,20 +45,21 @@ class Rest:
         params: Mapping[str, str] | None = None,
         base: str | None = None,
         headers: Mapping[str, str] | None = None,
+        once: bool = False,
     ) -> Any:
         """The parsed answer (None where it has no body). Raises what azure-core does for a status of 400 and above.
 
         ``path`` starts at the root of Resource Manager, or of ``base`` where that is given; there no ``api-version``
-        is sent unless one is named. An absolute address (a ``nextLink``) is taken as it is.
+        is sent unless one is named. An absolute address (a ``nextLink``) is taken as it is. With ``once`` nothing that
+        the service may have received is sent again; only a connection that could not be made is tried anew.
         """
         from azure.core.rest import HttpRequest
 
         version = api_version or (None if base or path.startswith("https:") else API_VERSION)
         query = {**(params or {}), **({"api-version": version} if version else {})}
         url = path if path.startswith("https:") else f"{(base or self._base).rstrip('/')}/{path.lstrip('/')}"
-        answer = self._client.send_request(
-            HttpRequest(method, url, params=query, json=body, headers=dict(headers or {}))
-        )
+        request = HttpRequest(method, url, params=query, json=body, headers=dict(headers or {}))
+        answer = self._client.send_request(request, **(_ONCE if once else {}))
         return parsed(answer)
 
     def listed(self, path: str, **options: Any) -> list[Any]:

@@ -51,11 +51,11 @@ def submit(
             _create(connection, prepared, name, tags or {})
             break
         except ServiceError as error:
-            if error.code not in _PASSING:
+            if error.code not in PASSING:
                 raise
             # The job may be there all the same: its answer was lost, not the request. If not, what was uploaded is
             # found again, and the name is still free.
-            if _arrived(connection, name):
+            if arrived(connection, name):
                 break
             if last:
                 raise
@@ -67,7 +67,7 @@ def submit(
 
 #: Errors that may pass, beside those after which azure-core asks again by itself: a conflict with an upload of ours
 #: whose answer was lost, a busy blob service, a connection that was cut.
-_PASSING = ("AZD405", "AZD406", "AZD407", "AZD408")
+PASSING = ("AZD405", "AZD406", "AZD407", "AZD408")
 _PAUSE = 2.0
 
 
@@ -79,7 +79,8 @@ def _create(connection: Connection, prepared: Prepared, name: str, tags: Mapping
         connection.ml_client.jobs.create_or_update(job)
 
 
-def _arrived(connection: Connection, name: str) -> bool:
+def arrived(connection: Connection, name: str) -> bool:
+    """Whether the workspace has the job ``name``; False too where it does not say."""
     from azure.core.exceptions import AzureError
 
     path = f"{connection.workspace_id}/jobs/{name}"

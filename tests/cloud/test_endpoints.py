@@ -57,6 +57,7 @@ def ws(served: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> It
     served.settings.quota.clear()
     served.settings.usage.clear()
     served.settings.provisioning_errors.clear()
+    served.settings.deletion_states.clear()
     for kind in MADE:
         served.store[kind].clear()
     served.operations.all.clear()
@@ -378,6 +379,54 @@ def test_a_deployment_that_fails_is_told_with_its_log_and_tried_anew(run: Callab
     ws.settings.provisioning_errors.clear()
     assert run("up", TEACHER, "--model", MODEL, "--yes")[0] == 0
     assert "half made" not in run("list")[1]
+
+
+@pytest.mark.parametrize("ended", ["Failed", "Canceled"])
+@pytest.mark.parametrize("polls", [0, 2], ids=["at once", "after a while"])
+def test_a_removal_that_fails_ends_and_says_what_is_left(
+    run: Callable[..., Any], ws: Workspace, monkeypatch: pytest.MonkeyPatch, ended: str, polls: int
+) -> None:
+    name = made(connect())
+    ws.settings.deletion_states["onlineDeployments"] = ended
+    monkeypatch.setattr(ws.settings, "polls", polls)
+    code, out, err = run("down", name)
+    assert (code, out) == (4, "")
+    assert f"error[AZD476]: the deployment teacher could not be removed: the service ended with {ended}" in err
+    assert f"left: the deployment teacher ({ended}), the endpoint {name} (Succeeded)" in err
+    assert f"azdistill endpoint down {name}" in err
+    ws.settings.deletion_states.clear()
+    assert run("down", name)[0] == 0
+    assert left(ws) == []
+
+
+def test_what_had_failed_before_is_given_time_to_go(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = connect()
+    name = made(connection)
+    kind = resources.Resources(connection, quietly)
+    path = kind.deployment(name, "teacher")
+    ws.store["onlineDeployments"][f"{name}/teacher"]["properties"]["provisioningState"] = "Failed"
+    ws.settings.deletion_states["onlineDeployments"] = "Failed"
+    monkeypatch.setattr(ws.settings, "polls", 0)
+    monkeypatch.setattr(resources, "_GRACE", 0.01)
+    ws.store["onlineEndpoints"][name]["properties"]["traffic"] = {}
+    with pytest.raises(ServiceError, match="could not be removed") as raised:
+        kind.delete(path)
+    assert raised.value.code == "AZD476"
+
+
+def test_reap_goes_on_after_a_removal_that_fails(run: Callable[..., Any], ws: Workspace) -> None:
+    made(connect(), name="first", expires="2020-01-01T00:00:00Z")
+    made(connect(), name="second", expires="2020-01-01T00:00:00Z")
+    ws.settings.deletion_states["onlineDeployments"] = "Failed"
+    code, _, err = run("reap")
+    assert (code, "AZD483" in err, err.count("could not be removed: the service")) == (4, True, 2)
+
+
+def made(connection: Connection, **changes: Any) -> str:
+    """The name of an endpoint that was made."""
+    ordered = order(connection, **changes)
+    up.up(connection, ordered, quietly)
+    return ordered.name
 
 
 def test_ctrl_c_says_what_is_left(run: Callable[..., Any], ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -248,6 +248,57 @@ def test_trigger_is_the_services_own_and_with_set_a_fresh_submission(
     assert {run["by_hand"] for run in told["runs"]} == {True, False}
 
 
+@pytest.mark.parametrize("how", [{"cut": "after"}, {"cut": "body"}])
+def test_a_trigger_whose_answer_is_lost_is_sent_once_and_its_run_is_found(
+    ws: Workspace, project: Path, azdistill: Azdistill, how: dict[str, Any]
+) -> None:
+    azdistill("schedule", "apply", project / "nightly.yml", "--yes")
+    before = len(ws.schedules.fired)
+    fault = ws.fail("POST {ws}/schedules/{name}/trigger", **how)
+    status, out, err = azdistill("schedule", "trigger", "nightly")
+    fault.times = 0
+    assert (status, fault.hits) == (0, 1), err
+    ((_, _, job),) = ws.schedules.fired[before:]
+    assert out.strip() == job
+    ws.jobs.wait(job)
+
+
+@pytest.mark.parametrize(("how", "said"), [({"cut": "before"}, "no answer"), ({"status": 503}, "the service failed")])
+def test_a_trigger_that_may_have_been_carried_out_says_so(
+    ws: Workspace, project: Path, azdistill: Azdistill, how: dict[str, Any], said: str
+) -> None:
+    azdistill("schedule", "apply", project / "nightly.yml", "--yes")
+    before = len(ws.schedules.fired)
+    fault = ws.fail("POST {ws}/schedules/{name}/trigger", **how)
+    status, out, err = azdistill("schedule", "trigger", "nightly")
+    fault.times = 0
+    assert (status, out, fault.hits, len(ws.schedules.fired)) == (4, "", 1, before)
+    assert f"error[AZD453]: {said}" in err
+    assert "may have been triggered all the same" in err
+    assert "azdistill schedule show nightly" in err
+
+
+def test_a_trigger_that_is_refused_is_not_looked_for(ws: Workspace, project: Path, azdistill: Azdistill) -> None:
+    azdistill("schedule", "apply", project / "nightly.yml", "--yes")
+    fault = ws.fail("POST {ws}/schedules/{name}/trigger", status=403)
+    status, _, err = azdistill("schedule", "trigger", "nightly")
+    fault.times = 0
+    assert (status, "AZD403" in err, "may have been" in err) == (4, True, False)
+
+
+def test_a_fresh_submission_whose_answer_is_lost_is_found(ws: Workspace, project: Path, azdistill: Azdistill) -> None:
+    azdistill("schedule", "apply", project / "nightly.yml", "--yes")
+    fault = ws.fail("PUT {ws}/jobs/{name}", cut="after")
+    status, out, err = azdistill("schedule", "trigger", "nightly", "--set", "max_training_rows=1")
+    fault.times = 0
+    assert (status, out.strip() in ws.store["jobs"]) == (0, True), err
+    ws.jobs.wait(out.strip())
+    fault = ws.fail("PUT {ws}/jobs/{name}", cut="before")
+    status, out, err = azdistill("schedule", "trigger", "nightly", "--set", "max_training_rows=1")
+    fault.times = 0
+    assert (status, out, "AZD408" in err) == (4, "", True)
+
+
 def test_the_sdks_own_client_lists_and_reads_what_was_applied(
     ws: Workspace, project: Path, azdistill: Azdistill
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,7 +13,7 @@ from azdistill.cloud.connect import Connection
 from azdistill.cloud.endpoints import names
 from azdistill.cloud.endpoints.expiry import moment_of
 from azdistill.cloud.endpoints.resources import Resources, Say, state
-from azdistill.errors import UserError, did_you_mean
+from azdistill.errors import AzdistillError, ServiceError, UserError, did_you_mean
 
 #: What an endpoint is made with; an update that leaves one of them out may reset it.
 _SETTABLE = ("authMode", "description", "publicNetworkAccess", "compute", "mirrorTraffic", "properties")
@@ -94,7 +95,8 @@ def down(connection: Connection, name: str, say: Say) -> Kept:
     """Remove what was made under ``name``: the connection, the deployment, then the endpoint.
 
     UserError AZD477 where there is nothing of ours of the name. What somebody else deployed to the endpoint stays, and
-    with it the endpoint: UserError AZD475, after the rest is removed.
+    with it the endpoint: UserError AZD475, after the rest is removed. ServiceError AZD476, which says what is left,
+    where the service does not remove something.
     """
     every = kept(connection)
     one = next((entry for entry in every if entry.name == name), None)
@@ -102,7 +104,29 @@ def down(connection: Connection, name: str, say: Say) -> Kept:
         known = [entry.name for entry in every]
         hint = did_you_mean(name, known) if known else "there are none"
         raise UserError(f"there is no endpoint of ours called '{name}'", code="AZD477", hint=hint)
-    resources = Resources(connection, say)
+    try:
+        _remove(Resources(connection, say), one)
+    except ServiceError as error:
+        if error.code != "AZD476":
+            raise
+        message = f"{error.message}; left: {_left(connection, one)}"
+        hint = f"Azure ML studio shows why; azdistill endpoint down {name} goes on"
+        raise ServiceError(message, code="AZD476", hint=hint) from error
+    return one
+
+
+def _left(connection: Connection, one: Kept) -> str:
+    """What is there of it now, in words; what was there before where nobody answers."""
+    with contextlib.suppress(AzdistillError):
+        one = next((entry for entry in kept(connection) if entry.name == one.name), one)
+    parts = [f"the connection {one.connection}"] if one.connection else []
+    parts += [f"the deployment {deployment.name} ({deployment.state})" for deployment in one.deployments]
+    parts += [f"the endpoint {one.name} ({one.state})"] if one.kind != "connection" else []
+    return ", ".join(parts)
+
+
+def _remove(resources: Resources, one: Kept) -> None:
+    say = resources.say
     if one.connection:
         say(f"removing the connection {one.connection}")
         resources.delete(resources.link(one.connection))
@@ -111,7 +135,6 @@ def down(connection: Connection, name: str, say: Say) -> Kept:
     elif one.kind == "serverless":
         say(f"removing the serverless endpoint {one.name}")
         resources.delete(resources.serverless(one.name))
-    return one
 
 
 def _remove_online(resources: Resources, one: Kept) -> None:

@@ -20,6 +20,9 @@ _SAY_EVERY = 30.0
 #: The service gives up by itself long before.
 _MOST_SECONDS = 3 * 3600.0
 _ENDED = ("Succeeded", "Failed", "Canceled")
+_FAILED = ("Failed", "Canceled")
+#: Seconds in which what had failed before may still say so, though its removal has begun.
+_GRACE = 60.0
 
 
 class Resources:
@@ -61,15 +64,21 @@ class Resources:
             self.connection.rest.call("PUT", path, body=body)
 
     def delete(self, path: str) -> None:
-        """Remove it and wait until it is gone; what is not there is gone."""
+        """Remove it and wait until it is gone; what is not there is gone. ServiceError AZD476 where it stays."""
         from azure.core.exceptions import ResourceNotFoundError
 
+        before = self.get(path)
+        if before is None:
+            return
         with explain(f"removing {_called(path)}"):
             try:
                 self.connection.rest.call("DELETE", path)
             except ResourceNotFoundError:
                 return
-        self._poll(path, f"removing {_called(path)}", lambda found: found is None)
+        over = _Removal(state(before))
+        if (found := self._poll(path, f"removing {_called(path)}", over)) is not None:
+            message = f"{_called(path)} could not be removed: the service ended with {state(found)}"
+            raise ServiceError(message, code="AZD476", hint="Azure ML studio shows why; then try again")
 
     def settled(self, path: str) -> dict[str, Any] | None:
         """The resource once nothing is being done to it any more; None where there is none, or none any more."""
@@ -119,6 +128,24 @@ class Resources:
             if moment - started > _MOST_SECONDS:
                 raise ServiceError(f"no end of {doing} after {_MOST_SECONDS / 3600:g} hours", code="AZD476")
         return found
+
+
+class _Removal:
+    """Tells whether a removal is over: the thing is gone, or its state has settled again."""
+
+    def __init__(self, before: str) -> None:
+        self._before, self._begun, self._since = before, False, time.monotonic()
+
+    def __call__(self, found: dict[str, Any] | None) -> bool:
+        if found is None:
+            return True
+        now = state(found)
+        if now not in _ENDED:
+            self._begun = True
+            return False
+        if self._begun or (now in _FAILED and now != self._before):
+            return True
+        return now in _FAILED and time.monotonic() - self._since > _GRACE
 
 
 def state(resource: Mapping[str, Any] | None) -> str:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from azdistill.cloud.connect import Connection
 from azdistill.cloud.failures import explain
 from azdistill.cloud.quiet import hushed
-from azdistill.cloud.schedules import resource
+from azdistill.cloud.schedules import listing, resource
 from azdistill.cloud.schedules.resource import TRIGGER_API, Stored, path_of
 from azdistill.cloud.schedules.wanted import SCHEDULE, TRIGGER_TIME
+from azdistill.cloud.submit import PASSING, arrived
 from azdistill.errors import ServiceError, UserError, did_you_mean
 
 
@@ -59,19 +62,55 @@ def trigger(connection: Connection, name: str, sets: Mapping[str, str], now: dat
     """Start what the schedule starts, now.
 
     The service's own call does it as it stands; with ``sets`` it takes no part, and the schedule's job is submitted
-    afresh with these inputs in the place of its own.
+    afresh with these inputs in the place of its own. Where the answer is lost, the run is looked for: ServiceError
+    AZD453, which says that there may be one, where none is found.
     """
     stored = resource.get(connection, name)
     if sets:
         return _submit(connection, stored, sets, now)
-    with explain(f"triggering the schedule {name}"):
+    before = set(listing.names_of(connection, stored))
+    try:
+        job = _fire(connection, name, now)
+    except ServiceError as error:
+        if error.code not in _LOST:
+            raise
+        job = _started_since(connection, stored, before) or _unknown(name, error)
+    return Triggered(job, "by the schedule itself", connection.studio_url(job))
+
+
+#: A service that failed, or whose answer did not come: what was asked for may have been done.
+_LOST = ("AZD407", "AZD408")
+#: How often the runs are looked at after that; a new one may not be listed at once.
+_LOOKS = 3
+
+
+def _fire(connection: Connection, name: str, now: datetime) -> str:
+    """Ask once: each request that arrives starts a run."""
+    doing = f"triggering the schedule {name}"
+    with explain(doing):
         body = {"scheduleTime": now.astimezone(UTC).isoformat()}
         path = f"{path_of(connection, name)}/trigger"
-        answer = connection.rest.call("POST", path, api_version=TRIGGER_API, body=body) or {}
+        answer = connection.rest.call("POST", path, api_version=TRIGGER_API, body=body, once=True) or {}
     job = str(answer.get("submissionId") or "")
     if not job:
-        raise ServiceError(f"the service triggered {name} and named no run", code="AZD453")
-    return Triggered(job, "by the schedule itself", connection.studio_url(job))
+        raise ServiceError(f"no run was named while {doing}", code="AZD407")
+    return job
+
+
+def _started_since(connection: Connection, stored: Stored, before: set[str]) -> str | None:
+    for look in range(_LOOKS):
+        if look:
+            time.sleep(resource.POLL)
+        with contextlib.suppress(ServiceError):
+            if new := [name for name in listing.names_of(connection, stored) if name not in before]:
+                return new[-1]
+    return None
+
+
+def _unknown(name: str, error: ServiceError) -> NoReturn:
+    message = f"{error.message}; the schedule may have been triggered all the same, no new run of it is listed so far"
+    hint = f"azdistill schedule show {name} lists its runs: look there before triggering it again"
+    raise ServiceError(message, code="AZD453", hint=hint) from error
 
 
 def _submit(connection: Connection, stored: Stored, sets: Mapping[str, str], now: datetime) -> Triggered:
@@ -81,13 +120,19 @@ def _submit(connection: Connection, stored: Stored, sets: Mapping[str, str], now
             message = f"--set {name}: the schedule's pipeline has no input '{name}'"
             raise UserError(message, code="AZD361", hint=did_you_mean(name, known))
     moment = now.astimezone(UTC)
-    with explain(f"submitting what {stored.name} starts"), hushed():
+    doing = f"submitting what {stored.name} starts"
+    with explain(doing), hushed():
         job: Any = connection.ml_client.schedules.get(stored.name).create_job
         _give(job, sets, f"{moment:%Y-%m-%dT%H:%M:%SZ}")
         job.name = f"{stored.name[:40]}-{moment:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         job.display_name = f"{stored.name}-{moment:%Y%m%dT%H%M%SZ}"
         job.tags = {**(job.tags or {}), SCHEDULE: stored.name, "azdistill.triggered": "by hand"}
-        connection.ml_client.jobs.create_or_update(job)
+    try:
+        with explain(doing), hushed():
+            connection.ml_client.jobs.create_or_update(job)
+    except ServiceError as error:
+        if error.code not in PASSING or not arrived(connection, job.name):
+            raise
     return Triggered(job.name, "as a fresh submission, with its inputs changed", connection.studio_url(job.name))
 
 

@@ -44,17 +44,27 @@ def coming(stored: Stored, now: datetime, count: int = 5) -> list[Firing]:
 
 def runs_of(connection: Connection, stored: Stored, *, most: int = SHOWN) -> list[Fired]:
     """The last runs of a schedule, newest first: those it fired, and those triggered by hand."""
-    path, known = f"{connection.workspace_id}/jobs", {"listViewType": "ActiveOnly"}
     with explain(f"listing the runs of {stored.name}"):
-        queries = ({"scheduled": "true", "scheduleId": stored.name}, {"tag": f"{SCHEDULE}={stored.name}"})
-        found = [
-            job
-            for query in queries
-            for job in connection.rest.listed(path, api_version=_JOBS_API, params={**known, **query})
-        ]
-        jobs = {str(job["name"]): job for job in found if _belongs(job, stored.name)}
+        jobs = _jobs(connection, stored)
         newest = sorted(jobs.values(), key=_created, reverse=True)[:most]
         return [_fired(connection, job) for job in newest]
+
+
+def names_of(connection: Connection, stored: Stored) -> list[str]:
+    """The names of all runs of a schedule, oldest first."""
+    with explain(f"listing the runs of {stored.name}"):
+        return [str(job["name"]) for job in sorted(_jobs(connection, stored).values(), key=_created)]
+
+
+def _jobs(connection: Connection, stored: Stored) -> dict[str, dict[str, Any]]:
+    path, known = f"{connection.workspace_id}/jobs", {"listViewType": "ActiveOnly"}
+    queries = ({"scheduled": "true", "scheduleId": stored.name}, {"tag": f"{SCHEDULE}={stored.name}"})
+    found = [
+        job
+        for query in queries
+        for job in connection.rest.listed(path, api_version=_JOBS_API, params={**known, **query})
+    ]
+    return {str(job["name"]): job for job in found if _belongs(job, stored.name)}
 
 
 def _belongs(job: dict[str, Any], name: str) -> bool:

@@ -118,6 +118,9 @@ class Collection:
 
     def _start_deleting(self, request: Request, resource: dict[str, Any]) -> dict[str, str]:
         def gone() -> None:
+            if left := self.ws.settings.deletion_states.get(self.kind):
+                resource["properties"]["provisioningState"] = left
+                return
             self.resources(request).pop(self.key(request), None)
             self.deleted(request)
 

@@ -16,14 +16,16 @@ class Settings:
 
     ``page_size``: resources a page. ``polls``: how often a long-running operation (or its resource) is looked at until
     it is over, 0: at once; ``poll_after_ms``: what clients are told to wait in between. ``provisioning_errors``: code
-    and message that making a resource of a kind (``onlineEndpoints``, ``onlineDeployments``, ...) ends with. ``quota``
-    and ``usage``: virtual CPUs by family, where not the default. ``actions``: what the caller's role allows.
+    and message that making a resource of a kind (``onlineEndpoints``, ``onlineDeployments``, ...) ends with;
+    ``deletion_states``: the state in which the deletion of a resource of a kind leaves it, undeleted. ``quota`` and
+    ``usage``: virtual CPUs by family, where not the default. ``actions``: what the caller's role allows.
     """
 
     page_size: int = 100
     polls: int = 1
     poll_after_ms: int = 20
     provisioning_errors: dict[str, tuple[str, str]] = field(default_factory=dict)
+    deletion_states: dict[str, str] = field(default_factory=dict)
     quota: dict[str, int] = field(default_factory=dict)
     usage: dict[str, int] = field(default_factory=dict)
     default_quota: int = 100
