@@ -1,4 +1,4 @@
-"""The runner of containers is killed at 66 or more moments, as the runner of processes is in ``tests/local/test_kills.py``."""
+"""The runner of containers is killed at 66 moments, as the runner of processes is in ``tests/local/test_kills.py``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The runner is killed at 66 or more moments: nothing of it lives on, nothing half done is committed, and it can be resumed."""
+"""The runner is killed at 66 moments: nothing of it lives on, nothing half done is committed, and it can be resumed."""
 
 from __future__ import annotations
 
