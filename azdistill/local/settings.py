@@ -11,6 +11,8 @@ local:
     build_arguments: {azdistill-data: {BASE_IMAGE: python:3.11-slim}}   # "*" is every environment
     build_network: host
     network: none                         # of every step, whatever it asks for
+    memory: 8g                            # what a container may use at most; a step's docker_args say otherwise
+    pids: 4096                            # how many processes and threads
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from azdistill.errors import SpecError
+from azdistill.local.docker_args import SIZE, Limits
 from azdistill.local.images import Settings
 from azdistill.spec import reader
 from azdistill.spec.fields import Fields
@@ -31,7 +34,7 @@ from azdistill.spec.source import Report, Where
 
 FILE = "azdistill.yml"
 _KEYS = ("data", "environments", "pythons", "docker")
-_DOCKER = ("build_arguments", "build_network", "network")
+_DOCKER = ("build_arguments", "build_network", "network", "memory", "pids")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class LocalSettings:
     pythons: Mapping[str, str] = field(default_factory=dict)
     images: Settings = field(default_factory=Settings)
     network: str | None = None
+    limits: Limits = field(default_factory=Limits)
 
     def python_of(self, environment: str | Environment | None) -> str | None:
         """The interpreter for steps of ``environment``, by its name; None where none is given."""
@@ -81,7 +85,17 @@ def _settings(fields: Fields, base: Path) -> LocalSettings:
     docker = Fields(fields.where / "docker", fields.report)
     docker.known(_DOCKER, "local.docker")
     images = Settings(_arguments(docker), docker.text("build_network"), environments)
-    return LocalSettings(data, pythons, images, docker.text("network"))
+    return LocalSettings(data, pythons, images, docker.text("network"), _limits(docker))
+
+
+def _limits(docker: Fields) -> Limits:
+    memory = docker.text("memory", scalar=True)
+    if memory is not None and not SIZE.fullmatch(memory):
+        where = docker.where / "memory"
+        docker.report.error("AZD111", f"'memory' should be a size as Docker takes it (8g, 512m), not {memory!r}", where)
+    docker.whole("pids", at_least=1)
+    pids = str(docker.data.get("pids"))
+    return Limits(memory=memory, pids=int(pids) if pids.isdigit() else None)
 
 
 def _asset(name: str) -> str:

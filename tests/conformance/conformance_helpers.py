@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -97,13 +97,19 @@ class Project:
     def options(self, **more: Any) -> Options:
         return replace(Options(docker=self.docker, home=self.folder / ".azdistill"), **more)
 
-    def run(self, jobs: dict[str, Any], options: Mapping[str, Any] | None = None, **more: Any) -> Ran:
+    def run(
+        self,
+        jobs: dict[str, Any],
+        options: Mapping[str, Any] | None = None,
+        listeners: Sequence[Listener] = (),
+        **more: Any,
+    ) -> Ran:
         """Write a pipeline of ``jobs`` and run it to its end; ``more`` are keys of the pipeline."""
         pipeline = spec.load_pipeline(self.pipeline(jobs, **more))
         errors = [str(problem) for problem in spec.check(pipeline) if problem.severity == "error"]
         assert not errors, "\n".join(errors)
         told = Told()
-        return Ran(run_pipeline(pipeline, self.options(**(options or {})), [told]), told)
+        return Ran(run_pipeline(pipeline, self.options(**(options or {})), [told, *listeners]), told)
 
     def one(self, command: str, options: Mapping[str, Any] | None = None, **step: Any) -> Ran:
         """Run a pipeline of one step ``a``."""

@@ -199,7 +199,7 @@ def test_what_stands_in_brackets_is_there_only_when_it_is_given(given: dict[str,
     assert "absent" not in given
 
 
-@row("modes", "modes of inputs and outputs", "mode", remark="one folder for all; `direct` is told")
+@row("modes", "modes of inputs and outputs", "mode", remark="mount, download, upload: a path")
 def test_modes_change_nothing(ran: Ran) -> None:
     assert (ran.output("probe", "model") / "one.txt").read_text() == "1"
 

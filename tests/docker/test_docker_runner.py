@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from azdistill.errors import MachineError
+from azdistill.local.docker_args import Limits
 from azdistill.local.docker_engine import LABEL, Engine, sweep_orphans
 from azdistill.local.runners.base import Cancellation, Ended, Job
 from azdistill.local.runners.docker import Container, DockerRunner
@@ -135,7 +136,7 @@ def test_capabilities_and_new_privileges_are_gone(run: Run) -> None:
 
 
 def test_shared_memory_has_the_size_asked_for(run: Run, container: dict[str, object]) -> None:
-    container["shm_size"] = "96m"
+    container["limits"] = Limits(shm_size="96m")
     assert run("df -m /dev/shm | tail -1 | awk '{print $2}'")[1].strip() == "96"
 
 
