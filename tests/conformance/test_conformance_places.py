@@ -294,23 +294,24 @@ def test_containers_are_labelled(project: Project, engine: Engine) -> None:
 
 
 class Look(Listener):
-    """Asks the engine of a step's container when the step has printed its first line."""
+    """Asks the engine of a step's container when the step has printed a line, then lets the step end."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine, self._run_id = engine, ""
+        self._engine = engine
         self.found: list[dict[str, Any]] = []
 
     def run_started(self, run: RunState, plan: Plan) -> None:
-        self._run_id = run.run_id
+        self._run = run
 
     def line(self, name: str, text: str) -> None:
-        listed = self._engine.api.containers(filters={"label": [f"{LABEL}={self._run_id}"]})
+        listed = self._engine.api.containers(filters={"label": [f"{LABEL}={self._run.run_id}"]})
         self.found += [self._engine.api.inspect_container(entry["Id"]) for entry in listed]
+        (self._run.folder / "steps" / name / "attempts" / "1" / "snapshot" / "seen").touch()
 
 
 def while_running(project: Project, engine: Engine) -> dict[str, Any]:
     """What the engine says of a step's container while it runs."""
     look = Look(engine)
-    ran = project.run({"a": command_step("echo here; sleep 5")}, listeners=[look])
+    ran = project.run({"a": command_step("echo here; until test -e seen; do sleep 0.1; done")}, listeners=[look])
     assert ran.finished.error is None
     return look.found[0]
