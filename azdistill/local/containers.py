@@ -6,11 +6,13 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from azdistill.local.docker_engine import Engine
+from azdistill.local.docker_args import Limits, parse
+from azdistill.local.docker_engine import Engine, gateway
 from azdistill.local.images import Images, Settings
 from azdistill.local.plan import PlannedStep
 from azdistill.local.runners.base import Job
@@ -25,15 +27,25 @@ _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA
 #: Where a step that asks for the network is put. Only the host's own network, on Linux, reaches a teacher that listens
 #: on this machine's loopback; elsewhere Docker runs in a machine of its own and has a name for this one.
 _NETWORK = "host" if sys.platform == "linux" else "bridge"
+#: The name that containers have for this machine.
+HOST = "host.docker.internal"
+NO_LIMITS = Limits()
 
 
 class Containers:
-    """The containers of one run. ``network``: the network of every step, in place of what each asks for."""
+    """The containers of one run. ``network``: the network of every step, in place of what each asks for; ``limits``:
+    those of every step that asks for no others.
+    """
 
     def __init__(
-        self, engine: Engine, settings: Settings, network: str | None = None, say: Callable[[str], None] = print
+        self,
+        engine: Engine,
+        settings: Settings,
+        network: str | None = None,
+        say: Callable[[str], None] = print,
+        limits: Limits = NO_LIMITS,
     ) -> None:
-        self.engine = engine
+        self.engine, self._limits = engine, limits
         self._images = Images(engine, settings, say)
         self._network = network
         self._lock = threading.Lock()
@@ -70,12 +82,24 @@ class Containers:
             read=tuple(sorted(seen)),
             write=tuple(sorted(written)),
             network=network,
-            shm_size=step.shm_size,
+            hosts=self._hosts(network),
+            limits=self._limits_of(step),
             gpus=True,
         )
         with self._lock:
             self._known[job.attempt_id] = container
         return Job(job.attempt_id, job.command, job.folder, variables, job.timeout)
+
+    def _limits_of(self, step: PlannedStep) -> Limits:
+        limits, _ = parse(step.resources.get("docker_args"), self._limits)
+        return replace(limits, shm_size=step.shm_size or limits.shm_size)
+
+    def _hosts(self, network: str) -> dict[str, str]:
+        """This machine's name in a container; Docker gives it itself where it runs in a machine of its own."""
+        if sys.platform != "linux" or network == "none":
+            return {}
+        address = "127.0.0.1" if network == "host" else gateway(self.engine, network)
+        return {HOST: address} if address else {}
 
     def of(self, job: Job) -> Container:
         """What the container of a job that was kept is made of."""

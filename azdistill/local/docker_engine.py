@@ -82,6 +82,19 @@ def _first(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def gateway(engine: Engine, network: str) -> str | None:
+    """The address that this machine has in a network; None where it has none there, or there is no such network."""
+    from docker.errors import NotFound
+
+    with engine_errors(f"looking for network {network}"):
+        try:
+            found = engine.api.inspect_network(network)
+        except NotFound:
+            return None
+    configs = (found.get("IPAM") or {}).get("Config") or []
+    return next((str(config["Gateway"]) for config in configs if config.get("Gateway")), None)
+
+
 def sweep_orphans(engine: Engine) -> int:
     """Remove the containers of runs whose runner is gone (it and its guard were both killed). How many there were."""
     with engine_errors("looking for containers of earlier runs"):

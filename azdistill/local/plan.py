@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from azdistill.errors import SpecError
-from azdistill.local import places
+from azdistill.local import places, unhonoured
 from azdistill.local.home import Home
 from azdistill.spec import expressions, values
 from azdistill.spec.models import (
@@ -112,6 +112,8 @@ class PlannedStep:
     #: What only a container makes a difference for: whether it has a network, and its shared memory (``2g``).
     network: bool = False
     shm_size: str | None = None
+    #: ``resources`` as written.
+    resources: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def workers(self) -> int:
@@ -168,7 +170,7 @@ def make_plan(
         params={key: bound.text if isinstance(bound, Text) else str(_shown(bound)) for key, bound in inputs.items()},
         continue_on_step_failure=bool(pipeline.settings.continue_on_step_failure),
         force_rerun=bool(pipeline.settings.force_rerun),
-        notes=tuple(planner.notes),
+        notes=(*unhonoured.of_job(pipeline), *planner.notes),
     )
 
 
@@ -234,6 +236,7 @@ class _Planner:
             headline=_is_on(tags.get(HEADLINE)),
             network=_is_on(tags.get(NETWORK)),
             shm_size=_text_of((step.resources or component.resources or {}).get("shm_size")),
+            resources=step.resources or component.resources or {},
             cache_ignore=frozenset(word.strip() for word in tags.get(CACHE_IGNORE, "").split(",") if word.strip()),
             distribution=distribution,
             processes=self._processes(step, component, scope) if distribution else None,
@@ -399,6 +402,7 @@ def _text_of(value: Any) -> str | None:
 
 
 def _not_honoured(name: str, scope: _Scope, step: Step, component: CommandComponent) -> Iterator[str]:
+    yield from unhonoured.of_step(name, step, component)
     resources = step.resources or component.resources or {}
     if "instance_count" in resources:
         where = (step if step.resources else component).where / "resources" / "instance_count"

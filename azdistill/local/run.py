@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from azdistill.errors import AzdistillError, Interrupted, RunFailed, exit_code_of_step
-from azdistill.local import secrets
+from azdistill.local import secrets, unhonoured
 from azdistill.local.cache import Cache
 from azdistill.local.containers import Containers
 from azdistill.local.deliver import deliver, refuse_foreign
@@ -29,7 +29,7 @@ from azdistill.local.scheduler import Scheduler
 from azdistill.local.settings import LocalSettings, find_settings
 from azdistill.local.store import RunLog, RunState
 from azdistill.local.threads import thread_shares
-from azdistill.spec.models import Pipeline
+from azdistill.spec.models import Environment, Pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,7 @@ def run_pipeline(
     passed = secrets.resolve(options.variables)
     secrets.hide(options.variables)
     containers = _containers(options, settings, listeners) if options.docker else None
+    plan = _with_notes(plan, containers)
     interpreter = find_interpreter(home, options.python)
     with disk_errors("cannot start a run"):
         log = RunLog(home, plan.name, resumed or options.run_id, resumed=bool(resumed))
@@ -97,6 +98,8 @@ def run_pipeline(
     executor = Executor(plan, log, cache, hashes, interpreter, runner, Cancellation(), options.use_cache, passed)
     executor.interpreters = _interpreters(home, plan, settings)
     executor.retries = options.retries
+    if not containers:
+        _tell_environments(executor, listeners)
     if containers:
         executor.containers = containers
         executor.inherited = containers.inherited(executor.inherited)
@@ -115,12 +118,27 @@ def run_pipeline(
     return Finished(state, scheduler.undelivered or _error(state, scheduler.results))
 
 
+def _with_notes(plan: Plan, containers: Containers | None) -> Plan:
+    """The plan, with a line for all that its runner will not honour."""
+    resources = {name: step.resources for name, step in plan.steps.items()}
+    more = unhonoured.of_runner(resources, containers is not None, bool(containers and containers.engine.gpus))
+    return replace(plan, notes=(*plan.notes, *more))
+
+
 def _containers(options: Options, settings: LocalSettings, listeners: Sequence[Listener]) -> Containers:
     def say(text: str) -> None:
         for listener in listeners:
             listener.preparing(text)
 
-    return Containers(connect(), settings.images, options.network or settings.network, say)
+    return Containers(connect(), settings.images, options.network or settings.network, say, settings.limits)
+
+
+def _tell_environments(executor: Executor, listeners: Sequence[Listener]) -> None:
+    """Say which interpreter stands for environments that only a container could be made of."""
+    steps = [step for name, step in executor.plan.steps.items() if name not in executor.interpreters]
+    if any(isinstance(step.environment, Environment) for step in steps):
+        for listener in listeners:
+            listener.preparing(f"steps run with {executor.interpreter.executable} (--docker: in their environments)")
 
 
 def _interpreters(home: Home, plan: Plan, settings: LocalSettings) -> dict[str, Interpreter]:

@@ -13,6 +13,8 @@ local:
     build_arguments: {azdistill-data: {BASE_IMAGE: python:3.11-slim}}   # "*" is every environment
     build_network: host
     network: none                         # of every step, whatever it asks for
+    memory: 8g                            # what a container may use at most; a step's docker_args say otherwise
+    pids: 4096                            # how many processes and threads
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from azdistill.errors import SpecError
+from azdistill.local.docker_args import SIZE, Limits
 from azdistill.local.images import Settings
 from azdistill.spec import reader
 from azdistill.spec.fields import Fields
@@ -33,7 +36,7 @@ from azdistill.spec.source import Report, Where
 
 FILE = "azdistill.yml"
 _KEYS = ("data", "components", "environments", "pythons", "docker")
-_DOCKER = ("build_arguments", "build_network", "network")
+_DOCKER = ("build_arguments", "build_network", "network", "memory", "pids")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class LocalSettings:
     images: Settings = field(default_factory=Settings)
     network: str | None = None
     components: Mapping[str, Path] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
 
     def python_of(self, environment: str | Environment | None) -> str | None:
         """The interpreter for steps of ``environment``, by its name; None where none is given."""
@@ -85,7 +89,17 @@ def _settings(fields: Fields, base: Path) -> LocalSettings:
     docker = Fields(fields.where / "docker", fields.report)
     docker.known(_DOCKER, "local.docker")
     images = Settings(_arguments(docker), docker.text("build_network"), environments)
-    return LocalSettings(data, pythons, images, docker.text("network"), components)
+    return LocalSettings(data, pythons, images, docker.text("network"), components, _limits(docker))
+
+
+def _limits(docker: Fields) -> Limits:
+    memory = docker.text("memory", scalar=True)
+    if memory is not None and not SIZE.fullmatch(memory):
+        where = docker.where / "memory"
+        docker.report.error("AZD111", f"'memory' should be a size as Docker takes it (8g, 512m), not {memory!r}", where)
+    docker.whole("pids", at_least=1)
+    pids = str(docker.data.get("pids"))
+    return Limits(memory=memory, pids=int(pids) if pids.isdigit() else None)
 
 
 def _asset(name: str) -> str:

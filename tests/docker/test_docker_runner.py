@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from azdistill.errors import MachineError
-from azdistill.local.docker_engine import LABEL, Engine, sweep_orphans
+from azdistill.local.docker_args import Limits
+from azdistill.local.docker_engine import LABEL, Engine, gateway, sweep_orphans
 from azdistill.local.runners.base import Cancellation, Ended, Job
 from azdistill.local.runners.docker import Container, DockerRunner
 from azdistill.local.store import own_mark
@@ -135,7 +136,7 @@ def test_capabilities_and_new_privileges_are_gone(run: Run) -> None:
 
 
 def test_shared_memory_has_the_size_asked_for(run: Run, container: dict[str, object]) -> None:
-    container["shm_size"] = "96m"
+    container["limits"] = Limits(shm_size="96m")
     assert run("df -m /dev/shm | tail -1 | awk '{print $2}'")[1].strip() == "96"
 
 
@@ -211,3 +212,14 @@ def test_what_a_runner_and_its_guard_left_is_swept_at_the_next_start(
         for left in (identity, kept):
             with contextlib.suppress(Exception):
                 engine.api.remove_container(left, force=True)
+
+
+def test_this_machine_has_an_address_where_a_network_has_a_gateway(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert gateway(engine, "host") is None
+    assert gateway(engine, f"no-such-network-{os.getpid()}") is None
+    # An engine without rights over the machine's network makes none: this is what one with them answers.
+    answer = {"IPAM": {"Driver": "default", "Config": [{"Subnet": "172.18.0.0/16", "Gateway": "172.18.0.1"}]}}
+    monkeypatch.setattr(engine.api, "inspect_network", lambda name: answer)
+    assert gateway(engine, "mine") == "172.18.0.1"

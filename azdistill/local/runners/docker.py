@@ -13,12 +13,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from azdistill.errors import AzdistillError, MachineError
+from azdistill.local.docker_args import Limits
 from azdistill.local.docker_engine import LABEL, OWNER, SESSION, Engine, engine_errors, remove, sweep_orphans
 from azdistill.local.runners import docker_guard
 from azdistill.local.runners.base import GRACE, Cancellation, Ended, Job
@@ -34,6 +35,7 @@ _INIT = (
     'while kill -0 "$child"; do wait "$child"; code=$?; done; exit "$code"'
 )
 _PIDS = 4096
+_OUT_OF_MEMORY = b"[azdistill] the container met its memory limit (local.docker.memory, docker_args --memory)\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +43,15 @@ class Container:
     """What a step's container is made of, beside its job.
 
     ``image`` is an id or a name; ``read`` and ``write`` are paths of this machine that it sees under the same names;
-    ``network`` is a Docker network, ``none`` or ``host``; ``shm_size`` (``2g``) and ``memory`` as docker takes them.
+    ``network`` is a Docker network, ``none`` or ``host``; ``hosts`` gives names their addresses.
     """
 
     image: str
     read: tuple[Path, ...] = ()
     write: tuple[Path, ...] = ()
     network: str = "none"
-    shm_size: str | None = None
-    memory: str | None = None
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
     gpus: bool = False
 
 
@@ -70,7 +72,7 @@ class DockerRunner:
         identity = self._create(job)
         try:
             end = _Watch(self._engine, identity, job, cancellation).follow(output)
-            code = self._exit_code(identity)
+            code = self._exit_code(identity, output)
         finally:
             remove(self._engine, identity)
         return Ended(code, time.monotonic() - started, **end)
@@ -111,14 +113,16 @@ class DockerRunner:
         }
 
     def _host(self, job: Job, container: Container) -> dict[str, Any]:
-        read, write = container.read, (job.folder, *container.write)
+        read, write, limits = container.read, (job.folder, *container.write), container.limits
         host = self._engine.api.create_host_config(
             network_mode=container.network,
             cap_drop=["ALL"],
             security_opt=["no-new-privileges"],
-            pids_limit=_PIDS,
-            shm_size=container.shm_size,
-            mem_limit=container.memory,
+            pids_limit=limits.pids or _PIDS,
+            shm_size=limits.shm_size,
+            mem_limit=limits.memory,
+            nano_cpus=round(limits.cpus * 1e9) if limits.cpus else None,
+            extra_hosts=dict(container.hosts),
             mounts=[*(_mount(path, read_only=True) for path in read), *(_mount(path) for path in write)],
             # What it prints comes over the attached stream; a second copy would only fill the disk.
             log_config={"type": "none", "config": {}},
@@ -128,12 +132,14 @@ class DockerRunner:
         config: dict[str, Any] = host
         return config
 
-    def _exit_code(self, identity: str) -> int:
+    def _exit_code(self, identity: str, output: Callable[[bytes], None]) -> int:
         with engine_errors("waiting for a container"):
             ended = self._engine.api.wait(identity)
             state = self._engine.api.inspect_container(identity)["State"]
         if error := state.get("Error"):
             raise MachineError(f"Docker could not run the step: {error}", code="AZD394")
+        if state.get("OOMKilled"):
+            output(_OUT_OF_MEMORY)
         return int(ended["StatusCode"])
 
 
