@@ -2,88 +2,28 @@
 
 The pipeline is plain Azure ML: components, bindings, values. ``azdistill compile`` writes it down, ``azdistill run``
 runs it here, and ``az ml job create`` takes it too. :func:`load` opens either, a recipe or a pipeline, and
-:func:`open_file` also tells what there is to say about it.
+:func:`open_file` also tells what there is to say about it. Names are imported when they are used: a pipeline that is
+no recipe needs nothing of what reads recipes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from azdistill import recipe as recipes
-from azdistill import spec
-from azdistill.build.graph import pipeline_of
-from azdistill.build.notes import notes
-from azdistill.errors import Problem, SpecError
-from azdistill.recipe import Reading
-from azdistill.spec import Pipeline, reader
+if TYPE_CHECKING:
+    from azdistill.build.built import Built, build, check, compile_recipe
+    from azdistill.build.opening import Opened, load, open_file
 
 __all__ = ["Built", "Opened", "build", "check", "compile_recipe", "load", "open_file"]
 
 
-@dataclass(frozen=True)
-class Built:
-    """A pipeline as plain data (paths absolute), the ``warnings`` about it, and ``notes`` on what was decided."""
-
-    mapping: dict[str, Any]
-    reading: Reading
-    warnings: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def pipeline(self) -> Pipeline:
-        """The pipeline as the runners take it."""
-        return spec.pipeline_from(self.mapping, self.reading.folder, self.reading.origin.source.file)
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'azdistill.build' has no attribute '{name}'")
+    home = "opening" if name in ("Opened", "load", "open_file") else "built"
+    return getattr(importlib.import_module(f"azdistill.build.{home}"), name)
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A pipeline, the sets that are still to be applied to its inputs, and what there is to say about it."""
-
-    pipeline: Pipeline
-    left: dict[str, str]
-    warnings: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-
-def build(reading: Reading) -> Built:
-    """The pipeline of a recipe. SpecError where reading it found errors."""
-    if reading.recipe is None or any(problem.severity == "error" for problem in reading.problems):
-        raise SpecError(reading.problems)
-    mapping = pipeline_of(reading)
-    return Built(mapping, reading, reading.problems, notes(reading, mapping))
-
-
-def compile_recipe(path: str | Path, sets: Mapping[str, str] | None = None) -> Built:
-    """The pipeline of the recipe at ``path``. SpecError with everything that is wrong with it."""
-    return build(recipes.load(path, sets))
-
-
-def check(path: str | Path, sets: Mapping[str, str] | None = None) -> list[Problem]:
-    """Everything wrong with the recipe at ``path``, and with the pipeline it makes where it makes one."""
-    problems = recipes.check(path, sets)
-    if any(problem.severity == "error" for problem in problems):
-        return problems
-    try:
-        return problems + spec.check(build(recipes.read(path, sets, strict_env=False)).pipeline())
-    except SpecError as error:
-        return problems + error.problems
-
-
-def open_file(path: str | Path, sets: Mapping[str, str] | None = None) -> Opened:
-    """The pipeline at ``path``, be it written as a recipe or as a pipeline.
-
-    A recipe takes all the sets; a pipeline takes none here, since they are values of its inputs.
-    """
-    given = dict(sets or {})
-    if not recipes.is_recipe(reader.read(path).data):
-        return Opened(spec.load_pipeline(path), given)
-    built = compile_recipe(path, given)
-    return Opened(built.pipeline(), {}, built.warnings, built.notes)
-
-
-def load(path: str | Path, sets: Mapping[str, str] | None = None) -> tuple[Pipeline, dict[str, str]]:
-    """As :func:`open_file`, without what there is to say: the pipeline, and the sets still to be applied."""
-    opened = open_file(path, sets)
-    return opened.pipeline, opened.left
+def __dir__() -> list[str]:
+    return __all__

@@ -16,6 +16,9 @@ from pathlib import Path
 from azdistill.errors import UserError
 from azdistill.local.files import disk_errors, remove_tree, walk_files, write_whole
 from azdistill.local.outputs import Manifest, record
+from azdistill.local.store import is_alive, own_mark
+
+_BUILDING = ".azdistill-tmp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,12 @@ def delivered(out: Path, name: str, files: Mapping[str, str]) -> Path | None:
 
 def _deliver(out: Path, name: str, source: Path, move: bool) -> Path:
     target = out / (name + source.suffix if source.is_file() else name)
+    _sweep(out, name)
     before = _delivered(out, name)
     _refuse_foreign(target, name, before)
     if any(delivered.path == target and _is_current(delivered, name, source) for delivered in before):
         return target
-    building = out / f".{name}.{uuid.uuid4().hex[:8]}.azdistill-tmp"
+    building = out / f".{name}.{own_mark().replace(' ', '-')}.{uuid.uuid4().hex[:8]}{_BUILDING}"
     try:
         source.rename(building) if move else _copy(source, building)
         new = _Delivered(target, record({name: building}))
@@ -78,6 +82,17 @@ def _deliver(out: Path, name: str, source: Path, move: bool) -> Path:
             remove_tree(building)
     _mark(out, name, [new])
     return target
+
+
+def _sweep(out: Path, name: str) -> None:
+    """Remove what a run that was killed has left half built."""
+    for folder in out.iterdir():
+        head, tail = f".{name}.", folder.name.removesuffix(_BUILDING)
+        if not folder.name.startswith(head) or tail == folder.name:
+            continue
+        pid, _, started = tail.removeprefix(head).partition(".")[0].partition("-")
+        if pid.isdigit() and not is_alive(f"{pid} {started}"):
+            remove_tree(folder)
 
 
 def _refuse_foreign(path: Path, name: str, known: list[_Delivered]) -> None:

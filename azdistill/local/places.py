@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from azdistill.local.downloads import fetch
 from azdistill.local.home import Home
 from azdistill.spec.source import Report, Where
 
@@ -41,7 +40,7 @@ def local_input(
 
     ``data`` says what stands here for assets and datastore paths (``local.data`` of azdistill.yml).
     """
-    local = _mapped(path, data or {}) or _resolve(home, what, path, kind, where, report)
+    local = mapped(path, data or {}) or _resolve(home, what, path, kind, where, report)
     if local is None:
         return None
     if not local.exists():
@@ -55,7 +54,7 @@ def local_input(
     return None
 
 
-def _mapped(path: str, data: Mapping[str, Path]) -> Path | None:
+def mapped(path: str, data: Mapping[str, Path]) -> Path | None:
     """What stands for an asset (its own line, or that of its name without a version), or for a datastore path (the
     longest line that it begins with).
     """
@@ -84,6 +83,9 @@ def _resolve(home: Home, what: str, path: str, kind: str, where: Where, report: 
     if found := _SCHEME.match(path):
         scheme = found[1].lower()
         if scheme in ("http", "https") and kind == "uri_file":
+            # Few pipelines read from a server; a client for http takes as long to import as the rest of this folder.
+            from azdistill.local.downloads import fetch
+
             return fetch(home, path)
         kinds = {"azureml": "a registered asset", "http": "a folder on a server", "https": "a folder on a server"}
         name = kinds.get(scheme, "remote data")

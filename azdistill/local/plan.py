@@ -298,7 +298,7 @@ class _Planner:
 
     def _registered(self, step: Step) -> None:
         message = f"step '{step.name}' runs the registered component {step.component}"
-        hint = "a local run needs the component's YAML file: component: ./path/to/component.yml"
+        hint = "name the component's YAML file under local.components in azdistill.yml"
         self.report.error("AZD342", message, step.where / "component", hint=hint)
 
     def _path(self, what: str, path: str, kind: str, where: Where) -> Bound | None:

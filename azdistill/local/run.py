@@ -20,6 +20,7 @@ from azdistill.local.home import Home, find_home
 from azdistill.local.interpreter import Interpreter, find_interpreter
 from azdistill.local.listener import Listener
 from azdistill.local.plan import Plan, make_plan
+from azdistill.local.registered import stand_in
 from azdistill.local.runners.base import Cancellation, Runner
 from azdistill.local.runners.docker import DockerRunner
 from azdistill.local.runners.process import ProcessRunner
@@ -70,6 +71,7 @@ def run_pipeline(
     """
     home = Home(options.home) if options.home else find_home()
     settings = find_settings(pipeline.source.parent if pipeline.source else Path.cwd())
+    pipeline = stand_in(pipeline, settings.components)
     plan = make_plan(pipeline, home, experiment=options.experiment, data=settings.data)
     if options.out:
         refuse_foreign(options.out, plan.outputs)

@@ -4,6 +4,8 @@ local:
   data:                                   # a file or folder for an asset, or for a path on a datastore
     azdistill-reviews: ./reviews          # azureml:azdistill-reviews of any version; with :3, of that one
     azureml://datastores/raw/paths/2026: ./raw
+  components:                             # a component's file, for one that is registered
+    azureml:train_model: ./train/component.yml
   environments:                           # an image, or a folder with a Dockerfile, for an environment (--docker)
     azureml:my-train: python:3.11-slim
   pythons: {azdistill-train: ./gpu-venv/bin/python}   # the interpreter of an environment's steps (without --docker)
@@ -33,7 +35,7 @@ from azdistill.spec.models import Environment
 from azdistill.spec.source import Report, Where
 
 FILE = "azdistill.yml"
-_KEYS = ("data", "environments", "pythons", "docker")
+_KEYS = ("data", "components", "environments", "pythons", "docker")
 _DOCKER = ("build_arguments", "build_network", "network", "memory", "pids")
 
 
@@ -45,6 +47,7 @@ class LocalSettings:
     pythons: Mapping[str, str] = field(default_factory=dict)
     images: Settings = field(default_factory=Settings)
     network: str | None = None
+    components: Mapping[str, Path] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
 
     def python_of(self, environment: str | Environment | None) -> str | None:
@@ -78,14 +81,15 @@ def read_settings(path: Path) -> LocalSettings:
 def _settings(fields: Fields, base: Path) -> LocalSettings:
     fields.known(_KEYS, "local")
     data = {_asset(name): base / path for name, path in fields.words("data").items()}
+    components = {_asset(name): base / path for name, path in fields.words("components").items()}
     pythons = {name: _program(path, base) for name, path in fields.words("pythons").items()}
     environments = {name: _image(value, base) for name, value in fields.words("environments").items()}
     if fields.data.get("docker") is None:
-        return LocalSettings(data, pythons, Settings(instead=environments))
+        return LocalSettings(data, pythons, Settings(instead=environments), components=components)
     docker = Fields(fields.where / "docker", fields.report)
     docker.known(_DOCKER, "local.docker")
     images = Settings(_arguments(docker), docker.text("build_network"), environments)
-    return LocalSettings(data, pythons, images, docker.text("network"), _limits(docker))
+    return LocalSettings(data, pythons, images, docker.text("network"), components, _limits(docker))
 
 
 def _limits(docker: Fields) -> Limits:

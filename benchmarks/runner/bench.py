@@ -47,7 +47,7 @@ def commands(peers: Path) -> dict[str, list[str]]:
         "snakemake": ["snakemake", "--cores", "1", "--quiet", "all"],
         "dvc": ["dvc", "repro", "--quiet"],
         "kfp": ["python", "flow.py"],
-        "metaflow": ["python", "flow.py", "--quiet", "--no-pylint", "run"],
+        "metaflow": ["python", "flow.py", "--quiet", "--no-pylint", "run", "--max-num-splits", "1000"],
     }
     for name, (program, *rest) in theirs.items():
         path = peers / name / "bin" / program

@@ -8,6 +8,7 @@ import pytest
 
 from azdistill.errors import UserError
 from azdistill.local.deliver import deliver, refuse_foreign
+from azdistill.local.store import own_mark
 
 
 @pytest.fixture
@@ -89,3 +90,17 @@ def test_a_kill_between_the_old_and_the_new_leaves_nothing_foreign(
     refuse_foreign(out, made)
     assert Path(deliver(out, made)["curated"]).read_text() == "new rows"
     assert not list(out.glob("*.azdistill-tmp"))
+
+
+def test_what_a_killed_run_left_half_built_goes_and_a_living_one_keeps_its_own(
+    made: dict[str, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    dead, own = out / ".report.999999-1.aaaaaaaa.azdistill-tmp", own_mark().replace(" ", "-")
+    living, foreign = out / f".report.{own}.aaaaaaaa.azdistill-tmp", out / ".report.azdistill-tmp"
+    for folder in (dead, living, foreign):
+        folder.mkdir(parents=True)
+    deliver(out, made)
+    assert not dead.exists()
+    assert living.exists()
+    assert foreign.exists()
