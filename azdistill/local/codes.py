@@ -10,6 +10,8 @@ CODES: dict[str, str] = {
     "AZD305": "The interpreter given with --python does not exist.",
     "AZD306": "The interpreter given with --python does not answer as a Python interpreter.",
     "AZD310": "The disk: full, read-only, or not permitted.",
+    "AZD311": "There is a run of the id given already.",
+    "AZD312": "The run is going on in another process, and nobody else may write to its log.",
     "AZD320": "A file that `code` or `additional_includes` names is gone.",
     "AZD321": "A link leads out of the project.",
     "AZD330": "A secret is named by a variable that is not set.",
