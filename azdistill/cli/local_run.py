@@ -14,6 +14,7 @@ from azdistill.cli.view import make_view
 from azdistill.errors import SpecError
 from azdistill.local.listener import Listener
 from azdistill.local.run import Finished, Options, run_pipeline
+from azdistill.local.select import Selection
 from azdistill.local.tracked import TrackingListener
 from azdistill.redact import redact
 from azdistill.spec.models import Pipeline
@@ -37,6 +38,9 @@ def run(
     resume: str | None = None,
     retries: int = 0,
     keep_going: bool = False,
+    only: Sequence[str] = (),
+    since: Sequence[str] = (),
+    until: Sequence[str] = (),
     answer: Callable[[Finished], None],
     pipeline: Pipeline | None = None,
 ) -> Finished:
@@ -57,6 +61,7 @@ def run(
         resume=resume,
         retries=retries,
         keep_going=keep_going,
+        selection=Selection(tuple(only), tuple(since), tuple(until)),
         **fixed,
     )
     view = make_view(to_stderr=as_json)

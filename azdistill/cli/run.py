@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     default=0,
     help="Try a step again that ends with exit code 75 (default: 0).",
 )
+@click.option("--only", multiple=True, metavar="STEP", help="Run this step alone. Repeatable.")
+@click.option("--from", "since", multiple=True, metavar="STEP", help="Run this step and all that needs it. Repeatable.")
+@click.option("--until", multiple=True, metavar="STEP", help="Run this step and all that it needs. Repeatable.")
 @click.option("--keep-going", is_flag=True, help="After a failure, run what does not need the step that failed.")
 @click.option(
     "--env", "variables", multiple=True, metavar="NAME", help="Pass this variable of yours to the steps. Repeatable."
@@ -51,6 +54,9 @@ def run_command(file: Path, as_json: bool, **options: Any) -> None:
 
     A folder that the pipeline gives out ends as DIR/<output name>/, a file as DIR/<output name> (with the extension of
     the file, if it has one). What lies there and was not made by azdistill is never overwritten.
+
+    STEP is the name of a step (train, or inner.train in a nested pipeline) or of a nested pipeline, which means all of
+    its steps. What a selected step needs of others is taken from the cache, or from the run that --resume names.
     """
     from azdistill.cli import local_run
 

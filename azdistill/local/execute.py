@@ -25,6 +25,7 @@ from azdistill.local.keyed import write_fields
 from azdistill.local.keys import key_fields
 from azdistill.local.plan import Bound, Local, Made, Plan, PlannedStep, Text
 from azdistill.local.runners.base import Cancellation, Ended, Job, Runner
+from azdistill.local.select import missing
 from azdistill.local.store import RunLog
 from azdistill.local.streams import LogWriter
 from azdistill.local.threads import VARIABLE as THREADS
@@ -120,6 +121,8 @@ class Executor:
 
     def may_reuse(self, step: PlannedStep) -> bool:
         """Whether the cache may answer for a step, and keep what it makes."""
+        if step.name in self.plan.given:
+            return step.deterministic
         return self.use_cache and step.deterministic and not self.plan.force_rerun
 
     def _found(self, step: PlannedStep, fields: dict[str, Any]) -> Result | None:
@@ -131,6 +134,8 @@ class Executor:
         fields = self._fields(step, taken, results)
         if found := self._found(step, fields):
             return found
+        if step.name in self.plan.given:
+            raise missing(self.plan, [step.name])
         for left in range(self.retries, -1, -1):
             result = self._attempt_once(step, taken, results, fields)
             if not (left and retries.worth(result.exit_code) and self._waited(step, self.retries - left, result)):

@@ -143,6 +143,9 @@ class Plan:
     continue_on_step_failure: bool
     force_rerun: bool
     notes: tuple[str, ...] = ()
+    #: Of a selection: steps whose result has to be there already, and those that have no part in the run.
+    given: frozenset[str] = frozenset()
+    apart: tuple[str, ...] = ()
 
 
 def make_plan(

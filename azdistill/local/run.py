@@ -26,6 +26,7 @@ from azdistill.local.runners.base import Cancellation, Runner
 from azdistill.local.runners.docker import DockerRunner
 from azdistill.local.runners.process import ProcessRunner
 from azdistill.local.scheduler import Scheduler
+from azdistill.local.select import EVERYTHING, Selection, missing, select
 from azdistill.local.settings import LocalSettings, find_settings
 from azdistill.local.store import RunLog, RunState
 from azdistill.local.threads import thread_shares
@@ -39,7 +40,8 @@ class Options:
     has one already (no other run may have it); ``home``: the state folder, in place of the one of the environment;
     ``docker``: in containers, with ``network`` in place of what each step asks for; ``resume``: go on with the run of
     this id (or its beginning, or ``latest``) instead of beginning one; ``retries``: how often a step ending with exit
-    code 75 is tried again; ``keep_going``: what does not need a failed step is run all the same.
+    code 75 is tried again; ``keep_going``: what does not need a failed step is run all the same; ``selection``: the
+    steps to run, where not all are.
     """
 
     out: Path | None = None
@@ -55,6 +57,7 @@ class Options:
     resume: str | None = None
     retries: int = 0
     keep_going: bool = False
+    selection: Selection = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ def run_pipeline(
     settings = find_settings(pipeline.source.parent if pipeline.source else Path.cwd())
     pipeline = stand_in(pipeline, settings.components)
     plan = make_plan(pipeline, home, experiment=options.experiment, data=settings.data)
+    plan = select(plan, options.selection)
     if options.keep_going:
         plan = replace(plan, continue_on_step_failure=True)
     if options.out:
@@ -110,6 +114,7 @@ def run_pipeline(
     try:
         with disk_errors("the run cannot go on"):
             _refuse_unset(executor)
+            _refuse_missing(executor)
             state = scheduler.run(lambda results: _deliver(plan, options.out, results))
     finally:
         runner.close()
@@ -170,6 +175,19 @@ def _refuse_unset(executor: Executor) -> None:
             found[name] = result
         elif name in unset:
             secrets.resolve(secrets_of(step))
+
+
+def _refuse_missing(executor: Executor) -> None:
+    """Raise for steps that are not selected and whose results are needed and not there, before any step runs."""
+    plan, lacking = executor.plan, []
+    found: dict[str, Result] = {}
+    for name, step in plan.steps.items() if plan.given else ():
+        if step.needs <= found.keys() and (result := executor.find(step, found)):
+            found[name] = result
+        elif name in plan.given and step.needs <= found.keys():
+            lacking.append(name)
+    if lacking:
+        raise missing(plan, lacking)
 
 
 def _deliver(plan: Plan, out: Path | None, results: Mapping[str, Result]) -> dict[str, str]:

@@ -52,6 +52,7 @@ class Scheduler:
             experiment=plan.experiment,
             params=dict(plan.params),
             steps=list(plan.steps),
+            apart=list(plan.apart),
             headline=[name for name, step in plan.steps.items() if step.headline],
             runner=own_mark(),
         )

@@ -97,6 +97,9 @@ def _run_resumed(run: RunState, event: Event) -> None:
     run.status, run.runner, run.error, run.outputs = "running", event["runner"], "", {}
     run.params, run.headline = event["params"], event["headline"]
     before, run.steps = run.steps, {}
+    # What a selection leaves out stays as it was.
+    for name in event.get("apart", ()):
+        run.steps[name] = before.get(name, StepState())
     for name in event["steps"]:
         known = before.get(name, StepState())
         # How often a step was tried stays known; what came of it is found out again.
