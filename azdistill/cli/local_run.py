@@ -25,14 +25,40 @@ def run(
     file: Path,
     *,
     sets: Sequence[str],
+    as_json: bool,
+    no_tracking: bool,
+    answer: Callable[[Finished], None],
+    pipeline: Pipeline | None = None,
+    **chosen: Any,
+) -> Finished:
+    """Run ``file`` as the options of the verb say; ``answer`` prints the result before MLflow has all of it.
+
+    ``pipeline`` is what to run where it is not what ``file`` itself says; ``chosen`` as in :func:`options_of`.
+    """
+    pipeline = pipeline or open_pipeline(file, sets)
+    options = options_of(**chosen)
+    view = make_view(to_stderr=as_json)
+    tracker = None if no_tracking else Tracker(tracking_uri(), view.warn)
+    tracked = TrackingListener(tracker, str(file)) if tracker else None
+    listeners: list[Listener] = [view, *([tracked] if tracked else [])]
+    try:
+        with view:
+            finished = run_pipeline(pipeline, options, listeners, tracked.variables if tracked else None)
+        answer(finished)
+        return finished
+    finally:
+        if tracker:
+            tracker.close(waiting=lambda: click.echo("MLflow is still writing this run down ...", err=True))
+
+
+def options_of(
+    *,
     out: Path | None,
     jobs: int | None,
-    as_json: bool,
     no_cache: bool,
     variables: Sequence[str],
     python: str | None,
     experiment: str | None,
-    no_tracking: bool,
     docker: bool = False,
     network: str | None = None,
     resume: str | None = None,
@@ -41,16 +67,10 @@ def run(
     only: Sequence[str] = (),
     since: Sequence[str] = (),
     until: Sequence[str] = (),
-    answer: Callable[[Finished], None],
-    pipeline: Pipeline | None = None,
-) -> Finished:
-    """Run ``file`` as the options of the verb say; ``answer`` prints the result before MLflow has all of it.
-
-    ``pipeline`` is what to run where it is not what ``file`` itself says.
-    """
-    pipeline = pipeline or open_pipeline(file, sets)
+) -> Options:
+    """The options of the verb, as the runner takes them."""
     fixed: dict[str, Any] = {"jobs": jobs} if jobs else {}
-    options = Options(
+    return Options(
         out=out,
         use_cache=not no_cache,
         python=python,
@@ -64,18 +84,6 @@ def run(
         selection=Selection(tuple(only), tuple(since), tuple(until)),
         **fixed,
     )
-    view = make_view(to_stderr=as_json)
-    tracker = None if no_tracking else Tracker(tracking_uri(), view.warn)
-    tracked = TrackingListener(tracker, str(file)) if tracker else None
-    listeners: list[Listener] = [view, *([tracked] if tracked else [])]
-    try:
-        with view:
-            finished = run_pipeline(pipeline, options, listeners, tracked.variables if tracked else None)
-        answer(finished)
-        return finished
-    finally:
-        if tracker:
-            tracker.close(waiting=lambda: click.echo("MLflow is still writing this run down ...", err=True))
 
 
 def open_pipeline(file: Path, sets: Sequence[str]) -> Pipeline:

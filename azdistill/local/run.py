@@ -78,29 +78,22 @@ def run_pipeline(
 
     Raises for what is wrong before any step has started; afterwards what went wrong is in the result.
     """
-    home = Home(options.home) if options.home else find_home()
-    settings = find_settings(pipeline.source.parent if pipeline.source else Path.cwd())
-    pipeline = stand_in(pipeline, settings.components)
-    plan = make_plan(pipeline, home, experiment=options.experiment, data=settings.data)
-    plan = select(plan, options.selection)
-    if options.keep_going:
-        plan = replace(plan, continue_on_step_failure=True)
-    if options.out:
-        refuse_foreign(options.out, plan.outputs)
+    home = home_of(options)
+    settings, plan = planned(pipeline, options, home)
     resumed = run_to_resume(home, options.resume, plan.name).run_id if options.resume else None
     home.prepare()
     _hide_secrets(plan)
     passed = secrets.resolve(options.variables)
     secrets.hide(options.variables)
-    containers = _containers(options, settings, listeners) if options.docker else None
-    plan = _with_notes(plan, containers)
+    containers = make_containers(options, settings, listeners) if options.docker else None
+    plan = with_notes(plan, containers)
     interpreter = find_interpreter(home, options.python)
     with disk_errors("cannot start a run"):
         log = RunLog(home, plan.name, resumed or options.run_id, resumed=bool(resumed))
         cache, hashes = Cache(home), Hashes(home.hashes)
     runner = _runner(log.run_id, containers)
     executor = Executor(plan, log, cache, hashes, interpreter, runner, Cancellation(), options.use_cache, passed)
-    executor.interpreters = _interpreters(home, plan, settings)
+    executor.interpreters = own_interpreters(home, plan, settings)
     executor.retries = options.retries
     if not containers:
         _tell_environments(executor, listeners)
@@ -123,14 +116,34 @@ def run_pipeline(
     return Finished(state, scheduler.undelivered or _error(state, scheduler.results))
 
 
-def _with_notes(plan: Plan, containers: Containers | None) -> Plan:
+def home_of(options: Options) -> Home:
+    """The state folder of a run with these options."""
+    return Home(options.home) if options.home else find_home()
+
+
+def planned(pipeline: Pipeline, options: Options, home: Home) -> tuple[LocalSettings, Plan]:
+    """The settings that hold for a pipeline, and the plan of what the options leave of it."""
+    settings = find_settings(pipeline.source.parent if pipeline.source else Path.cwd())
+    pipeline = stand_in(pipeline, settings.components)
+    plan = make_plan(pipeline, home, experiment=options.experiment, data=settings.data)
+    plan = select(plan, options.selection)
+    if options.keep_going:
+        plan = replace(plan, continue_on_step_failure=True)
+    if options.out:
+        refuse_foreign(options.out, plan.outputs)
+    return settings, plan
+
+
+def with_notes(plan: Plan, containers: Containers | None) -> Plan:
     """The plan, with a line for all that its runner will not honour."""
     resources = {name: step.resources for name, step in plan.steps.items()}
     more = unhonoured.of_runner(resources, containers is not None, bool(containers and containers.engine.gpus))
     return replace(plan, notes=(*plan.notes, *more))
 
 
-def _containers(options: Options, settings: LocalSettings, listeners: Sequence[Listener]) -> Containers:
+def make_containers(options: Options, settings: LocalSettings, listeners: Sequence[Listener] = ()) -> Containers:
+    """What the steps of a run are contained in. MachineError where there is no engine."""
+
     def say(text: str) -> None:
         for listener in listeners:
             listener.preparing(text)
@@ -146,12 +159,14 @@ def _tell_environments(executor: Executor, listeners: Sequence[Listener]) -> Non
             listener.preparing(f"steps run with {executor.interpreter.executable} (--docker: in their environments)")
 
 
-def _interpreters(home: Home, plan: Plan, settings: LocalSettings) -> dict[str, Interpreter]:
+def own_interpreters(
+    home: Home, plan: Plan, settings: LocalSettings, *, looking: bool = False
+) -> dict[str, Interpreter]:
     """The interpreters of the steps whose environment has one of its own."""
     found = {}
     for name, step in plan.steps.items():
         if python := settings.python_of(step.environment):
-            found[name] = find_interpreter(home, python)
+            found[name] = find_interpreter(home, python, looking=looking)
     return found
 
 
