@@ -8,12 +8,12 @@ import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from azdistill.cli.workspace import workspace_options
-from azdistill.errors import MachineError, UserError
+from azdistill.errors import AzdistillError, MachineError, ServiceError, UserError
 
 if TYPE_CHECKING:
     from azdistill.cloud.connect import Connection
@@ -43,9 +43,38 @@ def pull_command(runs: tuple[str, ...], experiment: str | None, since: str | Non
         names = [recent.resolve(connection, run) for run in (runs or (None,))]
     else:
         names = _chosen(connection, experiment, since)
-    pulled = {name: _pull(connection, name, as_json) for name in dict.fromkeys(names)}
+    pulled, failures = _pull_all(connection, list(dict.fromkeys(names)), as_json)
     if as_json:
-        click.echo(json.dumps({"runs": [{"name": name, "changed": changed} for name, changed in pulled.items()]}))
+        told: dict[str, Any] = {"runs": [{"name": name, "changed": changed} for name, changed in pulled.items()]}
+        failed = [{"name": name, "code": error.code, "message": error.message} for name, error in failures.items()]
+        click.echo(json.dumps({**told, **({"failed": failed} if failed else {})}))
+    if failures:
+        _fail(failures, len(pulled))
+
+
+def _pull_all(
+    connection: Connection, names: list[str], as_json: bool
+) -> tuple[dict[str, bool], dict[str, AzdistillError]]:
+    """Which runs came, with whether they brought anything new, and which did not: one failure stops no other run."""
+    pulled: dict[str, bool] = {}
+    failures: dict[str, AzdistillError] = {}
+    for name in names:
+        try:
+            pulled[name] = _pull(connection, name, as_json)
+        except (UserError, ServiceError) as error:
+            failures[name] = error
+            if len(names) > 1:
+                click.echo(f"{name}: not pulled: {error.message}", err=True)
+    return pulled, failures
+
+
+def _fail(failures: dict[str, AzdistillError], others: int) -> NoReturn:
+    """Raise what the first failure was, in the name of all; a lone run's as it is."""
+    first = next(iter(failures.values()))
+    if len(failures) + others == 1:
+        raise first
+    message = f"{len(failures)} of {len(failures) + others} runs were not pulled: {', '.join(failures)}"
+    raise type(first)(message, code=first.code, hint="azdistill runs pull takes up what is missing when called again")
 
 
 def _chosen(connection: Connection, experiment: str | None, since: str | None) -> list[str]:

@@ -35,7 +35,8 @@ def resume_command(run: str | None, streams: bool, as_json: bool, where: Any) ->
         click.echo(f"run {made.name}, from {name}")
         click.echo(made.studio_url)
     if made.forced:
-        click.echo(f"note: {name} ran with force_rerun: Azure reuses none of its steps, stored answers count", err=True)
+        said = "Azure may reuse none of its steps; this run goes without it, and stored answers count"
+        click.echo(f"note: {name} ran with force_rerun: {said}", err=True)
     elif made.reuses:
         click.echo(f"finished before: {', '.join(made.reuses)}", err=as_json)
     job = following.stream(connection, made.name, as_json=as_json) if streams else None

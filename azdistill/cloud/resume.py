@@ -30,7 +30,9 @@ _OWN_FOLDER = re.compile(r"/paths/(?:azureml|dataset)/[^/$]+/[^/]+/?$")
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The new run. ``reuses`` names the steps of the old one that had completed; none where it forbade reuse."""
+    """The new run. ``reuses`` names the steps of the old one that had completed; none where it was ``forced``, as Azure
+    need not reuse what ran with force_rerun. The new run itself goes without it.
+    """
 
     name: str
     studio_url: str

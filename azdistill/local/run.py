@@ -89,7 +89,7 @@ def run_pipeline(
     plan = with_notes(plan, containers)
     interpreter = find_interpreter(home, options.python)
     with disk_errors("cannot start a run"):
-        log = RunLog(home, plan.name, resumed or options.run_id, resumed=bool(resumed))
+        log = RunLog(home, plan.name, resumed or options.run_id, again=bool(resumed))
         cache, hashes = Cache(home), Hashes(home.hashes)
     runner = _runner(log.run_id, containers)
     executor = Executor(plan, log, cache, hashes, interpreter, runner, Cancellation(), options.use_cache, passed)

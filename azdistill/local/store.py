@@ -1,32 +1,28 @@
-"""The run store: one folder per run, whose state is the fold of an append-only event log.
-
-An event is one JSON line ``{"time", "event", ...}``, on disk before the run goes on. A torn last line, which a kill
-leaves behind, is ignored; so is everything after a line that is no event, as nothing is ever written after one.
-"""
+"""The run store: one folder per run, whose state is the fold of an append-only event log (``event_log.py``)."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from azdistill.errors import UserError
+from azdistill.local.event_log import Event as Event
+from azdistill.local.event_log import EventLog
+from azdistill.local.event_log import read_events as read_events
 from azdistill.local.files import remove_tree, write_whole
 from azdistill.local.home import Home
 from azdistill.redact import redact
 
 StepStatus = Literal["pending", "running", "completed", "cached", "failed", "canceled", "skipped"]
 RunStatus = Literal["running", "completed", "failed", "canceled", "lost"]
-Event = dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -85,7 +81,7 @@ class RunState:
 
     def apply(self, event: Event) -> None:
         """Fold one event into the state. Unknown events, of a later version, are passed over."""
-        handler = _HANDLERS.get(str(event.get("event")))
+        handler = _HANDLERS.get(event["event"])
         if handler:
             handler(self, event)
 
@@ -139,38 +135,23 @@ _HANDLERS = {
 
 
 class RunLog:
-    """The event log of a run that is going on: appends, and keeps the state folded. No two processes have one run's.
+    """The event log of a run that is going on: appends, and keeps the state folded.
 
-    ``resumed``: the run has one already, which is gone on with; UserError AZD388 where another process still does so.
+    ``again`` goes on with the log of the run ``run_id``, as far as it can be believed; :attr:`state` is what it says.
+    Raises UserError for an id that is taken, and for a run that is going on.
     """
 
-    def __init__(self, home: Home, pipeline: str, run_id: str | None = None, *, resumed: bool = False) -> None:
+    def __init__(self, home: Home, pipeline: str, run_id: str | None = None, *, again: bool = False) -> None:
         self.run_id = run_id or _new_run_id(pipeline)
+        self.resumed = again
         self.folder = home.runs / self.run_id
-        if not resumed:
-            self.folder.mkdir(parents=True)
-        self.state = RunState(self.run_id, self.folder)
-        self.resumed = resumed
-        self._lock = threading.Lock()
-        self._file = os.open(self.folder / "events.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            locked = _lease(self._file, self.run_id)
-            if resumed:
-                self._go_on(locked)
-        except BaseException:
-            os.close(self._file)
-            raise
-
-    def _go_on(self, locked: bool) -> None:
-        length = 0
-        with contextlib.suppress(KeyError, TypeError, AttributeError):
-            for event, end in _whole(self.folder / "events.jsonl"):
-                self.state.apply(event)
-                length = end
-        if not locked and self.state.status == "running" and is_alive(self.state.runner):
-            raise _going_on(self.run_id)
-        # Behind half a line nothing that is written would ever be read.
-        os.ftruncate(self._file, length)
+            self.folder.mkdir(parents=True, exist_ok=again)
+        except FileExistsError:
+            raise UserError(f"there is a run '{self.run_id}' already", code="AZD311") from None
+        self._lock = threading.Lock()
+        self._log = EventLog(self.folder / "events.jsonl")
+        self.state = _fold(self.folder)
 
     def append(self, event: str, **fields: Any) -> Event:
         """Write one event, make sure that it is on disk, and fold it.
@@ -180,9 +161,7 @@ class RunLog:
         entry: Event = {"time": time.time(), "event": event, **fields}
         line = json.dumps(clean(entry), ensure_ascii=False) + "\n"
         with self._lock:
-            os.write(self._file, line.encode("utf-8", "backslashreplace"))
-            if event != "step_started":
-                os.fsync(self._file)
+            self._log.write(line.encode("utf-8", "backslashreplace"), durable=event != "step_started")
             self.state.apply(entry)
         return entry
 
@@ -191,7 +170,7 @@ class RunLog:
 
         A run that never started leaves nothing.
         """
-        os.close(self._file)
+        self._log.close()
         state = self.state
         if not state.started:
             remove_tree(self.folder)
@@ -216,11 +195,7 @@ def clean(value: Any) -> Any:
 
 def load_run(folder: Path) -> RunState:
     """The state of a run from its event log. A run whose runner is gone without an end is ``lost``."""
-    state = RunState(folder.name, folder)
-    # An event that lacks what it should hold is as torn as half a line: nothing after it counts.
-    with contextlib.suppress(KeyError, TypeError, AttributeError):
-        for event in read_events(folder / "events.jsonl"):
-            state.apply(event)
+    state = _fold(folder)
     if state.status == "running" and not is_alive(state.runner):
         state.status = "lost"
         for step in state.steps.values():
@@ -228,44 +203,11 @@ def load_run(folder: Path) -> RunState:
     return state
 
 
-def read_events(path: Path) -> list[Event]:
-    """The events of a log, up to the first line that is torn."""
-    return [event for event, _ in _whole(path)]
-
-
-def _whole(path: Path) -> Iterator[tuple[Event, int]]:
-    """The events of a log up to the first line that is torn; with each, how many bytes the log has up to its end."""
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return
-    end = 0
-    # The piece after the last newline is either empty or torn.
-    for line in lines[:-1]:
-        end += len(line) + 1
-        try:
-            event = json.loads(line)
-        except ValueError:
-            return
-        if not isinstance(event, dict) or "event" not in event:
-            return
-        yield event, end
-
-
-def _lease(file: int, run_id: str) -> bool:
-    """Hold the log for as long as it is open. False where the file system has no locks: the runner's mark must do."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise _going_on(run_id) from None
-    except OSError:
-        return False
-    return True
-
-
-def _going_on(run_id: str) -> UserError:
-    hint = "wait for it to end, or end it"
-    return UserError(f"the run {run_id} is going on in another process", code="AZD388", hint=hint)
+def _fold(folder: Path) -> RunState:
+    state = RunState(folder.name, folder)
+    for event in read_events(folder / "events.jsonl"):
+        state.apply(event)
+    return state
 
 
 def list_runs(home: Home) -> list[RunState]:
@@ -284,11 +226,11 @@ def own_mark() -> str:
 def is_alive(mark: str) -> bool:
     """Whether the process of an :func:`own_mark` is still the same one, and running."""
     pid, _, started = mark.partition(" ")
-    if not pid.isdigit():
+    if not (pid.isascii() and pid.isdigit()):
         return False
     try:
         os.kill(int(pid), 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass

@@ -137,6 +137,23 @@ def test_an_unfinished_run_is_completed_by_a_later_pull(cloud: Cloud, tmp_path: 
     assert set(runs) == {name, "first", "second"}
 
 
+def test_a_run_that_cannot_be_pulled_stops_no_other(cloud: Cloud, tracked: Job) -> None:
+    shown = cloud.run("runs", "pull", "no-such-run", tracked.name, "--json")
+    assert shown.code == 2
+    told = json.loads(shown.out)
+    assert told["runs"] == [{"name": tracked.name, "changed": True}]
+    assert [(one["name"], one["code"]) for one in told["failed"]] == [("no-such-run", "AZD430")]
+    assert "error[AZD430]: 1 of 2 runs were not pulled: no-such-run" in shown.err
+    assert tracked.name in runs_of(Path.cwd())
+
+
+def test_a_service_that_fails_for_one_run_ends_the_pull_as_the_service_did(cloud: Cloud, tracked: Job) -> None:
+    fault = cloud.workspace.fail(f"GET */jobs/{tracked.name}", status=403)
+    shown = cloud.run("runs", "pull", tracked.name, "no-such-run")
+    fault.times = 0
+    assert (shown.code, "error[AZD403]: 2 of 2 runs were not pulled" in shown.err) == (4, True)
+
+
 def test_runs_of_the_workspace_are_listed(cloud: Cloud, tracked: Job) -> None:
     shown = cloud.run("runs", "--azure")
     assert shown.code == 0

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from built_images import removed_when_over
 from conformance_helpers import Project, Ran, command_step
 from conformance_table import IGNORED, REFUSED, row
 from engine_fixtures import IMAGE
 
 from azdistill.errors import UserError
 from azdistill.local.docker_engine import LABEL, Engine
-from azdistill.local.images import REPOSITORY
 from azdistill.local.listener import Listener
 from azdistill.local.plan import Plan
 from azdistill.local.store import RunState
@@ -57,11 +57,8 @@ def removed_images(runner: str, request: pytest.FixtureRequest) -> Iterator[None
         yield
         return
     engine: Engine = request.getfixturevalue("engine")
-    before = {found["Id"] for found in engine.api.images(name=REPOSITORY)}
-    yield
-    for found in engine.api.images(name=REPOSITORY):
-        if found["Id"] not in before:
-            engine.api.remove_image(found["Id"], force=True)
+    with removed_when_over(engine):
+        yield
 
 
 def dockerfile(said: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from built_images import removed_when_over
 
 from azdistill import redact, spec
 from azdistill.local.docker_engine import Engine
@@ -104,12 +105,9 @@ def test_a_second_run_is_answered_from_the_cache_and_another_image_is_another_ke
     (project / "image" / "Dockerfile").write_text(f"FROM {image}\nENV OTHER=1\n")
     jobs = chain(project)
     jobs["show"]["environment"] = {"build": {"path": "./image"}}
-    built = run(jobs, inputs=ROWS)
+    with removed_when_over(engine):
+        built = run(jobs, inputs=ROWS)
     assert {name: state.status for name, state in built.state.steps.items()} == {"count": "cached", "show": "completed"}
-    tags = [tag for found in engine.api.images(name="azdistill-environment") for tag in found["RepoTags"]]
-    for tag in tags:
-        if engine.api.inspect_image(tag)["Config"]["Env"][-1] == "OTHER=1":
-            engine.api.remove_image(tag, force=True)
 
 
 def test_exit_codes_and_missing_outputs_fail_a_step(run: Run) -> None:

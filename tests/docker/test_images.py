@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from built_images import removed_when_over
 
 from azdistill.errors import MachineError, UserError
 from azdistill.local.docker_engine import Engine
-from azdistill.local.images import REPOSITORY, Context, Images, Settings, _mapped, _split
+from azdistill.local.images import Context, Images, Settings, _mapped, _split
 from azdistill.spec.models import Environment
 from azdistill.spec.source import Source, Where
 
@@ -31,11 +32,8 @@ def said() -> list[str]:
 
 @pytest.fixture
 def images(engine: Engine, said: list[str]) -> Iterator[Images]:
-    before = {found["Id"] for found in engine.api.images(name=REPOSITORY)}
-    yield Images(engine, Settings(), said.append)
-    for found in engine.api.images(name=REPOSITORY):
-        if found["Id"] not in before:
-            engine.api.remove_image(found["Id"], force=True)
+    with removed_when_over(engine):
+        yield Images(engine, Settings(), said.append)
 
 
 def test_an_image_that_is_here_is_taken_as_it_is(images: Images, image: str, said: list[str]) -> None:

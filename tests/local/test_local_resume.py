@@ -102,7 +102,7 @@ def test_a_run_that_is_going_on_is_not_resumed(run: Run, project: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(UserError) as caught:
             run(gated(project), options=LATEST)
-    assert caught.value.code == "AZD388"
+    assert caught.value.code == "AZD312"
     assert load_run(failed.state.folder).status == "failed"
 
 
