@@ -67,6 +67,7 @@ def options_of(
     only: Sequence[str] = (),
     since: Sequence[str] = (),
     until: Sequence[str] = (),
+    strict: bool = False,
 ) -> Options:
     """The options of the verb, as the runner takes them."""
     fixed: dict[str, Any] = {"jobs": jobs} if jobs else {}
@@ -81,6 +82,7 @@ def options_of(
         resume=resume,
         retries=retries,
         keep_going=keep_going,
+        strict=strict,
         selection=Selection(tuple(only), tuple(since), tuple(until)),
         **fixed,
     )

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 @click.option("--from", "since", multiple=True, metavar="STEP", help="Run this step and all that needs it. Repeatable.")
 @click.option("--until", multiple=True, metavar="STEP", help="Run this step and all that it needs. Repeatable.")
 @click.option("--dry-run", is_flag=True, help="Say what would run or be reused, and why; start and write nothing.")
+@click.option("--strict", is_flag=True, help="Refuse what a local run does not honour, in place of a line for each.")
 @click.option("--keep-going", is_flag=True, help="After a failure, run what does not need the step that failed.")
 @click.option(
     "--env", "variables", multiple=True, metavar="NAME", help="Pass this variable of yours to the steps. Repeatable."

@@ -49,7 +49,7 @@ def foresee(pipeline: Pipeline, options: Options) -> tuple[Plan, dict[str, Fores
     settings, plan = planned(pipeline, options, home)
     resumed = resume.run_to_resume(home, options.resume, plan.name) if options.resume else None
     containers = make_containers(options, settings) if options.docker else None
-    plan = with_notes(plan, containers)
+    plan = with_notes(plan, containers, options.strict)
     interpreter = find_interpreter(home, options.python, looking=True)
     hashes = Hashes(home.hashes, looking=True)
     cache = Cache(home, looking=True)

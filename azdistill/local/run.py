@@ -26,7 +26,7 @@ from azdistill.local.runners.base import Cancellation, Runner
 from azdistill.local.runners.docker import DockerRunner
 from azdistill.local.runners.process import ProcessRunner
 from azdistill.local.scheduler import Scheduler
-from azdistill.local.select import EVERYTHING, Selection, missing, select
+from azdistill.local.select import EVERYTHING, Selection, left_out, missing, select
 from azdistill.local.settings import LocalSettings, find_settings
 from azdistill.local.store import RunLog, RunState
 from azdistill.local.threads import thread_shares
@@ -41,7 +41,7 @@ class Options:
     ``docker``: in containers, with ``network`` in place of what each step asks for; ``resume``: go on with the run of
     this id (or its beginning, or ``latest``) instead of beginning one; ``retries``: how often a step ending with exit
     code 75 is tried again; ``keep_going``: what does not need a failed step is run all the same; ``selection``: the
-    steps to run, where not all are.
+    steps to run, where not all are; ``strict``: what would not be honoured is refused.
     """
 
     out: Path | None = None
@@ -58,6 +58,7 @@ class Options:
     retries: int = 0
     keep_going: bool = False
     selection: Selection = EVERYTHING
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def run_pipeline(
     passed = secrets.resolve(options.variables)
     secrets.hide(options.variables)
     containers = make_containers(options, settings, listeners) if options.docker else None
-    plan = with_notes(plan, containers)
+    plan = with_notes(plan, containers, options.strict)
     interpreter = find_interpreter(home, options.python)
     with disk_errors("cannot start a run"):
         log = RunLog(home, plan.name, resumed or options.run_id, again=bool(resumed))
@@ -134,11 +135,17 @@ def planned(pipeline: Pipeline, options: Options, home: Home) -> tuple[LocalSett
     return settings, plan
 
 
-def with_notes(plan: Plan, containers: Containers | None) -> Plan:
-    """The plan, with a line for all that its runner will not honour."""
-    resources = {name: step.resources for name, step in plan.steps.items()}
-    more = unhonoured.of_runner(resources, containers is not None, bool(containers and containers.engine.gpus))
-    return replace(plan, notes=(*plan.notes, *more))
+def with_notes(plan: Plan, containers: Containers | None, strict: bool) -> Plan:
+    """The plan, with a line for all that will not be honoured, and for the outputs that will not be given out.
+
+    ``strict``: what will not be honoured is a SpecError.
+    """
+    resources = {name: (step.resources, at) for name, step in plan.steps.items() if (at := step.resources_at)}
+    more = [*unhonoured.of_runner(resources, containers is not None, bool(containers and containers.engine.gpus))]
+    ours = [note for note in plan.notes if note.partition(": ")[0] not in plan.apart]
+    if strict:
+        unhonoured.refuse([*ours, *more])
+    return replace(plan, notes=(*ours, *more, *left_out(plan)))
 
 
 def make_containers(options: Options, settings: LocalSettings, listeners: Sequence[Listener] = ()) -> Containers:
