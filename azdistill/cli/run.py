@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     "--retries",
     type=click.IntRange(min=0),
     default=0,
-    help="Try a step again that ends with exit code 75 (default: 0).",
+    help="Try a step again that ends with exit code 75, or that Docker lost (default: 0).",
 )
 @click.option("--only", multiple=True, metavar="STEP", help="Run this step alone. Repeatable.")
 @click.option("--from", "since", multiple=True, metavar="STEP", help="Run this step and all that needs it. Repeatable.")

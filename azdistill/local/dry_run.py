@@ -95,7 +95,7 @@ class _Foresight:
             return Foreseen(
                 "reuse", f"nothing it depends on has changed since {made or 'an earlier run'}", compared_with=made
             )
-        if self._resumed and (found := resume.finished(self._resumed.folder, step, fields)):
+        if self._resumed and (found := resume.finished(self._resumed.folder, self._plan, step, fields)):
             self._keep(step, found[1])
             run_id = self._resumed.run_id
             return Foreseen("reuse", f"it finished in {run_id}", compared_with=run_id)

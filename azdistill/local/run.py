@@ -22,6 +22,7 @@ from azdistill.local.listener import Listener
 from azdistill.local.plan import Plan, make_plan
 from azdistill.local.registered import stand_in
 from azdistill.local.resume import run_to_resume
+from azdistill.local.runners import guard
 from azdistill.local.runners.base import Cancellation, Runner
 from azdistill.local.runners.docker import DockerRunner
 from azdistill.local.runners.process import ProcessRunner
@@ -92,6 +93,9 @@ def run_pipeline(
     with disk_errors("cannot start a run"):
         log = RunLog(home, plan.name, resumed or options.run_id, again=bool(resumed))
         cache, hashes = Cache(home), Hashes(home.hashes)
+    if resumed:
+        # The run's own guard ends these as well, within a moment that a quick user does not wait for.
+        guard.sweep(_mark(log.run_id))
     runner = _runner(log.run_id, containers)
     executor = Executor(plan, log, cache, hashes, interpreter, runner, Cancellation(), options.use_cache, passed)
     executor.interpreters = own_interpreters(home, plan, settings)
@@ -180,7 +184,12 @@ def own_interpreters(
 def _runner(run_id: str, containers: Containers | None) -> Runner:
     if containers:
         return DockerRunner(containers.engine, run_id, containers.of)
-    return ProcessRunner(f"AZUREML_ROOT_RUN_ID={run_id}")
+    return ProcessRunner(_mark(run_id))
+
+
+def _mark(run_id: str) -> str:
+    """What the environment of every step of a run holds."""
+    return f"AZUREML_ROOT_RUN_ID={run_id}"
 
 
 def _hide_secrets(plan: Plan) -> None:
