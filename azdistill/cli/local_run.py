@@ -25,45 +25,18 @@ def run(
     file: Path,
     *,
     sets: Sequence[str],
-    out: Path | None,
-    jobs: int | None,
     as_json: bool,
-    no_cache: bool,
-    variables: Sequence[str],
-    python: str | None,
-    experiment: str | None,
     no_tracking: bool,
-    docker: bool = False,
-    network: str | None = None,
-    resume: str | None = None,
-    retries: int = 0,
-    keep_going: bool = False,
-    only: Sequence[str] = (),
-    since: Sequence[str] = (),
-    until: Sequence[str] = (),
     answer: Callable[[Finished], None],
     pipeline: Pipeline | None = None,
+    **chosen: Any,
 ) -> Finished:
     """Run ``file`` as the options of the verb say; ``answer`` prints the result before MLflow has all of it.
 
-    ``pipeline`` is what to run where it is not what ``file`` itself says.
+    ``pipeline`` is what to run where it is not what ``file`` itself says; ``chosen`` as in :func:`options_of`.
     """
     pipeline = pipeline or open_pipeline(file, sets)
-    fixed: dict[str, Any] = {"jobs": jobs} if jobs else {}
-    options = Options(
-        out=out,
-        use_cache=not no_cache,
-        python=python,
-        experiment=experiment,
-        variables=tuple(variables),
-        docker=docker,
-        network=network,
-        resume=resume,
-        retries=retries,
-        keep_going=keep_going,
-        selection=Selection(tuple(only), tuple(since), tuple(until)),
-        **fixed,
-    )
+    options = options_of(**chosen)
     view = make_view(to_stderr=as_json)
     tracker = None if no_tracking else Tracker(tracking_uri(), view.warn)
     tracked = TrackingListener(tracker, str(file)) if tracker else None
@@ -76,6 +49,43 @@ def run(
     finally:
         if tracker:
             tracker.close(waiting=lambda: click.echo("MLflow is still writing this run down ...", err=True))
+
+
+def options_of(
+    *,
+    out: Path | None,
+    jobs: int | None,
+    no_cache: bool,
+    variables: Sequence[str],
+    python: str | None,
+    experiment: str | None,
+    docker: bool = False,
+    network: str | None = None,
+    resume: str | None = None,
+    retries: int = 0,
+    keep_going: bool = False,
+    only: Sequence[str] = (),
+    since: Sequence[str] = (),
+    until: Sequence[str] = (),
+    strict: bool = False,
+) -> Options:
+    """The options of the verb, as the runner takes them."""
+    fixed: dict[str, Any] = {"jobs": jobs} if jobs else {}
+    return Options(
+        out=out,
+        use_cache=not no_cache,
+        python=python,
+        experiment=experiment,
+        variables=tuple(variables),
+        docker=docker,
+        network=network,
+        resume=resume,
+        retries=retries,
+        keep_going=keep_going,
+        strict=strict,
+        selection=Selection(tuple(only), tuple(since), tuple(until)),
+        **fixed,
+    )
 
 
 def open_pipeline(file: Path, sets: Sequence[str]) -> Pipeline:

@@ -35,11 +35,13 @@ if TYPE_CHECKING:
     "--retries",
     type=click.IntRange(min=0),
     default=0,
-    help="Try a step again that ends with exit code 75 (default: 0).",
+    help="Try a step again that ends with exit code 75, or that Docker lost (default: 0).",
 )
 @click.option("--only", multiple=True, metavar="STEP", help="Run this step alone. Repeatable.")
 @click.option("--from", "since", multiple=True, metavar="STEP", help="Run this step and all that needs it. Repeatable.")
 @click.option("--until", multiple=True, metavar="STEP", help="Run this step and all that it needs. Repeatable.")
+@click.option("--dry-run", is_flag=True, help="Say what would run or be reused, and why; start and write nothing.")
+@click.option("--strict", is_flag=True, help="Refuse what a local run does not honour, in place of a line for each.")
 @click.option("--keep-going", is_flag=True, help="After a failure, run what does not need the step that failed.")
 @click.option(
     "--env", "variables", multiple=True, metavar="NAME", help="Pass this variable of yours to the steps. Repeatable."
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
 @click.option("--network", metavar="NAME", help="The network of every container (default: none, or what a step asks).")
 @click.option("--experiment", metavar="NAME", help="MLflow experiment (default: the pipeline's).")
 @click.option("--no-tracking", is_flag=True, help="Log nothing to MLflow.")
-def run_command(file: Path, as_json: bool, **options: Any) -> None:
+def run_command(file: Path, as_json: bool, dry_run: bool, **options: Any) -> None:
     """Run a recipe or pipeline on this machine.
 
     A folder that the pipeline gives out ends as DIR/<output name>/, a file as DIR/<output name> (with the extension of
@@ -64,6 +66,11 @@ def run_command(file: Path, as_json: bool, **options: Any) -> None:
         if as_json:
             click.echo(json.dumps(local_run.as_json(finished)))
 
+    if dry_run:
+        from azdistill.cli.dry_run import print_dry_run
+
+        print_dry_run(file, as_json=as_json, **options)
+        return
     try:
         finished = local_run.run(file, as_json=as_json, answer=answer, **options)
     except AzdistillError as error:

@@ -51,7 +51,7 @@ class PlainView(View):
             self.say(f"note: {note}")
 
     def step_started(self, name: str, step: StepState) -> None:
-        self.say(f"{name}: started")
+        self.say(f"{name}: started" + (f" (attempt {step.attempts})" if step.attempts > 1 else ""))
 
     def line(self, name: str, text: str) -> None:
         self.say(f"{name} | {text}")
@@ -125,7 +125,8 @@ def summary_lines(run: RunState, *, steps: bool = True) -> list[str]:
 
 
 def _time_of(step: StepState) -> str:
-    return duration(step.seconds) if step.status in ("completed", "failed", "canceled") else ""
+    tried = f", attempt {step.attempts}" if step.attempts > 1 else ""
+    return duration(step.seconds) + tried if step.status in ("completed", "failed", "canceled") else ""
 
 
 def make_view(*, to_stderr: bool) -> View:

@@ -58,11 +58,12 @@ def key_of(fields: dict[str, Any]) -> str:
 
 
 class Cache:
-    """The entries of one state folder."""
+    """The entries of one state folder. ``looking``: nothing is written, and the folder need not be there."""
 
-    def __init__(self, home: Home) -> None:
-        self._root = home.cache
-        self._sweep()
+    def __init__(self, home: Home, *, looking: bool = False) -> None:
+        self._root, self._looking = home.cache, looking
+        if not looking:
+            self._sweep()
 
     def find(self, key: str) -> Entry | None:
         """The entry of ``key``, if there is one and it is what was written."""
@@ -73,8 +74,9 @@ class Cache:
         outputs = _places(folder, manifest)
         if not manifest.matches(outputs):
             return None
-        with contextlib.suppress(OSError):
-            (folder / USED).touch()
+        if not self._looking:
+            with contextlib.suppress(OSError):
+                (folder / USED).touch()
         return Entry(folder, manifest, outputs)
 
     def commit(self, key: str, manifest: Manifest, outputs: Path, metrics: Path, about: dict[str, Any]) -> Entry:

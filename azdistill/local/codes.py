@@ -38,6 +38,7 @@ CODES: dict[str, str] = {
     "AZD374": "A run of another pipeline cannot be resumed with this one.",
     "AZD375": "A step that is not selected is needed, and its result is not there.",
     "AZD376": "What --only, --from and --until select leaves no step, or says two things.",
+    "AZD377": "A local run does not honour something, and --strict was given.",
     "AZD380": "There is no free port on loopback for the MLflow UI.",
     "AZD381": "The runs are tracked by a server that has a page of its own.",
     "AZD382": "There is no MLflow store yet.",

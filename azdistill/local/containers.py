@@ -55,6 +55,10 @@ class Containers:
         """What stands in a cache key where the process runner has its interpreter: the id of the step's image."""
         return {"image": self._images.identity(step.environment, step.name)}
 
+    def built(self, step: PlannedStep) -> bool:
+        """Whether the step's image is there already."""
+        return bool(self._images.known(step.environment, step.name))
+
     def inherited(self, variables: Mapping[str, str]) -> dict[str, str]:
         """What containers see of the caller's variables."""
         kept = {name: value for name, value in variables.items() if not _matches(name, _PLACES)}

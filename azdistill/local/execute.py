@@ -47,6 +47,8 @@ class Result:
     metrics: Path | None = None
     key: str | None = None
     failure: BaseException | None = None
+    #: Whether another attempt may end otherwise.
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ class Executor:
             raise missing(self.plan, [step.name])
         for left in range(self.retries, -1, -1):
             result = self._attempt_once(step, taken, results, fields)
-            if not (left and retries.worth(result.exit_code) and self._waited(step, self.retries - left, result)):
+            if not (left and result.again and self._waited(step, self.retries - left, result)):
                 break
         return result
 
@@ -149,7 +151,12 @@ class Executor:
         write_fields(attempt.folder, fields, reusable=reusable)
         taken.lay_out(attempt.snapshot)
         wrapped.lay_out(step, attempt.snapshot)
-        return self._try(step, attempt, taken, results, fields if reusable else None)
+        try:
+            return self._try(step, attempt, taken, results, fields if reusable else None)
+        except MachineError as error:
+            if not retries.passing(error):
+                raise
+            return Result("failed", error=error.message, failure=error, again=True)
 
     def _waited(self, step: PlannedStep, retried: int, result: Result) -> bool:
         """Wait before the next attempt of a step; False where the run was canceled meanwhile."""
@@ -189,7 +196,7 @@ class Executor:
 
     def _finished(self, step: PlannedStep, fields: dict[str, Any]) -> Result | None:
         """What an earlier attempt in this run came to, before the run was resumed."""
-        if not (found := resume.finished(self.log.folder, step, fields)):
+        if not (found := resume.finished(self.log.folder, self.plan, step, fields)):
             return None
         attempt, manifest = found
         standing = {name: output.standing for name, output in step.outputs.items() if output.standing}
@@ -283,9 +290,8 @@ class Executor:
             error = f"the command was ended after limits.timeout of {step.timeout:g} s"
             return Result("failed", ended.seconds, ended.returncode, error)
         if ended.returncode:
-            return Result(
-                "failed", ended.seconds, ended.returncode, f"the command ended with exit code {ended.returncode}"
-            )
+            error, again = f"the command ended with exit code {ended.returncode}", retries.worth(ended.returncode)
+            return Result("failed", ended.seconds, ended.returncode, error, again=again)
         kinds = {name: output.kind for name, output in step.outputs.items()}
         checked = {name: path for name, path in paths.items() if not step.outputs[name].standing}
         if absent := outputs.missing(checked, kinds):

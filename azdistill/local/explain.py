@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,18 +66,26 @@ def explain(home: Home, run: RunState, step: str) -> Explanation:
         return because(f"reused: nothing it depends on has changed since {made}", made)
     if fields is None:
         return because("it runs every time: is_deterministic is false, or force_rerun or --no-cache was asked for")
-    earlier = _earlier(home, run, step)
+    before = [other for other in list_runs(home) if other.started < run.started]
+    reason, other, found = against(home, last_alike(home, before, run.pipeline, step), step, fields)
+    return because(reason, other, found)
+
+
+def against(
+    home: Home, earlier: RunState | None, step: str, fields: dict[str, Any]
+) -> tuple[str, str | None, list[Difference]]:
+    """Why a step with these ``fields`` is run, seen from an earlier run: the reason, that run's id, what differs."""
     if earlier is None:
-        return because("it had not run before")
+        return "it had not run before", None, []
     before = read_fields(home, earlier, step) or {}
-    if key_of(before) == key_of(fields):
-        if earlier.steps[step].status not in ("completed", "cached"):
-            return because(
-                f"nothing it depends on has changed, but it did not succeed in {earlier.run_id}", earlier.run_id
-            )
-        return because("nothing it depends on has changed, but its result was no longer in the cache", earlier.run_id)
-    found = differences(before, fields)
-    return because(f"{found[0].path} is not what it was", earlier.run_id, found)
+    found = differences(before, fields) if key_of(before) != key_of(fields) else []
+    if found:
+        reason = f"{found[0].path} is not what it was"
+    elif earlier.steps[step].status not in ("completed", "cached"):
+        reason = f"nothing it depends on has changed, but it did not succeed in {earlier.run_id}"
+    else:
+        reason = "nothing it depends on has changed, but its result was no longer in the cache"
+    return reason, earlier.run_id, found
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
@@ -102,14 +110,10 @@ def _compare(path: str, before: Any, after: Any) -> list[Difference]:
     return [Difference(path.removesuffix("/content").removesuffix("/value"), before, after)]
 
 
-def _earlier(home: Home, run: RunState, step: str) -> RunState | None:
-    """The last run before ``run`` of a pipeline of the same name in which the step had a key."""
-    alike = (
-        other
-        for other in list_runs(home)
-        if other.started < run.started and other.pipeline == run.pipeline and step in other.steps
-    )
-    return next((other for other in alike if read_fields(home, other, step) is not None), None)
+def last_alike(home: Home, runs: Sequence[RunState], pipeline: str, step: str) -> RunState | None:
+    """Of ``runs``, newest first, the first of a pipeline of this name in which the step had a key."""
+    alike = (run for run in runs if run.pipeline == pipeline and step in run.steps)
+    return next((run for run in alike if read_fields(home, run, step) is not None), None)
 
 
 def _maker(home: Home, state: StepState) -> str:

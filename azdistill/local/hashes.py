@@ -19,20 +19,23 @@ _TABLE = "CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, stat TEXT NO
 class Hashes:
     """sha256 by path, size, time of change and inode, kept in one sqlite file. Safe for several threads and processes.
 
-    The store is only a memory: where it cannot be opened or is broken, hashes are computed each time.
+    The store is only a memory: where it cannot be opened or is broken, hashes are computed each time. ``looking``:
+    nothing is written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, looking: bool = False) -> None:
         self._lock = threading.Lock()
         self._new: dict[str, tuple[str, str]] = {}
         self._known: dict[str, tuple[str, str]] = {}
-        self._database = self._open(path)
+        self._database = self._open(path, looking)
 
     @staticmethod
-    def _open(path: Path) -> sqlite3.Connection | None:
+    def _open(path: Path, looking: bool) -> sqlite3.Connection | None:
+        place = f"{path.absolute().as_uri()}?mode={'ro' if looking else 'rwc'}"
         try:
-            database = sqlite3.connect(path, timeout=2, check_same_thread=False)
-            database.execute(_TABLE)
+            database = sqlite3.connect(place, timeout=2, check_same_thread=False, uri=True)
+            if not looking:
+                database.execute(_TABLE)
         except sqlite3.Error:
             return None
         return database

@@ -67,6 +67,13 @@ class Images:
             tag = f"{REPOSITORY}:{made.digest(self._present)[:32]}"
             return self._present(tag) or self._build(made, tag)
 
+    def known(self, environment: str | Environment | None, step: str) -> str:
+        """The id of the image if the engine has it already, else an empty text; nothing is built or pulled."""
+        with self._lock:
+            made = self._made_of(environment, step)
+            name = made if isinstance(made, str) else f"{REPOSITORY}:{made.digest(self._present)[:32]}"
+            return self._present(name)
+
     def _made_of(self, environment: str | Environment | None, step: str) -> str | Context:
         if isinstance(environment, Environment):
             return self._declared(environment)

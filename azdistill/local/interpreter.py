@@ -46,8 +46,11 @@ class Interpreter:
         return os.pathsep.join((str(shims), str(folder), inherited))
 
 
-def find_interpreter(home: Home, python: str | None = None) -> Interpreter:
-    """The interpreter for steps: ``python`` (a path or a name on PATH), or the one that runs azdistill."""
+def find_interpreter(home: Home, python: str | None = None, *, looking: bool = False) -> Interpreter:
+    """The interpreter for steps: ``python`` (a path or a name on PATH), or the one that runs azdistill.
+
+    What it says of itself is remembered, unless this is only ``looking``.
+    """
     found = shutil.which(python) if python else sys.executable
     if not found:
         raise MachineError(f"no Python interpreter '{python}'", code="AZD305", hint="give --python an executable")
@@ -56,8 +59,14 @@ def find_interpreter(home: Home, python: str | None = None) -> Interpreter:
     known = _remembered(memory)
     if known is None:
         known = _probe(executable)
+        if looking:
+            return _interpreter(executable, known)
         memory.parent.mkdir(exist_ok=True)
         write_whole(memory, json.dumps({"probe": known, "stat": _stat(known["folders"])}))
+    return _interpreter(executable, known)
+
+
+def _interpreter(executable: Path, known: dict[str, Any]) -> Interpreter:
     return Interpreter(executable, {name: known[name] for name in known if name != "folders"})
 
 

@@ -29,6 +29,12 @@ def has_fields(attempt: Path, fields: dict[str, Any]) -> bool:
     return wanted in (_read(attempt / _FILE), _read(attempt / _OWN))
 
 
+def same_fields(first: Path, second: Path) -> bool:
+    """Whether two attempts were made with the same fields, as far as is known of both."""
+    found = [_read(attempt / _FILE) or _read(attempt / _OWN) for attempt in (first, second)]
+    return found[0] is not None and found[0] == found[1]
+
+
 def read_fields(home: Home, run: RunState, step: str) -> dict[str, Any] | None:
     """The fields of a step's key in a run: from its last attempt, or from the cache entry that it found."""
     key = run.steps[step].key

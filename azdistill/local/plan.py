@@ -112,8 +112,9 @@ class PlannedStep:
     #: What only a container makes a difference for: whether it has a network, and its shared memory (``2g``).
     network: bool = False
     shm_size: str | None = None
-    #: ``resources`` as written.
+    #: ``resources`` as written, and where.
     resources: Mapping[str, Any] = field(default_factory=dict)
+    resources_at: Where | None = None
 
     @property
     def workers(self) -> int:
@@ -146,6 +147,8 @@ class Plan:
     #: Of a selection: steps whose result has to be there already, and those that have no part in the run.
     given: frozenset[str] = frozenset()
     apart: tuple[str, ...] = ()
+    #: Outputs of the pipeline that no step of the selection leads to.
+    left_out: Mapping[str, Made] = field(default_factory=dict)
 
 
 def make_plan(
@@ -240,6 +243,7 @@ class _Planner:
             network=_is_on(tags.get(NETWORK)),
             shm_size=_text_of((step.resources or component.resources or {}).get("shm_size")),
             resources=step.resources or component.resources or {},
+            resources_at=(step if step.resources else component).where / "resources",
             cache_ignore=frozenset(word.strip() for word in tags.get(CACHE_IGNORE, "").split(",") if word.strip()),
             distribution=distribution,
             processes=self._processes(step, component, scope) if distribution else None,
@@ -411,10 +415,11 @@ def _not_honoured(name: str, scope: _Scope, step: Step, component: CommandCompon
         where = (step if step.resources else component).where / "resources" / "instance_count"
         count = scope.whole(resources["instance_count"], where)
         if count > 1:
-            yield f"{name}: {count} instances are run as one, on this machine"
+            yield unhonoured.Note.at(where, f"{name}: {count} instances are run as one, on this machine")
     written = (step.distribution or component.distribution or {}).get("process_count_per_instance", 1)
     if str(written).isdigit() and int(written) > (os.cpu_count() or 1):
-        yield f"{name}: {written} processes share {os.cpu_count() or 1} processors here"
+        where = (step if step.distribution else component).where / "distribution" / "process_count_per_instance"
+        yield unhonoured.Note.at(where, f"{name}: {written} processes share {os.cpu_count() or 1} processors here")
 
 
 def _is_on(value: object) -> bool:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from azdistill.errors import UserError, did_you_mean
+from azdistill.local.files import make_read_only
 from azdistill.local.home import Home
-from azdistill.local.keyed import has_fields
-from azdistill.local.outputs import Manifest
-from azdistill.local.plan import PlannedStep
+from azdistill.local.keyed import has_fields, same_fields
+from azdistill.local.outputs import MANIFEST, Manifest
+from azdistill.local.plan import Made, Plan, PlannedStep
 from azdistill.local.store import RunState, list_runs
 
 _SHOWN = 20
@@ -48,14 +49,34 @@ def attempts(run_folder: Path, step: str) -> Iterator[Path]:
         yield folder / str(number)
 
 
-def finished(run_folder: Path, step: PlannedStep, fields: dict[str, Any]) -> tuple[Path, Manifest] | None:
+def finished(run_folder: Path, plan: Plan, step: PlannedStep, fields: dict[str, Any]) -> tuple[Path, Manifest] | None:
     """The attempt of this run that succeeded with these very fields, if its outputs are what it wrote."""
     names = [name for name, output in step.outputs.items() if not output.standing]
+    since = max((_ended(run_folder, maker) for maker in _fillers(plan, step)), default=0)
     for attempt in attempts(run_folder, step.name):
         manifest = Manifest.read(attempt)
         if manifest and has_fields(attempt, fields) and manifest.matches(places(attempt, names)):
-            return attempt, manifest
+            return (attempt, manifest) if _written(attempt) >= since else None
     return None
+
+
+def _fillers(plan: Plan, step: PlannedStep) -> Iterator[str]:
+    """The steps whose standing outputs a step reads: what is in these is in no key, but when they ended is known."""
+    for bound in step.inputs.values():
+        if isinstance(bound, Made) and plan.steps[bound.step].outputs[bound.output].standing:
+            yield bound.step
+
+
+def _ended(run_folder: Path, step: str) -> int:
+    return max((_written(attempt) for attempt in attempts(run_folder, step)), default=0)
+
+
+def _written(attempt: Path) -> int:
+    """When an attempt succeeded; 0 for one that did not."""
+    try:
+        return (attempt / MANIFEST).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def places(attempt: Path, names: list[str]) -> dict[str, Path]:
@@ -65,12 +86,20 @@ def places(attempt: Path, names: list[str]) -> dict[str, Path]:
 
 
 def unfinished(attempt: Path) -> Path | None:
-    """What the attempt before this one wrote, where it did not succeed; None where there was none."""
-    before = attempt.parent / str(int(attempt.name) - 1) / "outputs"
-    return before if before.is_dir() and not before.is_symlink() and any(before.iterdir()) else None
+    """What the attempt before this one wrote, where it did not succeed; None where there was none.
+
+    Nor where that was made of other code or data: its journal would answer another question.
+    """
+    last = attempt.parent / str(int(attempt.name) - 1)
+    before = last / "outputs"
+    if _written(last) or not before.is_dir() or before.is_symlink() or not any(before.iterdir()):
+        return None
+    return before if same_fields(last, attempt) else None
 
 
 def previous(attempt: Path) -> Mapping[str, str]:
     """The variable that leads a step to what its previous attempt wrote (architecture page, "Attempts")."""
     found = unfinished(attempt)
+    if found:
+        make_read_only(found)
     return {"AZDISTILL_PREVIOUS_ATTEMPT": str(found)} if found else {}

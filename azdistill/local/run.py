@@ -22,11 +22,12 @@ from azdistill.local.listener import Listener
 from azdistill.local.plan import Plan, make_plan
 from azdistill.local.registered import stand_in
 from azdistill.local.resume import run_to_resume
+from azdistill.local.runners import guard
 from azdistill.local.runners.base import Cancellation, Runner
 from azdistill.local.runners.docker import DockerRunner
 from azdistill.local.runners.process import ProcessRunner
 from azdistill.local.scheduler import Scheduler
-from azdistill.local.select import EVERYTHING, Selection, missing, select
+from azdistill.local.select import EVERYTHING, Selection, left_out, missing, select
 from azdistill.local.settings import LocalSettings, find_settings
 from azdistill.local.store import RunLog, RunState
 from azdistill.local.threads import thread_shares
@@ -41,7 +42,7 @@ class Options:
     ``docker``: in containers, with ``network`` in place of what each step asks for; ``resume``: go on with the run of
     this id (or its beginning, or ``latest``) instead of beginning one; ``retries``: how often a step ending with exit
     code 75 is tried again; ``keep_going``: what does not need a failed step is run all the same; ``selection``: the
-    steps to run, where not all are.
+    steps to run, where not all are; ``strict``: what would not be honoured is refused.
     """
 
     out: Path | None = None
@@ -58,6 +59,7 @@ class Options:
     retries: int = 0
     keep_going: bool = False
     selection: Selection = EVERYTHING
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,29 +80,25 @@ def run_pipeline(
 
     Raises for what is wrong before any step has started; afterwards what went wrong is in the result.
     """
-    home = Home(options.home) if options.home else find_home()
-    settings = find_settings(pipeline.source.parent if pipeline.source else Path.cwd())
-    pipeline = stand_in(pipeline, settings.components)
-    plan = make_plan(pipeline, home, experiment=options.experiment, data=settings.data)
-    plan = select(plan, options.selection)
-    if options.keep_going:
-        plan = replace(plan, continue_on_step_failure=True)
-    if options.out:
-        refuse_foreign(options.out, plan.outputs)
+    home = home_of(options)
+    settings, plan = planned(pipeline, options, home)
     resumed = run_to_resume(home, options.resume, plan.name).run_id if options.resume else None
     home.prepare()
     _hide_secrets(plan)
     passed = secrets.resolve(options.variables)
     secrets.hide(options.variables)
-    containers = _containers(options, settings, listeners) if options.docker else None
-    plan = _with_notes(plan, containers)
+    containers = make_containers(options, settings, listeners) if options.docker else None
+    plan = with_notes(plan, containers, options.strict)
     interpreter = find_interpreter(home, options.python)
     with disk_errors("cannot start a run"):
         log = RunLog(home, plan.name, resumed or options.run_id, again=bool(resumed))
         cache, hashes = Cache(home), Hashes(home.hashes)
+    if resumed:
+        # The run's own guard ends these as well, within a moment that a quick user does not wait for.
+        guard.sweep(_mark(log.run_id))
     runner = _runner(log.run_id, containers)
     executor = Executor(plan, log, cache, hashes, interpreter, runner, Cancellation(), options.use_cache, passed)
-    executor.interpreters = _interpreters(home, plan, settings)
+    executor.interpreters = own_interpreters(home, plan, settings)
     executor.retries = options.retries
     if not containers:
         _tell_environments(executor, listeners)
@@ -123,14 +121,40 @@ def run_pipeline(
     return Finished(state, scheduler.undelivered or _error(state, scheduler.results))
 
 
-def _with_notes(plan: Plan, containers: Containers | None) -> Plan:
-    """The plan, with a line for all that its runner will not honour."""
-    resources = {name: step.resources for name, step in plan.steps.items()}
-    more = unhonoured.of_runner(resources, containers is not None, bool(containers and containers.engine.gpus))
-    return replace(plan, notes=(*plan.notes, *more))
+def home_of(options: Options) -> Home:
+    """The state folder of a run with these options."""
+    return Home(options.home) if options.home else find_home()
 
 
-def _containers(options: Options, settings: LocalSettings, listeners: Sequence[Listener]) -> Containers:
+def planned(pipeline: Pipeline, options: Options, home: Home) -> tuple[LocalSettings, Plan]:
+    """The settings that hold for a pipeline, and the plan of what the options leave of it."""
+    settings = find_settings(pipeline.source.parent if pipeline.source else Path.cwd())
+    pipeline = stand_in(pipeline, settings.components)
+    plan = make_plan(pipeline, home, experiment=options.experiment, data=settings.data)
+    plan = select(plan, options.selection)
+    if options.keep_going:
+        plan = replace(plan, continue_on_step_failure=True)
+    if options.out:
+        refuse_foreign(options.out, plan.outputs)
+    return settings, plan
+
+
+def with_notes(plan: Plan, containers: Containers | None, strict: bool) -> Plan:
+    """The plan, with a line for all that will not be honoured, and for the outputs that will not be given out.
+
+    ``strict``: what will not be honoured is a SpecError.
+    """
+    resources = {name: (step.resources, at) for name, step in plan.steps.items() if (at := step.resources_at)}
+    more = [*unhonoured.of_runner(resources, containers is not None, bool(containers and containers.engine.gpus))]
+    ours = [note for note in plan.notes if note.partition(": ")[0] not in plan.apart]
+    if strict:
+        unhonoured.refuse([*ours, *more])
+    return replace(plan, notes=(*ours, *more, *left_out(plan)))
+
+
+def make_containers(options: Options, settings: LocalSettings, listeners: Sequence[Listener] = ()) -> Containers:
+    """What the steps of a run are contained in. MachineError where there is no engine."""
+
     def say(text: str) -> None:
         for listener in listeners:
             listener.preparing(text)
@@ -146,19 +170,26 @@ def _tell_environments(executor: Executor, listeners: Sequence[Listener]) -> Non
             listener.preparing(f"steps run with {executor.interpreter.executable} (--docker: in their environments)")
 
 
-def _interpreters(home: Home, plan: Plan, settings: LocalSettings) -> dict[str, Interpreter]:
+def own_interpreters(
+    home: Home, plan: Plan, settings: LocalSettings, *, looking: bool = False
+) -> dict[str, Interpreter]:
     """The interpreters of the steps whose environment has one of its own."""
     found = {}
     for name, step in plan.steps.items():
         if python := settings.python_of(step.environment):
-            found[name] = find_interpreter(home, python)
+            found[name] = find_interpreter(home, python, looking=looking)
     return found
 
 
 def _runner(run_id: str, containers: Containers | None) -> Runner:
     if containers:
         return DockerRunner(containers.engine, run_id, containers.of)
-    return ProcessRunner(f"AZUREML_ROOT_RUN_ID={run_id}")
+    return ProcessRunner(_mark(run_id))
+
+
+def _mark(run_id: str) -> str:
+    """What the environment of every step of a run holds."""
+    return f"AZUREML_ROOT_RUN_ID={run_id}"
 
 
 def _hide_secrets(plan: Plan) -> None:

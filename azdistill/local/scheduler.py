@@ -148,6 +148,7 @@ class Scheduler:
     def _started(self, name: str, attempt: Attempt) -> None:
         with self._tail_lock:
             self._tails[name] = Tail(attempt.metrics)
+            self._metrics.pop(name, None)
         self._log.append("step_started", step=name, attempt=attempt.number, log=str(attempt.log))
         self._tell(lambda listener: listener.step_started(name, self._log.state.steps[name]))
 

@@ -29,7 +29,7 @@ EVERYTHING = Selection()
 def select(plan: Plan, selection: Selection) -> Plan:
     """The plan of the steps that are meant, and of those whose results they need (``given``), which are not run.
 
-    Outputs of the pipeline that come from other steps are left out, with a note. UserError for a name that is none,
+    Outputs of the pipeline that come from other steps are left out. UserError for a name that is none,
     and where nothing is left.
     """
     if not selection:
@@ -38,19 +38,22 @@ def select(plan: Plan, selection: Selection) -> Plan:
     needed = _closed(meant, {name: step.needs for name, step in plan.steps.items()})
     steps = {name: step for name, step in plan.steps.items() if name in needed}
     outputs = {name: made for name, made in plan.outputs.items() if made.step in steps}
-    notes = [
-        f"output '{name}' is not given out: step '{made.step}', which makes it, is not selected"
-        for name, made in plan.outputs.items()
-        if name not in outputs
-    ]
     return replace(
         plan,
         steps=steps,
         outputs=outputs,
-        notes=(*plan.notes, *notes),
         given=frozenset(steps.keys() - meant),
+        left_out={name: made for name, made in plan.outputs.items() if name not in outputs},
         apart=tuple(name for name in plan.steps if name not in steps),
     )
+
+
+def left_out(plan: Plan) -> list[str]:
+    """A line for each output of the pipeline that is not given out."""
+    return [
+        f"output '{name}' is not given out: step '{made.step}', which makes it, is not selected"
+        for name, made in plan.left_out.items()
+    ]
 
 
 def missing(plan: Plan, names: Sequence[str]) -> UserError:

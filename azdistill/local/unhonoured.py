@@ -1,4 +1,4 @@
-"""What a pipeline says and a local run does not honour: a line for each.
+"""What a pipeline says and a local run does not honour: a line for each, or with ``--strict`` an error for each.
 
 What would give other results is refused where the plan is made; what is told here leaves results as they are.
 """
@@ -6,11 +6,13 @@ What would give other results is refused where the plan is made; what is told he
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from azdistill.errors import Problem, SpecError
 from azdistill.local.docker_args import Limits, parse
 from azdistill.spec.models import Binding, CommandComponent, Data, Input, Output, Pipeline, Step
+from azdistill.spec.source import Report, Where
 
 #: Keys of ``resources`` that are told elsewhere, honoured, or (the machine) what a local run is instead of.
 _RESOURCES = ("instance_count", "instance_type", "shm_size", "docker_args")
@@ -24,53 +26,87 @@ _MODES = {
 }
 
 
-def of_job(pipeline: Pipeline) -> Iterator[str]:
+class Note(str):
+    """A line that knows where in the YAML what it tells of stands."""
+
+    where: Where
+
+    @staticmethod
+    def at(where: Where, text: str) -> Note:
+        """The line ``text``, about what stands at ``where``."""
+        note = Note(text)
+        note.where = where
+        return note
+
+
+def refuse(notes: Iterable[str]) -> None:
+    """Raise a SpecError with all of ``notes``; nothing where there are none."""
+    report = Report()
+    for note in notes:
+        if isinstance(note, Note):
+            report.error("AZD377", str(note), note.where, key=True)
+        else:
+            report.problems.append(Problem("AZD377", note))
+    if report.problems:
+        raise SpecError(report.problems)
+
+
+def of_job(pipeline: Pipeline) -> Iterator[Note]:
     """What the pipeline itself says."""
-    yield from _common("the pipeline", pipeline.identity, pipeline.services)
+    yield from _common("the pipeline", pipeline)
     yield from _registered("the pipeline", pipeline.outputs)
 
 
-def of_step(name: str, step: Step, component: CommandComponent) -> Iterator[str]:
+def of_step(name: str, step: Step, component: CommandComponent) -> Iterator[Note]:
     """What a command step says, whatever runs it."""
-    yield from _common(name, step.identity, step.services)
+    yield from _common(name, step)
     if step.queue_settings:
         keys = ", ".join(f"{key} {value}" for key, value in step.queue_settings.items())
-        yield f"{name}: queue_settings ({keys}) are ignored, as nothing is queued here"
+        where = step.where / "queue_settings"
+        yield Note.at(where, f"{name}: queue_settings ({keys}) are ignored, as nothing is queued here")
     resources = step.resources or component.resources or {}
     for key in sorted(resources.keys() - set(_RESOURCES)):
-        yield f"{name}: resources.{key} is ignored here"
+        where = (step if step.resources else component).where / "resources" / key
+        yield Note.at(where, f"{name}: resources.{key} is ignored here")
     yield from _registered(name, step.outputs)
     for key, declared in component.inputs.items():
         if said := _MODES.get(_mode(step, key, declared) or ""):
-            yield f"{name}: input '{key}' {said}"
+            where = step.inputs[key].where if key in step.inputs else declared.where
+            yield Note.at(where, f"{name}: input '{key}' {said}")
 
 
-def of_runner(steps: Mapping[str, Mapping[str, Any]], docker: bool, gpus: bool) -> Iterator[str]:
-    """What the runner does not honour of each step's ``resources``; ``gpus``: whether its containers have any."""
-    for name, resources in steps.items():
+def of_runner(steps: Mapping[str, tuple[Mapping[str, Any], Where]], docker: bool, gpus: bool) -> Iterator[Note]:
+    """What the runner does not honour of each step's ``resources`` (and where they stand); ``gpus``: whether its
+    containers have any.
+    """
+    for name, (resources, where) in steps.items():
         limits, left = parse(resources.get("docker_args"), Limits())
         if not docker:
             for key in _ONLY_DOCKER:
                 if resources.get(key) is not None:
-                    yield f"{name}: resources.{key} is for containers: a process has no such limit (--docker has)"
+                    told = f"{name}: resources.{key} is for containers: a process has no such limit (--docker has)"
+                    yield Note.at(where / key, told)
             continue
         if left:
-            yield f"{name}: docker_args without effect here: {', '.join(left)}"
+            yield Note.at(where / "docker_args", f"{name}: docker_args without effect here: {', '.join(left)}")
         if not gpus and (limits.gpus or _GPU_SIZE.match(str(resources.get("instance_type")))):
-            yield f"{name}: a GPU is asked for, and Docker has none here (no NVIDIA runtime)"
+            yield Note.at(where, f"{name}: a GPU is asked for, and Docker has none here (no NVIDIA runtime)")
 
 
-def _common(name: str, identity: Mapping[str, Any] | None, services: Mapping[str, Any]) -> Iterator[str]:
-    if identity:
-        yield f"{name}: identity ({identity.get('type', 'of Azure')}) is ignored: steps run as you"
-    if services:
-        yield f"{name}: services ({', '.join(services)}) are ignored: nothing is started beside the steps"
+def _common(name: str, told: Pipeline | Step) -> Iterator[Note]:
+    if told.identity:
+        kind = told.identity.get("type", "of Azure")
+        yield Note.at(told.where / "identity", f"{name}: identity ({kind}) is ignored: steps run as you")
+    if told.services:
+        ignored = f"{name}: services ({', '.join(told.services)}) are ignored: nothing is started beside the steps"
+        yield Note.at(told.where / "services", ignored)
 
 
-def _registered(name: str, outputs: Mapping[str, Binding | Output] | Mapping[str, Output]) -> Iterator[str]:
+def _registered(name: str, outputs: Mapping[str, Binding | Output] | Mapping[str, Output]) -> Iterator[Note]:
     for key, output in outputs.items():
         if isinstance(output, Output) and output.name:
-            yield f"{name}: output '{key}' is not registered as {output.name}: there is no workspace here"
+            told = f"{name}: output '{key}' is not registered as {output.name}: there is no workspace here"
+            yield Note.at(output.where, told)
 
 
 def _mode(step: Step, key: str, declared: Input) -> str | None:

@@ -1,0 +1,139 @@
+"""What a run would do, without doing it: which steps would run, which would be reused, and why. Nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from azdistill.local import resume
+from azdistill.local.cache import Cache, key_of
+from azdistill.local.execute import Executor, Result
+from azdistill.local.explain import Difference, against, last_alike
+from azdistill.local.hashes import Hashes
+from azdistill.local.home import Home
+from azdistill.local.interpreter import find_interpreter
+from azdistill.local.outputs import Manifest
+from azdistill.local.plan import Plan, PlannedStep
+from azdistill.local.run import Options, home_of, make_containers, own_interpreters, planned, with_notes
+from azdistill.local.runners.base import Cancellation, Ended
+from azdistill.local.select import missing
+from azdistill.local.store import RunLog, RunState, list_runs
+from azdistill.spec.models import Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What would become of one step. ``after``: the steps that would run before it and decide whether it does."""
+
+    action: Literal["run", "reuse", "after"]
+    reason: str
+    after: tuple[str, ...] = ()
+    compared_with: str | None = None
+    differences: list[Difference] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``azdistill run --dry-run --json`` prints for a step."""
+        changed = [{"field": d.path, "before": d.before, "after": d.after} for d in self.differences]
+        told = {"action": self.action, "reason": self.reason, "after": list(self.after)}
+        return {**told, "compared_with": self.compared_with, "differences": changed}
+
+
+def foresee(pipeline: Pipeline, options: Options) -> tuple[Plan, dict[str, Foreseen]]:
+    """The plan of a run, and what would become of each of its steps, in order.
+
+    Raises what the run itself would raise before its first step, but for secrets that are not set.
+    """
+    home = home_of(options)
+    settings, plan = planned(pipeline, options, home)
+    resumed = resume.run_to_resume(home, options.resume, plan.name) if options.resume else None
+    containers = make_containers(options, settings) if options.docker else None
+    plan = with_notes(plan, containers, options.strict)
+    interpreter = find_interpreter(home, options.python, looking=True)
+    hashes = Hashes(home.hashes, looking=True)
+    cache = Cache(home, looking=True)
+    # Of variables only their names are in a key.
+    passed = dict.fromkeys(options.variables, "")
+    executor = Executor(
+        plan, _NoLog(), cache, hashes, interpreter, _NoRunner(), Cancellation(), options.use_cache, passed
+    )
+    executor.interpreters = own_interpreters(home, plan, settings, looking=True)
+    executor.containers = containers
+    try:
+        return plan, _Foresight(home, executor, resumed, list_runs(home)).steps()
+    finally:
+        hashes.close()
+
+
+class _Foresight:
+    def __init__(self, home: Home, executor: Executor, resumed: RunState | None, runs: list[RunState]) -> None:
+        self._home, self._executor, self._resumed, self._runs = home, executor, resumed, runs
+        self._plan = executor.plan
+        self._results: dict[str, Result] = {}
+
+    def steps(self) -> dict[str, Foreseen]:
+        found = {name: self._step(step) for name, step in self._plan.steps.items()}
+        lacking = [name for name in self._plan.steps if name in self._plan.given and found[name].action == "run"]
+        if lacking:
+            raise missing(self._plan, lacking)
+        return found
+
+    def _step(self, step: PlannedStep) -> Foreseen:
+        if after := tuple(name for name in self._plan.steps if name in step.needs and name not in self._results):
+            return Foreseen("after", f"what it needs of {', '.join(after)} is not known before", after)
+        containers = self._executor.containers
+        if containers and not containers.built(step):
+            return Foreseen("run", "its image is not on this machine yet")
+        fields = self._executor.fields(step, self._results)
+        return self._reused(step, fields) or self._run(step, fields)
+
+    def _reused(self, step: PlannedStep, fields: dict[str, Any]) -> Foreseen | None:
+        if self._executor.may_reuse(step) and (entry := self._executor.cache.find(key_of(fields))):
+            self._keep(step, entry.manifest)
+            made = entry.about().get("run_id")
+            return Foreseen(
+                "reuse", f"nothing it depends on has changed since {made or 'an earlier run'}", compared_with=made
+            )
+        if self._resumed and (found := resume.finished(self._resumed.folder, self._plan, step, fields)):
+            self._keep(step, found[1])
+            run_id = self._resumed.run_id
+            return Foreseen("reuse", f"it finished in {run_id}", compared_with=run_id)
+        return None
+
+    def _run(self, step: PlannedStep, fields: dict[str, Any]) -> Foreseen:
+        if not self._executor.may_reuse(step):
+            return Foreseen("run", self._why_never(step))
+        earlier = last_alike(self._home, self._runs, self._plan.name, step.name)
+        reason, other, changed = against(self._home, earlier, step.name, fields)
+        return Foreseen("run", reason, (), other, changed)
+
+    def _why_never(self, step: PlannedStep) -> str:
+        if not step.deterministic:
+            return "it runs every time: is_deterministic is false"
+        asked = "force_rerun" if self._plan.force_rerun else "--no-cache"
+        return f"it runs every time: {asked} was asked for"
+
+    def _keep(self, step: PlannedStep, manifest: Manifest) -> None:
+        contents: Mapping[str, str] = {name: manifest.content(name) for name in manifest.outputs}
+        self._results[step.name] = Result("cached", contents=contents)
+
+
+class _NoLog(RunLog):
+    """The log of a run that there is not."""
+
+    def __init__(self) -> None:
+        self.run_id, self.folder, self.resumed = "", Path(), False
+
+
+class _NoRunner:
+    """Starts nothing."""
+
+    name = "none"
+
+    def run(self, job: object, output: object, cancellation: object) -> Ended:
+        """Never called: there is nothing to run."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Nothing to end."""
