@@ -402,13 +402,15 @@ def _make_places(step: PlannedStep, attempt: Attempt) -> dict[str, Path]:
 
 def _append_logged(attempt: Attempt) -> None:
     """Add what a step logged to MLflow files to its metrics file."""
+    for path in mlflow_files.texts(attempt.mlflow):
+        _redact_file(path)
     if attempt.mlflow.is_dir() and (logged := list(mlflow_files.records(attempt.mlflow))):
         with open(attempt.metrics, "a", encoding="utf-8") as file:
             file.writelines(json.dumps(record) + "\n" for record in logged)
 
 
 def _redact_file(path: Path) -> None:
-    """Hide secrets that a step wrote into its metrics file, which is kept and sent on."""
+    """Hide secrets that a step wrote into a file of metrics, which is kept and sent on."""
     if path.is_file():
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
         if (hidden := redact(text)) != text:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from azdistill.lines import harmless
 from azdistill.local.plan import Plan
 from azdistill.local.store import RunState, StepState
 
@@ -62,4 +63,7 @@ def _record(line: bytes) -> Record | None:
         record = json.loads(line)
     except ValueError:
         return None
-    return record if isinstance(record, dict) and "kind" in record else None
+    if not isinstance(record, dict) or "kind" not in record:
+        return None
+    # Names and texts are shown on terminals and pages.
+    return {key: harmless(value) if isinstance(value, str) else value for key, value in record.items()}

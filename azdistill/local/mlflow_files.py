@@ -32,6 +32,11 @@ def records(folder: Path) -> Iterator[Record]:
             yield {"kind": "artifact", "path": str(path)}
 
 
+def texts(folder: Path) -> list[Path]:
+    """The files that hold parameters and tags."""
+    return [path for kind in ("params", "tags") for path in folder.glob(f"*/*/{kind}/**/*") if path.is_file()]
+
+
 def _texts(folder: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
         if path.is_file():

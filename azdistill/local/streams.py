@@ -85,5 +85,6 @@ class LogWriter:
 
     def _show(self) -> None:
         line = self._line.rstrip("\r")
-        self._on_line(harmless(line[line.rfind("\r") + 1 :])[:_LONGEST_LINE])
+        # Once more: a secret with a control sequence in it is whole only now.
+        self._on_line(redact.redact(harmless(line[line.rfind("\r") + 1 :]))[:_LONGEST_LINE])
         self._line = ""

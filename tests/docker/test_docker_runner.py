@@ -7,7 +7,6 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -144,22 +143,6 @@ def test_an_image_that_is_not_there_is_an_error_of_this_machine(run: Run, contai
     container["image"] = "azdistill-no-such-image:1"
     with pytest.raises(MachineError, match="azdistill-no-such-image"):
         run("true")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("threads", [1, 8])
-def test_no_failure_is_lost(run: Run, threads: int) -> None:
-    count = 40 if threads == 1 else 160
-    with ThreadPoolExecutor(threads) as pool:
-        codes = [ended.returncode for ended, _ in pool.map(lambda _: run("exit 3"), range(count))]
-    assert codes == [3] * count
-
-
-@pytest.mark.slow
-def test_no_line_of_a_burst_is_lost(run: Run) -> None:
-    with ThreadPoolExecutor(4) as pool:
-        printed = list(pool.map(lambda n: run(f"for i in $(seq 200); do echo {n}-$i; done")[1], range(100)))
-    assert [text.splitlines() for text in printed] == [[f"{n}-{i}" for i in range(1, 201)] for n in range(100)]
 
 
 _VICTIM = """

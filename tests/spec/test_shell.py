@@ -7,18 +7,12 @@ import subprocess
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quoting import PROBE, values, words
 
 from azdistill.errors import UserError
 from azdistill.spec import expressions, shell
 
-# Written by the probe: how often it ran, and each argument between brackets, NUL-separated.
-PROBE = r"""probe() { printf 'RUN\0'; printf '%s\0' "$@"; }; set -f +B; HOME='~'; """
 REFERENCE = expressions.Reference(("inputs", "x"), raw="${{inputs.x}}")
-
-# Dense in what bash reads, so that examples hit the corners; any other character stands for itself.
-hostile = st.text(alphabet=st.sampled_from("ab $`\"'\\;&|<>()#\n\t{}[]*?!=,1-@_é\u00a0\x07"), max_size=8)
-anything = st.text(alphabet=st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=20)
-values = hostile | anything
 
 
 def run(command: str) -> tuple[int, list[str]]:
@@ -40,33 +34,6 @@ def broken(template: str, value: str) -> bool:
 
 def arguments(template: str, value: str) -> tuple[int, list[str]]:
     return run(expressions.render(expressions.parse(template), lambda reference: value))
-
-
-def words(value: str) -> list[str] | None:
-    """The words that ``value`` is by quotes and escapes of its own alone; None where they do not balance."""
-    found: list[str] = []
-    word: str | None = None
-    at, quote = 0, ""
-    while at < len(value):
-        char, after = value[at], value[at + 1 : at + 2]
-        at += 1
-        if not quote and char in " \t":
-            found += [] if word is None else [word]
-            word = None
-            continue
-        word = word or ""
-        if char == "\\" and quote != "'":
-            if not after:
-                return None
-            word += after if not quote or after in '$`"\\' else char + after
-            at += 1
-        elif quote:
-            quote, word = ("", word) if char == quote else (quote, word + char)
-        elif char in "'\"":
-            quote = char
-        else:
-            word += char
-    return None if quote else found + ([] if word is None else [word])
 
 
 @given(values)

@@ -1,0 +1,71 @@
+"""A secret is in nothing that a run writes, prints or sends on, however it is spelt there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from canaries import SECRETS, assert_nowhere, azdistill, files_of, forms, holding, tell, write_pipeline
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from azdistill import redact
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_a_secret_is_nowhere_after_runs_that_give_it_away(project: Path) -> None:
+    write_pipeline(project)
+    assert_nowhere(project, tell(project))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", [200, 401])
+def test_an_endpoints_key_is_nowhere_whether_it_is_taken_or_refused(
+    project: Path, teacher: Callable[..., Any], code: int
+) -> None:
+    key = SECRETS["LONG_KEY"]
+    refuse = {"reply": lambda body, number: (401, {}, {"error": {"message": f"no such key: {key}"}})}
+    serving = teacher(lambda messages: "The answer is 2.", **(refuse if code == 401 else {}))
+    rows = [{"id": f"{n:016x}", "messages": [{"role": "user", "content": f"What is {n} + 1?"}]} for n in range(3)]
+    (project / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    step = {
+        "type": "command",
+        "component": str(ROOT / "components" / "teacher_inference" / "component.yml"),
+        "inputs": {
+            "rows": {"type": "uri_file", "path": "./rows.jsonl"},
+            **{"task_type": "qa", "teacher_model": "t", "teacher_endpoint": f"{serving.url}/v1"},
+            **{"teacher_key": "env:ENDPOINT_KEY", "max_retries": 0},
+        },
+    }
+    (project / "pipeline.yml").write_text(yaml.safe_dump({"type": "pipeline", "jobs": {"teacher": step}}))
+    done = azdistill(project, "run", "pipeline.yml", "--json", ENDPOINT_KEY=key)
+    assert done.returncode == (4 if code == 401 else 0), done.stderr
+    assert {request["headers"]["authorization"] for request in serving.requests} == {f"Bearer {key}"}
+    # Nothing is left out here: the answers and rows hold no key either.
+    everything = [(str(path), path.read_bytes()) for path in project.rglob("*") if path.is_file()]
+    assert len(everything) > len(files_of(project)) - 1 > 10
+    found = holding([("printed", done.stdout + done.stderr), *everything], [key])
+    assert found == [], "\n".join(map(str, found))
+
+
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    redact.forget()
+    yield
+    redact.forget()
+
+
+@pytest.mark.usefixtures("forgotten")
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(secret=st.text(st.characters(exclude_categories=("Cs",)), min_size=8, max_size=120))
+def test_no_spelling_of_a_value_is_left(secret: str) -> None:
+    redact.register(secret)
+    for form in forms(secret):
+        assert redact.redact(f"<{form.decode()}>").count("***") == 1
+    redact.forget()

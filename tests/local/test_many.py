@@ -1,0 +1,45 @@
+"""Many steps: no failure and no line is lost, one after the other or eight at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from local_helpers import log_of, step
+
+from azdistill.local.run import Finished, Options
+from azdistill.local.store import load_run
+
+Run = Callable[..., Finished]
+GO_ON = {"continue_on_step_failure": True}
+
+
+@pytest.mark.parametrize("threads", [1, 8])
+def test_200_steps_that_fail_are_200_failures(run: Run, threads: int) -> None:
+    finished = run({f"s{n}": step("exit 3") for n in range(200)}, options=Options(jobs=threads), settings=GO_ON)
+    steps = finished.state.steps.values()
+    assert Counter((state.status, state.exit_code) for state in steps) == {("failed", 3): 200}
+    assert {state.error for state in steps} == {"the command ended with exit code 3"}
+    assert finished.error is not None
+    stored = load_run(finished.state.folder)
+    assert (stored.status, [state.exit_code for state in stored.steps.values()]) == ("failed", [3] * 200)
+
+
+def test_each_of_100_bursts_of_200_lines_is_in_its_log_in_order(run: Run) -> None:
+    burst = "for i in $(seq 200); do echo s{0} line $i; done; printf 's{0} no end'"
+    finished = run({f"s{n}": step(burst.format(n)) for n in range(100)}, options=Options(jobs=8))
+    assert finished.error is None
+    for n in range(100):
+        expected = [*(f"s{n} line {i}" for i in range(1, 201)), f"s{n} no end"]
+        assert log_of(finished, f"s{n}").split("\n") == expected
+
+
+def test_bursts_of_a_step_that_fails_are_in_its_log(run: Run) -> None:
+    burst = "seq 200; seq 201 400 >&2; kill -{} $$"
+    jobs = {f"s{n}": step(burst.format(number)) for n, number in enumerate([9, 15, 11, 6] * 10)}
+    finished = run(jobs, options=Options(jobs=8), settings=GO_ON)
+    for n, number in enumerate([9, 15, 11, 6] * 10):
+        lines = log_of(finished, f"s{n}").splitlines()
+        assert lines[:400] == [str(i) for i in range(1, 401)]
+        assert finished.state.steps[f"s{n}"].exit_code == 128 + number
