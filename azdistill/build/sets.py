@@ -10,18 +10,20 @@ import yaml
 
 from azdistill.errors import UserError, did_you_mean
 from azdistill.spec import values
+from azdistill.spec.checks.secrets import hidden, refuse
 from azdistill.spec.fields import is_remote
 from azdistill.spec.models import Binding, Input, Pipeline, Step
 from azdistill.spec.source import Source, Where
 
 
 def parse_sets(texts: Iterable[str]) -> dict[str, str]:
-    """``["a=1", "b=x=y"]`` -> ``{"a": "1", "b": "x=y"}``."""
+    """``["a=1", "b=x=y"]`` -> ``{"a": "1", "b": "x=y"}``. What looks like a secret is refused, and not repeated."""
     sets = {}
     for text in texts:
         name, equals, value = text.partition("=")
+        refuse(text, f"--set {name}" if equals else "--set")
         if not equals or not name:
-            raise UserError(f"--set {text!r} is not of the form name=value", code="AZD360")
+            raise UserError(f"--set {hidden(text)!r} is not of the form name=value", code="AZD360")
         sets[name.strip()] = value
     return sets
 

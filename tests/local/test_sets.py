@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from local_helpers import log_of, step, write_pipeline
 
-from azdistill import spec
+from azdistill import redact, spec
 from azdistill.build.sets import apply_sets, parse_sets
 from azdistill.errors import UserError
 from azdistill.local.run import Finished
@@ -98,3 +98,50 @@ def test_text_where_a_number_belongs_is_called_that(pipeline: spec.Pipeline) -> 
 def test_words_around_a_binding_reach_the_command(run: Run) -> None:
     job = step("echo ${{inputs.x}}", inputs={"x": "at ${{parent.inputs.n}} of 5"})
     assert log_of(run({"a": job}, inputs={"n": 3}), "a") == "at 3 of 5\n"
+
+
+#: Of the shapes that keys have; made up.
+KEYS = {
+    "openai": "sk-" + "abcdefghij0123456789",
+    "huggingface": "hf_" + "a1b2c3d4e5" * 4,
+    "github": "ghp_" + "a1b2c3d4e5" * 4,
+    "storage": "AccountName=a;AccountKey=" + "a1b2c3d4e5" * 4 + "==",
+    "signature": "https://a.blob.core.windows.net/c/f?sv=1&sig=" + "a1b2c3d4e5" * 4,
+    "token": "eyJ" + "a1b2c3d4e5" * 2 + ".eyJ" + "a1b2c3d4e5" * 2 + "." + "a1b2c3d4e5" * 2,
+}
+
+
+@pytest.mark.parametrize("key", KEYS.values(), ids=KEYS)
+@pytest.mark.parametrize(
+    "text", ["word={}", "word=x {} y", "count={}", "rows={}", "wrod={}", "{}", "teacher.api_key={}"]
+)
+def test_a_value_that_looks_like_a_secret_is_refused_and_not_repeated(text: str, key: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse_sets([text.format(key)])
+    assert caught.value.code == "AZD170"
+    assert key.rpartition("=")[2] not in str(caught.value) or key.endswith("=")
+    assert "a1b2c3d4e5" not in str(caught.value)
+    assert redact.redact(f"GET {key}").count("***") == 1
+
+
+@pytest.mark.parametrize("key", KEYS.values(), ids=KEYS)
+@pytest.mark.parametrize("name", ["word", "rows"])
+def test_a_program_that_gives_a_secret_is_refused_too(pipeline: spec.Pipeline, name: str, key: str) -> None:
+    problems = spec.check(apply_sets(pipeline, {name: key}))
+    assert "AZD170" in {problem.code for problem in problems}
+    assert not [problem for problem in problems if "a1b2c3d4e5" in str(problem)]
+
+
+def test_an_input_whose_name_is_a_secrets_takes_references_only(project: Path) -> None:
+    jobs = {"a": step("echo '${{inputs.k}}'", inputs={"k": "${{parent.inputs.api_key}}"})}
+    opened = spec.load_pipeline(write_pipeline(project / "p.yml", jobs, inputs={"api_key": "env:KEY"}))
+    for value, codes in (("swordfish", ["AZD170"]), ("env:OTHER", []), ("connection:c", [])):
+        problems = spec.check(apply_sets(opened, parse_sets([f"api_key={value}"])))
+        assert [problem.code for problem in problems] == codes
+        assert not [problem for problem in problems if "swordfish" in str(problem)]
+
+
+def test_what_is_no_set_at_all_shows_no_secret() -> None:
+    with pytest.raises(UserError, match="not of the form") as caught:
+        parse_sets(["api_key: swordfish"])
+    assert "swordfish" not in str(caught.value)

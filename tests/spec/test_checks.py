@@ -79,3 +79,11 @@ def test_a_pipeline_made_in_memory_is_checked_too(tmp_path: Path) -> None:
     }
     made = spec.pipeline_from({"type": "pipeline", "jobs": {"train": step}}, tmp_path, "recipe.yml")
     assert [(p.code, p.file, p.line) for p in spec.check(made)] == [("AZD134", "recipe.yml", 0)]
+
+
+def test_a_secret_that_another_check_would_show_is_hidden(tmp_path: Path) -> None:
+    key = "sk-abcdefghijklmnopqrstuvwx0123"
+    file, _ = write(tmp_path, job(pipeline(f"      epochs: {key}\n      method: {key}\n")))
+    _, problems = spec.examine(file)
+    assert [p.code for p in problems] == ["AZD132", "AZD170", "AZD133", "AZD170"]
+    assert not any(key in str(p) for p in problems)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from azdistill.errors import Problem
+from azdistill.redact import redact
 from azdistill.spec.checks import azure, commands, files, names, parallel, secrets, values, wiring
 from azdistill.spec.checks.survey import Survey, survey
 from azdistill.spec.loader import gather
@@ -51,11 +53,17 @@ def check(spec: Spec) -> list[Problem]:
     surveyed = survey(spec)
     for each in CHECKS:
         each(surveyed, report)
-    return sorted(report.problems, key=lambda p: (p.file, p.line, p.column, p.code))
+    return _in_order(report.problems)
 
 
 def examine(path: str | Path) -> tuple[Spec | None, list[Problem]]:
     """What is in ``path`` as far as it can be read, and everything wrong in it, in shape and in meaning."""
     spec, report = gather(path)
-    found = report.problems + (check(spec) if spec else [])
-    return spec, sorted(dict.fromkeys(found), key=lambda p: (p.file, p.line, p.column, p.code))
+    found = (check(spec) if spec else []) + report.problems
+    return spec, _in_order(found)
+
+
+def _in_order(problems: Iterable[Problem]) -> list[Problem]:
+    # A value that one check shows may be what another found to be a secret.
+    shown = [replace(problem, message=redact(problem.message), hint=redact(problem.hint)) for problem in problems]
+    return sorted(dict.fromkeys(shown), key=lambda p: (p.file, p.line, p.column, p.code))

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from azdistill.errors import UserError
 from azdistill.redact import register
-from azdistill.spec.checks.survey import Survey
+from azdistill.spec.checks.survey import Scope, Survey
 from azdistill.spec.models import Literal
 from azdistill.spec.source import Report, Where
 
@@ -41,10 +42,25 @@ def literal_secrets(survey: Survey, report: Report) -> None:
     for name, value, where in _named(survey):
         if isinstance(value, str) and _NAMES.search(name) and not _REFERENCE.fullmatch(value):
             _found(report, f"'{name}' holds a literal secret", value, where)
-    for source in survey.sources:
-        for text, where in _texts(source.data, Where(source)):
-            for found in _SHAPES.finditer(text):
-                _found(report, "this looks like a literal secret", found[0], where)
+    # What an input was given elsewhere (--set, a program) stands in no file.
+    known = {id(source) for source in survey.sources}
+    given = [where for scope in survey.scopes for where in _given(scope) if id(where.source) not in known]
+    for start in [*(Where(source) for source in survey.sources), *given]:
+        for text, where in _texts(start.value, start):
+            for found in shaped(text):
+                _found(report, "this looks like a literal secret", found, where)
+
+
+def shaped(text: str) -> list[str]:
+    """The secrets in ``text`` that are known by their shape, whatever they are called."""
+    return [found[0] for found in _SHAPES.finditer(text)]
+
+
+def refuse(text: str, what: str) -> None:
+    """Raise AZD170 where ``text`` holds a secret known by its shape; ``what`` says where it stands."""
+    for found in shaped(text):
+        register(found)
+        raise UserError(f"{what}: this looks like a literal secret", code="AZD170", hint=_HINT)
 
 
 def hidden(line: str) -> str:
@@ -78,6 +94,10 @@ def _named(survey: Survey) -> Iterator[tuple[str, Any, Where]]:
                 yield name, given.value, given.where
         for name, text in step.environment_variables.items():
             yield name, text, step.where / "environment_variables" / name
+
+
+def _given(scope: Scope) -> Iterator[Where]:
+    return (declared.where for declared in scope.inputs.values()) if scope.is_job else iter(())
 
 
 def _texts(data: Any, where: Where) -> Iterator[tuple[str, Where]]:
