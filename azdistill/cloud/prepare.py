@@ -20,7 +20,9 @@ from azdistill.cloud.refusals import refused
 from azdistill.errors import Problem, SpecError
 from azdistill.recipe import Reading
 from azdistill.spec import Pipeline, reader
+from azdistill.spec.loader import kind_of
 from azdistill.spec.models import Data
+from azdistill.spec.source import Report, Source, Where
 
 
 @dataclass(frozen=True)
@@ -124,11 +126,20 @@ def prepare(
     if recipes.is_recipe(source.data):
         built = build.compile_recipe(file, given)
         return _prepared(_named(built.mapping, experiment), folder, str(file), chosen, project, built=built)
+    if kind_of(source.data) == "command job":
+        _refuse_command_job(source)
     # The file itself is read first, so that what is wrong in it is told with its lines.
     opened = apply_sets(spec.load_pipeline(file), given)
     _raise(spec.check(opened) + refused(opened))
     mapping = _with_sets(absolute_paths(source.data, source.base), opened, given)
     return _prepared(_named(mapping, experiment), folder, str(file), chosen, project)
+
+
+def _refuse_command_job(source: Source) -> None:
+    report = Report()
+    hint = "send it with: az ml job create -f FILE; or make it the step of a pipeline"
+    report.error("AZD114", "a command job by itself is not submitted by azdistill", Where(source), hint=hint)
+    raise SpecError(report.problems)
 
 
 def prepare_mapping(

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from azdistill.errors import SpecError, did_you_mean
 from azdistill.spec import reader
+from azdistill.spec.command_job import command_job
 from azdistill.spec.component import command_component, environment
 from azdistill.spec.fields import absolute
 from azdistill.spec.models import CommandComponent, Environment, Pipeline, PipelineComponent, Spec
@@ -149,9 +150,10 @@ def build(source: Source, report: Report, opener: Opened, *, nested: bool = Fals
             return pipeline_job(where, report, opener)
         case "environment":
             return environment(where, report)
+        case "command job" if not nested:
+            return command_job(where, report)
         case "command job":
-            hint = "make it a step: type: pipeline, jobs: {name: {type: command, ...}}"
-            report.error("AZD114", "a command job by itself is not run by azdistill", where, hint=hint)
+            report.error("AZD114", "a command job is no component", where, hint="write its keys into the step")
             return None
     _unknown(where, report)
     return None

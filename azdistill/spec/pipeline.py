@@ -62,7 +62,7 @@ def pipeline_job(where: Where, report: Report, opener: Opener) -> Pipeline:
     fields = Fields(where, report)
     fields.known(_JOB_KEYS, "a pipeline job")
     inputs = {n: job_input(at, report) for n, at, _ in fields.each("inputs")}
-    outputs = {n: _job_output(at, report) for n, at, _ in fields.each("outputs")}
+    outputs = {n: job_output(at, report) for n, at, _ in fields.each("outputs")}
     jobs = steps(fields, inputs, outputs, opener)
     if isinstance(fields.data.get("component"), str):
         component = _component(fields, opener, "pipeline")
@@ -131,7 +131,8 @@ def _type_of(value: Any) -> str:
     return names.get(type(value), "string")
 
 
-def _job_output(where: Where, report: Report) -> Output:
+def job_output(where: Where, report: Report) -> Output:
+    """An output of a job."""
     fields = Fields(where, report)
     fields.known(("type", "mode", "path", "name", "version"), "a pipeline job's output")
     return output(fields)
@@ -195,8 +196,13 @@ def _command_step(name: str, fields: Fields, opener: Opener) -> Step:
     if inline:
         for key in ("command", "environment"):
             fields.require(key, "a command step without a component")
-        return _step(name, "command", fields, _inline_component(fields, runnable(fields)))
+        return inline_step(name, fields, runnable(fields))
     return _step(name, "command", fields, _component(fields, opener, "command"))
+
+
+def inline_step(name: str, fields: Fields, runs: Mapping[str, Any]) -> Step:
+    """The step of a command that is written in place; ``runs`` is what it runs. Its inputs have no types yet."""
+    return _step(name, "command", fields, _inline_component(fields, runs))
 
 
 def _pipeline_step(name: str, fields: Fields, opener: Opener) -> Step:
