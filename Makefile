@@ -35,6 +35,7 @@ check: $(READY)  ## format, lint, types, documentation drift
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python docs/make_cli.py --check
+	$(BIN)/python docs/make_conformance.py --check
 
 format: $(READY)  ## format the code and mend what the linter can mend
 	$(BIN)/ruff format .
@@ -42,6 +43,7 @@ format: $(READY)  ## format the code and mend what the linter can mend
 
 docs: $(READY)  ## write the pages that are generated from the program
 	$(BIN)/python docs/make_cli.py
+	$(BIN)/python docs/make_conformance.py
 
 lock: $(READY)  ## write requirements.lock from what is installed in .venv
 	@{ sed -n '/^#/p' requirements.lock; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > requirements.lock.new
