@@ -257,7 +257,7 @@ class Executor:
             **resume.previous(attempt.folder),
             **self._tracked(step, attempt, _uses_mlflow(step, taken)),
             **self.variables,
-            **wrapped.variables(step, places, written),
+            **wrapped.variables(step, places, written, {n for n, b in step.inputs.items() if _is_standing(b, results)}),
             **hidden,
             **step.environment_variables,
         }
@@ -362,12 +362,17 @@ def _stamps(step: PlannedStep, results: Mapping[str, Result]) -> dict[str, dict[
     """Size and time of every file of a step's data inputs; standing folders may change at any time."""
     stamps = {}
     for name, bound in step.inputs.items():
-        if isinstance(bound, Text) or (isinstance(bound, Made) and bound.output not in results[bound.step].contents):
+        if isinstance(bound, Text) or _is_standing(bound, results):
             continue
         path = Path(_text(bound, results))
         files = walk_files(path) if path.is_dir() else [("", path)]
         stamps[name] = {key: (file.stat().st_size, file.stat().st_mtime_ns) for key, file in files if file.exists()}
     return stamps
+
+
+def _is_standing(bound: Bound, results: Mapping[str, Result]) -> bool:
+    """Whether an input is a folder that is kept between runs, so that no key says what is in it."""
+    return isinstance(bound, Made) and bound.output not in results[bound.step].contents
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any], ended: Ended) -> Result | None:

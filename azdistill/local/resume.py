@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from azdistill.errors import UserError, did_you_mean
-from azdistill.local.files import make_read_only
+from azdistill.local.files import make_read_only, walk_files
 from azdistill.local.home import Home
 from azdistill.local.keyed import has_fields, same_fields
 from azdistill.local.outputs import MANIFEST, Manifest
@@ -86,15 +86,19 @@ def places(attempt: Path, names: list[str]) -> dict[str, Path]:
 
 
 def unfinished(attempt: Path) -> Path | None:
-    """What the attempt before this one wrote, where it did not succeed; None where there was none.
+    """What the last attempt before this one that wrote anything did write, where it did not succeed; else None.
 
-    Nor where that was made of other code or data: its journal would answer another question.
+    None, too, where that was made of other code or data: its journal would answer another question. Attempts that were
+    ended before they wrote anything are passed over.
     """
-    last = attempt.parent / str(int(attempt.name) - 1)
-    before = last / "outputs"
-    if _written(last) or not before.is_dir() or before.is_symlink() or not any(before.iterdir()):
-        return None
-    return before if same_fields(last, attempt) else None
+    for number in range(int(attempt.name) - 1, 0, -1):
+        last = attempt.parent / str(number)
+        before = last / "outputs"
+        if _written(last) or before.is_symlink():
+            return None
+        if before.is_dir() and next(walk_files(before), None):
+            return before if same_fields(last, attempt) else None
+    return None
 
 
 def previous(attempt: Path) -> Mapping[str, str]:

@@ -6,9 +6,10 @@ The scripts need Python and nothing else, in a process as in a container.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,7 +22,7 @@ FOLDER = ".azdistill"
 VARIABLE = "AZDISTILL_PARALLEL"
 _PYTHON = 'exec "$(command -v python || command -v python3)" -I -S'
 _LAUNCH = ("launch.py",)
-_PARALLEL = ("parallel_driver.py", "parallel_worker.py", "parallel_table.py", *_LAUNCH)
+_PARALLEL = ("parallel_driver.py", "parallel_worker.py", "parallel_table.py", "parallel_journal.py", *_LAUNCH)
 
 
 def lay_out(step: PlannedStep, snapshot: Path) -> None:
@@ -40,8 +41,13 @@ def command(step: PlannedStep, text: str) -> str:
     return f"{_PYTHON} {FOLDER}/{_LAUNCH[0]} {step.processes} {shlex.quote(text)}"
 
 
-def variables(step: PlannedStep, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> dict[str, str]:
-    """What the scripts are told in the environment; ``inputs`` and ``outputs`` are where its data lies."""
+def variables(
+    step: PlannedStep, inputs: Mapping[str, str], outputs: Mapping[str, str], standing: Collection[str]
+) -> dict[str, str]:
+    """What the scripts are told in the environment.
+
+    ``inputs`` and ``outputs`` are where its data lies; ``standing`` names the inputs that no key knows the content of.
+    """
     if step.parallel is None:
         return {}
     target = step.parallel.append_row_to
@@ -50,5 +56,12 @@ def variables(step: PlannedStep, inputs: Mapping[str, str], outputs: Mapping[str
         "input": inputs[step.parallel.input],
         "kind": step.component.inputs[step.parallel.input].type,
         "append_row_to": outputs[target] if target else None,
+        "standing": step.parallel.input in standing,
+        "journal": next((os.path.dirname(path) for path in _committed(step, outputs)), None),
     }
     return {VARIABLE: json.dumps(told)}
+
+
+def _committed(step: PlannedStep, outputs: Mapping[str, str]) -> Iterator[str]:
+    """The outputs in the attempt's own folder, all of them beside each other."""
+    yield from (path for name, path in outputs.items() if not step.outputs[name].standing)

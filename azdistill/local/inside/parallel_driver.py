@@ -3,7 +3,8 @@
 The input is split into mini-batches, which worker processes take one after another: each imports the entry script,
 calls ``init()`` once and ``run(mini_batch)`` for each. A mini-batch that raises, takes too long, ends its worker or
 gives back fewer results than it has items is tried again; what then still fails is counted against the thresholds. The
-results go to the ``append_row_to`` file in the order of the mini-batches, whole or not at all.
+results go to the ``append_row_to`` file in the order of the mini-batches, whole or not at all. Those that are done are
+kept in a journal until then, so that another attempt runs only the others.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from launch import in_background, put, relay  # type: ignore[import-not-found]  # beside this one, where it runs
+from parallel_journal import Journal  # type: ignore[import-not-found]  # likewise
 
 #: Arguments that Azure ML's own driver takes out of program_arguments, and that say something here too.
 HONOURED = ("error_threshold", "allowed_failed_count", "allowed_failed_percent", "append_row_file_name")
@@ -102,15 +104,21 @@ class Driver:
         self._stop = ""
         self._workers: dict[int, Worker] = {}
         self._told = 0.0
+        self.target = results_file(settings)
+        self.journal = Journal(settings["journal"], os.environ.get("AZDISTILL_PREVIOUS_ATTEMPT"), self.target)
 
     def run(self) -> None:
         """All mini-batches; raises Stop where the thresholds do not allow what failed."""
         first = self._start(0)
         self.batches = self._split(first)
         items = sum(batch["count"] for batch in self.batches)
-        count = max(1, min(self.settings["workers"], len(self.batches)))
+        self.results.update(self.journal.begin(self.batches, self._data()))
+        left = [number for number in range(len(self.batches)) if number not in self.results]
+        count = max(1, min(self.settings["workers"], len(left)))
         say(f"{len(self.batches)} mini-batches, {items} items, {count} workers")
-        for number in range(len(self.batches)):
+        if self.results:
+            say(f"{len(self.results)} mini-batches were done by the previous attempt")
+        for number in left:
             self._todo.put(number)
         threads = [in_background(self._work, number) for number in range(count)]
         for thread in threads:
@@ -121,6 +129,10 @@ class Driver:
         say(
             f"{len(self.batches)} mini-batches: {self.failed_batches} failed; {items} items: {self.failed_items} failed"
         )
+
+    def _data(self) -> str | None:
+        """Where data lies whose content may be another than when the previous attempt read it."""
+        return self.settings["input"] if self.settings["standing"] else None
 
     def _start(self, number: int) -> Worker:
         worker = Worker(number, self.settings, self.arguments)
@@ -189,6 +201,8 @@ class Driver:
             self.results[batch] = answer
             self.failed_items += missing
             self.failed_batches += missing > 0
+            if answer is not None and not missing:
+                self.journal.add(batch, answer)
         self._progress()
         self._judge()
 
@@ -225,12 +239,9 @@ class Driver:
 
     def write(self) -> None:
         """Put the results together, if they are wanted."""
-        target = self.settings.get("append_row_to")
-        if not target:
+        if not self.target:
             return
-        if os.path.isdir(target):
-            target = os.path.join(target, self.settings["append_row_file_name"])
-        draft = f"{target}.part"
+        draft = f"{self.target}.part"
         with open(draft, "w", encoding="utf-8", newline="") as file:
             for batch in range(len(self.batches)):
                 answer = self.results.get(batch)
@@ -238,7 +249,13 @@ class Driver:
                     file.write(line + "\n")
             file.flush()
             os.fsync(file.fileno())
-        os.replace(draft, target)
+        os.replace(draft, self.target)
+
+
+def results_file(settings: dict[str, Any]) -> str | None:
+    """The file that the results are put into; None where they are not wanted."""
+    target: str | None = settings["append_row_to"]
+    return os.path.join(target, settings["append_row_file_name"]) if target and os.path.isdir(target) else target
 
 
 def say(text: str) -> None:
@@ -272,6 +289,7 @@ def main() -> int:
         driver = Driver(taken(sys.argv[1:], settings), sys.argv[1:])
         driver.run()
         driver.write()
+        driver.journal.remove()
     except Stop as stop:
         say(f"error: {stop}")
         return 1
