@@ -35,7 +35,7 @@ STATE = {
     "metaflow": (".metaflow",),
 }
 #: Runners that answer a rerun from what they kept.
-REUSES = ("azdistill", "snakemake", "dvc")
+REUSES = ("azdistill", "snakemake", "dvc", "kfp")
 Cell = tuple[float, int]
 
 
@@ -88,6 +88,8 @@ def measure(command: list[str], place: Path) -> Cell:
     """Seconds and the most memory of one process (MB) for one run; raises where the run fails."""
     log = place / "bench.log"
     variables = os.environ | {"DVC_NO_ANALYTICS": "1", "METAFLOW_USER": "bench", "USER": "bench"}
+    # Compiled modules are kept, as on a user's machine; an editable install has none otherwise.
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
     variables["PATH"] = f"{Path(command[0]).parent}{os.pathsep}{variables['PATH']}"
     started = time.perf_counter()
     with open(log, "wb") as file:

@@ -58,7 +58,7 @@ def write_dvc(folder: Path, shape: str, count: int) -> None:
 
 
 def write_kfp(folder: Path, shape: str, count: int) -> None:
-    """One component, used once for each step; kfp's own runner of processes, without installing kfp in each."""
+    """One component, once for each step; kfp's own runner of processes and its cache; kfp is not installed in each."""
     lines = []
     for number, source in enumerate(sources(shape, count)):
         given = "start" if source is None else f"t{source}.output"
@@ -67,7 +67,7 @@ def write_kfp(folder: Path, shape: str, count: int) -> None:
         textwrap.dedent("""\
         from kfp import dsl, local
 
-        local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root="./out")
+        local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root="./out", enable_caching=True)
 
         @dsl.component(install_kfp_package=False)
         def copy(text: str, number: int) -> str:
