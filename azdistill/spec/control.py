@@ -16,6 +16,8 @@ from azdistill.spec.source import Report, Where
 
 _IF_ELSE_KEYS = {"type", "condition", "true_block", "false_block", "display_name", "description", "comment"}
 _NODE_HINT = "write ${{parent.jobs.NAME}}"
+#: What azure-ai-ml refuses a loop without.
+_LOOP_KEYS = {"do_while": ("body", "mapping", "limits"), "parallel_for": ("body", "items")}
 #: Keys of a step whose bindings are looked at elsewhere.
 _READ = ("inputs", "outputs", "body", "mapping")
 
@@ -77,8 +79,8 @@ def azure_only(
     name: str, kind: str, fields: Fields, inputs: Mapping[str, Value], outputs: Mapping[str, Binding | Output]
 ) -> Step:
     """A step of a kind that only Azure runs: what it is bound to is known, the rest is not looked into."""
-    if kind in LOOPS:
-        fields.require("body", f"a {kind} step")
+    for key in _LOOP_KEYS.get(kind, ()):
+        fields.require(key, f"a {kind} step")
     body = fields.where / "body"
     return Step(
         name=name,

@@ -106,7 +106,7 @@ ELSEWHERE: dict[str, dict[str, Any]] = {
     "automl": {"task": "classification"},
     "import": {"source": {"type": "database"}},
     "data_transfer": {"task": "copy_data"},
-    "do_while": {"body": "${{parent.jobs.fine}}", "mapping": {}},
+    "do_while": {"body": "${{parent.jobs.fine}}", "mapping": {}, "limits": {"max_iteration_count": 2}},
     "parallel_for": {"body": "${{parent.jobs.fine}}", "items": "[{}]"},
 }
 

@@ -330,7 +330,7 @@ def elsewhere() -> dict[str, Any]:
         "learn": {"type": "automl", "training_data": {"path": "${{parent.jobs.first.outputs.word}}"}},
         "after": reads("count", "o"),
         "body": says("body"),
-        "again": {"type": "do_while", "body": "${{parent.jobs.body}}", "mapping": {}},
+        "again": {"type": "do_while", "body": "${{parent.jobs.body}}", "mapping": {}, "limits": {}},
     }
 
 

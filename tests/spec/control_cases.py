@@ -207,7 +207,7 @@ CASES: dict[str, dict[str, str]] = {
     },
     "a loop around no step": {
         "pipeline.yml": "type: pipeline\njobs:\n"
-        '  a: {type: «AZD194 warning»do_while, body: «AZD140»"${{parent.jobs.bdoy}}", mapping: {}}\n'
+        '  a: {type: «AZD194 warning»do_while, body: «AZD140»"${{parent.jobs.bdoy}}", mapping: {}, limits: {}}\n'
         "  body: {type: command, component: ./check.yml}\n",
         "check.yml": CHECK,
     },
