@@ -216,7 +216,7 @@ CASES: dict[str, dict[str, str]] = {
         **ROWS,
     },
     "automl bound to nothing": {
-        "pipeline.yml": ELSEWHERE.replace("${{parent.jobs.count", "«AZD140»${{parent.jobs.cuont"),
+        "pipeline.yml": ELSEWHERE.replace("${{parent.jobs.count", "«AZD140 warning»${{parent.jobs.cuont"),
         **ROWS,
     },
     "a command job as a component": {

@@ -48,12 +48,13 @@ def _in_text(value: Any, where: Where) -> Iterator[tuple[tuple[str, ...], Where,
 
 
 def unknown_bindings(survey: Survey, report: Report) -> None:
-    """AZD140."""
+    """AZD140; a warning in keys of a kind of step that is not looked into, some of which Azure ML may not read."""
     for scope, step in survey.steps():
         for path, where, needle in _bindings(step):
             if hint := _leads_nowhere(scope, path):
                 message = f"{Reference(path)} is bound to nothing"
-                report.error("AZD140", message, where, hint=hint, needle=needle)
+                unread = step.only_on_azure and where.steps[len(step.where.steps)] != "inputs"
+                report.add("AZD140", "warning" if unread else "error", message, where, hint=hint, needle=needle)
         for output in step.outputs.values():
             if isinstance(output, Binding) and (hint := _no_output(scope, output.path)):
                 report.error("AZD140", f"{output} is bound to nothing", _path_of(output), hint=hint)
