@@ -8,6 +8,8 @@ value, or ``azureml.pipeline.control.NAME``; here a tag, logged to MLflow or to 
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,9 @@ def names(step: PlannedStep) -> list[str]:
 
 def read(path: Path) -> str:
     """The value in a file. Raises ValueError, which says what is wrong with it, or OSError."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        # A link may lead to what the step itself could not read.
+        raise ValueError("is a link, not a file of its own")
     with open(path, "rb") as file:
         written = file.read(LONGEST + 3)
     try:
@@ -67,7 +72,7 @@ def wrong(step: PlannedStep, paths: Mapping[str, Path]) -> str:
 
 def take_logged(step: PlannedStep, paths: Mapping[str, Path], metrics: Path) -> None:
     """Write the files of values that a step has only logged."""
-    absent = [name for name in names(step) if not paths[name].exists()]
+    absent = [name for name in names(step) if not os.path.lexists(paths[name])]
     logged = dict(_logged(metrics)) if absent else {}
     for name in absent:
         if name in logged:

@@ -216,6 +216,19 @@ def test_outputs_of_a_pipeline_that_are_values_are_given_out_as_files(run: Run, 
     assert (project / "out" / "answer").read_text() == f"{written}\n"
 
 
+def test_a_link_is_no_value(run: Run, project: Path) -> None:
+    (project / "outside.txt").write_text("not the step's")
+    finished = run({"a": writes(f"ln -s '{project}/outside.txt' ${{{{outputs.v}}}}")})
+    assert finished.state.steps["a"].error == "output 'v' (string) is a link, not a file of its own"
+
+
+def test_a_logged_value_is_written_over_no_link(run: Run, project: Path) -> None:
+    step = logs({"kind": "property", "name": CONTROL, "value": {"v": "True"}})
+    step["command"] += f"; ln -s '{project}/outside.txt' ${{{{outputs.v}}}}"
+    assert statuses(run({"a": step})) == {"a": "failed"}
+    assert not (project / "outside.txt").exists()
+
+
 CONTROL = "azureml.pipeline.control"
 
 
