@@ -188,6 +188,27 @@ def test_a_failed_step_and_a_step_that_logs_itself(project: Path) -> None:
 
 
 @pytest.mark.slow
+def test_skipped_steps_and_values_that_were_handed_on(project: Path) -> None:
+    common = {"type": "command", "environment": "azureml:any@latest"}
+    given = {"inputs": {"n": "${{parent.jobs.count.outputs.n}}"}}
+    jobs = {
+        "count": {**common, "command": "echo 3 > ${{outputs.n}}", "outputs": {"n": {"type": "integer"}}},
+        "gate": {"type": "if_else", "condition": False, "true_block": "${{parent.jobs.big}}"},
+        "big": {**common, "command": "true"},
+        "use": {**common, "command": "echo ${{inputs.n}}", **given},
+    }
+    (project / "p.yml").write_text(yaml.safe_dump({"type": "pipeline", "experiment_name": "e", "jobs": jobs}))
+    for _ in range(2):
+        done = azdistill("run", "p.yml", "--json")
+        assert done.returncode == 0, done.stderr
+        runs = runs_of(project, "e")
+        parent = runs.pop(json.loads(done.stdout)["run_id"])
+        assert parent.data.tags["azdistill.skipped"] == "big (branch)"
+        assert "big" not in runs
+        assert runs["use"].data.params == {"n": "3"}
+
+
+@pytest.mark.slow
 def test_a_store_that_cannot_be_written_costs_a_warning(project: Path) -> None:
     jobs = {"a": {"type": "command", "environment": "azureml:any@latest", "command": "true"}}
     (project / "p.yml").write_text(yaml.safe_dump({"type": "pipeline", "jobs": jobs}))

@@ -37,11 +37,14 @@ def print_dry_run(file: Path, *, sets: Sequence[str], as_json: bool, no_tracking
 def _lines(steps: Mapping[str, Foreseen]) -> list[str]:
     width = max((len(name) for name in steps), default=0)
     lines = [f"{name:<{width}}  {_doing(step)}" for name, step in steps.items()]
-    counts = {action: sum(step.action == action for step in steps.values()) for action in ("run", "reuse", "after")}
+    counts = {
+        action: sum(step.action == action for step in steps.values()) for action in ("run", "reuse", "after", "skip")
+    }
+    left = f", {counts['skip']} skipped" if counts["skip"] else ""
     decided = f", {counts['after']} as these turn out" if counts["after"] else ""
     return [
         *lines,
-        f"dry run: {counts['run']} would run, {counts['reuse']} would be reused{decided}; nothing was started",
+        f"dry run: {counts['run']} would run, {counts['reuse']} would be reused{left}{decided}; nothing was started",
     ]
 
 

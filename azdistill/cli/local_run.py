@@ -109,5 +109,6 @@ def as_json(finished: Finished) -> dict[str, Any]:
         "seconds": round(state.seconds, 3),
         "steps": {name: step.as_json() for name, step in state.steps.items()},
         "outputs": state.outputs,
+        **({"withheld": state.withheld} if state.withheld else {}),
     }
     return result | ({"error": redact(str(finished.error))} if finished.error else {})

@@ -89,6 +89,8 @@ def _described(read: Any) -> str:
         component = "pipeline component, " if type(read).__name__ == "PipelineComponent" else ""
         return f"{component}{_plural(len(jobs), 'step')}"
     name = getattr(read, "name", None)
+    if (kind := getattr(read, "kind", None)) is not None:
+        return f"{kind} {name}" if name else str(kind)
     kind = {"CommandComponent": f"{'parallel' if getattr(read, 'parallel', None) else 'command'} component"}.get(
         type(read).__name__, type(read).__name__.lower()
     )

@@ -58,7 +58,7 @@ class PlainView(View):
 
     def step_ended(self, name: str, step: StepState) -> None:
         seconds = f" in {duration(step.seconds)}" if step.status in ("completed", "failed") else ""
-        self.say(f"{name}: {step.status}{seconds}" + (f": {step.error}" if step.error else ""))
+        self.say(f"{name}: {step.status}{seconds}" + (f": {told}" if (told := step.error or step.detail) else ""))
 
     def run_ended(self, run: RunState) -> None:
         for line in summary_lines(run):
@@ -121,10 +121,13 @@ def summary_lines(run: RunState, *, steps: bool = True) -> list[str]:
                 lines += [f"  {redact(line)}" for line in error_lines(Path(step.log))]
                 lines.append(f"  log: {step.log}")
     lines += [f"{name}: {path}" for name, path in run.outputs.items()]
+    lines += [f"{name}: not given out: {why}" for name, why in run.withheld.items()]
     return lines
 
 
 def _time_of(step: StepState) -> str:
+    if step.detail:
+        return step.detail
     tried = f", attempt {step.attempts}" if step.attempts > 1 else ""
     return duration(step.seconds) + tried if step.status in ("completed", "failed", "canceled") else ""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from azdistill.cloud import elsewhere
 from azdistill.snapshot import Reading, Snapshot, take
 from azdistill.spec.models import CommandComponent, Environment, Pipeline, PipelineComponent, Step
 from azdistill.trees import digest
@@ -53,6 +54,9 @@ def of_asset(asset: CommandComponent | PipelineComponent | Environment) -> str:
 
 def _step(step: Step, node: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
     written = node or _raw(step.where.value)
+    if step.only_on_azure:
+        said = elsewhere.written(step, node)
+        return {"node": _plain({key: value for key, value in said.items() if key not in _WORDS}, reading)}
     return {
         "node": _plain({key: value for key, value in written.items() if key not in (*_WORDS, *_CONTENT)}, reading),
         "component": _component(step.component, reading),

@@ -42,6 +42,9 @@ def of(steps: list[Leaf], profile: Profile, facts: Facts, problems: list[Problem
     """Every environment that the steps use, each once; one that is not registered is added to ``problems``."""
     found: dict[str, Image] = {}
     for leaf in steps:
+        # Of the kinds that are not looked into, Azure chooses or the step's own keys say.
+        if leaf.step.only_on_azure:
+            continue
         image = _image(leaf, profile)
         if image.name in found:
             found[image.name].steps.append(leaf.name)

@@ -120,7 +120,7 @@ def job_from(arm: Mapping[str, Any], run: Mapping[str, Any], steps: Mapping[str,
         compute=default_compute(properties),
         error=message_of(run),
         studio_url=(((properties.get("services") or {}).get("Studio") or {}).get("endpoint")) or studio_url,
-        steps=ordered(steps, list(properties.get("jobs") or {})),
+        steps=ordered(steps, _names(properties.get("jobs") or {})),
         outputs={name: (out or {}).get("uri") or "" for name, out in (properties.get("outputs") or {}).items()},
         tags={str(key): str(value) for key, value in (properties.get("tags") or {}).items()},
         body=arm,
@@ -154,8 +154,17 @@ def is_group(run: Mapping[str, Any]) -> bool:
     return any(str(kind).lower() in ("azureml.pipelinerun", "pipelinerun", "pipeline") for kind in kinds)
 
 
+#: Kinds of nodes that only decide which others run, and how often.
+_DECIDING = ("if_else", "do_while", "parallel_for")
+
+
+def _names(nodes: Mapping[str, Any]) -> list[str]:
+    """The steps that will have a run each."""
+    return [name for name, node in nodes.items() if str((node or {}).get("type")).lower() not in _DECIDING]
+
+
 def ordered(steps: Mapping[str, JobStep], names: list[str]) -> dict[str, JobStep]:
-    """The steps in the order of the pipeline; those without a run yet are there too."""
+    """The steps in the order of the pipeline, which is that of ``names``; those without a run yet are there too."""
     result: dict[str, JobStep] = {}
     for name in names:
         result[name] = steps.get(name, JobStep(name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from azdistill.build.compute import SERVERLESS
@@ -49,13 +49,32 @@ def leaves(pipeline: Pipeline) -> list[Leaf]:
     return list(_walk(pipeline.jobs, "", default, values))
 
 
-def _walk(jobs: Mapping[str, Step], prefix: str, default: str, values: Mapping[str, Any]) -> Iterator[Leaf]:
+def _walk(
+    jobs: Mapping[str, Step], prefix: str, default: str, values: Mapping[str, Any], rounds: int | None = 1
+) -> Iterator[Leaf]:
+    """``rounds``: how often the steps may run; None where nobody knows."""
+    loops = {step.body.name: step for step in jobs.values() if step.body}
     for name, step in jobs.items():
+        times = _times(rounds, loops.get(name))
+        if step.choice or step.body:
+            # It runs nothing itself.
+            continue
         if isinstance(step.component, PipelineComponent):
             inner = _inner(step, step.component.inputs, values)
-            yield from _walk(step.component.jobs, f"{prefix}{name}.", default, inner)
+            yield from _walk(step.component.jobs, f"{prefix}{name}.", default, inner, times)
         else:
-            yield _leaf(prefix + name, step, default, values)
+            leaf = _leaf(prefix + name, step, default, values)
+            yield (
+                leaf if times == 1 else replace(leaf, timeout=leaf.timeout * times if leaf.timeout and times else None)
+            )
+
+
+def _times(rounds: int | None, loop: Step | None) -> int | None:
+    """How often a step may run: so many rounds around it, and those of a ``do_while`` of its own."""
+    if loop is None:
+        return rounds
+    most = loop.limits.get("max_iteration_count") if loop.type == "do_while" else None
+    return rounds * most if rounds and isinstance(most, int) else None
 
 
 def _inner(step: Step, declared: Mapping[str, Input], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,10 +106,13 @@ def _leaf(name: str, step: Step, default: str, values: Mapping[str, Any]) -> Lea
 
 
 def _seconds(step: Step, timeout: Any) -> float | None:
-    """The time limit of a step; a parallel step has none in Azure ML, only its mini-batches have."""
+    """The time limit of a step; a parallel step has none in Azure ML, only its mini-batches have.
+
+    Kinds that are not looked into have none that is known.
+    """
     if isinstance(timeout, int | float):
         return float(timeout)
-    return None if step.type == "parallel" else float(DEFAULT_TIMEOUT)
+    return None if step.type == "parallel" or step.only_on_azure else float(DEFAULT_TIMEOUT)
 
 
 def _value(text: Any, values: Mapping[str, Any]) -> Any:

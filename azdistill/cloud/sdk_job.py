@@ -11,8 +11,9 @@ import yaml
 from azdistill.cloud.clouds import DEFAULT, Cloud
 from azdistill.cloud.failures import explain
 from azdistill.cloud.placing import DEFAULT_TIMEOUT
+from azdistill.cloud.preview import allowed
 from azdistill.cloud.quiet import hushed, quiet
-from azdistill.spec.models import Environment, PipelineComponent, Step
+from azdistill.spec.models import AZURE_ONLY, Environment, PipelineComponent, Step
 
 if TYPE_CHECKING:
     from azdistill.cloud.prepare import Prepared
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def pipeline_job(prepared: Prepared, cloud: Cloud | None = None) -> Any:
     """The ``PipelineJob`` of what was prepared, for ``cloud``. UserError where the SDK does not take it."""
     quiet()
-    with explain(f"reading {prepared.source}"), hushed():
+    with explain(f"reading {prepared.source}"), hushed(), allowed(prepared.pipeline.jobs):
         from azure.ai.ml import load_job
 
         quiet()
@@ -58,7 +59,7 @@ def _running(nodes: Any) -> Iterator[Any]:
         component: Any = getattr(node, "component", None)
         if hasattr(component, "jobs"):
             yield from _running(component.jobs.values())
-        elif hasattr(node, "environment_variables"):
+        elif hasattr(node, "environment_variables") and getattr(node, "type", "") not in AZURE_ONLY:
             yield node
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from azdistill.cloud import recent
 from azdistill.cloud.connect import Connection
 from azdistill.cloud.failures import explain
+from azdistill.cloud.preview import allowed
 from azdistill.cloud.quiet import hushed
 from azdistill.errors import ServiceError
 
@@ -75,7 +76,7 @@ def _create(connection: Connection, prepared: Prepared, name: str, tags: Mapping
     job: Any = prepared.job(connection.cloud)
     job.name = name
     job.tags = {**(job.tags or {}), **prepared.tags(), **tags}
-    with explain(f"submitting {name}"), hushed():
+    with explain(f"submitting {name}"), hushed(), allowed(prepared.pipeline.jobs):
         connection.ml_client.jobs.create_or_update(job)
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from azdistill.cloud import elsewhere
 from azdistill.cloud.fingerprint import snapshot_of
 from azdistill.cloud.leaves import Leaf
-from azdistill.snapshot import Snapshot
+from azdistill.snapshot import Snapshot, take
 from azdistill.spec.models import Data, Environment, Pipeline
 from azdistill.trees import digest, walk_files
 
@@ -49,6 +50,10 @@ def _code(steps: list[Leaf]) -> Iterator[Upload]:
     for leaf in steps:
         component = leaf.component
         taken = snapshot_of(component) if component else None
+        if leaf.step.only_on_azure and (own := elsewhere.code_of(leaf.step)):
+            by_content.setdefault(str(own), ([], take(own, (), base=leaf.step.where.source.base), own))[0].append(
+                leaf.name
+            )
         if component is None or taken is None:
             continue
         same = digest([sorted((name, str(path)) for name, path in taken.files.items()), sorted(taken.zipped)])

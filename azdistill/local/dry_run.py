@@ -25,9 +25,12 @@ from azdistill.spec.models import Pipeline
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """What would become of one step. ``after``: the steps that would run before it and decide whether it does."""
+    """What would become of one step. ``after``: the steps that would run before it and decide whether it does.
 
-    action: Literal["run", "reuse", "after"]
+    ``skip``: it is of a branch that would not be taken.
+    """
+
+    action: Literal["run", "reuse", "after", "skip"]
     reason: str
     after: tuple[str, ...] = ()
     compared_with: str | None = None
@@ -80,6 +83,11 @@ class _Foresight:
         return found
 
     def _step(self, step: PlannedStep) -> Foreseen:
+        if result := self._executor.skip(step, self._results):
+            self._results[step.name] = result
+            if result.failure:
+                raise result.failure
+            return Foreseen("skip", result.detail)
         if after := tuple(name for name in self._plan.steps if name in step.needs and name not in self._results):
             return Foreseen("after", f"what it needs of {', '.join(after)} is not known before", after)
         containers = self._executor.containers
@@ -90,13 +98,13 @@ class _Foresight:
 
     def _reused(self, step: PlannedStep, fields: dict[str, Any]) -> Foreseen | None:
         if self._executor.may_reuse(step) and (entry := self._executor.cache.find(key_of(fields))):
-            self._keep(step, entry.manifest)
+            self._keep(step, entry.manifest, entry.outputs)
             made = entry.about().get("run_id")
             return Foreseen(
                 "reuse", f"nothing it depends on has changed since {made or 'an earlier run'}", compared_with=made
             )
         if self._resumed and (found := resume.finished(self._resumed.folder, self._plan, step, fields)):
-            self._keep(step, found[1])
+            self._keep(step, found[1], resume.places(found[0], list(found[1].outputs)))
             run_id = self._resumed.run_id
             return Foreseen("reuse", f"it finished in {run_id}", compared_with=run_id)
         return None
@@ -114,9 +122,9 @@ class _Foresight:
         asked = "force_rerun" if self._plan.force_rerun else "--no-cache"
         return f"it runs every time: {asked} was asked for"
 
-    def _keep(self, step: PlannedStep, manifest: Manifest) -> None:
+    def _keep(self, step: PlannedStep, manifest: Manifest, outputs: Mapping[str, Path]) -> None:
         contents: Mapping[str, str] = {name: manifest.content(name) for name in manifest.outputs}
-        self._results[step.name] = Result("cached", contents=contents)
+        self._results[step.name] = Result("cached", outputs=outputs, contents=contents)
 
 
 class _NoLog(RunLog):

@@ -33,6 +33,7 @@ _MUST: dict[str, dict[str, Any]] = {
 _MAY: dict[str, Any] = {
     **{"runner": str, "error": str, "key": (str, _NONE), "exit_code": (int, _NONE)},
     **{"seconds": _NUMBER, "metrics": dict, "outputs": dict},
+    **{"reason": str, "detail": str, "withheld": dict},
 }
 
 

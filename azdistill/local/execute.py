@@ -16,7 +16,10 @@ from typing import Any
 
 from azdistill.errors import AzdistillError, MachineError, UserError
 from azdistill.local import environment, mlflow_files, outputs, plain, resume, retries, secrets, snapshot, wrapped
+from azdistill.local import value_outputs as values
+from azdistill.local.bound import Passed
 from azdistill.local.cache import METRICS, Cache, key_of
+from azdistill.local.conditions import BRANCH, settled, skipped
 from azdistill.local.containers import Containers
 from azdistill.local.files import disk_errors, walk_files
 from azdistill.local.hashes import Hashes
@@ -36,7 +39,10 @@ from azdistill.spec.shell import render_command
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a step came to. ``outputs`` are the committed ones; ``metrics`` is its metrics file."""
+    """What a step came to. ``outputs`` are the committed ones; ``metrics`` is its metrics file.
+
+    ``reason`` says why it was skipped, in a word (see :mod:`azdistill.local.conditions`); ``detail`` for people.
+    """
 
     status: str
     seconds: float = 0.0
@@ -49,6 +55,13 @@ class Result:
     failure: BaseException | None = None
     #: Whether another attempt may end otherwise.
     again: bool = False
+    reason: str = ""
+    detail: str = ""
+
+    @property
+    def well(self) -> bool:
+        """Whether nothing keeps what comes after it from running, if only on what it needs itself."""
+        return self.status in ("completed", "cached") or self.reason == BRANCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +120,7 @@ class Executor:
         """Run ``step``, or find it in the cache; ``results`` holds what the steps before it came to."""
         try:
             with disk_errors(f"step '{step.name}'"):
-                return self._execute(step, results)
+                return self._execute(settled(step, results, self.plan), results)
         except AzdistillError as error:
             return Result("failed", error=error.message, failure=error)
         except Exception as error:  # noqa: BLE001 - a defect of ours: told at the end of the run, with its traceback
@@ -117,9 +130,17 @@ class Executor:
         """The step's result from the cache, or from this run before it was resumed; nothing is run."""
         return self._found(step, self.fields(step, results))
 
+    def skip(self, step: PlannedStep, results: Mapping[str, Result]) -> Result | None:
+        """What the step comes to without being run, where ``results`` tell that its branch is not taken."""
+        try:
+            told = skipped(step, results)
+        except AzdistillError as error:
+            return Result("failed", error=error.message, failure=error)
+        return Result("skipped", reason=BRANCH, detail=told) if told else None
+
     def fields(self, step: PlannedStep, results: Mapping[str, Result]) -> dict[str, Any]:
         """What the step's result depends on: the fields of its key."""
-        return self._fields(step, _take(step), results)
+        return self._fields(settled(step, results, self.plan), _take(step), results)
 
     def may_reuse(self, step: PlannedStep) -> bool:
         """Whether the cache may answer for a step, and keep what it makes."""
@@ -221,6 +242,7 @@ class Executor:
         fields: dict[str, Any] | None,
     ) -> Result:
         paths = _make_places(step, attempt)
+        values.note_passed(step, attempt.metrics)
         job = self._job(step, attempt, taken, paths, results)
         self.on_start(step.name, attempt)
         with LogWriter(attempt.log, lambda line: self.on_line(step.name, line)) as log:
@@ -228,6 +250,7 @@ class Executor:
             ended = self.runner.run(job, log.feed, self.cancellation)
             _append_logged(attempt)
             _redact_file(attempt.metrics)
+            values.take_logged(step, paths, attempt.metrics)
             failed = self._judge(step, ended, paths) or _changed(before, _stamps(step, results), ended)
             if failed:
                 log.note(failed.error)
@@ -273,12 +296,18 @@ class Executor:
         return self.containers.keep(job, step, read, [*write, *spelt, attempt.metrics])
 
     def _tracked(self, step: PlannedStep, attempt: Attempt, uses_mlflow: bool) -> dict[str, str]:
-        """The MLflow variables of a step; without a network it logs to files, which are read when it has ended."""
-        if not self.containers or not uses_mlflow or self.containers.network(step) == "host":
+        """The MLflow variables of a step; without a network it logs to files, which are read when it has ended.
+
+        So does one whose outputs are values: it may only log them.
+        """
+        valued = bool(values.names(step))
+        apart = self.containers is not None and self.containers.network(step) != "host"
+        if not uses_mlflow or not (apart or valued):
             return self.tracking(step.name, uses_mlflow)
         found = self.tracking(step.name, False)
-        if found:
+        if found or valued:
             attempt.mlflow.mkdir()
+            found.setdefault("MLFLOW_EXPERIMENT_NAME", self.plan.experiment)
             found |= mlflow_files.variables(attempt.mlflow)
         return found
 
@@ -296,6 +325,8 @@ class Executor:
         checked = {name: path for name, path in paths.items() if not step.outputs[name].standing}
         if absent := outputs.missing(checked, kinds):
             error = f"the command ended with exit code 0 but did not write output {', '.join(map(repr, absent))}"
+            return Result("failed", ended.seconds, ended.returncode, error)
+        if error := values.wrong(step, paths):
             return Result("failed", ended.seconds, ended.returncode, error)
         return None
 
@@ -337,7 +368,8 @@ def _take(step: PlannedStep) -> snapshot.Snapshot:
 
 def secrets_of(step: PlannedStep) -> list[str]:
     """Names of the caller's variables that a step's inputs and variables refer to."""
-    literals = [bound.text for bound in step.inputs.values() if isinstance(bound, Text)]
+    written = (bound for bound in step.inputs.values() if not isinstance(bound, Passed))
+    literals = [bound.text for bound in written if isinstance(bound, Text)]
     return secrets.names([*literals, *step.environment_variables.values()])
 
 

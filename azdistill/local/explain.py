@@ -58,6 +58,8 @@ def explain(home: Home, run: RunState, step: str) -> Explanation:
     def because(reason: str, other: str | None = None, differences: list[Difference] | None = None) -> Explanation:
         return Explanation(run.run_id, step, state.status, reason, other, differences or [])
 
+    if state.status == "skipped" and state.detail:
+        return because(f"it did not run: {state.detail}")
     if state.status in ("pending", "skipped") or (state.status == "canceled" and not state.attempts):
         return because("it did not run")
     fields = read_fields(home, run, step)

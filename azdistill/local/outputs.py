@@ -11,6 +11,7 @@ from typing import Any
 
 from azdistill.local.files import hash_file, sync, walk_files, write_whole
 from azdistill.local.hashes import tree_digest
+from azdistill.spec.models import PRIMITIVES
 
 MANIFEST = "manifest.json"
 
@@ -72,8 +73,8 @@ class Manifest:
 
 
 def is_file(kind: str) -> bool:
-    """Whether an output of this Azure ML type is one file (all others are folders)."""
-    return kind == "uri_file"
+    """Whether an output of this Azure ML type is one file, as values are too (all others are folders)."""
+    return kind == "uri_file" or kind in PRIMITIVES
 
 
 def missing(paths: dict[str, Path], kinds: dict[str, str]) -> list[str]:

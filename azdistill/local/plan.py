@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from azdistill.errors import SpecError
-from azdistill.local import places, unhonoured
+from azdistill.local import branches, places, unhonoured
+from azdistill.local.bound import FREE, Under
+from azdistill.local.bound import Bound as Bound
+from azdistill.local.bound import Local as Local
+from azdistill.local.bound import Made as Made
+from azdistill.local.bound import Text as Text
 from azdistill.local.home import Home
 from azdistill.spec import expressions, values
 from azdistill.spec.models import (
@@ -37,32 +42,6 @@ from azdistill.spec.source import Report, Where
 
 EXCLUSIVE, CACHE_IGNORE, HEADLINE = "azdistill.exclusive", "azdistill.cache_ignore", "azdistill.headline"
 NETWORK = "azdistill.network"
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """An input's value as the command line gets it."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Local:
-    """An input that is a file or folder of this machine; ``kind`` is its Azure ML type."""
-
-    path: Path
-    kind: str
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """An input that another step of this run makes."""
-
-    step: str
-    output: str
-
-
-Bound = Text | Local | Made
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +94,7 @@ class PlannedStep:
     #: ``resources`` as written, and where.
     resources: Mapping[str, Any] = field(default_factory=dict)
     resources_at: Where | None = None
+    under: Under = FREE
 
     @property
     def workers(self) -> int:
@@ -123,8 +103,9 @@ class PlannedStep:
 
     @property
     def needs(self) -> frozenset[str]:
-        """Names of the steps that must end well before this one can start."""
-        return frozenset(bound.step for bound in self.inputs.values() if isinstance(bound, Made))
+        """Names of the steps that must end well, or be skipped for their branch, before this one can start."""
+        makers = (maker for bound in self.inputs.values() if isinstance(bound, Made) for maker in bound.makers)
+        return self.under.needs.union(maker.step for maker in makers)
 
     @property
     def base(self) -> Path:
@@ -205,22 +186,50 @@ class _Planner:
         return places.standing(self.home, output.path, output.where, self.report)
 
     def flatten(
-        self, jobs: Mapping[str, Step], prefix: str, inputs: Mapping[str, Bound], standing: Mapping[str, Path]
+        self,
+        jobs: Mapping[str, Step],
+        prefix: str,
+        inputs: Mapping[str, Bound],
+        standing: Mapping[str, Path],
+        outer: Under = FREE,
     ) -> None:
-        """Add the steps of one pipeline, whose inputs are bound already."""
+        """Add the steps of one pipeline, whose inputs are bound already; ``outer`` is what holds for all of it."""
         scope = _Scope(self, jobs, prefix, inputs)
-        for step in jobs.values():
+        held = branches.under(jobs, prefix, scope.follow, outer, self.report)
+        for step in map(branches.in_one_round, jobs.values()):
             component = step.component
-            if isinstance(component, CommandComponent):
-                self._command(step, component, scope, standing)
+            if step.only_on_azure:
+                self._elsewhere(prefix + step.name, step.where, held[step.name])
+            elif isinstance(component, CommandComponent):
+                self._command(step, component, scope, standing, held[step.name])
             elif isinstance(component, PipelineComponent):
                 inner = self._outputs(step, component, standing)
                 kept = {name: output.standing for name, output in inner.items() if output.standing}
-                self.flatten(component.jobs, f"{prefix}{step.name}.", scope.bound(step, component.inputs), kept)
-            else:
+                given = scope.bound(step, component.inputs)
+                self.flatten(component.jobs, f"{prefix}{step.name}.", given, kept, held[step.name])
+            elif step.choice is None:
                 self._registered(step)
 
-    def _command(self, step: Step, component: CommandComponent, scope: _Scope, standing: Mapping[str, Path]) -> None:
+    def _elsewhere(self, name: str, where: Where, under: Under) -> None:
+        """A step that runs on Azure only: planned for its place among the others, and never run."""
+        self.steps[name] = PlannedStep(
+            name=name,
+            component=CommandComponent(where=where),
+            inputs={},
+            outputs={},
+            environment=None,
+            environment_variables={},
+            timeout=None,
+            deterministic=True,
+            exclusive=False,
+            headline=False,
+            cache_ignore=frozenset(),
+            under=under,
+        )
+
+    def _command(
+        self, step: Step, component: CommandComponent, scope: _Scope, standing: Mapping[str, Path], under: Under
+    ) -> None:
         name = scope.prefix + step.name
         if isinstance(component.code, str):
             self.report.error("AZD340", f"code at {component.code} cannot be run locally", component.place("code"))
@@ -248,6 +257,7 @@ class _Planner:
             distribution=distribution,
             processes=self._processes(step, component, scope) if distribution else None,
             parallel=self._feed(component, component.parallel, scope) if component.parallel else None,
+            under=under,
         )
 
     def _feed(self, component: CommandComponent, written: Parallel, scope: _Scope) -> Feed:
@@ -296,11 +306,8 @@ class _Planner:
                 kept = self.standing(setting)
             elif isinstance(setting, Binding):
                 kept = standing.get(".".join(setting.path[2:]))
-            if declared.type in PRIMITIVES:
-                self.report.error(
-                    "AZD341", f"output '{name}' is a value ({declared.type}): not run locally", declared.where
-                )
-            planned[name] = PlannedOutput(declared.type, kept)
+            # A value is handed on, never kept in a place of its own.
+            planned[name] = PlannedOutput(declared.type, None if declared.type in PRIMITIVES else kept)
         return planned
 
     def _registered(self, step: Step) -> None:
@@ -335,7 +342,7 @@ class _Scope:
 
     def _value(self, value: Value, kind: str) -> Bound | None:
         if isinstance(value, Binding):
-            return self._follow(value.path)
+            return self.follow(value.path)
         if isinstance(value, Data):
             return self.planner._path("an input", value.path, value.type or kind, value.where)
         if isinstance(value.value, str) and kind not in PRIMITIVES:
@@ -348,7 +355,15 @@ class _Scope:
         if value.value is None:
             return None
         if isinstance(value.value, str):
-            return Text(expressions.render(expressions.parse(value.value), self._text))
+            parts = expressions.parse(value.value)
+            for reference, _ in expressions.references(parts):
+                if isinstance(made := self.follow(reference.path), Made):
+                    message = (
+                        f"{reference} is known only when step '{made.step}' has ended: it cannot stand within text"
+                    )
+                    hint = "bind it to an input of its own, and put the text around it in the command"
+                    self.planner.report.error("AZD337", message, value.where, hint=hint, needle=reference.raw)
+            return Text(expressions.render(parts, self._text))
         return Text(values.text(value.value))
 
     def render(self, value: Any) -> str:
@@ -365,10 +380,11 @@ class _Scope:
         return 1
 
     def _text(self, reference: expressions.Reference) -> str | None:
-        bound = self._follow(reference.path)
+        bound = self.follow(reference.path)
         return bound.text if isinstance(bound, Text) else reference.raw
 
-    def _follow(self, path: tuple[str, ...]) -> Bound | None:
+    def follow(self, path: tuple[str, ...]) -> Bound | None:
+        """What a binding stands for; None where that has no value."""
         match path:
             case ("parent", "inputs", *rest):
                 return self.inputs.get(".".join(rest))
@@ -395,13 +411,15 @@ def _sole_name(written: str | None) -> str:
 
 
 def _maker(jobs: Mapping[str, Step], prefix: str, output: str) -> Made | None:
-    """The command step's output that is bound to a pipeline's own output."""
+    """The command step's output that is bound to a pipeline's own output: the first of them, unless that is skipped."""
     wanted = ("parent", "outputs", *output.split("."))
+    found: list[Made] = []
     for step in jobs.values():
         for name, setting in step.outputs.items():
-            if isinstance(setting, Binding) and setting.path == wanted:
-                return _made(step, prefix, name)
-    return None
+            if isinstance(setting, Binding) and setting.path == wanted and (made := _made(step, prefix, name)):
+                found += made.makers
+    others = tuple(found[1:]) if any(step.choice for step in jobs.values()) else ()
+    return Made(found[0].step, found[0].output, others) if found else None
 
 
 def _text_of(value: Any) -> str | None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from azdistill.errors import AzdistillError, Interrupted, RunFailed, exit_code_of_step
+from azdistill.errors import AzdistillError, Interrupted, RunFailed, UserError, exit_code_of_step
 from azdistill.local import secrets, unhonoured
+from azdistill.local.branches import refuse_elsewhere
 from azdistill.local.cache import Cache
+from azdistill.local.conditions import given_out
 from azdistill.local.containers import Containers
 from azdistill.local.deliver import deliver, refuse_foreign
 from azdistill.local.docker_engine import connect
@@ -132,6 +135,7 @@ def planned(pipeline: Pipeline, options: Options, home: Home) -> tuple[LocalSett
     pipeline = stand_in(pipeline, settings.components)
     plan = make_plan(pipeline, home, experiment=options.experiment, data=settings.data)
     plan = select(plan, options.selection)
+    refuse_elsewhere(step.under for step in plan.steps.values())
     if options.keep_going:
         plan = replace(plan, continue_on_step_failure=True)
     if options.out:
@@ -197,32 +201,43 @@ def _hide_secrets(plan: Plan) -> None:
         secrets.hide(secrets_of(step))
 
 
+def _known(executor: Executor) -> dict[str, Result]:
+    """What steps come to that need not run, as far as that is known before any has."""
+    found: dict[str, Result] = {}
+    for name, step in executor.plan.steps.items():
+        if result := executor.skip(step, found):
+            found[name] = result
+        elif step.needs <= found.keys():
+            # What does not fit is the failure of its step, which is told when that is to run.
+            with contextlib.suppress(UserError):
+                if result := executor.find(step, found):
+                    found[name] = result
+    return found
+
+
 def _refuse_unset(executor: Executor) -> None:
     """Raise for a secret that is not set, now rather than hours into the run; a cached step needs none."""
-    unset = {name for name, step in executor.plan.steps.items() if secrets.unset(secrets_of(step))}
-    found: dict[str, Result] = {}
-    for name, step in executor.plan.steps.items() if unset else ():
-        if step.needs <= found.keys() and (result := executor.find(step, found)):
-            found[name] = result
-        elif name in unset:
-            secrets.resolve(secrets_of(step))
+    unset = [name for name, step in executor.plan.steps.items() if secrets.unset(secrets_of(step))]
+    found = _known(executor) if unset else {}
+    for name in unset:
+        if name not in found:
+            secrets.resolve(secrets_of(executor.plan.steps[name]))
 
 
 def _refuse_missing(executor: Executor) -> None:
     """Raise for steps that are not selected and whose results are needed and not there, before any step runs."""
-    plan, lacking = executor.plan, []
-    found: dict[str, Result] = {}
-    for name, step in plan.steps.items() if plan.given else ():
-        if step.needs <= found.keys() and (result := executor.find(step, found)):
-            found[name] = result
-        elif name in plan.given and step.needs <= found.keys():
-            lacking.append(name)
-    if lacking:
+    plan = executor.plan
+    found = _known(executor) if plan.given else {}
+    if lacking := [name for name in plan.steps if _is_lacking(plan, name, found)]:
         raise missing(plan, lacking)
 
 
+def _is_lacking(plan: Plan, name: str, found: Mapping[str, Result]) -> bool:
+    return name in plan.given and name not in found and plan.steps[name].needs <= found.keys()
+
+
 def _deliver(plan: Plan, out: Path | None, results: Mapping[str, Result]) -> dict[str, str]:
-    paths = {name: results[made.step].outputs[made.output] for name, made in plan.outputs.items()}
+    paths = {name: results[made.step].outputs[made.output] for name, made in given_out(plan, results).items()}
     if out is None:
         return {name: str(path) for name, path in paths.items()}
     return deliver(out.absolute(), paths)

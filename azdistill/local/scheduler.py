@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from azdistill.errors import AzdistillError
+from azdistill.local.conditions import FAILURE, withheld
 from azdistill.local.execute import Attempt, Executor, Result
 from azdistill.local.listener import Listener, Tail
 from azdistill.local.plan import PlannedStep
@@ -28,6 +29,7 @@ class Scheduler:
         self._plan, self._log = executor.plan, executor.log
         self._results: dict[str, Result] = {}
         self._waiting = dict(self._plan.steps)
+        self._branches = any(step.under.gates for step in self._plan.steps.values())
         self._running: set[str] = set()
         self._done: queue.SimpleQueue[tuple[str, Result]] = queue.SimpleQueue()
         self._tails: dict[str, Tail] = {}
@@ -67,12 +69,21 @@ class Scheduler:
                 raise
         self._skip_rest()
         status, error, outputs = self._outcome(deliver)
-        self._log.append("run_ended", status=status, seconds=time.monotonic() - started, outputs=outputs, error=error)
+        kept = withheld(plan, self._results) if status == "completed" else {}
+        self._log.append(
+            "run_ended",
+            status=status,
+            seconds=time.monotonic() - started,
+            outputs=outputs,
+            withheld=kept,
+            error=error,
+        )
         self._tell(lambda listener: listener.run_ended(self._log.state))
         return self._log.state
 
     def _start_ready(self, pool: ThreadPoolExecutor) -> bool:
         """Start what can start; whether anything did."""
+        self._leave_branches()
         begun = False
         for step in [step for step in self._waiting.values() if self._may_start(step)]:
             if len(self._running) >= self._jobs or not self._fits(step):
@@ -86,13 +97,20 @@ class Scheduler:
     def _may_start(self, step: PlannedStep) -> bool:
         if self._executor.cancellation.asked.is_set():
             return False
-        failed = any(result.status not in ("completed", "cached") for result in self._results.values())
+        failed = any(not result.well for result in self._results.values())
         if failed and not self._plan.continue_on_step_failure:
             return False
-        return all(need in self._results and self._succeeded(need) for need in step.needs)
+        return all(need in self._results and self._results[need].well for need in step.needs)
 
-    def _succeeded(self, name: str) -> bool:
-        return self._results[name].status in ("completed", "cached")
+    def _leave_branches(self) -> None:
+        """Settle the steps that are known not to be run though nothing failed."""
+        if not self._branches:
+            return
+        for name, step in list(self._waiting.items()):
+            if result := self._executor.skip(step, self._results):
+                del self._waiting[name]
+                self._results[name] = result
+                self._end_step(name, result)
 
     def _fits(self, step: PlannedStep) -> bool:
         if step.exclusive:
@@ -120,6 +138,8 @@ class Scheduler:
             seconds=result.seconds,
             exit_code=result.exit_code,
             error=result.error,
+            reason=result.reason,
+            detail=result.detail,
             key=result.key,
             metrics=self._metrics.get(name, {}),
             outputs={output: str(path) for output, path in result.outputs.items()},
@@ -129,9 +149,21 @@ class Scheduler:
     def _skip_rest(self) -> None:
         canceled = self._executor.cancellation.asked.is_set()
         for name in self._waiting:
-            self._results[name] = Result("canceled" if canceled else "skipped")
+            skipped = Result("skipped", reason=FAILURE, detail=self._cause(name))
+            self._results[name] = Result("canceled") if canceled else skipped
             self._end_step(name, self._results[name])
         self._waiting.clear()
+
+    def _cause(self, name: str) -> str:
+        """Whose failure kept a step from running: of a step that it needs, or else the first of all."""
+        for need in sorted(self._plan.steps[name].needs):
+            result = self._results.get(need)
+            if result and result.status == "failed":
+                return f"step '{need}' failed"
+            if result and result.reason == FAILURE:
+                return result.detail
+        failed = next((other for other, result in self._results.items() if result.status == "failed"), "")
+        return f"step '{failed}' failed"
 
     def _outcome(self, deliver: Callable[[Mapping[str, Result]], dict[str, str]]) -> tuple[str, str, dict[str, str]]:
         statuses = {name: result.status for name, result in self._results.items()}

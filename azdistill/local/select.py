@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from azdistill.errors import UserError, did_you_mean
-from azdistill.local.plan import Plan, PlannedStep
+from azdistill.local.plan import Made, Plan, PlannedStep
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Names of steps, or of nested pipelines (which mean all of their steps). ``only``: these alone; ``since``: these
-    and all that needs them; ``until``: these and all that they need.
+    """Names of steps, or of nested pipelines and ``if_else`` steps (which mean all of their steps). ``only``: these
+    alone; ``since``: these and all that needs them; ``until``: these and all that they need.
     """
 
     only: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ def select(plan: Plan, selection: Selection) -> Plan:
     meant = _meant(plan, selection)
     needed = _closed(meant, {name: step.needs for name, step in plan.steps.items()})
     steps = {name: step for name, step in plan.steps.items() if name in needed}
-    outputs = {name: made for name, made in plan.outputs.items() if made.step in steps}
+    outputs = {name: kept for name, made in plan.outputs.items() if (kept := _kept(made, steps))}
     return replace(
         plan,
         steps=steps,
@@ -46,6 +46,12 @@ def select(plan: Plan, selection: Selection) -> Plan:
         left_out={name: made for name, made in plan.outputs.items() if name not in outputs},
         apart=tuple(name for name in plan.steps if name not in steps),
     )
+
+
+def _kept(made: Made, steps: Mapping[str, PlannedStep]) -> Made | None:
+    """What is left of the makers of an output; None where none is."""
+    kept = [maker for maker in made.makers if maker.step in steps]
+    return replace(kept[0], others=tuple(kept[1:])) if kept else None
 
 
 def left_out(plan: Plan) -> list[str]:
@@ -91,8 +97,10 @@ def _named(steps: Mapping[str, PlannedStep], names: Iterable[str]) -> set[str]:
     found: set[str] = set()
     for name in names:
         these = {step for step in steps if step == name or step.startswith(f"{name}.")}
+        these |= {step for step, planned in steps.items() if name in (gate.name for gate in planned.under.gates)}
         if not these:
             known = [*steps, *dict.fromkeys(step.rpartition(".")[0] for step in steps if "." in step)]
+            known += dict.fromkeys(gate.name for planned in steps.values() for gate in planned.under.gates)
             raise UserError(f"the pipeline has no step '{name}'", code="AZD373", hint=did_you_mean(name, known))
         found |= these
     return found

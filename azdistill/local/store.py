@@ -27,7 +27,10 @@ RunStatus = Literal["running", "completed", "failed", "canceled", "lost"]
 
 @dataclass(slots=True)
 class StepState:
-    """What is known of one step of a run. Paths are absolute."""
+    """What is known of one step of a run. Paths are absolute.
+
+    ``reason`` of a step that was skipped is ``branch`` (another branch of an ``if_else`` was taken) or ``failure``.
+    """
 
     status: StepStatus = "pending"
     started: float | None = None
@@ -35,6 +38,8 @@ class StepState:
     attempts: int = 0
     exit_code: int | None = None
     error: str = ""
+    reason: str = ""
+    detail: str = ""
     log: str | None = None
     key: str | None = None
     outputs: dict[str, str] = field(default_factory=dict)
@@ -48,6 +53,7 @@ class StepState:
             "cached": self.status == "cached",
             "attempts": self.attempts,
             "log": self.log,
+            **({"reason": self.reason, "detail": self.detail} if self.reason else {}),
         }
 
 
@@ -66,6 +72,8 @@ class RunState:
     params: dict[str, str] = field(default_factory=dict)
     steps: dict[str, StepState] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
+    #: Outputs that are not given out, as their steps were skipped for their branch, and why.
+    withheld: dict[str, str] = field(default_factory=dict)
     headline: list[str] = field(default_factory=list)
     runner: str = ""
 
@@ -95,6 +103,7 @@ def _run_started(run: RunState, event: Event) -> None:
 
 def _run_resumed(run: RunState, event: Event) -> None:
     run.status, run.runner, run.error, run.outputs = "running", event["runner"], "", {}
+    run.withheld = {}
     run.params, run.headline = event["params"], event["headline"]
     before, run.steps = run.steps, {}
     # What a selection leaves out stays as it was.
@@ -109,6 +118,7 @@ def _run_resumed(run: RunState, event: Event) -> None:
 def _run_ended(run: RunState, event: Event) -> None:
     run.status, run.seconds = event["status"], event["seconds"]
     run.outputs, run.error = event["outputs"], event.get("error", "")
+    run.withheld = event.get("withheld", {})
 
 
 def _step_started(run: RunState, event: Event) -> None:
@@ -121,6 +131,7 @@ def _step_ended(run: RunState, event: Event) -> None:
     step = run.steps.setdefault(event["step"], StepState())
     step.status, step.seconds = event["status"], event.get("seconds", 0.0)
     step.exit_code, step.error = event.get("exit_code"), event.get("error", "")
+    step.reason, step.detail = event.get("reason", ""), event.get("detail", "")
     step.metrics = event.get("metrics", {})
     step.outputs, step.key = event.get("outputs", {}), event.get("key", step.key)
 

@@ -11,6 +11,7 @@ from azdistill.local.listener import Listener, Record
 from azdistill.local.outputs import Manifest
 from azdistill.local.plan import Plan, Text
 from azdistill.local.store import RunState, StepState
+from azdistill.spec.models import PRIMITIVES
 from azdistill.tracking import Tracker
 from azdistill.tracking.columns import columns
 
@@ -23,7 +24,7 @@ _CREDENTIALS = (
     "MLFLOW_TRACKING_INSECURE_TLS",
 )
 #: Of models only paths, sizes and hashes are kept, however small their files are.
-_COPIED = ("uri_file", "uri_folder")
+_COPIED = ("uri_file", "uri_folder", *PRIMITIVES)
 
 
 class TrackingListener(Listener):
@@ -82,10 +83,13 @@ class TrackingListener(Listener):
         assert self._plan
         artifacts = []
         for name, path in run.outputs.items():
+            # Of steps in two branches that make one output, either is of its type.
             made = self._plan.outputs[name]
             if self._plan.steps[made.step].outputs[made.output].kind in _COPIED:
                 artifacts.append({"path": path, "folder": name if Path(path).is_dir() else ""})
         tags = {"azdistill.status": run.status, "azdistill.seconds": f"{run.seconds:.3f}"}
+        if skipped := [f"{name} ({step.reason})" for name, step in run.steps.items() if step.reason]:
+            tags["azdistill.skipped"] = ", ".join(skipped)
         self._tracker.run_ended(run.status, tags, artifacts, columns(list(run.metrics), self._metric))
 
     def _begin(self, name: str) -> None:

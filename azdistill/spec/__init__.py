@@ -4,12 +4,15 @@ from azdistill.spec import expressions, shell, values
 from azdistill.spec.checks import check, examine
 from azdistill.spec.loader import load, load_component, load_environment, load_pipeline, pipeline_from
 from azdistill.spec.models import (
+    AzureOnly,
     Binding,
+    Choice,
     CommandComponent,
     Data,
     Environment,
     Input,
     Literal,
+    Node,
     Output,
     Parallel,
     Pipeline,
@@ -20,12 +23,15 @@ from azdistill.spec.models import (
 )
 
 __all__ = [
+    "AzureOnly",
     "Binding",
+    "Choice",
     "CommandComponent",
     "Data",
     "Environment",
     "Input",
     "Literal",
+    "Node",
     "Output",
     "Parallel",
     "Pipeline",

@@ -46,4 +46,8 @@ CODES: dict[str, str] = {
     "AZD172": "A mini-batch size that is none.",
     "AZD173": "The entry script of a parallel step does not exist, or lacks init() or run().",
     "AZD174": "append_row_to of a parallel step leads to no output.",
+    "AZD190": "The condition of an if_else step can be neither true nor false.",
+    "AZD191": "A block of an if_else step, or the body of a loop, is not written as ${{parent.jobs.NAME}}.",
+    "AZD192": "A step stands in two blocks of if_else steps.",
+    "AZD194": "A kind of step or job that runs on Azure only: `azdistill run` refuses it, and nothing else does.",
 }

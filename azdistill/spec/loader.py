@@ -11,7 +11,16 @@ from azdistill.spec import reader
 from azdistill.spec.command_job import command_job
 from azdistill.spec.component import command_component, environment
 from azdistill.spec.fields import absolute
-from azdistill.spec.models import CommandComponent, Environment, Pipeline, PipelineComponent, Spec
+from azdistill.spec.models import (
+    AZURE_ONLY,
+    LOOPS,
+    AzureOnly,
+    CommandComponent,
+    Environment,
+    Pipeline,
+    PipelineComponent,
+    Spec,
+)
 from azdistill.spec.parallel import parallel_component
 from azdistill.spec.pipeline import Component, pipeline_component, pipeline_job
 from azdistill.spec.source import Report, Source, Where
@@ -27,10 +36,10 @@ class Opened:
 
     def __init__(self, report: Report) -> None:
         self.report = report
-        self.files: dict[Path, Component | None] = {}
+        self.files: dict[Path, Component | AzureOnly | None] = {}
         self.opening: list[Path] = []
 
-    def __call__(self, where: Where, path: str) -> Component | None:
+    def __call__(self, where: Where, path: str) -> Component | AzureOnly | None:
         """The component in the file that ``where`` names; None (and a problem) where there is none."""
         file = absolute(where, path)
         if isinstance(file, str):
@@ -47,12 +56,12 @@ class Opened:
             self.opening.pop()
         return self.files[file]
 
-    def _read(self, file: Path) -> Component | None:
+    def _read(self, file: Path) -> Component | AzureOnly | None:
         source = _read(file, self.report)
         if source is None:
             return None
         spec = build(source, self.report, self, nested=True)
-        if isinstance(spec, CommandComponent | PipelineComponent):
+        if isinstance(spec, CommandComponent | PipelineComponent | AzureOnly):
             return spec
         return None
 
@@ -99,7 +108,8 @@ def is_schedule(data: Any) -> bool:
 def kind_of(data: Any) -> str | None:
     """What a YAML file's data is: None where it is nothing of ours, else one of
 
-    ``command``, ``parallel`` and ``pipeline`` (components), ``job`` (a pipeline job), ``command job``, ``environment``.
+    ``command``, ``parallel`` and ``pipeline`` (components), ``job`` (a pipeline job), ``command job``, ``environment``,
+    or a kind of job or component that only Azure runs (``spark``, ...).
     """
     if not isinstance(data, Mapping):
         return None
@@ -108,8 +118,8 @@ def kind_of(data: Any) -> str | None:
     if kind == "pipeline" or (not kind and "jobs" in data):
         component = "pipelineComponent" in schema or ("Job" not in schema and _declares(data))
         return "pipeline" if component else "job"
-    if kind == "parallel":
-        return "parallel"
+    if kind == "parallel" or (kind in AZURE_ONLY and kind not in LOOPS):
+        return kind
     if kind == "command" or (not kind and "command" in data):
         return "command job" if _is_job(data, schema) else "command"
     if not kind and ("image" in data or "build" in data or "environment.schema" in schema):
@@ -152,11 +162,21 @@ def build(source: Source, report: Report, opener: Opened, *, nested: bool = Fals
             return environment(where, report)
         case "command job" if not nested:
             return command_job(where, report)
+        case kind if kind in AZURE_ONLY:
+            return _azure_only(kind, where, report, nested)
         case "command job":
             report.error("AZD114", "a command job is no component", where, hint="write its keys into the step")
             return None
     _unknown(where, report)
     return None
+
+
+def _azure_only(kind: str, where: Where, report: Report, nested: bool) -> AzureOnly:
+    if not nested:
+        hint = "'az ml' takes it; 'azdistill run' refuses it"
+        report.warning("AZD194", f"this is of type '{kind}', which runs on Azure only", where / "type", hint=hint)
+    name = where.value.get("name")
+    return AzureOnly(kind=kind, name=name if isinstance(name, str) else None, where=where)
 
 
 def _unknown(where: Where, report: Report) -> None:
@@ -227,7 +247,16 @@ _WORDS: dict[type, str] = {
 }
 
 
+def _refuse_azure_only(spec: Spec) -> None:
+    if isinstance(spec, AzureOnly):
+        report = Report()
+        hint = "send it with az ml; in a pipeline, 'azdistill submit' takes it as a step"
+        report.error("AZD114", f"{spec.kind} runs on Azure only", spec.where / "type", hint=hint)
+        raise SpecError(report.problems)
+
+
 def _one(spec: Spec, kind: type[_T], name: str) -> _T:
+    _refuse_azure_only(spec)
     if not isinstance(spec, kind):
         report = Report()
         found = _WORDS[type(spec)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ PRIMITIVES = ("string", "integer", "number", "boolean")
 FOLDERS = ("uri_folder", "mltable", "mlflow_model", "custom_model", "triton_model")
 DATA = ("uri_file", *FOLDERS)
 TYPES = (*PRIMITIVES, *DATA)
+#: Steps that run other steps again and again, and all kinds of steps that only Azure runs.
+LOOPS = ("do_while", "parallel_for")
+AZURE_ONLY = ("spark", "automl", "import", "data_transfer", *LOOPS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,10 +175,37 @@ Value = Literal | Binding | Data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A step that is named as ``${{parent.jobs.NAME}}``: one of an ``if_else``'s blocks, or the body of a loop."""
+
+    name: str
+    where: Where = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What an ``if_else`` step chooses by, and the steps that run for either value; they run under no other.
+
+    ``condition`` is None where it is missing or neither a boolean nor a binding, which is noted when it is read.
+    """
+
+    condition: bool | Binding | None
+    true_block: tuple[Node, ...] = ()
+    false_block: tuple[Node, ...] = ()
+
+    def nodes(self) -> Iterator[tuple[Node, bool]]:
+        """Every step of the blocks, and the value that it runs for."""
+        yield from ((node, True) for node in self.true_block)
+        yield from ((node, False) for node in self.false_block)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """A step of a pipeline. ``component`` is a reference (a string) when it is registered in a workspace or registry.
 
-    An inline command is given as a component too, its inputs typed by what they are bound to.
+    An inline command is given as a component too, its inputs typed by what they are bound to. An ``if_else`` step is
+    its ``choice``. Of a step that only Azure runs, inputs and outputs are known and the rest is not looked into; a loop
+    among these has a ``body``.
     """
 
     name: str
@@ -198,7 +228,14 @@ class Step:
     is_deterministic: bool | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     properties: Mapping[str, Any] = field(default_factory=dict)
+    choice: Choice | None = None
+    body: Node | None = None
     where: Where = field(compare=False, repr=False)
+
+    @property
+    def only_on_azure(self) -> bool:
+        """Whether a local run refuses it, whatever it says."""
+        return self.type in AZURE_ONLY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,4 +300,18 @@ class PipelineComponent:
         return self.where.source.path
 
 
-Spec = CommandComponent | PipelineComponent | Pipeline | Environment
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AzureOnly:
+    """A job or component of a kind that only Azure runs; it is not looked into."""
+
+    kind: str
+    name: str | None = None
+    where: Where = field(compare=False, repr=False)
+
+    @property
+    def source(self) -> Path | None:
+        """The file that it was read from; None when made in memory."""
+        return self.where.source.path
+
+
+Spec = CommandComponent | PipelineComponent | Pipeline | Environment | AzureOnly

@@ -18,10 +18,13 @@ from azdistill.spec.component import (
     resources,
     runnable,
 )
+from azdistill.spec.control import azure_only, if_else
 from azdistill.spec.expressions import parse, references, sole_reference
 from azdistill.spec.fields import Fields, absolute
 from azdistill.spec.models import (
+    AZURE_ONLY,
     DATA,
+    AzureOnly,
     Binding,
     CommandComponent,
     Data,
@@ -54,7 +57,7 @@ KINDS = (
 )
 Component = CommandComponent | PipelineComponent
 #: Loads a component from the file named at a place; None where that failed (and is noted).
-Opener = Callable[[Where, str], Component | None]
+Opener = Callable[[Where, str], Component | AzureOnly | None]
 
 
 def pipeline_job(where: Where, report: Report, opener: Opener) -> Pipeline:
@@ -181,8 +184,10 @@ def _kind(fields: Fields, opener: Opener) -> str | None:
     return kind
 
 
-def kind_of_component(component: Component | None) -> str | None:
+def kind_of_component(component: Component | AzureOnly | None) -> str | None:
     """The kind of step that runs a component; None for none."""
+    if isinstance(component, AzureOnly):
+        return component.kind
     if isinstance(component, CommandComponent):
         return "parallel" if component.parallel else "command"
     return "pipeline" if component else None
@@ -224,11 +229,23 @@ def _parallel_step(name: str, fields: Fields, opener: Opener) -> Step:
     return _step(name, "parallel", fields, component)
 
 
+def _azure_only_step(name: str, fields: Fields, opener: Opener) -> Step:
+    inputs = {n: _value(at, fields.report) for n, at, _ in fields.each("inputs")}
+    outputs = {n: _step_output(at, fields.report) for n, at, _ in fields.each("outputs")}
+    text = fields.data.get("component")
+    # Opened for its file to be missed where there is none.
+    opened = opener(fields.where / "component", text) if isinstance(text, str) else None
+    kind = fields.text("type") or kind_of_component(opened) or ""
+    return azure_only(name, kind.lower(), fields, inputs, outputs)
+
+
 #: A kind of step -> what builds it. Another kind is another entry here.
 BUILDERS: dict[str, Callable[[str, Fields, Opener], Step]] = {
     "command": _command_step,
     "pipeline": _pipeline_step,
     "parallel": _parallel_step,
+    "if_else": if_else,
+    **dict.fromkeys(AZURE_ONLY, _azure_only_step),
 }
 
 
@@ -247,7 +264,7 @@ def _component(fields: Fields, opener: Opener, kind: str) -> Component | str | N
     if found != kind:
         fields.report.error("AZD113", f"a {kind} step cannot run a {found} component", where)
         return None
-    return component
+    return None if isinstance(component, AzureOnly) else component
 
 
 def _step(name: str, kind: str, fields: Fields, component: Component | str | None) -> Step:

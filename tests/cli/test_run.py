@@ -27,6 +27,7 @@ SCHEMA = {
         "seconds": {"type": "number"},
         "error": {"type": "string"},
         "outputs": {"type": "object", "additionalProperties": {"type": "string"}},
+        "withheld": {"type": "object", "additionalProperties": {"type": "string"}},
         "steps": {
             "type": "object",
             "additionalProperties": {
@@ -39,6 +40,8 @@ SCHEMA = {
                     "cached": {"type": "boolean"},
                     "attempts": {"type": "integer"},
                     "log": {"type": ["string", "null"]},
+                    "reason": {"enum": ["branch", "failure"]},
+                    "detail": {"type": "string"},
                 },
             },
         },
@@ -232,3 +235,80 @@ def test_a_run_that_is_not_there_is_the_users_error(project: Path) -> None:
     done = azdistill(project, "compare", "latest", "pipeline_")
     assert done.returncode == 2
     assert "several runs begin with" in done.stderr
+
+
+def choice(project: Path, flag: bool) -> None:
+    """A pipeline that gives out ``big`` where ``flag`` is true."""
+    common = {"type": "command", "environment": "azureml:any@latest"}
+    jobs = {
+        "gate": {"type": "if_else", "condition": flag, "true_block": "${{parent.jobs.train}}"},
+        "train": {**common, "command": "echo > '${{outputs.o}}'", "outputs": {"o": "${{parent.outputs.big}}"}},
+        "last": {**common, "command": "exit 3"},
+        "after": {**common, "command": "true", "inputs": {"x": "${{parent.jobs.train.outputs.o}}"}},
+    }
+    pipeline = {"type": "pipeline", "outputs": {"big": {"type": "uri_file"}}, "jobs": jobs}
+    (project / "choice.yml").write_text(yaml.safe_dump(pipeline))
+
+
+def test_what_a_branch_leaves_out_is_said_in_a_line_each(project: Path) -> None:
+    choice(project, False)
+    text = (project / "choice.yml").read_text().replace("exit 3", "exit 0")
+    (project / "choice.yml").write_text(text)
+    done = azdistill(project, "run", "choice.yml", "--out", "out")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert "train: skipped: 'gate' is false" in lines
+    assert "  after  skipped    it needs 'train', which was skipped" in lines
+    assert "big: not given out: step 'train' was skipped ('gate' is false)" in lines
+    found = answer(azdistill(project, "run", "choice.yml", "--json"))
+    assert (found["status"], found["outputs"]) == ("completed", {})
+    assert found["withheld"] == {"big": "step 'train' was skipped ('gate' is false)"}
+    assert (found["steps"]["train"]["reason"], found["steps"]["train"]["detail"]) == ("branch", "'gate' is false")
+
+
+def test_json_tells_a_branch_from_a_failure(project: Path) -> None:
+    choice(project, False)
+    found = answer(azdistill(project, "run", "choice.yml", "--json"))
+    assert found["status"] == "failed"
+    assert {name: step.get("reason") for name, step in found["steps"].items()} == {
+        **{"train": "branch", "after": "branch", "last": None},
+    }
+
+
+def test_a_dry_run_counts_what_would_be_skipped(project: Path) -> None:
+    choice(project, False)
+    done = azdistill(project, "run", "choice.yml", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "train  skip    'gate' is false" in done.stdout
+    assert "dry run: 1 would run, 0 would be reused, 2 skipped; nothing was started" in done.stdout
+
+
+SPARK = "type: spark\ncode: .\nentry: {file: x.py}\n"
+
+
+def test_kinds_that_run_on_azure_only_are_valid_and_refused_here(project: Path) -> None:
+    spark = "{type: spark, code: ., entry: {file: x.py}}"
+    say = "{type: command, command: echo hello, environment: 'azureml:e:1'}"
+    (project / "mixed.yml").write_text(f"type: pipeline\njobs:\n  count: {spark}\n  learn: {spark}\n  say: {say}\n")
+    validated = azdistill(project, "validate", "mixed.yml")
+    assert validated.returncode == 0
+    assert validated.stdout.count("warning[AZD194]") == 2
+    assert "ok: mixed.yml (3 steps), 2 warnings" in validated.stdout
+    done = azdistill(project, "run", "mixed.yml")
+    assert done.returncode == 2
+    for name, line in (("count", 3), ("learn", 4)):
+        assert f"step '{name}': spark runs on Azure only" in done.stderr
+        assert f"mixed.yml:{line}:17" in done.stderr
+    assert azdistill(project, "run", "mixed.yml", "--only", "say").returncode == 0
+
+
+def test_a_job_that_runs_on_azure_only_is_valid_by_itself(project: Path) -> None:
+    (project / "spark.yml").write_text(SPARK)
+    validated = azdistill(project, "validate", "spark.yml")
+    assert validated.returncode == 0
+    assert "ok: spark.yml (spark), 1 warning" in validated.stdout
+    for verb in (("run", "spark.yml"), ("submit", "spark.yml", "--yes")):
+        done = azdistill(project, *verb)
+        assert done.returncode == 2
+        assert "error[AZD114]: spark runs on Azure only" in done.stderr
+        assert "spark.yml:1:7" in done.stderr

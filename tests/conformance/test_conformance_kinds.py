@@ -101,16 +101,26 @@ def test_other_distributions_are_refused_by_name(project: Project) -> None:
         assert_named(project, command_step("true", distribution={"type": kind}), kind)
 
 
+ELSEWHERE: dict[str, dict[str, Any]] = {
+    "spark": {"code": ".", "entry": {"file": "x.py"}},
+    "automl": {"task": "classification"},
+    "import": {"source": {"type": "database"}},
+    "data_transfer": {"task": "copy_data"},
+    "do_while": {"body": "${{parent.jobs.fine}}", "mapping": {}, "limits": {"max_iteration_count": 2}},
+    "parallel_for": {"body": "${{parent.jobs.fine}}", "items": "[{}]"},
+}
+
+
 @row(
     "other-kinds",
-    "Spark, AutoML, `do_while`, `parallel_for`",
+    "Spark, AutoML, data import and transfer, `do_while`, `parallel_for`",
     "type: spark, ...",
     process=REFUSED,
     docker=REFUSED,
 )
 def test_other_kinds_are_refused_by_name(project: Project) -> None:
-    for kind in ("spark", "automl", "do_while", "parallel_for"):
-        assert_named(project, {"type": kind}, kind)
+    for kind, keys in ELSEWHERE.items():
+        assert_named(project, {"type": kind, **keys}, kind)
 
 
 @row("registered", "registered components", "component: azureml:name:1", process=REFUSED, docker=REFUSED)

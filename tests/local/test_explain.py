@@ -104,7 +104,7 @@ def test_steps_that_never_had_a_key(run: Run, again: Callable[..., Finished]) ->
         {"a": step("exit 3"), "b": step("true", inputs={"x": "${{parent.jobs.a.outputs.o}}"})}
         | {"a": step("exit 3", outputs=("o",))}
     )
-    assert explained(failed, "b")[0] == "it did not run"
+    assert explained(failed, "b")[0] == "it did not run: step 'a' failed"
     assert explained(failed, "a")[0] == "it had not run before"
 
 

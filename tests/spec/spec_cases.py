@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from control_cases import CASES as CONTROL_CASES
+
 MARK = re.compile(r"«(AZD\d+)( warning)?»")
 
 TRAIN = """\
@@ -170,7 +172,6 @@ CASES: dict[str, dict[str, str]] = {
     "a pipeline step on a command component": job(
         "type: pipeline\njobs: {a: {type: pipeline, component: «AZD113»./train.yml}}\n"
     ),
-    "a kind of step that is not run": job("type: pipeline\njobs: {a: {type: «AZD114»spark, component: ./train.yml}}\n"),
     "unknown type of a file": {"pipeline.yml": "type: «AZD107»pipline\njobs: {}\n"},
     "a value and a type": job(pipeline(inputs="{a: {«AZD110»type: string, value: x}}")),
     # -- names
@@ -356,6 +357,7 @@ CASES: dict[str, dict[str, str]] = {
     "references to secrets": job(
         pipeline(inputs="{api_key: 'env:KEY', teacher_key: 'connection:t', token: 'keyvault:v/s', secret: entra}")
     ),
+    **CONTROL_CASES,
 }
 
 

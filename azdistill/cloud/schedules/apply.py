@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from azdistill.cloud.connect import Connection
 from azdistill.cloud.failures import explain
+from azdistill.cloud.preview import allowed
 from azdistill.cloud.quiet import hushed
 from azdistill.cloud.schedules import resource
 from azdistill.cloud.schedules.diff import differences
@@ -54,7 +55,8 @@ def carry_out(connection: Connection, change: Change) -> None:
     if change.kind == "none":
         return
     name = change.wanted.name
-    with explain(f"making the schedule {name}"), hushed():
+    jobs = change.wanted.prepared.pipeline.jobs
+    with explain(f"making the schedule {name}"), hushed(), allowed(jobs):
         client = connection.ml_client
         schedule = _entity(connection, change)
         poller = client.schedules.begin_create_or_update(schedule, polling_interval=resource.POLL)

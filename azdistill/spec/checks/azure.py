@@ -14,7 +14,7 @@ def dropped_keys(survey: Survey, report: Report) -> None:
             hint = "set them on the step that runs the component"
             report.error("AZD160", message, component.where / "environment_variables", key=True, hint=hint)
     for _, step in survey.steps():
-        if step.type != "parallel" and "retry_settings" in (step.where.value or {}):
+        if step.type != "parallel" and not step.only_on_azure and "retry_settings" in (step.where.value or {}):
             message = f"step '{step.name}' is a command: Azure ML retries parallel steps only and drops retry_settings"
             report.error("AZD161", message, step.where / "retry_settings", key=True, hint="take it out")
 

@@ -14,6 +14,7 @@ from azdistill.spec.models import (
     Input,
     Literal,
     Output,
+    Pipeline,
     PipelineComponent,
     Spec,
     Step,
@@ -129,7 +130,7 @@ def _visit(spec: Spec, found: Survey) -> None:
     elif isinstance(spec, PipelineComponent):
         _once(found.pipelines, spec)
         _scope(Scope(spec.inputs, spec.outputs, spec.jobs, spec.where), found)
-    else:
+    elif isinstance(spec, Pipeline):
         _scope(Scope(spec.inputs, spec.outputs, spec.jobs, spec.where, is_job=True), found)
 
 

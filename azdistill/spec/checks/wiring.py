@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from azdistill.errors import did_you_mean
+from azdistill.spec.checks.control import is_looped_over, waits
 from azdistill.spec.checks.survey import Scope, Survey
+from azdistill.spec.control import bindings_of
 from azdistill.spec.expressions import Reference, parse, references
 from azdistill.spec.models import PRIMITIVES, Binding, CommandComponent, Literal, Output, PipelineComponent, Step
 from azdistill.spec.source import Report, Where
@@ -24,6 +26,11 @@ def _bindings(step: Step) -> Iterator[tuple[tuple[str, ...], Where, str]]:
             yield value.path, _path_of(value), ""
         elif isinstance(value, Literal):
             yield from _in_text(value.value, value.where)
+    if step.choice and isinstance(step.choice.condition, Binding):
+        yield step.choice.condition.path, step.choice.condition.where, ""
+    if step.only_on_azure:
+        yield from bindings_of(step)
+        return
     for key in _BOUND_KEYS:
         yield from _in_text((step.where / key).value, step.where / key)
 
@@ -41,12 +48,13 @@ def _in_text(value: Any, where: Where) -> Iterator[tuple[tuple[str, ...], Where,
 
 
 def unknown_bindings(survey: Survey, report: Report) -> None:
-    """AZD140."""
+    """AZD140; a warning in keys of a kind of step that is not looked into, some of which Azure ML may not read."""
     for scope, step in survey.steps():
         for path, where, needle in _bindings(step):
             if hint := _leads_nowhere(scope, path):
                 message = f"{Reference(path)} is bound to nothing"
-                report.error("AZD140", message, where, hint=hint, needle=needle)
+                unread = step.only_on_azure and where.steps[len(step.where.steps)] != "inputs"
+                report.add("AZD140", "warning" if unread else "error", message, where, hint=hint, needle=needle)
         for output in step.outputs.values():
             if isinstance(output, Binding) and (hint := _no_output(scope, output.path)):
                 report.error("AZD140", f"{output} is bound to nothing", _path_of(output), hint=hint)
@@ -71,6 +79,8 @@ def _unless(name: str, known: list[str], none: str) -> str:
 
 
 def _no_port(step: Step, kind: str, name: str) -> str:
+    if step.choice:
+        return f"step '{step.name}' is an if_else, which has no {kind}"
     if step.component is None or isinstance(step.component, str):
         return ""
     ports = step.component.outputs if kind == "outputs" else {**step.component.inputs, **step.inputs}
@@ -105,7 +115,7 @@ def unknown_inputs_and_outputs(survey: Survey, report: Report) -> None:
 def missing_inputs(survey: Survey, report: Report) -> None:
     """AZD131."""
     for scope, step in survey.steps():
-        if step.component is None or isinstance(step.component, str):
+        if step.component is None or isinstance(step.component, str) or is_looped_over(scope, step):
             continue
         for name, declared in step.component.inputs.items():
             if not _needed(step.component, name):
@@ -193,7 +203,11 @@ def _fit(given: str, wanted: str) -> bool:
 def cycles(survey: Survey, report: Report) -> None:
     """AZD142."""
     for scope in survey.scopes:
-        edges = {name: _needs(step) for name, step in scope.jobs.items()}
+        blocked = waits(scope)
+        edges = {name: {**_needs(step), **blocked.get(name, {})} for name, step in scope.jobs.items()}
+        for body in (step.body.name for step in scope.jobs.values() if step.body):
+            # What a loop hands back to its body is of an earlier round.
+            edges.get(body, {}).pop(body, None)
         for circle in _circles(edges):
             where = edges[circle[0]][circle[1]]
             report.error("AZD142", f"steps wait for each other: {' -> '.join(circle)}", where)

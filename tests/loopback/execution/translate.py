@@ -105,6 +105,8 @@ class _Translation:
 
     def _node(self, name: str, node: Body) -> dict[str, Any]:
         kind = str(node.get("type", "command")).lower()
+        if kind == "if_else":
+            return {key: node[key] for key in ("type", "condition", "true_block", "false_block") if key in node}
         if kind not in _KINDS:
             raise Refused(f"job '{name}': jobs of type {kind} cannot be run in this workspace")
         if not node.get("componentId"):
@@ -185,6 +187,8 @@ class _Translation:
         """The types of the pipeline's inputs, which arrive as text: those of the inputs that they are bound to."""
         found: dict[str, str] = {}
         for node in nodes.values():
+            if not node.get("componentId"):
+                continue
             declared = self._resources.component(node["componentId"])["componentSpec"].get("inputs") or {}
             for key, given in (node.get("inputs") or {}).items():
                 bound = _BINDING.fullmatch(str((given or {}).get("value")))
