@@ -15,6 +15,7 @@ from azdistill.errors import AzdistillError
 from azdistill.local.conditions import FAILURE, withheld
 from azdistill.local.execute import Attempt, Executor, Result
 from azdistill.local.listener import Listener, Tail
+from azdistill.local.order import Order
 from azdistill.local.plan import PlannedStep
 from azdistill.local.store import RunState, own_mark
 
@@ -29,6 +30,8 @@ class Scheduler:
         self._plan, self._log = executor.plan, executor.log
         self._results: dict[str, Result] = {}
         self._waiting = dict(self._plan.steps)
+        self._order = Order(self._plan.steps)
+        self._failed = False
         self._branches = any(step.under.gates for step in self._plan.steps.values())
         self._running: set[str] = set()
         self._done: queue.SimpleQueue[tuple[str, Result]] = queue.SimpleQueue()
@@ -85,22 +88,31 @@ class Scheduler:
         """Start what can start; whether anything did."""
         self._leave_branches()
         begun = False
-        for step in [step for step in self._waiting.values() if self._may_start(step)]:
-            if len(self._running) >= self._jobs or not self._fits(step):
-                continue
-            del self._waiting[step.name]
-            self._running.add(step.name)
-            pool.submit(self._work, step)
-            begun = True
+        for name in self._order.ready() if self._goes_on() else ():
+            if len(self._running) >= self._jobs:
+                break
+            if self._fits(step := self._waiting[name]):
+                self._leave(name)
+                self._running.add(name)
+                pool.submit(self._work, step)
+                begun = True
         return begun
 
-    def _may_start(self, step: PlannedStep) -> bool:
-        if self._executor.cancellation.asked.is_set():
-            return False
-        failed = any(not result.well for result in self._results.values())
-        if failed and not self._plan.continue_on_step_failure:
-            return False
-        return all(need in self._results and self._results[need].well for need in step.needs)
+    def _goes_on(self) -> bool:
+        failed = self._failed and not self._plan.continue_on_step_failure
+        return not failed and not self._executor.cancellation.asked.is_set()
+
+    def _leave(self, name: str) -> None:
+        """Let a step wait no more: it is started, or never will be."""
+        del self._waiting[name]
+        self._order.take(name)
+
+    def _settle(self, name: str, result: Result) -> None:
+        self._results[name] = result
+        if result.well:
+            self._order.ended_well(name)
+        else:
+            self._failed = True
 
     def _leave_branches(self) -> None:
         """Settle the steps that are known not to be run though nothing failed."""
@@ -108,8 +120,8 @@ class Scheduler:
             return
         for name, step in list(self._waiting.items()):
             if result := self._executor.skip(step, self._results):
-                del self._waiting[name]
-                self._results[name] = result
+                self._leave(name)
+                self._settle(name, result)
                 self._end_step(name, result)
 
     def _fits(self, step: PlannedStep) -> bool:
@@ -122,7 +134,7 @@ class Scheduler:
 
     def _take(self, name: str, result: Result) -> None:
         self._running.discard(name)
-        self._results[name] = result
+        self._settle(name, result)
         with self._tail_lock:
             tail = self._tails.pop(name, None)
         if tail is None and result.metrics:
