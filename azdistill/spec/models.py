@@ -13,6 +13,8 @@ PRIMITIVES = ("string", "integer", "number", "boolean")
 FOLDERS = ("uri_folder", "mltable", "mlflow_model", "custom_model", "triton_model")
 DATA = ("uri_file", *FOLDERS)
 TYPES = (*PRIMITIVES, *DATA)
+#: The output that is there without a step's doing: what it left in ``./outputs`` and ``./logs``.
+ARTIFACTS = "artifacts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

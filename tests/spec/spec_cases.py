@@ -181,8 +181,8 @@ CASES: dict[str, dict[str, str]] = {
     ),
     "name of a step's inline component": job(
         pipeline(
-            more="  upper:\n    type: command\n    component: {name: «AZD115 warning»Upper, type: command, command: run,\n"
-            "      environment: azureml:e@latest}\n"
+            more="  upper:\n    type: command\n"
+            "    component: {name: «AZD115 warning»Upper, type: command, command: run, environment: azureml:e@latest}\n"
         )
     ),
     "name of a step": job("type: pipeline\njobs: {«AZD115»a-b: {type: command, component: azureml:x:1}}\n"),
@@ -274,7 +274,7 @@ CASES: dict[str, dict[str, str]] = {
     "stored data of another type at a step": job(pipeline(rows="«AZD141 warning»{type: uri_folder, path: .}")),
     "stored data of another type in a pipeline component": job(
         "type: pipeline\njobs:\n"
-        "  outer: {type: pipeline, component: ./inner.yml, inputs: {rows: «AZD141 warning»{type: uri_folder, path: .}}}\n",
+        "  a: {type: pipeline, component: ./inner.yml, inputs: {rows: «AZD141 warning»{type: uri_folder, path: .}}}\n",
         inner_yml="type: pipeline\nversion: 1\ninputs: {rows: {type: uri_file}}\njobs:\n"
         "  a: {type: command, component: ./train.yml, inputs: {rows: '${{parent.inputs.rows}}'}}\n",
     ),
@@ -283,7 +283,7 @@ CASES: dict[str, dict[str, str]] = {
             more="    outputs: {model: {type: custom_model}}\n"
             "  make: {type: command, command: 'run ${{outputs.o}}', environment: azureml:e@latest,\n"
             "    outputs: {o: {type: uri_folder}}}\n"
-            "  more: {type: command, component: ./train.yml, inputs: {rows: «AZD141»'${{parent.jobs.make.outputs.o}}'}}\n"
+            "  b: {type: command, component: ./train.yml, inputs: {rows: «AZD141»'${{parent.jobs.make.outputs.o}}'}}\n"
         )
     ),
     "a folder asked for where a step makes a file": job(
