@@ -15,7 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from azdistill.errors import AzdistillError, MachineError, UserError
-from azdistill.local import environment, mlflow_files, outputs, plain, resume, retries, secrets, snapshot, wrapped
+from azdistill.local import (
+    artifacts,
+    environment,
+    mlflow_files,
+    outputs,
+    plain,
+    resume,
+    retries,
+    secrets,
+    snapshot,
+    wrapped,
+)
 from azdistill.local import value_outputs as values
 from azdistill.local.bound import Passed
 from azdistill.local.cache import METRICS, Cache, key_of
@@ -171,6 +182,7 @@ class Executor:
         attempt, reusable = self._attempt(step), self.may_reuse(step)
         write_fields(attempt.folder, fields, reusable=reusable)
         taken.lay_out(attempt.snapshot)
+        artifacts.make_folders(attempt.snapshot)
         wrapped.lay_out(step, attempt.snapshot)
         try:
             return self._try(step, attempt, taken, results, fields if reusable else None)
@@ -251,6 +263,8 @@ class Executor:
             _append_logged(attempt)
             _redact_file(attempt.metrics)
             values.take_logged(step, paths, attempt.metrics)
+            if not ended.returncode:
+                artifacts.fill(step, attempt.snapshot, paths)
             failed = self._judge(step, ended, paths) or _changed(before, _stamps(step, results), ended)
             if failed:
                 log.note(failed.error)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from azdistill.local.home import Home
+from azdistill.spec.fields import is_remote
 from azdistill.spec.source import Report, Where
 
 _DATASTORE = re.compile(r"azureml://(?:[^?#]*/)?datastores/([^/]+)/paths/(.*)")
@@ -38,7 +39,7 @@ def local_input(
 ) -> Path | None:
     """The file or folder that a data input names; None (and a problem) where there is none of its kind.
 
-    ``data`` says what stands here for assets and datastore paths (``local.data`` of azdistill.yml).
+    ``data`` says what stands here for assets, datastore paths and addresses (``local.data`` of azdistill.yml).
     """
     local = mapped(path, data or {}) or _resolve(home, what, path, kind, where, report)
     if local is None:
@@ -55,12 +56,13 @@ def local_input(
 
 
 def mapped(path: str, data: Mapping[str, Path]) -> Path | None:
-    """What stands for an asset (its own line, or that of its name without a version), or for a datastore path (the
-    longest line that it begins with).
+    """What stands for an asset (its own line, or that of its name without a version), or for a path on a datastore or
+    another address (the longest line that it begins with).
     """
-    if not path.startswith("azureml:"):
+    if not is_remote(path):
         return None
-    bare = re.sub(r"(?<=[^/:])(@[^/@:]+|:[^/:@]+|/versions/[^/]+|/labels/[^/]+)$", "", path)
+    version = r"(?<=[^/:])(@[^/@:]+|:[^/:@]+|/versions/[^/]+|/labels/[^/]+)$"
+    bare = re.sub(version, "", path) if path.startswith("azureml:") else path
     if found := data.get(path) or data.get(bare):
         return found
     above = [name for name in data if "://" in name and path.startswith(name.rstrip("/") + "/")]

@@ -290,9 +290,17 @@ class _Planner:
         """Processes of a distributed step; a kind that is not run here is noted."""
         where = (step if step.distribution else component).where / "distribution"
         distribution = step.distribution or component.distribution or {}
-        if distribution["type"] != "pytorch":
-            message = f"step '{step.name}': distribution of type {distribution['type']} is not run locally"
-            self.report.error("AZD348", message, where / "type", hint="'azdistill submit' takes it; locally: pytorch")
+        kind, servers = distribution["type"], "parameter_server_count"
+        hint = "'azdistill submit' takes it; locally: pytorch, and tensorflow without parameter servers"
+        if kind not in ("pytorch", "tensorflow"):
+            message = f"step '{step.name}': distribution of type {kind} is not run locally"
+            self.report.error("AZD348", message, where / "type", hint=hint)
+        elif scope.whole(distribution.get(servers, 0), where / servers, 0):
+            message = f"step '{step.name}': parameter servers are not run locally"
+            self.report.error("AZD348", message, where / servers, hint=hint)
+        if kind == "tensorflow":
+            instances = (step.resources or component.resources or {}).get("instance_count", 1)
+            return scope.whole(distribution.get("worker_count", instances), where / "worker_count")
         return scope.whole(distribution.get("process_count_per_instance", 1), where / "process_count_per_instance")
 
     def _outputs(

@@ -1,9 +1,10 @@
 """The ``local:`` part of ``azdistill.yml``: what stands on this machine for what is in a workspace.
 
 local:
-  data:                                   # a file or folder for an asset, or for a path on a datastore
+  data:                                   # a file or folder for an asset, a path on a datastore, or another address
     azdistill-reviews: ./reviews          # azureml:azdistill-reviews of any version; with :3, of that one
     azureml://datastores/raw/paths/2026: ./raw
+    wasbs://data@account.blob.core.windows.net/rows.csv: ./rows.csv
   components:                             # a component's file, for one that is registered
     azureml:train_model: ./train/component.yml
   environments:                           # an image, or a folder with a Dockerfile, for an environment (--docker)
@@ -29,7 +30,7 @@ from azdistill.errors import SpecError
 from azdistill.local.docker_args import SIZE, Limits
 from azdistill.local.images import Settings
 from azdistill.spec import reader
-from azdistill.spec.fields import Fields
+from azdistill.spec.fields import Fields, is_remote
 from azdistill.spec.loader import shown
 from azdistill.spec.models import Environment
 from azdistill.spec.source import Report, Where
@@ -103,7 +104,7 @@ def _limits(docker: Fields) -> Limits:
 
 
 def _asset(name: str) -> str:
-    return name if name.startswith("azureml:") else f"azureml:{name}"
+    return name if is_remote(name) else f"azureml:{name}"
 
 
 def _program(path: str, base: Path) -> str:

@@ -38,7 +38,8 @@ def command(step: PlannedStep, text: str) -> str:
         return f"{_PYTHON} {FOLDER}/{_PARALLEL[0]} {text}"
     if step.processes is None:
         return text
-    return f"{_PYTHON} {FOLDER}/{_LAUNCH[0]} {step.processes} {shlex.quote(text)}"
+    kind = (step.distribution or {})["type"]
+    return f"{_PYTHON} {FOLDER}/{_LAUNCH[0]} {step.processes} {kind} {shlex.quote(text)}"
 
 
 def variables(

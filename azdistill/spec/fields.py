@@ -38,18 +38,18 @@ class Fields:
         name = f"'{where.steps[-1]}'" if where.steps else "the file"
         self.report.error("AZD111", f"{name} should be {wanted}, not {kind_of(value)}", where)
 
-    def known(self, keys: Collection[str], of: str, *, dropped: bool = False) -> None:
+    def known(self, keys: Collection[str], of: str, *, dropped: bool = False, harmless: bool = False) -> None:
         """Note every key that ``of`` does not have.
 
         Where Azure ML drops unknown keys in silence (``dropped``), one that is no near miss is a warning only: public
-        YAML has such keys, and runs.
+        YAML has such keys, and runs. Where a key cannot change what a step makes (``harmless``), a near miss is too.
         """
         for key in self.data:
             if key not in keys:
                 near = did_you_mean(key, sorted(keys))
-                harmless = dropped and not near.startswith("did")
-                message = f"unknown key '{key}' in {of}" + (": Azure ML drops it in silence" if harmless else "")
-                severity: Severity = "warning" if harmless else "error"
+                dropped_only = dropped and (harmless or not near.startswith("did"))
+                message = f"unknown key '{key}' in {of}" + (": Azure ML drops it in silence" if dropped_only else "")
+                severity: Severity = "warning" if dropped_only else "error"
                 self.report.add("AZD110", severity, message, self.where / key, key=True, hint=near)
 
     def require(self, key: str, of: str) -> None:

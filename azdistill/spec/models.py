@@ -16,6 +16,8 @@ TYPES = (*PRIMITIVES, *DATA)
 #: Steps that run other steps again and again, and all kinds of steps that only Azure runs.
 LOOPS = ("do_while", "parallel_for")
 AZURE_ONLY = ("spark", "automl", "import", "data_transfer", *LOOPS)
+#: The output that is there without a step's doing: what it left in ``./outputs`` and ``./logs``.
+ARTIFACTS = "artifacts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

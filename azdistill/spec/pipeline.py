@@ -147,6 +147,7 @@ def _settings(where: Where, report: Report) -> Settings:
         ("default_compute", "default_datastore", "continue_on_step_failure", "force_rerun", "on_init", "on_finalize"),
         "settings",
         dropped=True,
+        harmless=True,
     )
     return Settings(
         default_compute=fields.text("default_compute"),

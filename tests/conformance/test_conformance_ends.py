@@ -33,6 +33,8 @@ JOBS: dict[str, Any] = {
     "partial": command_step("printf 'no line end'"),
     "stdin": command_step("cat; echo read to its end"),
     "forgets": command_step("true '${{outputs.made}}'", ("made",)),
+    "kept": command_step("echo kept > outputs/kept.txt; echo told > logs/told.txt")
+    | {"outputs": {"artifacts": {"type": "uri_folder"}}},
     "limited": command_step("(sleep 600 &) ; setsid sleep 601 & sleep 602", limits={"timeout": 2}),
 }
 
@@ -53,6 +55,15 @@ def test_exit_codes_are_never_lost(ran: Ran) -> None:
 def test_an_output_that_was_not_written_fails_its_step(ran: Ran) -> None:
     assert ran.statuses["forgets"] == "failed"
     assert "did not write output 'made'" in ran.error("forgets")
+
+
+@row("artifacts", "`./outputs` and `./logs` are there, and make the output `artifacts`", "outputs")
+def test_the_output_artifacts_is_what_a_step_left_in_its_folders(ran: Ran) -> None:
+    kept = ran.output("kept", "artifacts")
+    assert {str(path.relative_to(kept)): path.read_text() for path in kept.rglob("*.txt")} == {
+        "outputs/kept.txt": "kept\n",
+        "logs/told.txt": "told\n",
+    }
 
 
 @row("order", "both streams, line by line, in order, to the last one", "log")

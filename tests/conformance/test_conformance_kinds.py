@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -95,9 +96,19 @@ def assert_named(project: Project, job: dict[str, Any], word: str) -> None:
     assert any(word in problem.message and problem.line for problem in problems), problems
 
 
-@row("mpi", "MPI, TensorFlow and Ray", "distribution.type", process=REFUSED, docker=REFUSED)
+@row("tensorflow", "TensorFlow's workers, on one machine", "distribution.type: tensorflow")
+def test_workers_of_tensorflow_are_told_of_each_other(project: Project) -> None:
+    distribution = {"type": "tensorflow", "worker_count": 2}
+    ran = project.run({"a": command_step("echo $TF_CONFIG", distribution=distribution)})
+    told = [json.loads(line.partition("] ")[2]) for line in sorted(ran.log().splitlines())]
+    assert [each["task"]["index"] for each in told] == [0, 1]
+    assert len(set(told[0]["cluster"]["worker"])) == 2
+    assert told[0]["cluster"] == told[1]["cluster"]
+
+
+@row("mpi", "MPI and Ray", "distribution.type", process=REFUSED, docker=REFUSED)
 def test_other_distributions_are_refused_by_name(project: Project) -> None:
-    for kind in ("mpi", "tensorflow", "ray"):
+    for kind in ("mpi", "ray"):
         assert_named(project, command_step("true", distribution={"type": kind}), kind)
 
 

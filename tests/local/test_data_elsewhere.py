@@ -31,6 +31,8 @@ def shown(finished: Finished) -> str:
         "azureml:reviews@latest",
         "azureml://datastores/raw/paths/2026/rows.jsonl",
         "azureml://subscriptions/s/resourcegroups/g/workspaces/w/datastores/far/paths/a/rows.jsonl",
+        "wasbs://data@account.blob.core.windows.net/rows.jsonl",
+        "https://nowhere.invalid/2026/rows.jsonl",
     ],
 )
 def test_an_asset_is_what_azdistill_yml_says(run: Run, project: Path, path: str) -> None:
@@ -41,6 +43,8 @@ def test_an_asset_is_what_azdistill_yml_says(run: Run, project: Path, path: str)
         "    reviews: ./here/rows.jsonl\n"
         "    azureml://datastores/raw/paths/2026: ./here\n"
         "    azureml://subscriptions/s/resourcegroups/g/workspaces/w/datastores/far/paths/a/: ./here\n"
+        "    wasbs://data@account.blob.core.windows.net/rows.jsonl: ./here/rows.jsonl\n"
+        "    https://nowhere.invalid/2026: ./here\n"
     )
     finished = run({"show": SHOW}, inputs={"rows": {"type": "uri_file", "path": path}})
     assert shown(finished) == "{}\n"

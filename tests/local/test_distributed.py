@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -101,7 +102,28 @@ def test_several_instances_are_run_as_one_and_that_is_said(run: Run) -> None:
     assert log_of(finished, "a") == "0 0 0 1 127.0.0.1\n"
 
 
-@pytest.mark.parametrize("kind", ["mpi", "tensorflow", "ray"])
+def test_workers_of_tensorflow_are_told_of_each_other(run: Run) -> None:
+    finished = run({"a": step("echo $TF_CONFIG", distribution={"type": "tensorflow", "worker_count": 3})})
+    lines = dict(line.split("] ", 1) for line in log_of(finished, "a").splitlines())
+    told = [json.loads(lines[f"[worker {number}"]) for number in range(3)]
+    assert [each["task"] for each in told] == [{"type": "worker", "index": number} for number in range(3)]
+    (cluster,) = {tuple(each["cluster"]["worker"]) for each in told}
+    assert len({address for address in cluster if address.startswith("127.0.0.1:")}) == 3
+
+
+def test_tensorflow_has_a_worker_for_each_instance(run: Run) -> None:
+    jobs = {"a": step("echo $TF_CONFIG", distribution={"type": "tensorflow"}, resources={"instance_count": 2})}
+    assert log_of(run(jobs), "a").count("[worker ") == 2
+
+
+def test_parameter_servers_are_refused_here_by_line(run: Run) -> None:
+    jobs = {"a": step("true", distribution={"type": "tensorflow", "parameter_server_count": 1})}
+    with pytest.raises(SpecError, match="parameter servers are not run locally") as raised:
+        run(jobs)
+    assert [problem.code for problem in raised.value.problems] == ["AZD348"]
+
+
+@pytest.mark.parametrize("kind", ["mpi", "ray"])
 def test_other_kinds_are_valid_and_refused_here_by_name_and_line(run: Run, kind: str) -> None:
     jobs = {"a": step("true", distribution={"type": kind})}
     with pytest.raises(SpecError, match=rf"distribution of type {kind} is not run locally") as raised:

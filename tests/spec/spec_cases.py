@@ -151,7 +151,7 @@ CASES: dict[str, dict[str, str]] = {
     ),
     "unknown key of a pipeline": job(pipeline(more="«AZD110»setings: {force_rerun: true}\n")),
     "unknown key of a step": job(pipeline(more="    «AZD110»compte: cpu\n")),
-    "unknown setting": job(pipeline(more="settings: {«AZD110»force_reran: true}\n")),
+    "unknown setting": job(pipeline(more="settings: {«AZD110 warning»force_reran: true}\n")),
     "text where a mapping belongs": component("inputs: «AZD111»rows\ncommand: run\n"),
     "a list where text belongs": component("command: «AZD111»[run]\n"),
     "a tag that is a number": component("tags: {a: «AZD111»1}\ncommand: run\n"),
@@ -176,6 +176,16 @@ CASES: dict[str, dict[str, str]] = {
     "a value and a type": job(pipeline(inputs="{a: {«AZD110»type: string, value: x}}")),
     # -- names
     "name of a component": {"component.yml": HEAD.replace("name: c", "name: «AZD115»My-Component") + "command: run\n"},
+    "name of a step's component": job(
+        pipeline(more="  upper: {type: command, component: ./upper.yml}\n"),
+        upper_yml=HEAD.replace("name: c", "name: «AZD115 warning»My-Component") + "command: run\n",
+    ),
+    "name of a step's inline component": job(
+        pipeline(
+            more="  upper:\n    type: command\n"
+            "    component: {name: «AZD115 warning»Upper, type: command, command: run, environment: azureml:e@latest}\n"
+        )
+    ),
     "name of a step": job("type: pipeline\njobs: {«AZD115»a-b: {type: command, component: azureml:x:1}}\n"),
     "name of an input": component("inputs: {«AZD115»a-b: {type: string}}\ncommand: run\n"),
     "names that differ in case only": component(
@@ -259,8 +269,28 @@ CASES: dict[str, dict[str, str]] = {
     ),
     "binding of the compute": job(pipeline(more="    compute: «AZD140»${{parent.inputs.machine}}\n")),
     "binding inside text": job(pipeline("      note: from «AZD140»${{parent.inputs.nowhere}} on\n")),
-    "a file for a folder": job(
-        pipeline(inputs="{r: {type: uri_folder, path: .}}", rows="«AZD141»${{parent.inputs.r}}")
+    "stored data of another type": job(
+        pipeline(inputs="{r: {type: uri_folder, path: .}}", rows="«AZD141 warning»${{parent.inputs.r}}")
+    ),
+    "stored data of another type at a step": job(pipeline(rows="«AZD141 warning»{type: uri_folder, path: .}")),
+    "stored data of another type in a pipeline component": job(
+        "type: pipeline\njobs:\n"
+        "  a: {type: pipeline, component: ./inner.yml, inputs: {rows: «AZD141 warning»{type: uri_folder, path: .}}}\n",
+        inner_yml="type: pipeline\nversion: 1\ninputs: {rows: {type: uri_file}}\njobs:\n"
+        "  a: {type: command, component: ./train.yml, inputs: {rows: '${{parent.inputs.rows}}'}}\n",
+    ),
+    "a folder that a step makes for a file": job(
+        pipeline(
+            more="    outputs: {model: {type: custom_model}}\n"
+            "  make: {type: command, command: 'run ${{outputs.o}}', environment: azureml:e@latest,\n"
+            "    outputs: {o: {type: uri_folder}}}\n"
+            "  b: {type: command, component: ./train.yml, inputs: {rows: «AZD141»'${{parent.jobs.make.outputs.o}}'}}\n"
+        )
+    ),
+    "a folder asked for where a step makes a file": job(
+        "type: pipeline\njobs:\n  outer: {type: pipeline, component: ./inner.yml, inputs: {rows: rows.jsonl}}\n",
+        inner_yml="type: pipeline\nversion: 1\ninputs: {rows: {type: uri_folder}}\njobs:\n"
+        "  a: {type: command, component: ./train.yml, inputs: {rows: «AZD141»'${{parent.inputs.rows}}'}}\n",
     ),
     "a model for a number": job(
         pipeline(

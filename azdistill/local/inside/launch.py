@@ -1,12 +1,14 @@
-"""Starts a distributed step's command once for each process, as Azure ML does: ``launch.py COUNT COMMAND``.
+"""Starts a distributed step's command once for each process, as Azure ML does: ``launch.py COUNT KIND COMMAND``.
 
-Each process gets the variables of PyTorch's environment initialisation (MASTER_ADDR, MASTER_PORT, WORLD_SIZE, RANK,
-LOCAL_RANK) and NODE_RANK, for one node. Their lines are printed behind ``[rank N]``. The first that fails ends all
+Of the kind ``pytorch``, each process gets the variables of PyTorch's environment initialisation (MASTER_ADDR,
+MASTER_PORT, WORLD_SIZE, RANK, LOCAL_RANK) and NODE_RANK, for one node; of the kind ``tensorflow``, TF_CONFIG, for
+workers on one machine. Their lines are printed behind ``[rank N]`` or ``[worker N]``. The first that fails ends all
 others, and its exit code becomes this one's. All stay in one process group, which whoever started this ends.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import signal
@@ -25,18 +27,31 @@ _lock = threading.Lock()
 
 
 def main() -> int:
-    count, command = int(sys.argv[1]), sys.argv[2]
+    count, kind, command = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     # A signal to the group reaches the processes by itself; this one stays to tell how they ended.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
-    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(count), "NODE_RANK": "0"}
-    ranks = [start(command, {**address, "RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(count)]
-    marks = [f"[rank {number}] ".encode() if count > 1 else b"" for number in range(count)]
+    told, word = (workers(count), "worker") if kind == "tensorflow" else (processes(count), "rank")
+    ranks = [start(command, variables) for variables in told]
+    marks = [f"[{word} {number}] ".encode() if count > 1 else b"" for number in range(count)]
     readers = [in_background(relay, rank, marks[number]) for number, rank in enumerate(ranks)]
-    code = wait(ranks)
+    code = wait(ranks, word)
     until = time.monotonic() + LINGER
     for reader in readers:
         reader.join(max(0.0, until - time.monotonic()))
     return code
+
+
+def processes(count: int) -> list[dict[str, str]]:
+    """What PyTorch's processes are told."""
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(count), "NODE_RANK": "0"}
+    return [{**address, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
+
+
+def workers(count: int) -> list[dict[str, str]]:
+    """What TensorFlow's workers are told."""
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(count)]}
+    tasks = [{"type": "worker", "index": number} for number in range(count)]
+    return [{"TF_CONFIG": json.dumps({"cluster": cluster, "task": task, "environment": "cloud"})} for task in tasks]
 
 
 def start(command: str, variables: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -57,9 +72,19 @@ def in_background(work: Callable[..., None], *arguments: object) -> threading.Th
 
 def free_port() -> int:
     """A port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """As many ports of loopback, each another, that nobody listens on now."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
 
 
 def relay(rank: subprocess.Popen[bytes], mark: bytes) -> None:
@@ -81,7 +106,7 @@ def put(data: bytes) -> None:
             data = data[os.write(1, data) :]
 
 
-def wait(ranks: list[subprocess.Popen[bytes]]) -> int:
+def wait(ranks: list[subprocess.Popen[bytes]], word: str) -> int:
     """Wait for every process; the exit code of the first that failed, as a shell reports it, or 0."""
     ended: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
     for number, rank in enumerate(ranks):
@@ -98,7 +123,7 @@ def wait(ranks: list[subprocess.Popen[bytes]]) -> int:
             first = code
             if len(ranks) > 1:
                 others = ": ending the others" if left else ""
-                put(f"[launch] rank {number} ended with exit code {code}{others}\n".encode())
+                put(f"[launch] {word} {number} ended with exit code {code}{others}\n".encode())
             # The group, so that what the processes started hears of it too.
             os.killpg(0, signal.SIGTERM)
             kill_at = time.monotonic() + GRACE

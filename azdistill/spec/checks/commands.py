@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from azdistill.errors import did_you_mean
 from azdistill.spec.checks.survey import Survey
 from azdistill.spec.expressions import Reference, parse, references, unclosed
-from azdistill.spec.models import CommandComponent, Input, Output
+from azdistill.spec.models import ARTIFACTS, CommandComponent, Input, Output
 from azdistill.spec.source import Report, Where
 
 
@@ -90,7 +90,8 @@ def outputs_never_written(survey: Survey, report: Report) -> None:
         text = f"{component.command} {appended}"
         used = {r.name for r, _ in references(parse(text)) if r.path[0] == "outputs"}
         for name, output in component.outputs.items():
-            if text.strip() and name not in used and "AZURE_ML_OUTPUT_" not in component.command:
+            by_itself = name == ARTIFACTS or "AZURE_ML_OUTPUT_" in component.command
+            if text.strip() and name not in used and not by_itself:
                 message = f"the command never mentions output '{name}'"
                 hint = f"pass ${{{{outputs.{name}}}}} to the program, or take the output away"
                 report.warning("AZD153", message, output.where, key=True, hint=hint)

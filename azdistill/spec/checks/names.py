@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from azdistill.spec.checks.survey import Survey
+from azdistill.spec.models import CommandComponent, PipelineComponent
 from azdistill.spec.source import Report, Where
 
 _COMPONENT = re.compile(r"[a-z][a-z\d_]{0,254}")
@@ -20,15 +21,24 @@ def names_that_azure_refuses(survey: Survey, report: Report) -> None:
     """AZD115: names of components, steps, inputs and outputs."""
     for component in survey.interfaces():
         if component.name is not None and not _COMPONENT.fullmatch(component.name):
-            message = f"'{component.name}' is no name for a component"
-            hint = "lower-case letters, digits and '_', starting with a letter, at most 255"
-            report.error("AZD115", message, component.where / "name", hint=hint)
+            _component_name(survey, component, report)
     for _, step in survey.steps():
         if not _STEP.fullmatch(step.name):
             message = f"'{step.name}' is no name for a step"
             report.error("AZD115", message, step.where, key=True, hint="lower-case letters, digits and '_'")
     for where, table in _tables(survey):
         _keys(where, table, report)
+
+
+def _component_name(survey: Survey, component: CommandComponent | PipelineComponent, report: Report) -> None:
+    message = f"'{component.name}' is no name for a component"
+    hint = "lower-case letters, digits and '_', starting with a letter, at most 255"
+    where = component.where / "name"
+    if survey.is_root(component):
+        report.error("AZD115", message, where, hint=hint)
+    else:
+        # The component of a step is sent without its name, so that the pipeline runs all the same.
+        report.warning("AZD115", message + ": a pipeline runs it, but it cannot be registered", where, hint=hint)
 
 
 def _keys(where: Where, table: Mapping[str, Any], report: Report) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from azdistill.spec.models import (
@@ -29,13 +29,14 @@ class Given:
     """What an input is given, as far as it is known before a run.
 
     ``type`` is None where unknown; ``literal`` is a value (None: no value known); ``absent`` means that nothing is
-    given at all. ``where`` is the place to blame.
+    given at all; ``stored`` data lies somewhere already, and no step makes it. ``where`` is the place to blame.
     """
 
     type: str | None
     where: Where
     literal: Any = None
     absent: bool = False
+    stored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Scope:
         if isinstance(value, Literal):
             return self._literal(value)
         if isinstance(value, Data):
-            return Given(value.type, value.where)
+            return Given(value.type, value.where, stored=True)
         return self._bound(value)
 
     def _literal(self, value: Literal) -> Given:
@@ -69,7 +70,7 @@ class Scope:
         match value.path:
             case ("parent", "inputs", *name):
                 found = self._input(".".join(name))
-                return Given(value.type, value.where) if found and value.type else found
+                return replace(found, type=value.type, where=value.where) if found and value.type else found
             case ("parent", "jobs", step, "outputs", *name) if step in self.jobs:
                 return Given(type_of_output(self.jobs[step], ".".join(name)), value.where)
             case ("parent", "jobs", step, "inputs", *name) if step in self.jobs:
@@ -86,7 +87,8 @@ class Scope:
         if declared.is_data:
             written = "type" in (declared.where.value or {})
             kind = declared.type if written else None
-            return Given(kind, declared.where, absent=declared.path is None and self.is_job)
+            missing = declared.path is None
+            return Given(kind, declared.where, absent=missing and self.is_job, stored=not missing)
         return Given(
             declared.type, declared.where_default, declared.default, absent=declared.default is None and self.is_job
         )
@@ -106,6 +108,10 @@ class Survey:
         """Everything that declares inputs and outputs."""
         yield from self.components
         yield from self.pipelines
+
+    def is_root(self, component: CommandComponent | PipelineComponent) -> bool:
+        """Whether ``component`` is what was surveyed, rather than what one of its steps runs."""
+        return component.where.source is self.sources[0] and not component.where.steps
 
     def steps(self) -> Iterator[tuple[Scope, Step]]:
         """Every step with the pipeline that it is in."""

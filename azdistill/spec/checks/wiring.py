@@ -173,7 +173,11 @@ def types_that_do_not_fit(survey: Survey, report: Report) -> None:
             declared, given = step.component.inputs.get(name), scope.trace(value)
             if declared and given and given.type and given.literal is None and not _fit(given.type, declared.type):
                 message = f"input '{name}' of step '{step.name}' is {declared.type}; it is given {given.type}"
-                report.error("AZD141", message, value.where)
+                if given.stored and declared.is_data:
+                    # Azure ML hands over what is stored, whatever the component says; public pipelines rely on it.
+                    report.warning("AZD141", f"{message}, and gets that", value.where)
+                else:
+                    report.error("AZD141", message, value.where)
         for name, output in step.outputs.items():
             _output_type(scope, step, name, output, report)
 
