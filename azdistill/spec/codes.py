@@ -46,4 +46,11 @@ CODES: dict[str, str] = {
     "AZD172": "A mini-batch size that is none.",
     "AZD173": "The entry script of a parallel step does not exist, or lacks init() or run().",
     "AZD174": "append_row_to of a parallel step leads to no output.",
+    "AZD180": "A sweep searches an input that its trial does not declare.",
+    "AZD181": "A search space that nothing can be drawn from: bounds, steps, a choice of nothing.",
+    "AZD182": "A sampling algorithm that does not take a kind of distribution.",
+    "AZD183": "Bounds of loguniform that look like values: Azure ML takes them as exponents.",
+    "AZD184": "A hyperparameter is searched and given as an input as well.",
+    "AZD185": "An early termination policy that says too little or two things, or that the sampling does not take.",
+    "AZD186": "Limits of a sweep that contradict each other.",
 }

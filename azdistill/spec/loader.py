@@ -15,6 +15,7 @@ from azdistill.spec.models import CommandComponent, Environment, Pipeline, Pipel
 from azdistill.spec.parallel import parallel_component
 from azdistill.spec.pipeline import Component, pipeline_component, pipeline_job
 from azdistill.spec.source import Report, Source, Where
+from azdistill.spec.sweep_job import sweep_job
 
 _T = TypeVar("_T")
 _KINDS = ("component", "pipeline job", "environment")
@@ -99,7 +100,8 @@ def is_schedule(data: Any) -> bool:
 def kind_of(data: Any) -> str | None:
     """What a YAML file's data is: None where it is nothing of ours, else one of
 
-    ``command``, ``parallel`` and ``pipeline`` (components), ``job`` (a pipeline job), ``command job``, ``environment``.
+    ``command``, ``parallel`` and ``pipeline`` (components), ``job`` (a pipeline job), ``command job``, ``sweep job``,
+    ``environment``.
     """
     if not isinstance(data, Mapping):
         return None
@@ -110,6 +112,8 @@ def kind_of(data: Any) -> str | None:
         return "pipeline" if component else "job"
     if kind == "parallel":
         return "parallel"
+    if kind == "sweep" or (not kind and "trial" in data):
+        return "sweep job"
     if kind == "command" or (not kind and "command" in data):
         return "command job" if _is_job(data, schema) else "command"
     if not kind and ("image" in data or "build" in data or "environment.schema" in schema):
@@ -152,8 +156,10 @@ def build(source: Source, report: Report, opener: Opened, *, nested: bool = Fals
             return environment(where, report)
         case "command job" if not nested:
             return command_job(where, report)
-        case "command job":
-            report.error("AZD114", "a command job is no component", where, hint="write its keys into the step")
+        case "sweep job" if not nested:
+            return sweep_job(where, report)
+        case "command job" | "sweep job":
+            report.error("AZD114", f"a {kind} is no component", where, hint="write its keys into the step")
             return None
     _unknown(where, report)
     return None

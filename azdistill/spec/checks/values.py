@@ -24,7 +24,7 @@ def defaults_that_do_not_fit(survey: Survey, report: Report) -> None:
                 if value is not None and not _parses(declared.type, value):
                     _wrong_type(report, f"'{limit}' of input '{name}'", declared, value, declared.where / limit)
             if declared.default is not None:
-                _fits(report, f"the default of input '{name}'", declared, declared.default, declared.where_default)
+                fits(report, f"the default of input '{name}'", declared, declared.default, declared.where_default)
 
 
 def values_that_do_not_fit(survey: Survey, report: Report) -> None:
@@ -35,10 +35,11 @@ def values_that_do_not_fit(survey: Survey, report: Report) -> None:
         for name, value in step.inputs.items():
             declared, given = step.component.inputs.get(name), scope.trace(value)
             if declared and given and given.literal is not None:
-                _fits(report, f"input '{name}' of step '{step.name}'", declared, given.literal, given.where)
+                fits(report, f"input '{name}' of step '{step.name}'", declared, given.literal, given.where)
 
 
-def _fits(report: Report, what: str, declared: Input, value: Any, where: Where) -> None:
+def fits(report: Report, what: str, declared: Input, value: Any, where: Where) -> None:
+    """Note a ``value`` that is not what ``declared`` takes; ``what`` begins the message."""
     if declared.is_data:
         hint = f"write {{type: {declared.type}, path: ...}}"
         report.error("AZD132", f"{what} is {declared.type} data, not {kind_of(value)}", where, hint=hint)
@@ -89,16 +90,17 @@ def values_that_break_out(survey: Survey, report: Report) -> None:
         for name, declared in component.inputs.items():
             text = typed.default_text(declared.type, declared.default)
             if text is not None and not declared.is_data:
-                _breaks_out(report, component, name, text, declared.where_default)
+                breaks_out(report, component, name, text, declared.where_default)
     for scope, step in survey.steps():
         if isinstance(step.component, CommandComponent):
             for name, value in step.inputs.items():
                 given = scope.trace(value)
                 if given and given.literal is not None and not isinstance(given.literal, list | dict):
-                    _breaks_out(report, step.component, name, typed.text(given.literal), given.where)
+                    breaks_out(report, step.component, name, typed.text(given.literal), given.where)
 
 
-def _breaks_out(report: Report, component: CommandComponent, name: str, text: str, where: Where) -> None:
+def breaks_out(report: Report, component: CommandComponent, name: str, text: str, where: Where) -> None:
+    """Note a ``text`` of input ``name`` that would not stay in its place in the command."""
     parts = parse(component.command)
     for reference, _ in shell.contexts(parts):
         if reference.path[0] == "inputs" and reference.name == name:

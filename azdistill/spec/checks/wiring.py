@@ -10,9 +10,13 @@ from azdistill.spec.checks.survey import Scope, Survey
 from azdistill.spec.expressions import Reference, parse, references
 from azdistill.spec.models import PRIMITIVES, Binding, CommandComponent, Literal, Output, PipelineComponent, Step
 from azdistill.spec.source import Report, Where
+from azdistill.spec.sweep import SEARCHED
 
 #: Keys of a step, beside inputs and outputs, whose text may be bound to the pipeline's inputs.
-_BOUND_KEYS = ("compute", "environment_variables", "resources", "limits", "distribution", "identity", "environment")
+_BOUND_KEYS = (
+    *("compute", "environment_variables", "resources", "limits", "distribution", "identity", "environment"),
+    *("search_space", "objective", "sampling_algorithm", "early_termination"),
+)
 #: Types that are a folder to the command. custom_model and triton_model may be a file or a folder.
 _FOLDERS = ("uri_folder", "mltable", "mlflow_model")
 
@@ -38,13 +42,20 @@ def _in_text(value: Any, where: Where) -> Iterator[tuple[tuple[str, ...], Where,
     elif isinstance(value, dict):
         for key, inner in value.items():
             yield from _in_text(inner, where / key)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _in_text(inner, where / number)
 
 
 def unknown_bindings(survey: Survey, report: Report) -> None:
     """AZD140."""
     for scope, step in survey.steps():
         for path, where, needle in _bindings(step):
-            if hint := _leads_nowhere(scope, path):
+            if path[0] == SEARCHED and step.sweep:
+                hint = _unless(".".join(path[1:]), list(step.sweep.search_space), "the search space is empty")
+            else:
+                hint = _leads_nowhere(scope, path)
+            if hint:
                 message = f"{Reference(path)} is bound to nothing"
                 report.error("AZD140", message, where, hint=hint, needle=needle)
         for output in step.outputs.values():
@@ -61,6 +72,8 @@ def _leads_nowhere(scope: Scope, path: tuple[str, ...]) -> str:
             if missing := _unless(step, list(scope.jobs), "the pipeline has no steps"):
                 return missing
             return _no_port(scope.jobs[step], kind, ".".join(rest))
+        case ("search_space", *_):
+            return "search_space stands in sweep steps only"
         case ("inputs" | "outputs" | "jobs", *_):
             return f"did you mean '${{{{parent.{'.'.join(path)}}}}}'?"
     return "a binding is ${{parent.inputs.NAME}} or ${{parent.jobs.STEP.outputs.NAME}}"
