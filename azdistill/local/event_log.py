@@ -29,6 +29,14 @@ _MUST: dict[str, dict[str, Any]] = {
     "run_ended": {"status": str, "seconds": _NUMBER, "outputs": dict},
     "step_started": {"step": str, "time": _NUMBER, "attempt": int, "log": str},
     "step_ended": {"step": str, "status": str},
+    "trial_started": {
+        **{"step": str, "trial": int, "hyperparameters": dict, "draw": dict, "attempt": int, "log": str},
+    },
+    "trial_ended": {
+        **{"step": str, "trial": int, "hyperparameters": dict, "draw": dict, "status": str},
+        **{"metric": (*_NUMBER, _NONE), "reports": int, "seconds": _NUMBER},
+    },
+    "sweep_ended": {"step": str, "trial": int},
 }
 _MAY: dict[str, Any] = {
     **{"runner": str, "error": str, "key": (str, _NONE), "exit_code": (int, _NONE)},

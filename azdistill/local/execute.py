@@ -28,6 +28,7 @@ from azdistill.local.runners.base import Cancellation, Ended, Job, Runner
 from azdistill.local.select import missing
 from azdistill.local.store import RunLog
 from azdistill.local.streams import LogWriter
+from azdistill.local.sweep.news import TrialNews
 from azdistill.local.threads import VARIABLE as THREADS
 from azdistill.redact import redact
 from azdistill.spec import expressions
@@ -102,6 +103,9 @@ class Executor:
     tracking: Callable[[str, bool], dict[str, str]] = lambda step, uses_mlflow: {}
     on_start: Callable[[str, Attempt], None] = lambda step, attempt: None
     on_line: Callable[[str, str], None] = lambda step, line: None
+    on_trial: Callable[[TrialNews], None] = lambda news: None
+    #: How many trials of a sweep step may run at a time.
+    room: dict[str, int] = field(default_factory=dict)
 
     def execute(self, step: PlannedStep, results: Mapping[str, Result]) -> Result:
         """Run ``step``, or find it in the cache; ``results`` holds what the steps before it came to."""
@@ -138,11 +142,32 @@ class Executor:
             return found
         if step.name in self.plan.given:
             raise missing(self.plan, [step.name])
+        if step.sweep:
+            return self._sweep(step, results, fields)
         for left in range(self.retries, -1, -1):
             result = self._attempt_once(step, taken, results, fields)
             if not (left and result.again and self._waited(step, self.retries - left, result)):
                 break
         return result
+
+    def _sweep(self, step: PlannedStep, results: Mapping[str, Result], fields: dict[str, Any]) -> Result:
+        """The trials of a sweep step, and the best one's outputs as its own."""
+        # Imported here: few pipelines have a sweep.
+        from azdistill.local.sweep.handing import hand_over
+        from azdistill.local.sweep.search import Search
+
+        attempt, reusable, started = self._attempt(step), self.may_reuse(step), time.monotonic()
+        write_fields(attempt.folder, fields, reusable=reusable)
+        self.on_start(step.name, attempt)
+        with LogWriter(attempt.log, lambda line: self.on_line(step.name, line)) as log:
+            found = Search(self, step, results, lambda line: log.feed(f"{line}\n".encode())).run()
+            if not found.best:
+                log.note(found.error)
+                return Result(found.status, time.monotonic() - started, found.exit_code, found.error)
+            paths = _make_places(step, attempt)
+            standing = frozenset(name for name, output in step.outputs.items() if output.standing)
+            hand_over(found.best, paths, standing, attempt.metrics)
+            return self._commit(step, attempt, paths, fields if reusable else None, time.monotonic() - started)
 
     def _attempt_once(
         self, step: PlannedStep, taken: snapshot.Snapshot, results: Mapping[str, Result], fields: dict[str, Any]
@@ -179,7 +204,7 @@ class Executor:
 
     def _interpreter(self, step: PlannedStep) -> Interpreter:
         """The interpreter of a step: its environment's own (``local.pythons``), or the run's."""
-        return self.interpreters.get(step.name, self.interpreter)
+        return self.interpreters.get(step.trial_of or step.name, self.interpreter)
 
     def _reuse(self, step: PlannedStep, fields: dict[str, Any]) -> Result | None:
         key = key_of(fields)
@@ -246,11 +271,15 @@ class Executor:
         places = {n: plain.word(text) for n, text in texts.items() if not isinstance(step.inputs[n], Text)}
         written = {name: plain.word(str(path)) for name, path in paths.items()}
         hidden = secrets.resolve(secrets_of(step))
-        threads = self.threads.get(step.name)
+        threads = self.threads.get(step.trial_of or step.name)
         variables = {
             **({THREADS: str(threads)} if threads else {}),
             **self.inherited,
-            **({} if self.containers else {"PATH": self._interpreter(step).path(self.log.folder / "bin" / step.name)}),
+            **(
+                {}
+                if self.containers
+                else {"PATH": self._interpreter(step).path(self.log.folder / "bin" / (step.trial_of or step.name))}
+            ),
             **environment.azure(self.log.run_id, attempt.attempt_id, self.plan.experiment),
             **environment.data(places, written),
             "AZDISTILL_METRICS_FILE": str(attempt.metrics),
@@ -273,11 +302,15 @@ class Executor:
         return self.containers.keep(job, step, read, [*write, *spelt, attempt.metrics])
 
     def _tracked(self, step: PlannedStep, attempt: Attempt, uses_mlflow: bool) -> dict[str, str]:
-        """The MLflow variables of a step; without a network it logs to files, which are read when it has ended."""
-        if not self.containers or not uses_mlflow or self.containers.network(step) == "host":
+        """The MLflow variables of a step; without a network it logs to files, which are read when it has ended.
+
+        A trial always does: its primary metric is read while it runs, and wherever MLflow is.
+        """
+        apart = step.trial_of or (self.containers and self.containers.network(step) != "host")
+        if not uses_mlflow or not apart:
             return self.tracking(step.name, uses_mlflow)
         found = self.tracking(step.name, False)
-        if found:
+        if found or step.trial_of:
             attempt.mlflow.mkdir()
             found |= mlflow_files.variables(attempt.mlflow)
         return found
@@ -287,7 +320,8 @@ class Executor:
         if ended.canceled:
             return Result("canceled", ended.seconds, ended.returncode, "canceled")
         if ended.timed_out:
-            error = f"the command was ended after limits.timeout of {step.timeout:g} s"
+            limit = "limits.trial_timeout" if step.trial_of else "limits.timeout"
+            error = f"the command was ended after {limit} of {step.timeout:g} s"
             return Result("failed", ended.seconds, ended.returncode, error)
         if ended.returncode:
             error, again = f"the command ended with exit code {ended.returncode}", retries.worth(ended.returncode)

@@ -16,6 +16,7 @@ from typing import Any
 from azdistill.errors import SpecError
 from azdistill.local import places, unhonoured
 from azdistill.local.home import Home
+from azdistill.local.sweep.planned import PlannedSweep, plan_sweep
 from azdistill.spec import expressions, values
 from azdistill.spec.models import (
     PRIMITIVES,
@@ -109,6 +110,9 @@ class PlannedStep:
     #: How many times the command is started, as the processes of a distributed job; None for a job that is not one.
     processes: int | None = None
     parallel: Feed | None = None
+    sweep: PlannedSweep | None = None
+    #: Of a trial: the sweep step that it belongs to.
+    trial_of: str | None = None
     #: What only a container makes a difference for: whether it has a network, and its shared memory (``2g``).
     network: bool = False
     shm_size: str | None = None
@@ -248,6 +252,7 @@ class _Planner:
             distribution=distribution,
             processes=self._processes(step, component, scope) if distribution else None,
             parallel=self._feed(component, component.parallel, scope) if component.parallel else None,
+            sweep=plan_sweep(step, step.sweep, scope, self.report) if step.sweep else None,
         )
 
     def _feed(self, component: CommandComponent, written: Parallel, scope: _Scope) -> Feed:
@@ -306,7 +311,7 @@ class _Planner:
     def _registered(self, step: Step) -> None:
         message = f"step '{step.name}' runs the registered component {step.component}"
         hint = "name the component's YAML file under local.components in azdistill.yml"
-        self.report.error("AZD342", message, step.where / "component", hint=hint)
+        self.report.error("AZD342", message, step.where / ("trial" if step.sweep else "component"), hint=hint)
 
     def _path(self, what: str, path: str, kind: str, where: Where) -> Bound | None:
         found = places.local_input(self.home, what, path, kind, where, self.report, self.data)

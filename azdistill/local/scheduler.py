@@ -16,6 +16,7 @@ from azdistill.local.execute import Attempt, Executor, Result
 from azdistill.local.listener import Listener, Tail
 from azdistill.local.plan import PlannedStep
 from azdistill.local.store import RunState, own_mark
+from azdistill.local.sweep.news import TrialNews, progress_of, told_of
 
 _FOLLOW_EVERY = 0.2
 
@@ -36,6 +37,7 @@ class Scheduler:
         #: Why the pipeline's outputs could not be delivered, where that is so.
         self.undelivered: AzdistillError | None = None
         executor.on_start, executor.on_line = self._started, self._line
+        executor.on_trial = self._trial
 
     @property
     def results(self) -> Mapping[str, Result]:
@@ -75,8 +77,10 @@ class Scheduler:
         """Start what can start; whether anything did."""
         begun = False
         for step in [step for step in self._waiting.values() if self._may_start(step)]:
-            if len(self._running) >= self._jobs or not self._fits(step):
+            room = self._jobs - sum(self._executor.room[name] for name in self._running)
+            if room < 1 or not self._fits(step):
                 continue
+            self._executor.room[step.name] = min(step.sweep.concurrent, room) if step.sweep else 1
             del self._waiting[step.name]
             self._running.add(step.name)
             pool.submit(self._work, step)
@@ -151,6 +155,19 @@ class Scheduler:
             self._metrics.pop(name, None)
         self._log.append("step_started", step=name, attempt=attempt.number, log=str(attempt.log))
         self._tell(lambda listener: listener.step_started(name, self._log.state.steps[name]))
+
+    def _trial(self, news: TrialNews) -> None:
+        """Pass on what a sweep step tells of its trials."""
+        name, trial = news.step, news.trial
+        if told := told_of(news):
+            self._log.append(news.event, step=name, **told)
+        if news.event == "trial_record":
+            self._tell(lambda listener: listener.trial_record(name, trial, news.record))
+        else:
+            self._tell(lambda listener: getattr(listener, news.event)(name, trial))
+        if news.event == "trial_ended":
+            progress = progress_of(trial, time.time() - (self._log.state.steps[name].started or time.time()))
+            self._tell(lambda listener: listener.record(name, progress))
 
     def _line(self, name: str, text: str) -> None:
         self._tell(lambda listener: listener.line(name, text))

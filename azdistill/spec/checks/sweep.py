@@ -39,7 +39,9 @@ def unknown_hyperparameters(survey: Survey, report: Report) -> None:
                 given = (sweep.where / "inputs" / name).value
                 if not _refers_to(given, name):
                     message = f"'{name}' is searched, and is given as an input as well"
-                    report.error("AZD184", message, sweep.where / "inputs" / name, key=True, hint="take one of them out")
+                    report.error(
+                        "AZD184", message, sweep.where / "inputs" / name, key=True, hint="take one of them out"
+                    )
 
 
 def _is_used(step: Step, sweep: Sweep, name: str) -> bool:
