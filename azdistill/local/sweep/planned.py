@@ -165,7 +165,7 @@ class _Reader:
         return self.scope.render(item) if isinstance(item, str) and "${{" in item else item
 
     def policy(self, written: Termination, where: Where) -> Policy:
-        numbers = {
+        numbers: dict[str, Any] = {
             key: self.number(value, where / key)
             for key in ("slack_factor", "slack_amount", "truncation_percentage")
             if (value := getattr(written, key)) is not None

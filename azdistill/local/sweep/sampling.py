@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from azdistill.local.files import digest
 from azdistill.local.sweep.planned import PlannedSweep
@@ -86,7 +86,8 @@ def _value(name: str, one: Distribution, draw: Draw, base: float) -> Any:
 def quantile(one: Distribution, share: float, base: float = math.e) -> int | float:
     """The value below which ``share`` (0 to 1) of a distribution lies, in the type that Azure ML's formula gives."""
     if one.kind == "randint":
-        return min(int(share * one.numbers["upper"]), one.numbers["upper"] - 1)
+        upper = int(one.numbers["upper"])
+        return min(int(share * upper), upper - 1)
     if "uniform" in one.kind:
         low, high = one.numbers["min_value"], one.numbers["max_value"]
         value = low + share * (high - low)
@@ -137,7 +138,7 @@ def _drawn(sweep: PlannedSweep) -> list[Draw]:
     import optuna
 
     found = dimensions(sweep.space)
-    shares = {name: optuna.distributions.FloatDistribution(0, 1) for name in found}
+    shares: dict[str, Any] = {name: optuna.distributions.FloatDistribution(0, 1) for name in found}
     with _quiet():
         study = optuna.create_study(sampler=_random_sampler(sweep))
         if sweep.sobol:
@@ -196,7 +197,7 @@ class _Bayesian:
 
         self._sweep, self.size = sweep, sweep.total
         self._asked: dict[int, Any] = {}
-        direction = "maximize" if sweep.maximize else "minimize"
+        direction: Literal["maximize", "minimize"] = "maximize" if sweep.maximize else "minimize"
         with _quiet():
             sampler = optuna.samplers.TPESampler(
                 seed=seed_of(sweep), n_startup_trials=STARTUP_TRIALS, constant_liar=sweep.concurrent > 1

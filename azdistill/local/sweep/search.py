@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from azdistill.local.execute import Attempt, Executor, Result
 
 _POLL = 0.1
+#: What a state of a trial is called on the terminal, where it is not called by its name.
+_WORDS = {"stopped": "ended early"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +194,7 @@ class Search:
         state = trial.state
         given = ", ".join(f"{name}={_short(text)}" for name, text in state.hyperparameters.items())
         metric = f"{self._sweep.primary_metric} {state.metric:.6g}" if state.metric is not None else "no metric"
-        how = {"stopped": " (ended early)", "cached": " (cached)", "completed": ""}.get(
-            state.status, f" ({state.status})"
-        )
+        how = "" if state.status == "completed" else f" ({_WORDS.get(state.status, state.status)})"
         best = f"; best {self._best.state.metric:.6g} (trial {self._best.number})" if self._best else ""
         why = f": {state.error}" if state.error else ""
         return f"trial {trial.number} of {state.total}: {given}: {metric}{how}{why}{best}"
@@ -236,16 +236,13 @@ class Search:
         self._executor.on_trial(TrialNews(event, self._step.name, state, record))
 
     def _found(self) -> Found:
-        if self._executor.cancellation.asked.is_set() and len(self._trials) < self._sampler.size + bool(self._unended):
+        canceled = any(trial.state.status == "canceled" for trial in self._trials)
+        if self._executor.cancellation.asked.is_set() and (canceled or len(self._trials) < self._sampler.size):
             return Found(status="canceled", error="canceled")
         if self._timed_out:
             limit = self._sweep.timeout
             return Found(status="failed", error=f"the sweep was ended after limits.timeout of {limit:g} s")
         return Found(self._best) if self._best else self._failure()
-
-    @property
-    def _unended(self) -> list[Trial]:
-        return [trial for trial in self._trials if trial.state.status == "canceled"]
 
     def _failure(self) -> Found:
         failed = [trial for trial in self._trials if trial.state.status == "failed"]

@@ -35,13 +35,10 @@ def unknown_hyperparameters(survey: Survey, report: Report) -> None:
                 message = f"step '{step.name}': its trial has no input '{name}' to search"
                 hint = did_you_mean(name, known) or "the trial has no inputs that are free"
                 report.error("AZD180", message, where, key=True, hint=hint)
-            if name in (_mapping((sweep.where / "inputs").value)):
-                given = (sweep.where / "inputs" / name).value
-                if not _refers_to(given, name):
-                    message = f"'{name}' is searched, and is given as an input as well"
-                    report.error(
-                        "AZD184", message, sweep.where / "inputs" / name, key=True, hint="take one of them out"
-                    )
+            given = sweep.where / "inputs" / name
+            if given.value is not None and not _refers_to(given.value, name):
+                message = f"'{name}' is searched, and is given as an input as well"
+                report.error("AZD184", message, given, key=True, hint="take one of them out")
 
 
 def _is_used(step: Step, sweep: Sweep, name: str) -> bool:
