@@ -271,12 +271,11 @@ class Executor:
         places = {n: plain.word(text) for n, text in texts.items() if not isinstance(step.inputs[n], Text)}
         written = {name: plain.word(str(path)) for name, path in paths.items()}
         hidden = secrets.resolve(secrets_of(step))
-        home = step.trial_of or step.name
-        threads = self.threads.get(home)
+        threads = self.threads.get(step.trial_of or step.name)
         variables = {
             **({THREADS: str(threads)} if threads else {}),
             **self.inherited,
-            **({} if self.containers else {"PATH": self._interpreter(step).path(self.log.folder / "bin" / home)}),
+            **({} if self.containers else {"PATH": self._interpreter(step).path(self.log.folder / "bin" / step.name)}),
             **environment.azure(self.log.run_id, attempt.attempt_id, self.plan.experiment),
             **environment.data(places, written),
             "AZDISTILL_METRICS_FILE": str(attempt.metrics),
