@@ -34,13 +34,13 @@ _MUST: dict[str, dict[str, Any]] = {
     },
     "trial_ended": {
         **{"step": str, "trial": int, "hyperparameters": dict, "draw": dict, "status": str},
-        **{"metric": (*_NUMBER, _NONE), "reports": int, "seconds": _NUMBER},
+        **{"reports": int, "seconds": _NUMBER},
     },
     "sweep_ended": {"step": str, "trial": int},
 }
 _MAY: dict[str, Any] = {
     **{"runner": str, "error": str, "key": (str, _NONE), "exit_code": (int, _NONE)},
-    **{"seconds": _NUMBER, "metrics": dict, "outputs": dict},
+    **{"seconds": _NUMBER, "metrics": dict, "outputs": dict, "metric": (*_NUMBER, _NONE)},
 }
 
 

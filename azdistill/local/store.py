@@ -47,6 +47,8 @@ class TrialState:
     best: int | None = None
     done: int = 0
     total: int = 0
+    #: What is said of it when it ends.
+    line: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``azdistill run --json`` prints for a trial."""
@@ -177,7 +179,7 @@ def _trial_ended(run: RunState, event: Event) -> None:
     trials = run.steps.setdefault(event["step"], StepState()).trials
     trial = trials.setdefault(event["trial"], TrialState(event["trial"]))
     trial.hyperparameters, trial.draw = event["hyperparameters"], event["draw"]
-    trial.status, trial.metric, trial.reports = event["status"], event["metric"], event["reports"]
+    trial.status, trial.metric, trial.reports = event["status"], event.get("metric"), event["reports"]
     trial.seconds, trial.error, trial.key = event["seconds"], event.get("error", ""), event.get("key")
 
 

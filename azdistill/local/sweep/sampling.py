@@ -2,7 +2,7 @@
 
 Random and Sobol points and the grid depend on the search space and the seed alone: not on results, nor on how many
 trials run at a time. Bayesian sampling is Optuna's TPE, which learns from each trial that has ended; its other Bayesian
-sampler, of Gaussian processes, needs PyTorch, and takes choices less well.
+sampler, of Gaussian processes, needs PyTorch, which azdistill does without.
 """
 
 from __future__ import annotations

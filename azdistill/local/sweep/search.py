@@ -176,8 +176,9 @@ class Search:
             self._best = trial
         state.best = self._best.number if self._best else None
         state.done, state.total = len(self._trials) - len(self._running), self._sampler.size
+        state.line = self._line(trial)
         self._tell("trial_ended", state)
-        self._say(self._line(trial))
+        self._say(state.line)
 
     def _is_better(self, trial: Trial) -> bool:
         """Better than the best so far; of equals the one with the lower number."""
