@@ -308,7 +308,8 @@ class Executor:
         found = self.tracking(step.name, False)
         if found or step.trial_of:
             attempt.mlflow.mkdir()
-            found |= mlflow_files.variables(attempt.mlflow)
+            # A store of files whose folder is there has no experiment until one is named.
+            found |= {"MLFLOW_EXPERIMENT_NAME": self.plan.experiment, **mlflow_files.variables(attempt.mlflow)}
         return found
 
     def _judge(self, step: PlannedStep, ended: Ended, paths: Mapping[str, Path]) -> Result | None:
