@@ -167,11 +167,10 @@ def searched(step: Step, found: Sweep) -> Step:
     if not isinstance(component, CommandComponent):
         return replace(step, sweep=found)
     component = _reading(component, found)
-    bound = {
-        name: Binding(path=(SEARCHED, name), where=one.where)
-        for name, one in found.search_space.items()
-        if name in component.inputs
-    }
+    # By their names as written: one that cannot be drawn is a problem of its own.
+    space = step.where / SEARCHED
+    written = space.value if isinstance(space.value, dict) else {}
+    bound = {name: Binding(path=(SEARCHED, name), where=space / name) for name in written if name in component.inputs}
     return replace(step, sweep=found, component=component, inputs={**step.inputs, **bound})
 
 

@@ -8,7 +8,8 @@ from azdistill.spec.fields import Fields
 from azdistill.spec.models import Binding, CommandComponent, Input, Output, Pipeline, Step
 from azdistill.spec.pipeline import job_input, job_output
 from azdistill.spec.source import Report, Where
-from azdistill.spec.sweep import SWEEP_KEYS, searched, sweep
+from azdistill.spec.sweep import SWEEP_KEYS, declared, searched, sweep
+from azdistill.spec.sweep_models import Sweep
 
 _KEYS = SWEEP_KEYS | {
     *("$schema", "type", "name", "display_name", "experiment_name", "description", "services", "tags", "properties"),
@@ -23,6 +24,7 @@ def sweep_job(where: Where, report: Report) -> Pipeline:
     fields.known(_KEYS, "a sweep job")
     inputs = {n: job_input(at, report) for n, at, _ in fields.each("inputs")}
     outputs = {n: job_output(at, report) for n, at, _ in fields.each("outputs")}
+    found = sweep(fields)
     return Pipeline(
         name=fields.text("name"),
         display_name=fields.text("display_name"),
@@ -30,20 +32,20 @@ def sweep_job(where: Where, report: Report) -> Pipeline:
         description=fields.text("description") or "",
         inputs=inputs,
         outputs=outputs,
-        jobs={MAIN: searched(_step(fields, inputs, outputs), sweep(fields))},
+        jobs={MAIN: searched(_step(fields, inputs, outputs, found), found)},
         tags=fields.words("tags", strict=True),
         properties=fields.words("properties", strict=True),
         where=where,
     )
 
 
-def _step(fields: Fields, inputs: dict[str, Input], outputs: dict[str, Output]) -> Step:
+def _step(fields: Fields, inputs: dict[str, Input], outputs: dict[str, Output], found: Sweep) -> Step:
     trial = Fields(fields.where / "trial", fields.report)
     compute = fields.text("compute")
     return Step(
         name=MAIN,
         type="sweep",
-        component=_component(trial, inputs, outputs),
+        component=_component(trial, inputs, outputs, found),
         inputs={
             name: Binding(path=("parent", "inputs", name), mode=value.mode, where=value.where)
             for name, value in inputs.items()
@@ -63,14 +65,15 @@ def _step(fields: Fields, inputs: dict[str, Input], outputs: dict[str, Output]) 
     )
 
 
-def _component(trial: Fields, inputs: dict[str, Input], outputs: dict[str, Output]) -> CommandComponent:
+def _component(trial: Fields, inputs: dict[str, Input], outputs: dict[str, Output], found: Sweep) -> CommandComponent:
     trial.known(_TRIAL_KEYS, "the trial of a sweep job")
     for key in ("command", "environment") if trial.data else ():
         trial.require(key, "the trial of a sweep job")
     return CommandComponent(
         **runnable(trial),
-        # What the command declares are the types of what the job gives.
-        inputs={name: Input(type=value.type, where=value.where) for name, value in inputs.items()},
+        # What the command declares are the types of what the job gives; code may find the rest in its variables.
+        inputs={name: Input(type=value.type, where=value.where) for name, value in inputs.items()}
+        | {name: declared(one) for name, one in found.search_space.items() if name not in inputs},
         outputs={name: Output(type=value.type, mode=value.mode, where=value.where) for name, value in outputs.items()},
         where=trial.where,
     )

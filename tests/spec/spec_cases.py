@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from sweep_cases import SWEEPS
+
 MARK = re.compile(r"«(AZD\d+)( warning)?»")
 
 TRAIN = """\
@@ -356,6 +358,8 @@ CASES: dict[str, dict[str, str]] = {
     "references to secrets": job(
         pipeline(inputs="{api_key: 'env:KEY', teacher_key: 'connection:t', token: 'keyvault:v/s', secret: entra}")
     ),
+    # -- sweeps
+    **SWEEPS,
 }
 
 

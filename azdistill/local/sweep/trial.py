@@ -20,13 +20,17 @@ from azdistill.local.sweep.sampling import Point
 def trial_step(step: PlannedStep, number: int, values: Mapping[str, Any]) -> PlannedStep:
     """The step that runs trial ``number`` of the sweep step ``step`` with these hyperparameters."""
     assert step.sweep
-    given = {name: Text(text) for name, text in step.sweep.inputs(values).items() if name in step.component.inputs}
+    texts = step.sweep.inputs(values)
+    given = {name: Text(text) for name, text in texts.items() if name in step.component.inputs}
+    # As Azure ML does (azure-ai-ml, ``SweepJob``).
+    variables = {f"AZUREML_SWEEP_{name}": texts[name] for name in values}
     return replace(
         step,
         name=trial_name(step.name, number),
         inputs={**step.inputs, **given},
         # What stands between runs gets the best trial's outputs only.
         outputs={name: PlannedOutput(output.kind) for name, output in step.outputs.items()},
+        environment_variables={**variables, **step.environment_variables},
         timeout=step.sweep.trial_timeout,
         sweep=None,
         trial_of=step.name,

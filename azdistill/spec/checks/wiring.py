@@ -52,7 +52,9 @@ def unknown_bindings(survey: Survey, report: Report) -> None:
     for scope, step in survey.steps():
         for path, where, needle in _bindings(step):
             if path[0] == SEARCHED and step.sweep:
-                hint = _unless(".".join(path[1:]), list(step.sweep.search_space), "the search space is empty")
+                hint = _unless(
+                    ".".join(path[1:]), list((step.where / SEARCHED).value or {}), "the search space is empty"
+                )
             else:
                 hint = _leads_nowhere(scope, path)
             if hint:
