@@ -23,6 +23,7 @@ PARTS = {
     "test_conformance_ends": "how a step ends, and what it prints",
     "test_conformance_reuse": "reuse, order and metrics",
     "test_conformance_kinds": "kinds of steps",
+    "test_conformance_sweeps": "sweeps",
     "test_conformance_places": "environments, and what a step can reach",
     "test_conformance_told": "what only Azure has",
 }
