@@ -231,7 +231,7 @@ class _Planner:
         distribution = step.distribution or component.distribution
         self.notes += list(_not_honoured(name, scope, step, component))
         tags = {**component.tags, **step.tags}
-        timeout = step.limits.get("timeout")
+        timeout = None if step.sweep else step.limits.get("timeout")
         deterministic = component.is_deterministic if step.is_deterministic is None else step.is_deterministic
         self.steps[name] = PlannedStep(
             name=name,

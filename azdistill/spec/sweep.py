@@ -164,14 +164,15 @@ def searched(step: Step, found: Sweep) -> Step:
     In the trial's command ``${{search_space.x}}`` is the input ``x``, which is declared where it is not yet.
     """
     component = step.component
+    step = replace(step, sweep=found, limits=found.limits)
     if not isinstance(component, CommandComponent):
-        return replace(step, sweep=found)
+        return step
     component = _reading(component, found)
     # By their names as written: one that cannot be drawn is a problem of its own.
     space = step.where / SEARCHED
     written = space.value if isinstance(space.value, dict) else {}
     bound = {name: Binding(path=(SEARCHED, name), where=space / name) for name in written if name in component.inputs}
-    return replace(step, sweep=found, component=component, inputs={**step.inputs, **bound})
+    return replace(step, component=component, inputs={**step.inputs, **bound})
 
 
 def _reading(component: CommandComponent, found: Sweep) -> CommandComponent:
