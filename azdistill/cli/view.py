@@ -96,7 +96,7 @@ class LiveView(View):
             self._board.progress(name, record)
 
     def trial_ended(self, name: str, trial: TrialState) -> None:
-        self._board.print(f"{name}: {trial.line}")
+        self._board.print(redact(f"{name}: {trial.line}"))
 
     def step_ended(self, name: str, step: StepState) -> None:
         self._board.show(name, Row(step.status, 0.0, step.seconds))

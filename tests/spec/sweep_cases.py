@@ -93,6 +93,13 @@ rate: {type: quniform, min_value: 0.1, max_value: 0.9, q: 0.1}
 depth: {type: randint, upper: 8}
 word: {type: choice, values: [a, b c, 3, 0.5]}"""
 
+#: Azure's public sweep gives its trial a file where that declares a folder.
+FILE_FOR_A_FOLDER = {
+    name: text.replace("      rows: {", "      rows: «AZD141 warning»{").replace(
+        "  rows: {type: uri_file}\n", "  rows: {type: uri_folder}\n"
+    )
+    for name, text in sweep().items()
+}
 GOOD: dict[str, dict[str, str]] = {
     "a sweep": sweep(EVERY_KIND, more="    outputs: {model: {mode: upload}}\n    compute: azureml:cpu\n"),
     "a sweep of other kinds": sweep(NUMBERS, sampling="{type: random, rule: sobol, seed: 3, logbase: e}"),
@@ -177,6 +184,7 @@ BAD: dict[str, dict[str, str]] = {
         for name, text in sweep(RATE + "\nrows: {type: choice, values: [«AZD132»a.jsonl]}").items()
     },
     "a value that would break out": sweep(RATE + "\nword: {type: choice, values: [a, «AZD156»'\"; rm -rf x']}"),
+    "a secret to choose": sweep("«AZD180»api_key: {type: choice, values: [«AZD170»abcdef123456]}", inputs="rate: 0.5"),
     "a grid of what goes on for ever": sweep(
         "rate: {type: «AZD182»uniform, min_value: 0, max_value: 1}", sampling="grid"
     ),
@@ -230,4 +238,4 @@ BAD: dict[str, dict[str, str]] = {
 BAD["a sweep job without an environment"]["job.yml"] = BAD["a sweep job without an environment"]["job.yml"].replace(
     "  environment: azureml:env@latest\n", ""
 )
-SWEEPS = {**GOOD, **BAD}
+SWEEPS = {**GOOD, **BAD, "a file for a folder, written at the step": FILE_FOR_A_FOLDER}

@@ -13,12 +13,13 @@ from azdistill.local.listener import Record, Tail
 
 
 class LiveMetric:
-    """Reads a metric as it is logged: each call gives the values that came since the last one."""
+    """Reads a metric as it is logged: each call of :meth:`new` gives the values that came since the last one."""
 
     def __init__(self, metric: str, metrics: Path, mlflow: Path) -> None:
         self._metric, self._tail = metric, Tail(metrics)
         self._mlflow, self._read = mlflow, dict[Path, int]()
-        #: What else was found in the metrics file by the last call.
+        #: All values so far, and what the last call found in the metrics file.
+        self.values: list[float] = []
         self.records: list[Record] = []
 
     def new(self) -> list[float]:

@@ -132,7 +132,6 @@ class Search:
 
     def _started(self, trial: Trial, attempt: Attempt) -> None:
         # A new attempt begins anew, also in what it reports.
-        trial.values = []
         trial.metric = LiveMetric(self._sweep.primary_metric, attempt.metrics, attempt.mlflow)
         trial.state.attempts, trial.state.log = attempt.number, str(attempt.log)
         self._tell("trial_started", trial.state)
@@ -215,8 +214,9 @@ class Search:
 
     def _look_at(self, trial: Trial, metric: LiveMetric) -> None:
         for value in metric.new():
-            trial.values.append(value)
-            policy, interval = self._sweep.policy, len(trial.values)
+            metric.values.append(value)
+            trial.values = metric.values
+            policy, interval = self._sweep.policy, len(metric.values)
             if policy and trial.stopped_at is None:
                 reports = {one.number: one.values for one in self._trials}
                 if stops(policy, self._sweep.maximize, reports, trial.number, interval):

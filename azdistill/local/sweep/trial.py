@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class Trial:
     state: TrialState
     began: float = field(default_factory=time.monotonic)
     metric: LiveMetric | None = None
-    values: list[float] = field(default_factory=list)
+    values: Sequence[float] = ()
     stopped_at: int | None = None
     outputs: Mapping[str, Path] = field(default_factory=dict)
     metrics: Path | None = None

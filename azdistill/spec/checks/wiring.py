@@ -8,7 +8,7 @@ from typing import Any
 from azdistill.errors import did_you_mean
 from azdistill.spec.checks.survey import Scope, Survey
 from azdistill.spec.expressions import Reference, parse, references
-from azdistill.spec.models import PRIMITIVES, Binding, CommandComponent, Literal, Output, PipelineComponent, Step
+from azdistill.spec.models import PRIMITIVES, Binding, CommandComponent, Data, Literal, Output, PipelineComponent, Step
 from azdistill.spec.source import Report, Where
 from azdistill.spec.sweep import SEARCHED
 
@@ -178,7 +178,9 @@ def types_that_do_not_fit(survey: Survey, report: Report) -> None:
             declared, given = step.component.inputs.get(name), scope.trace(value)
             if declared and given and given.type and given.literal is None and not _fit(given.type, declared.type):
                 message = f"input '{name}' of step '{step.name}' is {declared.type}; it is given {given.type}"
-                report.error("AZD141", message, value.where)
+                # A file that is written at the step itself is mounted by Azure ML as the file that it is.
+                mounted = isinstance(value, Data) and (given.type, declared.type) == ("uri_file", "uri_folder")
+                report.add("AZD141", "warning" if mounted else "error", message, value.where)
         for name, output in step.outputs.items():
             _output_type(scope, step, name, output, report)
 
