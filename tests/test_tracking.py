@@ -187,6 +187,37 @@ def test_a_failed_step_and_a_step_that_logs_itself(project: Path) -> None:
     assert len(runs) == 3
 
 
+def test_the_trials_of_a_sweep_are_runs_below_its_own(project: Path) -> None:
+    said = (
+        """printf '{"kind": "metric", "name": "loss", "value": %s}\\n' ${{inputs.x}} >> "$AZDISTILL_METRICS_FILE"; """
+    )
+    trial = {
+        **{"type": "command", "environment": "azureml:any@latest", "inputs": {"x": {"type": "number"}}},
+        "command": said + "echo ${{inputs.x}} > '${{outputs.out}}'",
+        "outputs": {"out": {"type": "uri_file"}},
+    }
+    sweep = {
+        **{"type": "sweep", "trial": trial, "sampling_algorithm": "grid", "limits": {"max_total_trials": 2}},
+        "search_space": {"x": {"type": "choice", "values": [3, 2]}},
+        "objective": {"goal": "minimize", "primary_metric": "loss"},
+    }
+    (project / "p.yml").write_text(
+        yaml.safe_dump({"type": "pipeline", "experiment_name": "e", "jobs": {"tune": sweep}})
+    )
+    done = azdistill("run", "p.yml", "--json")
+    assert done.returncode == 0, done.stderr
+    runs = runs_of(project, "e")
+    assert runs.keys() == {"tune", "tune.trial_1", "tune.trial_2", json.loads(done.stdout)["run_id"]}
+    above = {name: run.data.tags.get("mlflow.parentRunId") for name, run in runs.items()}
+    assert above["tune.trial_1"] == above["tune.trial_2"] == runs["tune"].info.run_id
+    found = {name: (run.data.params, run.data.metrics) for name, run in runs.items() if name.startswith("tune")}
+    assert found["tune.trial_1"] == ({"x": "3"}, {"loss": 3.0})
+    assert found["tune.trial_2"] == found["tune"] == ({"x": "2"}, {"loss": 2.0})
+    best = [name for name, run in runs.items() if run.data.tags.get("azdistill.best_trial") == "true"]
+    assert best == ["tune.trial_2"]
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+
+
 @pytest.mark.slow
 def test_skipped_steps_and_values_that_were_handed_on(project: Path) -> None:
     common = {"type": "command", "environment": "azureml:any@latest"}

@@ -12,7 +12,7 @@ from azdistill.cli.board import Board, Row, duration
 from azdistill.cli.failure import error_lines
 from azdistill.local.listener import Listener, Record
 from azdistill.local.plan import Plan
-from azdistill.local.store import RunState, StepState
+from azdistill.local.store import RunState, StepState, TrialState
 from azdistill.redact import redact
 
 
@@ -94,6 +94,9 @@ class LiveView(View):
     def record(self, name: str, record: Record) -> None:
         if record["kind"] == "progress":
             self._board.progress(name, record)
+
+    def trial_ended(self, name: str, trial: TrialState) -> None:
+        self._board.print(redact(f"{name}: {trial.line}"))
 
     def step_ended(self, name: str, step: StepState) -> None:
         self._board.show(name, Row(step.status, 0.0, step.seconds))

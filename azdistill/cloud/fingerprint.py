@@ -14,7 +14,7 @@ from azdistill.trees import digest
 #: What people read and Azure does not run.
 _WORDS = ("$schema", "display_name", "description", "tags", "experiment_name", "name", "version", "properties")
 #: Keys whose content counts, and is hashed by itself.
-_CONTENT = ("code", "additional_includes", "environment", "component", "jobs", "conda_file", "build")
+_CONTENT = ("code", "additional_includes", "environment", "component", "trial", "jobs", "conda_file", "build")
 VERSION = 1
 
 

@@ -98,11 +98,19 @@ def _leaf(name: str, step: Step, default: str, values: Mapping[str, Any]) -> Lea
         step=step,
         compute=None if compute == SERVERLESS else compute.removeprefix("azureml:").rpartition("/")[2],
         instance_type=str(wanted) if wanted else None,
-        nodes=_whole(_value(resources.get("instance_count"), values)),
+        nodes=_whole(_value(resources.get("instance_count"), values)) * _side_by_side(step, values),
         timeout=_seconds(step, timeout),
         spot=str((step.queue_settings or {}).get("job_tier", "")).lower() == "spot",
         identity=str((step.identity or {}).get("type", "")) or None,
     )
+
+
+def _side_by_side(step: Step, values: Mapping[str, Any]) -> int:
+    """How many trials of a sweep run at a time, each on machines of its own; Azure ML runs all where none is said."""
+    if step.sweep is None:
+        return 1
+    limits = step.sweep.limits
+    return _whole(_value(limits.get("max_concurrent_trials", limits.get("max_total_trials")), values))
 
 
 def _seconds(step: Step, timeout: Any) -> float | None:

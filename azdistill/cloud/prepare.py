@@ -128,8 +128,8 @@ def prepare(
     if recipes.is_recipe(source.data):
         built = build.compile_recipe(file, given)
         return _prepared(_named(built.mapping, experiment), folder, str(file), chosen, project, built=built)
-    if kind_of(source.data) == "command job":
-        _refuse_command_job(source)
+    if (kind := kind_of(source.data)) in ("command job", "sweep job"):
+        _refuse_job(source, kind)
     # The file itself is read first, so that what is wrong in it is told with its lines.
     opened = apply_sets(spec.load_pipeline(file), given)
     _raise(spec.check(opened) + refused(opened))
@@ -137,10 +137,10 @@ def prepare(
     return _prepared(_named(mapping, experiment), folder, str(file), chosen, project)
 
 
-def _refuse_command_job(source: Source) -> None:
+def _refuse_job(source: Source, kind: str | None) -> None:
     report = Report()
     hint = "send it with: az ml job create -f FILE; or make it the step of a pipeline"
-    report.error("AZD114", "a command job by itself is not submitted by azdistill", Where(source), hint=hint)
+    report.error("AZD114", f"a {kind} by itself is not submitted by azdistill", Where(source), hint=hint)
     raise SpecError(report.problems)
 
 

@@ -34,7 +34,8 @@ def pipeline_job(prepared: Prepared, cloud: Cloud | None = None) -> Any:
         if getattr(node, "type", "") == "command" and getattr(node.limits, "timeout", None) is None:
             # Steps of nested pipelines, whose file is not ours to complete.
             node.set_limits(timeout=DEFAULT_TIMEOUT)
-        node.environment_variables = {**variables(cloud), **(node.environment_variables or {})}
+        if told := variables(cloud):
+            node.environment_variables = {**told, **(node.environment_variables or {})}
     return job
 
 
@@ -56,11 +57,16 @@ def variables(cloud: Cloud | None) -> dict[str, str]:
 def _running(nodes: Any) -> Iterator[Any]:
     """The nodes that run a command, those of nested pipelines among them."""
     for node in nodes:
-        component: Any = getattr(node, "component", None)
+        component = _component(node)
         if hasattr(component, "jobs"):
             yield from _running(component.jobs.values())
         elif hasattr(node, "environment_variables") and getattr(node, "type", "") not in AZURE_ONLY:
             yield node
+
+
+def _component(node: Any) -> Any:
+    """The component of a node; of a sweep its trial. (Asked for what it does not have, a sweep makes it up.)"""
+    return getattr(node, "trial" if getattr(node, "type", "") == "sweep" else "component", None)
 
 
 def _exchange_environments(nodes: Any, steps: Mapping[str, Step], ready: Mapping[str, str]) -> None:
@@ -69,7 +75,7 @@ def _exchange_environments(nodes: Any, steps: Mapping[str, Step], ready: Mapping
     The SDK forgets the name of an environment that is written in place, so names are taken from our own reading.
     """
     for name, step in steps.items():
-        component = getattr(nodes.get(name), "component", None)
+        component = _component(nodes.get(name))
         if component is None or isinstance(component, str) or isinstance(step.component, str):
             continue
         if isinstance(step.component, PipelineComponent):

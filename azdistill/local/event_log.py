@@ -29,10 +29,18 @@ _MUST: dict[str, dict[str, Any]] = {
     "run_ended": {"status": str, "seconds": _NUMBER, "outputs": dict},
     "step_started": {"step": str, "time": _NUMBER, "attempt": int, "log": str},
     "step_ended": {"step": str, "status": str},
+    "trial_started": {
+        **{"step": str, "trial": int, "hyperparameters": dict, "draw": dict, "attempt": int, "log": str},
+    },
+    "trial_ended": {
+        **{"step": str, "trial": int, "hyperparameters": dict, "draw": dict, "status": str},
+        **{"reports": int, "seconds": _NUMBER},
+    },
+    "sweep_ended": {"step": str, "trial": int},
 }
 _MAY: dict[str, Any] = {
     **{"runner": str, "error": str, "key": (str, _NONE), "exit_code": (int, _NONE)},
-    **{"seconds": _NUMBER, "metrics": dict, "outputs": dict},
+    **{"seconds": _NUMBER, "metrics": dict, "outputs": dict, "metric": (*_NUMBER, _NONE)},
     **{"reason": str, "detail": str, "withheld": dict},
 }
 

@@ -42,6 +42,7 @@ from azdistill.local.runners.base import Cancellation, Ended, Job, Runner
 from azdistill.local.select import missing
 from azdistill.local.store import RunLog
 from azdistill.local.streams import LogWriter
+from azdistill.local.sweep.news import TrialNews
 from azdistill.local.threads import VARIABLE as THREADS
 from azdistill.redact import redact
 from azdistill.spec import expressions
@@ -126,6 +127,9 @@ class Executor:
     tracking: Callable[[str, bool], dict[str, str]] = lambda step, uses_mlflow: {}
     on_start: Callable[[str, Attempt], None] = lambda step, attempt: None
     on_line: Callable[[str, str], None] = lambda step, line: None
+    on_trial: Callable[[TrialNews], None] = lambda news: None
+    #: How many trials of a sweep step may run at a time.
+    room: dict[str, int] = field(default_factory=dict)
 
     def execute(self, step: PlannedStep, results: Mapping[str, Result]) -> Result:
         """Run ``step``, or find it in the cache; ``results`` holds what the steps before it came to."""
@@ -170,11 +174,32 @@ class Executor:
             return found
         if step.name in self.plan.given:
             raise missing(self.plan, [step.name])
+        if step.sweep:
+            return self._sweep(step, results, fields)
         for left in range(self.retries, -1, -1):
             result = self._attempt_once(step, taken, results, fields)
             if not (left and result.again and self._waited(step, self.retries - left, result)):
                 break
         return result
+
+    def _sweep(self, step: PlannedStep, results: Mapping[str, Result], fields: dict[str, Any]) -> Result:
+        """The trials of a sweep step, and the best one's outputs as its own."""
+        # Imported here: few pipelines have a sweep.
+        from azdistill.local.sweep.handing import hand_over
+        from azdistill.local.sweep.search import Search
+
+        attempt, reusable, started = self._attempt(step), self.may_reuse(step), time.monotonic()
+        write_fields(attempt.folder, fields, reusable=reusable)
+        self.on_start(step.name, attempt)
+        with LogWriter(attempt.log, lambda line: self.on_line(step.name, line)) as log:
+            found = Search(self, step, results, lambda line: log.feed(f"{line}\n".encode())).run()
+            if not found.best:
+                log.note(found.error)
+                return Result(found.status, time.monotonic() - started, found.exit_code, found.error)
+            paths = _make_places(step, attempt)
+            standing = frozenset(name for name, output in step.outputs.items() if output.standing)
+            hand_over(found.best, paths, standing, attempt.metrics)
+            return self._commit(step, attempt, paths, fields if reusable else None, time.monotonic() - started)
 
     def _attempt_once(
         self, step: PlannedStep, taken: snapshot.Snapshot, results: Mapping[str, Result], fields: dict[str, Any]
@@ -212,7 +237,7 @@ class Executor:
 
     def _interpreter(self, step: PlannedStep) -> Interpreter:
         """The interpreter of a step: its environment's own (``local.pythons``), or the run's."""
-        return self.interpreters.get(step.name, self.interpreter)
+        return self.interpreters.get(step.trial_of or step.name, self.interpreter)
 
     def _reuse(self, step: PlannedStep, fields: dict[str, Any]) -> Result | None:
         key = key_of(fields)
@@ -283,7 +308,7 @@ class Executor:
         places = {n: plain.word(text) for n, text in texts.items() if not isinstance(step.inputs[n], Text)}
         written = {name: plain.word(str(path)) for name, path in paths.items()}
         hidden = secrets.resolve(secrets_of(step))
-        threads = self.threads.get(step.name)
+        threads = self.threads.get(step.trial_of or step.name)
         variables = {
             **({THREADS: str(threads)} if threads else {}),
             **self.inherited,
@@ -312,17 +337,18 @@ class Executor:
     def _tracked(self, step: PlannedStep, attempt: Attempt, uses_mlflow: bool) -> dict[str, str]:
         """The MLflow variables of a step; without a network it logs to files, which are read when it has ended.
 
-        So does one whose outputs are values: it may only log them.
+        So does one whose outputs are values, which it may only log, and a trial: its primary metric is read while it
+        runs, and wherever MLflow is.
         """
-        valued = bool(values.names(step))
+        own = bool(values.names(step)) or step.trial_of is not None
         apart = self.containers is not None and self.containers.network(step) != "host"
-        if not uses_mlflow or not (apart or valued):
+        if not uses_mlflow or not (apart or own):
             return self.tracking(step.name, uses_mlflow)
         found = self.tracking(step.name, False)
-        if found or valued:
+        if found or own:
             attempt.mlflow.mkdir()
-            found.setdefault("MLFLOW_EXPERIMENT_NAME", self.plan.experiment)
-            found |= mlflow_files.variables(attempt.mlflow)
+            # A store of files whose folder is there has no experiment until one is named.
+            found |= {"MLFLOW_EXPERIMENT_NAME": self.plan.experiment, **mlflow_files.variables(attempt.mlflow)}
         return found
 
     def _judge(self, step: PlannedStep, ended: Ended, paths: Mapping[str, Path]) -> Result | None:
@@ -330,7 +356,8 @@ class Executor:
         if ended.canceled:
             return Result("canceled", ended.seconds, ended.returncode, "canceled")
         if ended.timed_out:
-            error = f"the command was ended after limits.timeout of {step.timeout:g} s"
+            limit = "limits.trial_timeout" if step.trial_of else "limits.timeout"
+            error = f"the command was ended after {limit} of {step.timeout:g} s"
             return Result("failed", ended.seconds, ended.returncode, error)
         if ended.returncode:
             error, again = f"the command ended with exit code {ended.returncode}", retries.worth(ended.returncode)

@@ -40,6 +40,7 @@ def key_fields(
         "distribution": _plain(step.distribution),
         "interpreter": dict(interpreter),
         **({"parallel": asdict(step.parallel)} if step.parallel else {}),
+        **({"sweep": step.sweep.as_key()} if step.sweep else {}),
     }
 
 

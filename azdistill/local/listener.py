@@ -8,7 +8,7 @@ from typing import Any
 
 from azdistill.lines import harmless
 from azdistill.local.plan import Plan
-from azdistill.local.store import RunState, StepState
+from azdistill.local.store import RunState, StepState, TrialState
 
 Record = dict[str, Any]
 
@@ -30,6 +30,18 @@ class Listener:
 
     def record(self, name: str, record: Record) -> None:
         """A step appended a record to its metrics file (architecture page, "Tracking" and "Progress")."""
+
+    def trial_started(self, name: str, trial: TrialState) -> None:
+        """A trial of the sweep step ``name`` is about to start its command."""
+
+    def trial_record(self, name: str, trial: TrialState, record: Record) -> None:
+        """A trial appended a record to its metrics file."""
+
+    def trial_ended(self, name: str, trial: TrialState) -> None:
+        """A trial ended, however it did, or was found in the cache."""
+
+    def sweep_ended(self, name: str, best: TrialState) -> None:
+        """All trials of a sweep step have ended; ``best`` gives the step's outputs."""
 
     def step_ended(self, name: str, step: StepState) -> None:
         """A step completed, was found in the cache, failed, was canceled or skipped."""

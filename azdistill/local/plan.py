@@ -21,6 +21,7 @@ from azdistill.local.bound import Local as Local
 from azdistill.local.bound import Made as Made
 from azdistill.local.bound import Text as Text
 from azdistill.local.home import Home
+from azdistill.local.sweep.planned import PlannedSweep, plan_sweep
 from azdistill.spec import expressions, values
 from azdistill.spec.models import (
     PRIMITIVES,
@@ -88,6 +89,9 @@ class PlannedStep:
     #: How many times the command is started, as the processes of a distributed job; None for a job that is not one.
     processes: int | None = None
     parallel: Feed | None = None
+    sweep: PlannedSweep | None = None
+    #: Of a trial: the sweep step that it belongs to.
+    trial_of: str | None = None
     #: What only a container makes a difference for: whether it has a network, and its shared memory (``2g``).
     network: bool = False
     shm_size: str | None = None
@@ -236,7 +240,7 @@ class _Planner:
         distribution = step.distribution or component.distribution
         self.notes += list(_not_honoured(name, scope, step, component))
         tags = {**component.tags, **step.tags}
-        timeout = step.limits.get("timeout")
+        timeout = None if step.sweep else step.limits.get("timeout")
         deterministic = component.is_deterministic if step.is_deterministic is None else step.is_deterministic
         self.steps[name] = PlannedStep(
             name=name,
@@ -258,6 +262,7 @@ class _Planner:
             processes=self._processes(step, component, scope) if distribution else None,
             parallel=self._feed(component, component.parallel, scope) if component.parallel else None,
             under=under,
+            sweep=plan_sweep(step, step.sweep, scope, self.report) if step.sweep else None,
         )
 
     def _feed(self, component: CommandComponent, written: Parallel, scope: _Scope) -> Feed:
@@ -321,7 +326,7 @@ class _Planner:
     def _registered(self, step: Step) -> None:
         message = f"step '{step.name}' runs the registered component {step.component}"
         hint = "name the component's YAML file under local.components in azdistill.yml"
-        self.report.error("AZD342", message, step.where / "component", hint=hint)
+        self.report.error("AZD342", message, step.where / ("trial" if step.sweep else "component"), hint=hint)
 
     def _path(self, what: str, path: str, kind: str, where: Where) -> Bound | None:
         found = places.local_input(self.home, what, path, kind, where, self.report, self.data)

@@ -12,6 +12,7 @@ from azdistill.errors import SpecError
 from azdistill.local.places import mapped
 from azdistill.spec.models import Pipeline, PipelineComponent, Step
 from azdistill.spec.pipeline import kind_of_component
+from azdistill.spec.sweep import searched
 
 _Holder = TypeVar("_Holder", Pipeline, PipelineComponent)
 
@@ -50,4 +51,6 @@ def _step(step: Step, components: Mapping[str, Path], above: tuple[Path, ...]) -
         component = _filled(component, components, above)
     if component is step.component:
         return step
+    if step.sweep:
+        return searched(replace(step, component=component), step.sweep)
     return replace(step, component=component, type=kind_of_component(component) or step.type)

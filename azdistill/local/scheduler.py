@@ -18,6 +18,7 @@ from azdistill.local.listener import Listener, Tail
 from azdistill.local.order import Order
 from azdistill.local.plan import PlannedStep
 from azdistill.local.store import RunState, own_mark
+from azdistill.local.sweep.news import TrialNews, progress_of, told_of
 
 _FOLLOW_EVERY = 0.2
 
@@ -41,6 +42,7 @@ class Scheduler:
         #: Why the pipeline's outputs could not be delivered, where that is so.
         self.undelivered: AzdistillError | None = None
         executor.on_start, executor.on_line = self._started, self._line
+        executor.on_trial = self._trial
 
     @property
     def results(self) -> Mapping[str, Result]:
@@ -89,9 +91,11 @@ class Scheduler:
         self._leave_branches()
         begun = False
         for name in self._order.ready() if self._goes_on() else ():
-            if len(self._running) >= self._jobs:
+            room = self._jobs - sum(self._executor.room[other] for other in self._running)
+            if room < 1:
                 break
             if self._fits(step := self._waiting[name]):
+                self._executor.room[name] = min(step.sweep.concurrent, room) if step.sweep else 1
                 self._leave(name)
                 self._running.add(name)
                 pool.submit(self._work, step)
@@ -195,6 +199,19 @@ class Scheduler:
             self._metrics.pop(name, None)
         self._log.append("step_started", step=name, attempt=attempt.number, log=str(attempt.log))
         self._tell(lambda listener: listener.step_started(name, self._log.state.steps[name]))
+
+    def _trial(self, news: TrialNews) -> None:
+        """Pass on what a sweep step tells of its trials."""
+        name, trial = news.step, news.trial
+        if told := told_of(news):
+            self._log.append(news.event, step=name, **told)
+        if news.event == "trial_record":
+            self._tell(lambda listener: listener.trial_record(name, trial, news.record))
+        else:
+            self._tell(lambda listener: getattr(listener, news.event)(name, trial))
+        if news.event == "trial_ended":
+            progress = progress_of(trial, time.time() - (self._log.state.steps[name].started or time.time()))
+            self._tell(lambda listener: listener.record(name, progress))
 
     def _line(self, name: str, text: str) -> None:
         self._tell(lambda listener: listener.line(name, text))

@@ -26,6 +26,39 @@ RunStatus = Literal["running", "completed", "failed", "canceled", "lost"]
 
 
 @dataclass(slots=True)
+class TrialState:
+    """What is known of one trial of a sweep step. ``metric`` is its best value of the primary metric, the last of
+    ``reports`` values that counted; ``status`` may also be ``stopped``: ended early. ``draw`` is what was sampled.
+    """
+
+    number: int
+    status: str = "running"
+    hyperparameters: dict[str, str] = field(default_factory=dict)
+    draw: dict[str, float] = field(default_factory=dict)
+    metric: float | None = None
+    reports: int = 0
+    seconds: float = 0.0
+    attempts: int = 0
+    error: str = ""
+    log: str | None = None
+    key: str | None = None
+    exit_code: int | None = None
+    #: Of its sweep, when it ended: the best trial, how many had ended, and how many there are.
+    best: int | None = None
+    done: int = 0
+    total: int = 0
+    #: What is said of it when it ends.
+    line: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``azdistill run --json`` prints for a trial."""
+        return {
+            **{"number": self.number, "status": self.status, "hyperparameters": self.hyperparameters},
+            **{"metric": self.metric, "seconds": round(self.seconds, 3), "log": self.log},
+        }
+
+
+@dataclass(slots=True)
 class StepState:
     """What is known of one step of a run. Paths are absolute.
 
@@ -44,10 +77,16 @@ class StepState:
     key: str | None = None
     outputs: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    #: Of a sweep step: its trials by number, and the best of them.
+    trials: dict[int, TrialState] = field(default_factory=dict)
+    best_trial: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``azdistill run --json`` prints for a step."""
+        trials = [trial.as_json() for trial in self.trials.values()]
+        swept = {"trials": trials, "best_trial": self.best_trial} if trials else {}
         return {
+            **swept,
             "status": self.status,
             "seconds": round(self.seconds, 3),
             "cached": self.status == "cached",
@@ -112,7 +151,7 @@ def _run_resumed(run: RunState, event: Event) -> None:
     for name in event["steps"]:
         known = before.get(name, StepState())
         # How often a step was tried stays known; what came of it is found out again.
-        run.steps[name] = StepState(attempts=known.attempts, log=known.log)
+        run.steps[name] = StepState(attempts=known.attempts, log=known.log, trials=known.trials)
 
 
 def _run_ended(run: RunState, event: Event) -> None:
@@ -136,7 +175,33 @@ def _step_ended(run: RunState, event: Event) -> None:
     step.outputs, step.key = event.get("outputs", {}), event.get("key", step.key)
 
 
+def _trial_started(run: RunState, event: Event) -> None:
+    trials = run.steps.setdefault(event["step"], StepState()).trials
+    trials[event["trial"]] = TrialState(
+        event["trial"],
+        hyperparameters=event["hyperparameters"],
+        draw=event["draw"],
+        attempts=event["attempt"],
+        log=event["log"],
+    )
+
+
+def _trial_ended(run: RunState, event: Event) -> None:
+    trials = run.steps.setdefault(event["step"], StepState()).trials
+    trial = trials.setdefault(event["trial"], TrialState(event["trial"]))
+    trial.hyperparameters, trial.draw = event["hyperparameters"], event["draw"]
+    trial.status, trial.metric, trial.reports = event["status"], event.get("metric"), event["reports"]
+    trial.seconds, trial.error, trial.key = event["seconds"], event.get("error", ""), event.get("key")
+
+
+def _sweep_ended(run: RunState, event: Event) -> None:
+    run.steps.setdefault(event["step"], StepState()).best_trial = event["trial"]
+
+
 _HANDLERS = {
+    "trial_started": _trial_started,
+    "trial_ended": _trial_ended,
+    "sweep_ended": _sweep_ended,
     "run_started": _run_started,
     "run_resumed": _run_resumed,
     "run_ended": _run_ended,
@@ -211,6 +276,8 @@ def load_run(folder: Path) -> RunState:
         state.status = "lost"
         for step in state.steps.values():
             step.status = "canceled" if step.status == "running" else step.status
+            for trial in step.trials.values():
+                trial.status = "canceled" if trial.status == "running" else trial.status
     return state
 
 

@@ -22,7 +22,12 @@ def thread_shares(steps: Mapping[str, PlannedStep], jobs: int, processors: int |
     for name, step in steps.items():
         before[name] = set(step.needs).union(*(before[need] for need in step.needs))
     shares = {name: count // min(jobs, 1 + len(_rivals(name, steps, before))) for name in steps}
-    return {name: max(1, share // steps[name].workers) for name, share in shares.items()}
+    return {name: max(1, share // _together(steps[name], jobs)) for name, share in shares.items()}
+
+
+def _together(step: PlannedStep, jobs: int) -> int:
+    """Processes of a step that work at the same time; the trials of a sweep are as many as there is room for."""
+    return step.workers * (min(step.sweep.concurrent, jobs) if step.sweep and not step.exclusive else 1)
 
 
 def _rivals(name: str, steps: Mapping[str, PlannedStep], before: Mapping[str, set[str]]) -> list[str]:

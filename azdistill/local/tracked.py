@@ -10,7 +10,8 @@ from typing import Any
 from azdistill.local.listener import Listener, Record
 from azdistill.local.outputs import Manifest
 from azdistill.local.plan import Plan, Text
-from azdistill.local.store import RunState, StepState
+from azdistill.local.store import RunState, StepState, TrialState
+from azdistill.local.sweep.news import trial_name
 from azdistill.spec.models import PRIMITIVES
 from azdistill.tracking import Tracker
 from azdistill.tracking.columns import columns
@@ -70,6 +71,27 @@ class TrackingListener(Listener):
             self._metric = str(record.get("value"))
         self._tracker.record(name, record)
 
+    def trial_started(self, name: str, trial: TrialState) -> None:
+        self._begin_trial(name, trial)
+
+    def trial_record(self, name: str, trial: TrialState, record: Record) -> None:
+        self._begin_trial(name, trial)
+        if record["kind"] == "artifact":
+            self._artifacts.setdefault(trial_name(name, trial.number), []).append(str(record.get("path")))
+        self._tracker.record(trial_name(name, trial.number), record)
+
+    def trial_ended(self, name: str, trial: TrialState) -> None:
+        self._begin_trial(name, trial)
+        child = trial_name(name, trial.number)
+        tags = {"azdistill.status": trial.status, "azdistill.cached": str(trial.status == "cached").lower()}
+        state = StepState(log=trial.log)
+        self._tracker.step_ended(child, trial.status, tags, {}, self._files(child, state))
+
+    def sweep_ended(self, name: str, best: TrialState) -> None:
+        self._tracker.record(
+            trial_name(name, best.number), {"kind": "tag", "name": "azdistill.best_trial", "value": "true"}
+        )
+
     def step_ended(self, name: str, step: StepState) -> None:
         if step.status == "skipped" or (step.status == "canceled" and not step.attempts):
             return
@@ -96,6 +118,14 @@ class TrackingListener(Listener):
         if name not in self._begun:
             self._begun.add(name)
             self._tracker.step_started(name, self._params(name), {})
+
+    def _begin_trial(self, name: str, trial: TrialState) -> None:
+        child = trial_name(name, trial.number)
+        if child not in self._begun:
+            self._begin(name)
+            self._begun.add(child)
+            tags = {"azdistill.trial": str(trial.number)}
+            self._tracker.step_started(child, trial.hyperparameters, tags, parent=name)
 
     def _params(self, name: str) -> dict[str, str]:
         assert self._plan

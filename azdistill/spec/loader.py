@@ -24,6 +24,7 @@ from azdistill.spec.models import (
 from azdistill.spec.parallel import parallel_component
 from azdistill.spec.pipeline import Component, pipeline_component, pipeline_job
 from azdistill.spec.source import Report, Source, Where
+from azdistill.spec.sweep_job import sweep_job
 
 _T = TypeVar("_T")
 _KINDS = ("component", "pipeline job", "environment")
@@ -108,8 +109,8 @@ def is_schedule(data: Any) -> bool:
 def kind_of(data: Any) -> str | None:
     """What a YAML file's data is: None where it is nothing of ours, else one of
 
-    ``command``, ``parallel`` and ``pipeline`` (components), ``job`` (a pipeline job), ``command job``, ``environment``,
-    or a kind of job or component that only Azure runs (``spark``, ...).
+    ``command``, ``parallel`` and ``pipeline`` (components), ``job`` (a pipeline job), ``command job``, ``sweep job``,
+    ``environment``, or a kind of job or component that only Azure runs (``spark``, ...).
     """
     if not isinstance(data, Mapping):
         return None
@@ -120,6 +121,8 @@ def kind_of(data: Any) -> str | None:
         return "pipeline" if component else "job"
     if kind == "parallel" or (kind in AZURE_ONLY and kind not in LOOPS):
         return kind
+    if kind == "sweep" or (not kind and "trial" in data):
+        return "sweep job"
     if kind == "command" or (not kind and "command" in data):
         return "command job" if _is_job(data, schema) else "command"
     if not kind and ("image" in data or "build" in data or "environment.schema" in schema):
@@ -162,10 +165,12 @@ def build(source: Source, report: Report, opener: Opened, *, nested: bool = Fals
             return environment(where, report)
         case "command job" if not nested:
             return command_job(where, report)
+        case "sweep job" if not nested:
+            return sweep_job(where, report)
         case kind if kind in AZURE_ONLY:
             return _azure_only(kind, where, report, nested)
-        case "command job":
-            report.error("AZD114", "a command job is no component", where, hint="write its keys into the step")
+        case "command job" | "sweep job":
+            report.error("AZD114", f"a {kind} is no component", where, hint="write its keys into the step")
             return None
     _unknown(where, report)
     return None

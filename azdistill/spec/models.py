@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from azdistill.spec.source import Where
+from azdistill.spec.sweep_models import Sweep
 
 PRIMITIVES = ("string", "integer", "number", "boolean")
 FOLDERS = ("uri_folder", "mltable", "mlflow_model", "custom_model", "triton_model")
@@ -205,8 +206,9 @@ class Choice:
 class Step:
     """A step of a pipeline. ``component`` is a reference (a string) when it is registered in a workspace or registry.
 
-    An inline command is given as a component too, its inputs typed by what they are bound to. An ``if_else`` step is
-    its ``choice``. Of a step that only Azure runs, inputs and outputs are known and the rest is not looked into; a loop
+    An inline command is given as a component too, its inputs typed by what they are bound to. The component of a sweep
+    step is its trial; an input that is searched is bound to ``search_space.NAME``. An ``if_else`` step is its
+    ``choice``. Of a step that only Azure runs, inputs and outputs are known and the rest is not looked into; a loop
     among these has a ``body``.
     """
 
@@ -216,6 +218,7 @@ class Step:
     inputs: Mapping[str, Value] = field(default_factory=dict)
     outputs: Mapping[str, Binding | Output] = field(default_factory=dict)
     inline: bool = False
+    sweep: Sweep | None = None
     compute: str | None = None
     environment: str | Environment | None = None
     environment_variables: Mapping[str, str] = field(default_factory=dict)

@@ -39,6 +39,7 @@ from azdistill.spec.models import (
 )
 from azdistill.spec.parallel import SETTING_KEYS, parallel_component, settings, task
 from azdistill.spec.source import Report, Where
+from azdistill.spec.sweep import SWEEP_KEYS, searched, sweep
 
 _JOB_KEYS = {
     *("$schema", "type", "name", "display_name", "experiment_name", "description", "inputs", "outputs", "jobs"),
@@ -48,6 +49,9 @@ _STEP_KEYS = {
     *("$schema", "type", "component", "inputs", "outputs", "compute", "environment_variables", "limits", "resources"),
     *("distribution", "environment", "identity", "services", "queue_settings", "display_name", "description", "tags"),
     *("properties", "comment", "name", "experiment_name", "is_deterministic"),
+}
+_ANY_STEP_KEYS = {
+    *("$schema", "type", "display_name", "description", "tags", "properties", "comment", "name", "experiment_name"),
 }
 _DATA_KEYS = ("type", "path", "mode", "datastore", "path_on_compute")
 #: Kinds of steps that Azure ML has; those in BUILDERS below are built, the others are named in an error.
@@ -172,6 +176,8 @@ def steps(
 
 def _kind(fields: Fields, opener: Opener) -> str | None:
     written = fields.text("type")
+    if written is None and "trial" in fields.data:
+        return "sweep"
     if written is None:
         component = fields.data.get("component")
         opened = opener(fields.where / "component", component) if isinstance(component, str) else None
@@ -240,6 +246,12 @@ def _azure_only_step(name: str, fields: Fields, opener: Opener) -> Step:
     return azure_only(name, kind.lower(), fields, inputs, outputs)
 
 
+def _sweep_step(name: str, fields: Fields, opener: Opener) -> Step:
+    more = {"environment_variables", "is_deterministic"}
+    fields.known(_ANY_STEP_KEYS | SWEEP_KEYS | more, "a sweep step", dropped=True)
+    return searched(_step(name, "sweep", fields, _component(fields, opener, "command", "trial")), sweep(fields))
+
+
 #: A kind of step -> what builds it. Another kind is another entry here.
 BUILDERS: dict[str, Callable[[str, Fields, Opener], Step]] = {
     "command": _command_step,
@@ -247,17 +259,18 @@ BUILDERS: dict[str, Callable[[str, Fields, Opener], Step]] = {
     "parallel": _parallel_step,
     "if_else": if_else,
     **dict.fromkeys(AZURE_ONLY, _azure_only_step),
+    "sweep": _sweep_step,
 }
 
 
-def _component(fields: Fields, opener: Opener, kind: str) -> Component | str | None:
+def _component(fields: Fields, opener: Opener, kind: str, key: str = "component") -> Component | str | None:
     from azdistill.spec.component import command_component
 
-    value = fields.data.get("component")
-    where = fields.where / "component"
+    value = fields.data.get(key)
+    where = fields.where / key
     if isinstance(value, dict) and kind in ("command", "parallel"):
         return (command_component if kind == "command" else parallel_component)(where, fields.report)
-    text = fields.text("component")
+    text = fields.text(key)
     if text is None or isinstance(absolute(where, text), str):
         return text
     component = opener(where, text)
@@ -273,13 +286,13 @@ def _step(name: str, kind: str, fields: Fields, component: Component | str | Non
         name=name,
         type=kind,
         component=component,
-        inline="component" not in fields.data,
+        inline=not {"component", "trial"} & fields.data.keys(),
         inputs={n: _value(at, fields.report) for n, at, _ in fields.each("inputs")},
         outputs={n: _step_output(at, fields.report) for n, at, _ in fields.each("outputs")},
         compute=fields.text("compute"),
         environment=environment_of(fields, "environment"),
         environment_variables=fields.words("environment_variables"),
-        limits=_limits(fields),
+        limits=_limits(fields) if kind != "sweep" else {},
         resources=resources(fields),
         distribution=distribution(fields),
         identity=fields.mapping("identity") or None,

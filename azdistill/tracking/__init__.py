@@ -74,9 +74,11 @@ class Tracker:
             }
         )
 
-    def step_started(self, step: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
-        """A child run, made when MLflow is ready."""
-        self._send({"do": "step", "step": step, "params": params, "tags": tags})
+    def step_started(
+        self, step: str, params: Mapping[str, str], tags: Mapping[str, str], *, parent: str | None = None
+    ) -> None:
+        """A child run, made when MLflow is ready; ``parent`` is the step that a trial belongs to."""
+        self._send({"do": "step", "step": step, "params": params, "tags": tags, "parent": parent})
 
     def record(self, step: str, record: Mapping[str, Any]) -> None:
         """A metric, parameter or tag of a step (architecture page, "Tracking"); other kinds are left out."""

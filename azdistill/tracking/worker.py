@@ -34,6 +34,8 @@ VIEW_TAG = "mlflow.sharedViewState.azdistill"
 _BATCH = 500
 _LAST_CHANCE = 1.2
 _ENDS = {"completed": "FINISHED", "cached": "FINISHED", "failed": "FAILED", "canceled": "KILLED", "killed": "KILLED"}
+#: A trial that was ended early.
+_ENDS["stopped"] = "KILLED"
 
 
 def main(uri: str) -> None:
@@ -125,7 +127,7 @@ class Session:
     def _do_step(self, message: Message) -> None:
         if self._client is None:
             return
-        run_id = self._child(message["step"])
+        run_id = self._child(message["step"], message["parent"])
         for name, value in message["tags"].items():
             self._client.set_tag(run_id, name, value)
         self._log_params(run_id, message["params"])
@@ -192,9 +194,11 @@ class Session:
         self._open.add(run.info.run_id)
         return str(run.info.run_id)
 
-    def _child(self, step: str) -> str:
+    def _child(self, step: str, above: str | None = None) -> str:
+        """The run of a step, or of a trial of the step ``above``."""
         if step not in self._children:
-            self._children[step] = self._create(step, {"mlflow.parentRunId": self._parent, "azdistill.step": step})
+            parent = self._child(above) if above else self._parent
+            self._children[step] = self._create(step, {"mlflow.parentRunId": parent, "azdistill.step": step})
         return self._children[step]
 
     def _end(self, run_id: str, status: str) -> None:

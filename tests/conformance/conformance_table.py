@@ -24,6 +24,7 @@ PARTS = {
     "test_conformance_reuse": "reuse, order and metrics",
     "test_conformance_kinds": "kinds of steps",
     "test_conformance_control": "conditions and values",
+    "test_conformance_sweeps": "sweeps",
     "test_conformance_places": "environments, and what a step can reach",
     "test_conformance_told": "what only Azure has",
 }

@@ -21,6 +21,7 @@ def shares(plan_steps: dict[str, tuple[set[str], bool]], jobs: int, processors: 
 
     class Fake:
         workers = 1
+        sweep = None
 
         def __init__(self, needs: set[str], exclusive: bool) -> None:
             self.needs, self.exclusive = frozenset(needs), exclusive

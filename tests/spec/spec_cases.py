@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from control_cases import CASES as CONTROL_CASES
+from sweep_cases import SWEEPS
 
 MARK = re.compile(r"«(AZD\d+)( warning)?»")
 
@@ -388,6 +389,8 @@ CASES: dict[str, dict[str, str]] = {
         pipeline(inputs="{api_key: 'env:KEY', teacher_key: 'connection:t', token: 'keyvault:v/s', secret: entra}")
     ),
     **CONTROL_CASES,
+    # -- sweeps
+    **SWEEPS,
 }
 
 

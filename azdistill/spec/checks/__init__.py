@@ -8,7 +8,7 @@ from pathlib import Path
 
 from azdistill.errors import Problem
 from azdistill.redact import redact
-from azdistill.spec.checks import azure, commands, control, files, names, parallel, secrets, values, wiring
+from azdistill.spec.checks import azure, commands, control, files, names, parallel, secrets, sweep, values, wiring
 from azdistill.spec.checks.survey import Survey, survey
 from azdistill.spec.loader import gather
 from azdistill.spec.models import Spec
@@ -45,6 +45,12 @@ CHECKS: tuple[Check, ...] = (
     control.unknown_steps,
     control.steps_in_two_blocks,
     control.kinds_that_run_on_azure_only,
+    sweep.unknown_hyperparameters,
+    sweep.distributions,
+    sweep.sampling,
+    sweep.terminations,
+    sweep.limits,
+    sweep.searched_values,
     azure.dropped_keys,
     azure.local_compute,
     secrets.literal_secrets,

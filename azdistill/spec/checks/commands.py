@@ -48,6 +48,8 @@ def _suggestion(component: CommandComponent, reference: Reference) -> str:
     written = ".".join(reference.path)
     if reference.path[0] == "parent":
         return "a command sees its own inputs and outputs only: bind them in the step, write ${{inputs.NAME}} here"
+    if reference.path[0] == "search_space":
+        return did_you_mean(reference.name, list(component.inputs)) or "hyperparameters stand in sweeps only"
     tables = {"inputs": component.inputs, "outputs": component.outputs}
     for other, table in tables.items():
         if reference.name in table:

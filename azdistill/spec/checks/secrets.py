@@ -92,6 +92,8 @@ def _named(survey: Survey) -> Iterator[tuple[str, Any, Where]]:
         for name, given in step.inputs.items():
             if isinstance(given, Literal):
                 yield name, given.value, given.where
+        for name, one in step.sweep.search_space.items() if step.sweep else ():
+            yield from ((name, value, one.where / "values" / number) for number, value in enumerate(one.values))
         for name, text in step.environment_variables.items():
             yield name, text, step.where / "environment_variables" / name
 

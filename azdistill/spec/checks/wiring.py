@@ -10,11 +10,15 @@ from azdistill.spec.checks.control import is_looped_over, waits
 from azdistill.spec.checks.survey import Scope, Survey
 from azdistill.spec.control import bindings_of
 from azdistill.spec.expressions import Reference, parse, references
-from azdistill.spec.models import PRIMITIVES, Binding, CommandComponent, Literal, Output, PipelineComponent, Step
+from azdistill.spec.models import PRIMITIVES, Binding, CommandComponent, Data, Literal, Output, PipelineComponent, Step
 from azdistill.spec.source import Report, Where
+from azdistill.spec.sweep import SEARCHED
 
 #: Keys of a step, beside inputs and outputs, whose text may be bound to the pipeline's inputs.
-_BOUND_KEYS = ("compute", "environment_variables", "resources", "limits", "distribution", "identity", "environment")
+_BOUND_KEYS = (
+    *("compute", "environment_variables", "resources", "limits", "distribution", "identity", "environment"),
+    *("search_space", "objective", "sampling_algorithm", "early_termination"),
+)
 #: Types that are a folder to the command. custom_model and triton_model may be a file or a folder.
 _FOLDERS = ("uri_folder", "mltable", "mlflow_model")
 
@@ -45,13 +49,22 @@ def _in_text(value: Any, where: Where) -> Iterator[tuple[tuple[str, ...], Where,
     elif isinstance(value, dict):
         for key, inner in value.items():
             yield from _in_text(inner, where / key)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _in_text(inner, where / number)
 
 
 def unknown_bindings(survey: Survey, report: Report) -> None:
     """AZD140; a warning in keys of a kind of step that is not looked into, some of which Azure ML may not read."""
     for scope, step in survey.steps():
         for path, where, needle in _bindings(step):
-            if hint := _leads_nowhere(scope, path):
+            if path[0] == SEARCHED and step.sweep:
+                hint = _unless(
+                    ".".join(path[1:]), list((step.where / SEARCHED).value or {}), "the search space is empty"
+                )
+            else:
+                hint = _leads_nowhere(scope, path)
+            if hint:
                 message = f"{Reference(path)} is bound to nothing"
                 unread = step.only_on_azure and where.steps[len(step.where.steps)] != "inputs"
                 report.add("AZD140", "warning" if unread else "error", message, where, hint=hint, needle=needle)
@@ -69,6 +82,8 @@ def _leads_nowhere(scope: Scope, path: tuple[str, ...]) -> str:
             if missing := _unless(step, list(scope.jobs), "the pipeline has no steps"):
                 return missing
             return _no_port(scope.jobs[step], kind, ".".join(rest))
+        case ("search_space", *_):
+            return "search_space stands in sweep steps only"
         case ("inputs" | "outputs" | "jobs", *_):
             return f"did you mean '${{{{parent.{'.'.join(path)}}}}}'?"
     return "a binding is ${{parent.inputs.NAME}} or ${{parent.jobs.STEP.outputs.NAME}}"
@@ -173,11 +188,13 @@ def types_that_do_not_fit(survey: Survey, report: Report) -> None:
             declared, given = step.component.inputs.get(name), scope.trace(value)
             if declared and given and given.type and given.literal is None and not _fit(given.type, declared.type):
                 message = f"input '{name}' of step '{step.name}' is {declared.type}; it is given {given.type}"
+                # A file that is written at the step itself is mounted by Azure ML as the file that it is.
+                mounted = isinstance(value, Data) and (given.type, declared.type) == ("uri_file", "uri_folder")
                 if given.stored and declared.is_data:
                     # Azure ML hands over what is stored, whatever the component says; public pipelines rely on it.
                     report.warning("AZD141", f"{message}, and gets that", value.where)
                 else:
-                    report.error("AZD141", message, value.where)
+                    report.add("AZD141", "warning" if mounted else "error", message, value.where)
         for name, output in step.outputs.items():
             _output_type(scope, step, name, output, report)
 

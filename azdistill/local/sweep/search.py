@@ -1,0 +1,265 @@
+"""The trials of one sweep step: drawn, started, watched, ended, and the best of them found."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from azdistill.errors import did_you_mean
+from azdistill.local import resume
+from azdistill.local.cache import METRICS
+from azdistill.local.keyed import has_fields
+from azdistill.local.listener import Tail
+from azdistill.local.plan import PlannedStep
+from azdistill.local.store import TrialState
+from azdistill.local.sweep.metrics import LiveMetric, logged, reported
+from azdistill.local.sweep.news import TrialNews
+from azdistill.local.sweep.sampling import Point, make_sampler
+from azdistill.local.sweep.stopping import best_of, stops
+from azdistill.local.sweep.trial import Trial, TrialCancellation, texts_of, trial_step
+
+if TYPE_CHECKING:
+    from azdistill.local.execute import Attempt, Executor, Result
+
+_POLL = 0.1
+#: What a state of a trial is called on the terminal, where it is not called by its name.
+_WORDS = {"stopped": "ended early"}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a sweep came to: its best trial, or why there is none, as a step's status, error and exit code."""
+
+    best: Trial | None = None
+    status: str = "completed"
+    error: str = ""
+    exit_code: int | None = None
+
+
+class Search:
+    """One sweep. :meth:`run` returns when no trial of it lives any more. ``say`` takes a line for people."""
+
+    def __init__(
+        self, executor: Executor, step: PlannedStep, results: Mapping[str, Result], say: Callable[[str], None]
+    ) -> None:
+        assert step.sweep
+        self._executor, self._step, self._results, self._say = executor, step, results, say
+        self._sweep = step.sweep
+        self._sampler = make_sampler(step.sweep)
+        self._at_once = 1 if step.exclusive else min(self._sweep.concurrent, executor.room.get(step.name, 1))
+        self._known = dict(executor.log.state.steps[step.name].trials) if executor.log.resumed else {}
+        self._running: dict[int, Trial] = {}
+        self._trials: list[Trial] = []
+        self._ended: queue.SimpleQueue[tuple[Trial, Result]] = queue.SimpleQueue()
+        self._best: Trial | None = None
+        self._began = time.monotonic()
+        self._timed_out = False
+
+    def run(self) -> Found:
+        """Run trials until all have been, or time or the user's patience is over."""
+        self._introduce()
+        while self._start() or self._running:
+            self._take()
+            self._watch()
+        found = self._found()
+        if found.best:
+            self._tell("sweep_ended", found.best.state)
+        return found
+
+    def _introduce(self) -> None:
+        sweep, size = self._sweep, self._sampler.size
+        how = "sobol" if sweep.sampling == "random" and sweep.sobol else sweep.sampling
+        goal = "maximize" if sweep.maximize else "minimize"
+        self._say(f"{size} trials ({how}), {self._at_once} at a time, to {goal} {sweep.primary_metric}")
+        if self._at_once < min(sweep.concurrent, size):
+            why = "a step that runs alone" if self._step.exclusive else "--jobs, and the steps beside it"
+            self._say(f"max_concurrent_trials is {sweep.concurrent}: {why} leave {self._at_once}")
+
+    def _start(self) -> bool:
+        """Start what there is room for; whether anything did."""
+        begun = False
+        while self._goes_on() and len(self._running) < self._at_once:
+            self._begin(len(self._trials) + 1)
+            begun = True
+        return begun
+
+    def _goes_on(self) -> bool:
+        over = self._timed_out or self._executor.cancellation.asked.is_set()
+        return not over and len(self._trials) < self._sampler.size
+
+    def _begin(self, number: int) -> None:
+        known = self._known.get(number)
+        # Side by side, trials end in no fixed order, and a sampler that learns would go another way this time.
+        point = self._sampler.ask(number, known.draw if known and self._sweep.concurrent > 1 else None)
+        trial = self._trial(number, point)
+        self._trials.append(trial)
+        self._running[number] = trial
+        if known and self._stopped_before(trial, known):
+            return
+        executor = replace(
+            self._executor,
+            cancellation=trial.cancellation,
+            on_start=lambda name, attempt: self._started(trial, attempt),
+        )
+
+        def work() -> None:
+            self._ended.put((trial, executor.execute(trial.step, self._results)))
+
+        threading.Thread(target=work, name=trial.step.name, daemon=True).start()
+
+    def _trial(self, number: int, point: Point) -> Trial:
+        step = trial_step(self._step, number, point.values)
+        state = TrialState(number, hyperparameters=texts_of(point), draw=dict(point.draw))
+        return Trial(number, step, point, TrialCancellation(self._executor.cancellation), state)
+
+    def _stopped_before(self, trial: Trial, known: TrialState) -> bool:
+        """Whether a trial was ended early before this run was resumed, with what it is given now; it is taken then."""
+        last = next(resume.attempts(self._executor.log.folder, trial.step.name), None)
+        if known.status != "stopped" or last is None:
+            return False
+        if not has_fields(last, self._executor.fields(trial.step, self._results)):
+            return False
+        values = reported(last / METRICS, self._sweep.primary_metric)[: known.reports]
+        trial.values, trial.stopped_at, trial.metrics = values, known.reports, last / METRICS
+        trial.state.log, trial.state.seconds = known.log, known.seconds
+        self._end(trial, "stopped", "")
+        return True
+
+    def _started(self, trial: Trial, attempt: Attempt) -> None:
+        # A new attempt begins anew, also in what it reports.
+        trial.metric = LiveMetric(self._sweep.primary_metric, attempt.metrics, attempt.mlflow)
+        trial.state.attempts, trial.state.log = attempt.number, str(attempt.log)
+        self._tell("trial_started", trial.state)
+
+    def _take(self) -> None:
+        """Take what has ended, waiting a moment for it."""
+        try:
+            wait = bool(self._running)
+            while True:
+                trial, result = self._ended.get(timeout=_POLL if wait else 0)
+                wait = False
+                self._took(trial, result)
+        except queue.Empty:
+            return
+
+    def _took(self, trial: Trial, result: Result) -> None:
+        trial.metrics = result.metrics or self._metrics_of(trial)
+        trial.outputs, trial.state.key = result.outputs, result.key
+        trial.state.exit_code = result.exit_code
+        self._forward_rest(trial, cached=result.status == "cached")
+        trial.values = reported(trial.metrics, self._sweep.primary_metric) if trial.metrics else []
+        status, error = result.status, result.error
+        if status == "canceled" and trial.stopped_at is not None:
+            # What it went on to report until it heard of its end does not count.
+            status, error, trial.values = "stopped", "", trial.values[: trial.stopped_at]
+        self._end(trial, status, error)
+
+    def _metrics_of(self, trial: Trial) -> Path | None:
+        last = next(resume.attempts(self._executor.log.folder, trial.step.name), None)
+        return last / METRICS if last else None
+
+    def _end(self, trial: Trial, status: str, error: str) -> None:
+        del self._running[trial.number]
+        state = trial.state
+        state.status, state.error, state.reports = status, error, len(trial.values)
+        if status not in ("cached", "stopped") or not state.seconds:
+            state.seconds = 0.0 if status == "cached" else time.monotonic() - trial.began
+        state.metric = best_of(trial.values, self._sweep.maximize)
+        self._sampler.tell(trial.number, state.metric if status in ("completed", "cached", "stopped") else None)
+        if status in ("completed", "cached") and state.metric is not None and self._is_better(trial):
+            self._best = trial
+        state.best = self._best.number if self._best else None
+        state.done, state.total = len(self._trials) - len(self._running), self._sampler.size
+        state.line = self._line(trial)
+        self._tell("trial_ended", state)
+        self._say(state.line)
+
+    def _is_better(self, trial: Trial) -> bool:
+        """Better than the best so far; of equals the one with the lower number."""
+        if self._best is None:
+            return True
+        first, second = trial.state.metric, self._best.state.metric
+        assert first is not None
+        assert second is not None
+        if first == second:
+            return trial.number < self._best.number
+        return (first > second) is self._sweep.maximize
+
+    def _line(self, trial: Trial) -> str:
+        state = trial.state
+        given = ", ".join(f"{name}={_short(text)}" for name, text in state.hyperparameters.items())
+        metric = f"{self._sweep.primary_metric} {state.metric:.6g}" if state.metric is not None else "no metric"
+        how = "" if state.status == "completed" else f" ({_WORDS.get(state.status, state.status)})"
+        best = f"; best {self._best.state.metric:.6g} (trial {self._best.number})" if self._best else ""
+        why = f": {state.error}" if state.error else ""
+        return f"trial {trial.number} of {state.total}: {given}: {metric}{how}{why}{best}"
+
+    def _watch(self) -> None:
+        """Read what running trials report, and end those whose time is over."""
+        for trial in list(self._running.values()):
+            if trial.metric:
+                self._look_at(trial, trial.metric)
+        sweep = self._sweep
+        if sweep.timeout and time.monotonic() - self._began > sweep.timeout:
+            self._timed_out = True
+        if self._timed_out or self._executor.cancellation.asked.is_set():
+            for trial in self._running.values():
+                if not trial.cancellation.asked.is_set():
+                    trial.cancellation.ask()
+
+    def _look_at(self, trial: Trial, metric: LiveMetric) -> None:
+        for value in metric.new():
+            metric.values.append(value)
+            trial.values = metric.values
+            policy, interval = self._sweep.policy, len(metric.values)
+            if policy and trial.stopped_at is None:
+                reports = {one.number: one.values for one in self._trials}
+                if stops(policy, self._sweep.maximize, reports, trial.number, interval):
+                    trial.stop(interval)
+        for record in metric.records:
+            self._tell("trial_record", trial.state, record)
+
+    def _forward_rest(self, trial: Trial, *, cached: bool) -> None:
+        if trial.metric and not cached:
+            trial.metric.new()
+            records = trial.metric.records
+        else:
+            records = Tail(trial.metrics).read() if trial.metrics else []
+        for record in records:
+            self._tell("trial_record", trial.state, record)
+
+    def _tell(self, event: str, state: TrialState, record: object = None) -> None:
+        self._executor.on_trial(TrialNews(event, self._step.name, state, record))
+
+    def _found(self) -> Found:
+        canceled = any(trial.state.status == "canceled" for trial in self._trials)
+        if self._executor.cancellation.asked.is_set() and (canceled or len(self._trials) < self._sampler.size):
+            return Found(status="canceled", error="canceled")
+        if self._timed_out:
+            limit = self._sweep.timeout
+            return Found(status="failed", error=f"the sweep was ended after limits.timeout of {limit:g} s")
+        return Found(self._best) if self._best else self._failure()
+
+    def _failure(self) -> Found:
+        failed = [trial for trial in self._trials if trial.state.status == "failed"]
+        if failed and len(failed) == len(self._trials):
+            error = f"all {len(failed)} trials failed; trial {failed[0].number}: {failed[0].state.error}"
+            return Found(status="failed", error=error, exit_code=failed[0].state.exit_code)
+        metric = self._sweep.primary_metric
+        if any(trial.values for trial in self._trials if trial.state.status == "stopped"):
+            return Found(status="failed", error=f"no trial that logged '{metric}' ran to its end")
+        names = list(dict.fromkeys(name for trial in self._trials if trial.metrics for name in logged(trial.metrics)))
+        known = f"logged: {', '.join(names[:20])}; {did_you_mean(metric, names)}" if names else "no metric was logged"
+        return Found(status="failed", error=f"no trial logged the primary metric '{metric}' ({known})")
+
+
+def _short(text: str) -> str:
+    try:
+        return f"{float(text):.6g}" if "." in text else text
+    except ValueError:
+        return text if len(text) <= 40 else f"{text[:37]}..."

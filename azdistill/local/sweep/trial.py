@@ -1,0 +1,77 @@
+"""One trial of a sweep: a step of its own name, made and watched like any other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from azdistill.local.plan import PlannedOutput, PlannedStep, Text
+from azdistill.local.runners.base import Cancellation
+from azdistill.local.store import TrialState
+from azdistill.local.sweep.metrics import LiveMetric
+from azdistill.local.sweep.news import trial_name
+from azdistill.local.sweep.planned import text_of
+from azdistill.local.sweep.sampling import Point
+
+
+def trial_step(step: PlannedStep, number: int, values: Mapping[str, Any]) -> PlannedStep:
+    """The step that runs trial ``number`` of the sweep step ``step`` with these hyperparameters."""
+    assert step.sweep
+    texts = step.sweep.inputs(values)
+    given = {name: Text(text) for name, text in texts.items() if name in step.component.inputs}
+    # As Azure ML does (azure-ai-ml, ``SweepJob``).
+    variables = {f"AZUREML_SWEEP_{name}": texts[name] for name in values}
+    return replace(
+        step,
+        name=trial_name(step.name, number),
+        inputs={**step.inputs, **given},
+        # What stands between runs gets the best trial's outputs only.
+        outputs={name: PlannedOutput(output.kind) for name, output in step.outputs.items()},
+        environment_variables={**variables, **step.environment_variables},
+        timeout=step.sweep.trial_timeout,
+        sweep=None,
+        trial_of=step.name,
+    )
+
+
+class TrialCancellation(Cancellation):
+    """A trial's own; that of the run holds for it as well."""
+
+    def __init__(self, run: Cancellation) -> None:
+        super().__init__()
+        self._run = run
+
+    @property
+    def deadline(self) -> float | None:
+        asked = [at for at in (self._deadline, self._run.deadline) if at is not None]
+        return min(asked) if asked else None
+
+
+@dataclass(slots=True)
+class Trial:
+    """A trial that is going on, or has ended. ``stopped_at`` is the interval at which a policy ended it."""
+
+    number: int
+    step: PlannedStep
+    point: Point
+    cancellation: TrialCancellation
+    state: TrialState
+    began: float = field(default_factory=time.monotonic)
+    metric: LiveMetric | None = None
+    values: Sequence[float] = ()
+    stopped_at: int | None = None
+    outputs: Mapping[str, Path] = field(default_factory=dict)
+    metrics: Path | None = None
+
+    def stop(self, interval: int) -> None:
+        """End it politely: it has reported enough to be known as a bad one."""
+        self.stopped_at = interval
+        self.cancellation.ask()
+
+
+def texts_of(point: Point) -> dict[str, str]:
+    """The hyperparameters of a point as they are shown and logged."""
+    return {name: text_of(value) for name, value in point.values.items()}

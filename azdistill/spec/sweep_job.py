@@ -1,0 +1,79 @@
+"""A sweep job that stands by itself, as a pipeline job of one step."""
+
+from __future__ import annotations
+
+from azdistill.spec.command_job import MAIN
+from azdistill.spec.component import RUN_KEYS, resources, runnable
+from azdistill.spec.fields import Fields
+from azdistill.spec.models import Binding, CommandComponent, Input, Output, Pipeline, Step
+from azdistill.spec.pipeline import job_input, job_output
+from azdistill.spec.source import Report, Where
+from azdistill.spec.sweep import SWEEP_KEYS, declared, searched, sweep
+from azdistill.spec.sweep_models import Sweep
+
+_KEYS = SWEEP_KEYS | {
+    *("$schema", "type", "name", "display_name", "experiment_name", "description", "services", "tags", "properties"),
+    "id",
+}
+_TRIAL_KEYS = (RUN_KEYS - {"additional_includes"}) | {"environment_variables", "queue_settings"}
+
+
+def sweep_job(where: Where, report: Report) -> Pipeline:
+    """The sweep job written at ``where``: its inputs and outputs are the pipeline's, and go to the one step."""
+    fields = Fields(where, report)
+    fields.known(_KEYS, "a sweep job")
+    inputs = {n: job_input(at, report) for n, at, _ in fields.each("inputs")}
+    outputs = {n: job_output(at, report) for n, at, _ in fields.each("outputs")}
+    found = sweep(fields)
+    return Pipeline(
+        name=fields.text("name"),
+        display_name=fields.text("display_name"),
+        experiment_name=fields.text("experiment_name"),
+        description=fields.text("description") or "",
+        inputs=inputs,
+        outputs=outputs,
+        jobs={MAIN: searched(_step(fields, inputs, outputs, found), found)},
+        tags=fields.words("tags", strict=True),
+        properties=fields.words("properties", strict=True),
+        where=where,
+    )
+
+
+def _step(fields: Fields, inputs: dict[str, Input], outputs: dict[str, Output], found: Sweep) -> Step:
+    trial = Fields(fields.where / "trial", fields.report)
+    compute = fields.text("compute")
+    return Step(
+        name=MAIN,
+        type="sweep",
+        component=_component(trial, inputs, outputs, found),
+        inputs={
+            name: Binding(path=("parent", "inputs", name), mode=value.mode, where=value.where)
+            for name, value in inputs.items()
+        },
+        outputs={
+            name: Binding(path=("parent", "outputs", name), mode=value.mode, where=value.where)
+            for name, value in outputs.items()
+        },
+        # A job by itself, unlike a step, may ask for this machine.
+        compute=None if compute in ("local", "azureml:local") else compute,
+        environment_variables=trial.words("environment_variables"),
+        resources=resources(fields),
+        identity=fields.mapping("identity") or None,
+        services=fields.mapping("services"),
+        queue_settings=fields.mapping("queue_settings") or trial.mapping("queue_settings"),
+        where=fields.where,
+    )
+
+
+def _component(trial: Fields, inputs: dict[str, Input], outputs: dict[str, Output], found: Sweep) -> CommandComponent:
+    trial.known(_TRIAL_KEYS, "the trial of a sweep job")
+    for key in ("command", "environment") if trial.data else ():
+        trial.require(key, "the trial of a sweep job")
+    return CommandComponent(
+        **runnable(trial),
+        # What the command declares are the types of what the job gives; code may find the rest in its variables.
+        inputs={name: Input(type=value.type, where=value.where) for name, value in inputs.items()}
+        | {name: declared(one) for name, one in found.search_space.items() if name not in inputs},
+        outputs={name: Output(type=value.type, mode=value.mode, where=value.where) for name, value in outputs.items()},
+        where=trial.where,
+    )
