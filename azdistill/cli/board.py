@@ -24,12 +24,16 @@ _TIMELESS = ("pending", "skipped", "cached", "reused", "queued")
 
 @dataclass(slots=True)
 class Row:
-    """What is shown of a step. ``started`` is of the monotonic clock, ``seconds`` what it took in the end."""
+    """What is shown of a step. ``started`` is of the monotonic clock, ``seconds`` what it took in the end.
+
+    ``detail`` says why it is as it is, where that needs saying.
+    """
 
     status: str = "pending"
     started: float = 0.0
     seconds: float = 0.0
     progress: dict[str, Any] | None = None
+    detail: str = ""
 
 
 class Board:
@@ -114,7 +118,7 @@ def _progress(row: Row) -> RenderableType:
 
     record = row.progress
     if row.status != "running" or not record:
-        return ""
+        return Text(row.detail, style="dim")
     done, total = float(record.get("done") or 0), float(record.get("total") or 0)
     left = f", {duration(float(record['eta']))} left" if record.get("eta") and done < total else ""
     words = f"{done:g}/{total:g}, {float(record.get('rate') or 0):.1f}/s{left}  {record.get('text') or ''}"

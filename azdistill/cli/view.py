@@ -99,7 +99,7 @@ class LiveView(View):
         self._board.print(redact(f"{name}: {trial.line}"))
 
     def step_ended(self, name: str, step: StepState) -> None:
-        self._board.show(name, Row(step.status, 0.0, step.seconds))
+        self._board.show(name, Row(step.status, 0.0, step.seconds, detail=step.detail))
 
     def run_ended(self, run: RunState) -> None:
         self._board.stop()

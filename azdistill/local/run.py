@@ -12,7 +12,7 @@ from azdistill.errors import AzdistillError, Interrupted, RunFailed, UserError, 
 from azdistill.local import secrets, unhonoured
 from azdistill.local.branches import refuse_elsewhere
 from azdistill.local.cache import Cache
-from azdistill.local.conditions import given_out
+from azdistill.local.conditions import given_out, skipped
 from azdistill.local.containers import Containers
 from azdistill.local.deliver import deliver, refuse_foreign
 from azdistill.local.docker_engine import connect
@@ -135,7 +135,8 @@ def planned(pipeline: Pipeline, options: Options, home: Home) -> tuple[LocalSett
     pipeline = stand_in(pipeline, settings.components)
     plan = make_plan(pipeline, home, experiment=options.experiment, data=settings.data)
     plan = select(plan, options.selection)
-    refuse_elsewhere(step.under for step in plan.steps.values())
+    # What no result can let through need not be refused.
+    refuse_elsewhere(step.under for step in plan.steps.values() if not skipped(step, {}))
     if options.keep_going:
         plan = replace(plan, continue_on_step_failure=True)
     if options.out:

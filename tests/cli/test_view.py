@@ -46,6 +46,8 @@ def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         view.step_ended("first", run.steps["first"])
         run.steps["second"] = StepState("failed", seconds=1, error="it failed", log=str(tmp_path / "log.txt"))
         view.step_ended("second", run.steps["second"])
+        run.steps["third"] = StepState("skipped", reason="branch", detail="'gate' is false")
+        view.step_ended("third", run.steps["third"])
         run.status, run.seconds = "failed", 80.0
         view.run_ended(run)
     return terminal.getvalue()
@@ -67,6 +69,10 @@ def test_the_end_shows_every_step_and_the_failure(shown: str) -> None:
         "log.txt",
     ):
         assert text in end
+
+
+def test_the_end_says_why_a_step_was_skipped(shown: str) -> None:
+    assert "'gate' is false" in shown[shown.rindex("my [bold]pipeline") :]
 
 
 def test_the_terminal_is_as_before_afterwards(shown: str) -> None:

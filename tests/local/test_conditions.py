@@ -347,6 +347,20 @@ def test_kinds_that_run_on_azure_only_are_refused_all_at_once(run: Run, project:
     assert list_runs(find_home()) == []
 
 
+def test_a_kind_that_runs_on_azure_only_may_stand_in_a_branch_that_is_not_taken(run: Run, project: Path) -> None:
+    jobs = {"gate": gate("${{parent.inputs.flag}}"), "big": SPARK, "small": says("s"), "after": reads("big", "o")}
+    finished = run(jobs, inputs={"flag": False})
+    assert statuses(finished) == {"big": "skipped", "small": "completed", "after": "skipped"}
+    assert foreseen(project, jobs | {"gate": gate(False)})["big"] == ("skip", ())
+    with pytest.raises(SpecError, match="spark runs on Azure only"):
+        run(jobs, inputs={"flag": True})
+
+
+def test_a_condition_that_is_not_known_may_lead_to_them(run: Run) -> None:
+    with pytest.raises(SpecError, match="spark runs on Azure only"):
+        run({"check": check("false"), "gate": gate(), "big": SPARK, "small": says("s")})
+
+
 def test_a_dry_run_refuses_them_too(project: Path) -> None:
     with pytest.raises(SpecError, match="spark runs on Azure only"):
         foreseen(project, elsewhere())
