@@ -46,4 +46,6 @@ CODES: dict[str, str] = {
     "AZD172": "A mini-batch size that is none.",
     "AZD173": "The entry script of a parallel step does not exist, or lacks init() or run().",
     "AZD174": "append_row_to of a parallel step leads to no output.",
+    "AZD175": "A value that YAML reads as another than the one that is written.",
+    "AZD176": "A reference to an environment or a compute without the azureml: that Azure ML asks for.",
 }

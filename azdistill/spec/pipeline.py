@@ -47,6 +47,8 @@ _STEP_KEYS = {
     *("properties", "comment", "name", "experiment_name", "is_deterministic"),
 }
 _DATA_KEYS = ("type", "path", "mode", "datastore", "path_on_compute")
+#: Inputs may take their value from inputs of other steps, in a row as long as this; a longer one is a ring.
+MAX_BORROWED = 50
 #: Kinds of steps that Azure ML has; those in BUILDERS below are built, the others are named in an error.
 KINDS = (
     *("command", "pipeline", "sweep", "parallel", "automl", "spark", "import", "data_transfer"),
@@ -206,7 +208,7 @@ def inline_step(name: str, fields: Fields, runs: Mapping[str, Any]) -> Step:
 
 
 def _pipeline_step(name: str, fields: Fields, opener: Opener) -> Step:
-    fields.known(_STEP_KEYS, "a step", dropped=True)
+    fields.known(_STEP_KEYS | {"retry_settings"}, "a step", dropped=True)
     fields.require("component", "a pipeline step")
     return _step(name, "pipeline", fields, _component(fields, opener, "pipeline"))
 
@@ -372,8 +374,13 @@ def _as_data(value: Value, declared: Input | None) -> Value:
     return Data(path=str(absolute(value.where, value.value)), type=declared.type, where=value.where)
 
 
-def type_of_value(value: Value, inputs: Mapping[str, Input], others: Mapping[str, Step]) -> str | None:
-    """The type of what a step's input is given; None where that is not known."""
+def type_of_value(
+    value: Value, inputs: Mapping[str, Input], others: Mapping[str, Step], borrowed: int = 0
+) -> str | None:
+    """The type of what a step's input is given; None where that is not known.
+
+    ``borrowed``: how many steps' inputs were asked so far, each for the value of the one before.
+    """
     if isinstance(value, Literal):
         return None if any(references(parse(str(value.value)))) else _type_of(value.value)
     if isinstance(value, Data):
@@ -388,7 +395,7 @@ def type_of_value(value: Value, inputs: Mapping[str, Input], others: Mapping[str
             return type_of_output(others[step], ".".join(name))
         case ("parent", "jobs", step, "inputs", *name) if step in others:
             other = others[step].inputs.get(".".join(name))
-            return type_of_value(other, inputs, others) if other and other is not value else None
+            return type_of_value(other, inputs, others, borrowed + 1) if other and borrowed < MAX_BORROWED else None
     return None
 
 

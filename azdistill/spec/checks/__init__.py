@@ -32,6 +32,8 @@ CHECKS: tuple[Check, ...] = (
     wiring.cycles,
     wiring.outputs_without_a_step,
     values.values_that_do_not_fit,
+    values.values_that_read_otherwise,
+    values.dates,
     values.values_that_break_out,
     files.missing_code,
     files.missing_includes,
@@ -43,6 +45,7 @@ CHECKS: tuple[Check, ...] = (
     parallel.appended_output,
     azure.dropped_keys,
     azure.local_compute,
+    azure.bare_references,
     secrets.literal_secrets,
 )
 
