@@ -45,6 +45,8 @@ def local_input(
         return None
     if not local.exists():
         report.error("AZD345", f"{what}: {local} does not exist", where)
+    elif not (local.is_file() or local.is_dir()):
+        report.error("AZD346", f"{what}: {local} is no file but a pipe, a socket or a device", where)
     elif kind in _FOLDERS and not local.is_dir():
         report.error("AZD346", f"{what}: {local} is a file where a {kind} is expected", where)
     elif kind == "uri_file" and local.is_dir():

@@ -13,7 +13,7 @@ from azdistill.local.cache import Cache
 from azdistill.local.containers import Containers
 from azdistill.local.deliver import deliver, refuse_foreign
 from azdistill.local.docker_engine import connect
-from azdistill.local.execute import Executor, Result, secrets_of
+from azdistill.local.execute import Executor, Result, secrets_of, take_code
 from azdistill.local.files import disk_errors
 from azdistill.local.hashes import Hashes
 from azdistill.local.home import Home, find_home
@@ -82,6 +82,10 @@ def run_pipeline(
     """
     home = home_of(options)
     settings, plan = planned(pipeline, options, home)
+    # Now rather than when its turn comes, hours into the run.
+    for step in plan.steps.values():
+        if step.component.code or step.component.additional_includes:
+            take_code(step)
     resumed = run_to_resume(home, options.resume, plan.name).run_id if options.resume else None
     home.prepare()
     _hide_secrets(plan)

@@ -48,4 +48,5 @@ CODES: dict[str, str] = {
     "AZD174": "append_row_to of a parallel step leads to no output.",
     "AZD175": "A value that YAML reads as another than the one that is written.",
     "AZD176": "A reference to an environment or a compute without the azureml: that Azure ML asks for.",
+    "AZD177": "Code, an include, a component, or a file of an environment that lies outside of the project.",
 }

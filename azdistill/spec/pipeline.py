@@ -81,7 +81,7 @@ def pipeline_job(where: Where, report: Report, opener: Opener) -> Pipeline:
         inputs=inputs,
         outputs=outputs,
         jobs=jobs,
-        settings=_settings(where / "settings", report),
+        settings=job_settings(where / "settings", report),
         compute=fields.text("compute"),
         identity=fields.mapping("identity") or None,
         services=fields.mapping("services"),
@@ -140,7 +140,8 @@ def job_output(where: Where, report: Report) -> Output:
     return output(fields)
 
 
-def _settings(where: Where, report: Report) -> Settings:
+def job_settings(where: Where, report: Report) -> Settings:
+    """``settings`` of a pipeline job."""
     fields = Fields(where, report)
     fields.known(
         ("default_compute", "default_datastore", "continue_on_step_failure", "force_rerun", "on_init", "on_finalize"),

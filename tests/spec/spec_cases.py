@@ -214,6 +214,7 @@ CASES: dict[str, dict[str, str]] = {
         "src/lib/a": "",
         "lib/a": "",
     },
+    "code outside of the project": component("code: «AZD177»/etc/hostname\ncommand: run\n"),
     # -- inputs
     "misspelt input": job(pipeline("      «AZD130»learning_rat: 0.1\n")),
     "misspelt output": job(pipeline(more="    outputs: {«AZD130»modle: {mode: upload}}\n")),

@@ -39,6 +39,7 @@ CHECKS: tuple[Check, ...] = (
     files.missing_includes,
     files.missing_environment_files,
     files.missing_data,
+    files.paths_that_leave,
     parallel.input_data,
     parallel.batch_sizes,
     parallel.entry_scripts,
