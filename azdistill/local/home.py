@@ -8,6 +8,7 @@ from pathlib import Path
 
 from azdistill.local.files import disk_errors
 
+FOLDER = ".azdistill"
 #: Written into the state folder so that git leaves it alone, as .venv and .ruff_cache do.
 _IGNORE = "# Made by azdistill.\n*\n"
 
@@ -33,11 +34,14 @@ class Home:
     def prepare(self) -> Home:
         """Make the folders; a MachineError where that cannot be."""
         with disk_errors(f"cannot write the state folder {self.root}"):
+            self.root.mkdir(parents=True, exist_ok=True)
+            ignore = self.root / ".gitignore"
+            # In a folder of the user's own, git would be told to pass over all that lies there.
+            ours = self.root.name == FOLDER or not any(self.root.iterdir())
+            if ours and not ignore.exists():
+                ignore.write_text(_IGNORE, encoding="utf-8")
             for folder in (self.runs, self.cache / "tmp"):
                 folder.mkdir(parents=True, exist_ok=True)
-            ignore = self.root / ".gitignore"
-            if not ignore.exists():
-                ignore.write_text(_IGNORE, encoding="utf-8")
         return self
 
     def standing(self, uri_path: str, datastore: str) -> Path:
@@ -49,4 +53,4 @@ class Home:
 
 def find_home() -> Home:
     """The state folder of this process (absolute, as steps run elsewhere)."""
-    return Home(Path(os.environ.get("AZDISTILL_HOME") or ".azdistill").expanduser().absolute())
+    return Home(Path(os.environ.get("AZDISTILL_HOME") or FOLDER).expanduser().absolute())

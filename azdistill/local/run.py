@@ -93,7 +93,8 @@ def run_pipeline(
     secrets.hide(options.variables)
     containers = make_containers(options, settings, listeners) if options.docker else None
     plan = with_notes(plan, containers, options.strict)
-    interpreter = find_interpreter(home, options.python)
+    with disk_errors(f"cannot write the state folder {home.root}"):
+        interpreter = find_interpreter(home, options.python)
     with disk_errors("cannot start a run"):
         log = RunLog(home, plan.name, resumed or options.run_id, again=bool(resumed))
         cache, hashes = Cache(home), Hashes(home.hashes)
