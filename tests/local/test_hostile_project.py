@@ -36,3 +36,20 @@ def test_a_pipe_as_data_is_not_waited_for(run: Callable[..., Finished], project:
     (project / "azdistill.yml").write_text("local: {data: {rows: ./rows.jsonl}}\n")
     with pytest.raises(SpecError, match="a pipe"):
         run(jobs)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "azureml://datastores/../paths/x",
+        "azureml://datastores/d/paths/../../x",
+        "azureml://datastores/d/paths/azdistill/cache/ab",
+        "azureml://datastores/d/paths/azdistill/runs",
+        "azureml://datastores/d/paths/azdistill",
+    ],
+)
+def test_a_standing_folder_is_none_of_the_folders_that_azdistill_keeps(run: Callable[..., Finished], path: str) -> None:
+    outputs = {"o": {"type": "uri_folder", "path": path}}
+    with pytest.raises(SpecError) as caught:
+        run({"a": {**step("touch ${{outputs.o}}/f"), "outputs": outputs}})
+    assert caught.value.code == "AZD344"
