@@ -351,6 +351,12 @@ CASES: dict[str, dict[str, str]] = {
         "inputs: {a: {type: string, default: «AZD156»\"it's\"}}\ncommand: run '${{inputs.a}}'\n"
     ),
     "value that breaks out": job(pipeline('      note: «AZD156»"a $(reboot)"\n')),
+    "value that breaks out, through a binding inside text": job(
+        pipeline("      note: «AZD156»told ${{parent.inputs.n}}\n", inputs="{n: 'say \"hi\"'}")
+    ),
+    "text around a binding is no number": job(
+        pipeline("      epochs: «AZD132»1 or ${{parent.inputs.n}}\n", inputs="{n: 2}")
+    ),
     "value that breaks out, through a binding": job(
         pipeline("      note: ${{parent.inputs.n}}\n", inputs="{n: «AZD156»'say \"hi\"'}")
     ),

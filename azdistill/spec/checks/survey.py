@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from azdistill.spec.expressions import parse, references, render
 from azdistill.spec.models import (
     Binding,
     CommandComponent,
@@ -55,14 +56,25 @@ class Scope:
     def trace(self, value: Value, depth: int = 0) -> Given | None:
         """What ``value`` stands for, through bindings (``depth`` of them so far); None where one leads nowhere."""
         if isinstance(value, Literal):
-            return self._literal(value)
+            return self._literal(value, depth)
         if isinstance(value, Data):
             return Given(value.type, value.where)
         return self._bound(value, depth)
 
-    def _literal(self, value: Literal) -> Given:
+    def _literal(self, value: Literal, depth: int) -> Given:
         kind = type_of_value(value, self.inputs, self.jobs)
-        return Given(kind, value.where, value.value if kind else None, absent=value.value is None)
+        known = value.value if kind else self._filled(value, depth)
+        return Given(kind, value.where, known, absent=value.value is None)
+
+    def _filled(self, value: Literal, depth: int) -> str | None:
+        """Text with the values of the bindings in it; None where one of them is not known before a run."""
+        parts, found = parse(str(value.value)), {}
+        for reference, _ in references(parts):
+            given = self.trace(Binding(path=reference.path, where=value.where), depth)
+            if given is None or given.literal is None:
+                return None
+            found[reference.path] = str(given.literal)
+        return render(parts, lambda reference: found[reference.path])
 
     def _bound(self, value: Binding, depth: int) -> Given | None:
         match value.path:
