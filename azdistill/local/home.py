@@ -34,14 +34,13 @@ class Home:
     def prepare(self) -> Home:
         """Make the folders; a MachineError where that cannot be."""
         with disk_errors(f"cannot write the state folder {self.root}"):
-            self.root.mkdir(parents=True, exist_ok=True)
-            ignore = self.root / ".gitignore"
             # In a folder of the user's own, git would be told to pass over all that lies there.
-            ours = self.root.name == FOLDER or not any(self.root.iterdir())
-            if ours and not ignore.exists():
-                ignore.write_text(_IGNORE, encoding="utf-8")
+            ours = self.root.name == FOLDER or not self.root.exists() or not any(self.root.iterdir())
             for folder in (self.runs, self.cache / "tmp"):
                 folder.mkdir(parents=True, exist_ok=True)
+            ignore = self.root / ".gitignore"
+            if ours and not ignore.exists():
+                ignore.write_text(_IGNORE, encoding="utf-8")
         return self
 
     def standing(self, uri_path: str, datastore: str) -> Path:
