@@ -116,7 +116,7 @@ def exit_code_of_step(returncode: int) -> int:
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """A hint naming the closest of ``known``, or all of them where none is close; empty when there are none."""
-    close = get_close_matches(word, known, n=1, cutoff=0.6)
+    close = [name for name in known if name.lower() == word.lower()] or get_close_matches(word, known, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"
     return f"known: {', '.join(known)}" if known else ""

@@ -18,12 +18,11 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from azdistill.errors import UserError
+from azdistill.spec.project import leaves, root_of
 from azdistill.trees import hash_file, tree_digest, walk_files
 
 if TYPE_CHECKING:
     from pathspec import PathSpec
-
-_PROJECT_MARKS = (".git", "pyproject.toml", ".azdistill")
 
 
 class Hashing(Protocol):
@@ -85,21 +84,24 @@ def take(code: Path | None, includes: Iterable[Path] = (), *, base: Path) -> Sna
     """The snapshot of a component whose YAML lies in ``base``. Raises UserError for what is missing or leaves the
     project.
     """
-    root = _project_root(base)
+    root = root_of(base)
     includes = list(includes)
     ignored = _Ignored(code if code and code.is_dir() else base, nested=bool(includes))
     files: dict[str, Path] = {}
     zipped: dict[str, Path] = {}
     if code:
-        _add(files, code, "", ignored, root) if code.is_dir() else _add_file(files, code, code.name, ignored, root)
+        inside = (root, Path(os.path.realpath(code)))
+        _add(files, code, "", ignored, inside) if code.is_dir() else _add_file(files, code, code.name, ignored, inside)
     for include in includes:
         name = include.name
         if include.suffix == ".zip" and not include.exists() and include.with_suffix("").is_dir():
             zipped[name] = include.with_suffix("")
+            for _, path in walk_files(include.with_suffix("")):
+                _refuse_leaving(path, (root, include.with_suffix("")))
         elif include.is_dir():
-            _add(files, include, f"{name}/", ignored, root)
+            _add(files, include, f"{name}/", ignored, (root, Path(os.path.realpath(include))))
         else:
-            _add_file(files, include, name, ignored, root)
+            _add_file(files, include, name, ignored, (root,))
     return Snapshot(dict(sorted(files.items())), dict(sorted(zipped.items())))
 
 
@@ -132,28 +134,29 @@ class _Ignored:
                 return
 
 
-def _add(files: dict[str, Path], folder: Path, prefix: str, ignored: _Ignored, root: Path) -> None:
+def _add(files: dict[str, Path], folder: Path, prefix: str, ignored: _Ignored, inside: tuple[Path, ...]) -> None:
     for inner, _, _ in os.walk(folder, followlinks=False):
         relative = Path(inner).relative_to(folder).as_posix()
         ignored.enter(Path(inner), prefix if relative == "." else f"{prefix}{relative}/")
     for name, path in walk_files(folder):
-        _add_file(files, path, prefix + name, ignored, root)
+        _add_file(files, path, prefix + name, ignored, inside)
 
 
-def _add_file(files: dict[str, Path], path: Path, name: str, ignored: _Ignored, root: Path) -> None:
+def _add_file(files: dict[str, Path], path: Path, name: str, ignored: _Ignored, inside: tuple[Path, ...]) -> None:
     if name in ignored:
         return
-    if not path.exists():
+    if not path.is_file():
         raise UserError(f"{path} does not exist", code="AZD320", hint="it is named by 'code' or 'additional_includes'")
-    if not path.resolve().is_relative_to(root) and path.resolve() != path.absolute():
-        raise UserError(f"{path} is a link that leaves the project ({root})", code="AZD321", hint="copy the file")
+    _refuse_leaving(path, inside)
     files[name] = path
 
 
-def _project_root(base: Path) -> Path:
-    base = base.resolve()
-    marked = (folder for folder in (base, *base.parents) if any((folder / mark).exists() for mark in _PROJECT_MARKS))
-    return next(marked, base)
+def _refuse_leaving(path: Path, inside: tuple[Path, ...]) -> None:
+    """Raise AZD321 for a link to somewhere outside of the folders ``inside``, the first of which is the project."""
+    real = os.path.realpath(path)
+    if real != os.path.abspath(path) and all(leaves(path, folder) for folder in inside):
+        hint = f"it leads to {real}: copy that into the project, or name the link in .amlignore"
+        raise UserError(f"{path} is a link that leaves the project ({inside[0]})", code="AZD321", hint=hint)
 
 
 def _zip(folder: Path, target: Path) -> None:

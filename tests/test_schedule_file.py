@@ -85,6 +85,15 @@ def test_a_schedule_is_read_with_what_it_changes_in_the_pipeline(project: Path) 
         ("as_of:", "asof:", "AZD130", 9, "no input 'asof'"),
         ("name: nightly\n", "", "AZD112", 1, "'name' is missing"),
         ("create_job", "createjob", "AZD110", 6, "unknown key 'createjob'"),
+        ("name: nightly", "name: every night", "AZD115", 2, "no name for a schedule"),
+        (
+            "type: pipeline\n",
+            "type: pipeline\n  settings: {force_reran: true}\n",
+            "AZD110",
+            8,
+            "unknown key 'force_reran'",
+        ),
+        ("name: nightly", "name: nightly\ntags: {a: sk-abcdefghijklmnopqrstuv}", "AZD170", 3, "secret"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(
@@ -94,6 +103,43 @@ def test_what_is_wrong_is_said_with_its_line(
     (project / "nightly.yml").write_text(SCHEDULE.replace(old, new))
     found = [problem for problem in check_schedule("nightly.yml") if problem.code == code]
     assert [(problem.line, said in problem.message) for problem in found] == [(line, True)], found
+
+
+def test_a_value_that_the_schedule_gives_is_checked_against_what_it_feeds(project: Path) -> None:
+    (project / "count.yml").write_text(
+        "name: count\ntype: command\nenvironment: azureml:e:1\ninputs: {n: {type: integer, max: 5}}\n"
+        "command: echo ${{inputs.n}}\n"
+    )
+    (project / "pipeline.yml").write_text(
+        "type: pipeline\ninputs: {n: 1}\njobs: {a: {component: ./count.yml, inputs: {n: '${{parent.inputs.n}}'}}}\n"
+    )
+    (project / "nightly.yml").write_text(SCHEDULE.partition("  inputs:")[0] + "  inputs: {n: 9}\n")
+    found = check_schedule("nightly.yml")
+    assert [(p.code, p.file, p.line) for p in found] == [("AZD134", "nightly.yml", 9)]
+
+
+def test_everything_wrong_with_a_trigger_is_said_at_once(project: Path) -> None:
+    trigger = "  expression: 0 3 1 * *\n  time_zone: Berlin\n  start_time: soon\n"
+    (project / "nightly.yml").write_text(SCHEDULE.replace('  expression: "0 3 * * *"\n', trigger))
+    assert [(p.code, p.line) for p in check_schedule("nightly.yml")] == [("AZD260", 5), ("AZD205", 6), ("AZD205", 7)]
+
+
+def test_only_what_was_meant_is_said_of_a_recurrence(project: Path) -> None:
+    trigger = "  type: recurrence\n  frequency: day\n  interval: 1\n  schedule: {hours: [25], minutes: 61}\n"
+    (project / "nightly.yml").write_text(SCHEDULE.replace('  type: cron\n  expression: "0 3 * * *"\n', trigger))
+    said = [p.message for p in check_schedule("nightly.yml")]
+    assert said == [
+        "schedule.hours.0: should be less than or equal to 23",
+        "schedule.minutes: should be less than or equal to 59",
+    ]
+
+
+def test_a_command_job_is_nothing_that_a_schedule_runs(project: Path) -> None:
+    (project / "pipeline.yml").write_text(
+        "type: command\ncommand: echo\nenvironment: azureml:e:1\ncompute: azureml:cpu\n"
+    )
+    (project / "nightly.yml").write_text(SCHEDULE.partition("  inputs:")[0])
+    assert [(p.code, p.line) for p in check_schedule("nightly.yml")] == [("AZD107", 8)]
 
 
 def test_validate_knows_schedules(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

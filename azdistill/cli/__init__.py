@@ -9,6 +9,7 @@ import sys
 import click
 
 from azdistill.errors import AzdistillError
+from azdistill.lines import harmless
 from azdistill.redact import redact
 
 #: verb -> (module, one line for --help). The line stands here so that --help imports no verb.
@@ -102,7 +103,7 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _say(error: AzdistillError, arguments: list[str]) -> None:
-    click.echo(redact(str(error)), err=True)
+    click.echo(harmless(redact(str(error))), err=True)
     if "-vv" in arguments:
         import traceback
 

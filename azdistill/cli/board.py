@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
+from azdistill.lines import harmless
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
@@ -53,7 +55,7 @@ class Board:
         """Show a run."""
         from rich.live import Live
 
-        self.title, self._rows = title, {name: Row() for name in steps}
+        self.title, self._rows = harmless(title), {name: Row() for name in steps}
         self.live = Live(console=self.console, refresh_per_second=4, transient=True, get_renderable=self._draw)
         self.live.start()
 
@@ -80,7 +82,7 @@ class Board:
 
     def print(self, text: str, style: str = "") -> None:
         """A line that stays, above the table."""
-        self.console.print(text, style=style, markup=False, soft_wrap=True)
+        self.console.print(harmless(text), style=style, markup=False, soft_wrap=True)
 
     def print_table(self) -> None:
         """The table as it is, to stay."""

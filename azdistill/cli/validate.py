@@ -132,7 +132,7 @@ def _shown(problem: Problem) -> str:
 
 
 def _excerpt(problem: Problem, gutter: str, colour: str) -> list[str]:
-    source = _lines(problem.file)
+    source = _lines(problem.file) if problem.line else []
     if not 0 < problem.line <= len(source):
         return []
     # Hidden before anything is cut or measured, so that no half of a secret is left over.

@@ -10,6 +10,7 @@ from typing import TextIO
 
 from azdistill.cli.board import Board, Row, duration
 from azdistill.cli.failure import error_lines
+from azdistill.lines import harmless
 from azdistill.local.listener import Listener, Record
 from azdistill.local.plan import Plan
 from azdistill.local.store import RunState, StepState, TrialState
@@ -38,8 +39,8 @@ class View(Listener):
         print(text, file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
-        """Show a line."""
-        print(text, file=self._stream, flush=True)
+        """Show a line, without what would steer a terminal: names and values come from files of others."""
+        print(harmless(text), file=self._stream, flush=True)
 
 
 class PlainView(View):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -19,13 +20,16 @@ from typing import Any
 
 from azdistill.local.files import digest, make_read_only, remove_tree, sync
 from azdistill.local.home import Home
-from azdistill.local.outputs import Manifest
+from azdistill.local.outputs import MANIFEST, Manifest
 from azdistill.local.store import clean, is_alive, own_mark
 
 METRICS = "metrics.jsonl"
 #: Touched whenever an entry is made or found: what was used long ago may be removed.
 USED = "used"
 _KEY_FILE = "key.json"
+#: What is being built: process, its start time, and a number of its own.
+_BUILDING = re.compile(r"(\d+)-(\d*)-[0-9a-f]{8}")
+_ENTRY = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,11 @@ class Entry:
         except (OSError, ValueError):
             return {}
         return stored
+
+
+def is_entry(folder: Path) -> bool:
+    """Whether a folder is an entry, by its name and its manifest."""
+    return bool(_ENTRY.fullmatch(folder.name)) and (folder / MANIFEST).is_file()
 
 
 def key_of(fields: dict[str, Any]) -> str:
@@ -120,10 +129,10 @@ class Cache:
         return self._root / key[:2] / key
 
     def _sweep(self) -> None:
-        """Remove what dead runs left half built."""
+        """Remove what dead runs left half built: what is called as :meth:`commit` calls it, and nothing else."""
         for folder in (self._root / "tmp").iterdir():
-            pid, _, rest = folder.name.partition("-")
-            if pid.isdigit() and not is_alive(f"{pid} {rest.partition('-')[0]}"):
+            found = _BUILDING.fullmatch(folder.name)
+            if found and not is_alive(f"{found[1]} {found[2]}"):
                 remove_tree(folder)
 
 

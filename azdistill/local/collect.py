@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from azdistill.local.cache import USED, Entry
+from azdistill.local.cache import USED, Entry, is_entry
 from azdistill.local.files import disk_errors, remove_tree
 from azdistill.local.home import Home
 from azdistill.local.outputs import Manifest
@@ -83,7 +83,7 @@ def remove(home: Home, entries: list[Held]) -> int:
 def _folders(home: Home) -> Iterator[Path]:
     for shelf in home.cache.iterdir() if home.cache.is_dir() else ():
         if len(shelf.name) == 2 and shelf.is_dir():
-            yield from (folder for folder in shelf.iterdir() if folder.name.startswith(shelf.name))
+            yield from (each for each in shelf.iterdir() if each.name.startswith(shelf.name) and is_entry(each))
 
 
 def _held(folder: Path, busy: set[str]) -> Held:

@@ -46,7 +46,7 @@ def deliver(out: Path, outputs: Mapping[str, Path], *, move: bool = False) -> di
     """Copy ``outputs`` into ``out``: a folder as ``out/<name>/``, a file as ``out/<name>`` and its extension if it has
     one. ``move``: they are on the same disk and nobody needs them where they are.
     """
-    with disk_errors(f"cannot write to --out {out}"):
+    with disk_errors(f"cannot write to --out {out}", hint="free some space there, or choose another folder"):
         out.mkdir(parents=True, exist_ok=True)
         return {name: str(_deliver(out, name, path, move)) for name, path in outputs.items()}
 

@@ -155,7 +155,7 @@ class Executor:
 
     def fields(self, step: PlannedStep, results: Mapping[str, Result]) -> dict[str, Any]:
         """What the step's result depends on: the fields of its key."""
-        return self._fields(settled(step, results, self.plan), _take(step), results)
+        return self._fields(settled(step, results, self.plan), take_code(step), results)
 
     def may_reuse(self, step: PlannedStep) -> bool:
         """Whether the cache may answer for a step, and keep what it makes."""
@@ -168,7 +168,7 @@ class Executor:
         return found or (self._finished(step, fields) if self.log.resumed else None)
 
     def _execute(self, step: PlannedStep, results: Mapping[str, Result]) -> Result:
-        taken = _take(step)
+        taken = take_code(step)
         fields = self._fields(step, taken, results)
         if found := self._found(step, fields):
             return found
@@ -402,7 +402,8 @@ class Executor:
         return Result("completed", seconds, 0, "", {**made, **standing}, contents, attempt.metrics, key)
 
 
-def _take(step: PlannedStep) -> snapshot.Snapshot:
+def take_code(step: PlannedStep) -> snapshot.Snapshot:
+    """The snapshot of a step. Raises UserError for what is missing or leaves the project."""
     code = step.component.code
     return snapshot.take(code if isinstance(code, Path) else None, step.component.additional_includes, base=step.base)
 

@@ -28,17 +28,17 @@ _DISK = {
     errno.ENFILE,
     errno.ENOTDIR,
 }
+_HINT = "free some space, or move the state folder with AZDISTILL_HOME"
 
 
 @contextmanager
-def disk_errors(doing: str) -> Iterator[None]:
+def disk_errors(doing: str, hint: str = _HINT) -> Iterator[None]:
     """Turn what the file system refuses (full, read-only, no permission) into a MachineError saying what was tried."""
     try:
         yield
     except OSError as error:
         if error.errno not in _DISK:
             raise
-        hint = "free some space, or move the state folder with AZDISTILL_HOME"
         place = f" ({error.filename})" if error.filename else ""
         raise MachineError(f"{doing}: {error.strerror}{place}", code="AZD310", hint=hint) from error
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from azdistill.local.files import disk_errors
 
+FOLDER = ".azdistill"
 #: Written into the state folder so that git leaves it alone, as .venv and .ruff_cache do.
 _IGNORE = "# Made by azdistill.\n*\n"
 
@@ -33,10 +34,12 @@ class Home:
     def prepare(self) -> Home:
         """Make the folders; a MachineError where that cannot be."""
         with disk_errors(f"cannot write the state folder {self.root}"):
+            # In a folder of the user's own, git would be told to pass over all that lies there.
+            ours = self.root.name == FOLDER or not self.root.exists() or not any(self.root.iterdir())
             for folder in (self.runs, self.cache / "tmp"):
                 folder.mkdir(parents=True, exist_ok=True)
             ignore = self.root / ".gitignore"
-            if not ignore.exists():
+            if ours and not ignore.exists():
                 ignore.write_text(_IGNORE, encoding="utf-8")
         return self
 
@@ -49,4 +52,4 @@ class Home:
 
 def find_home() -> Home:
     """The state folder of this process (absolute, as steps run elsewhere)."""
-    return Home(Path(os.environ.get("AZDISTILL_HOME") or ".azdistill").expanduser().absolute())
+    return Home(Path(os.environ.get("AZDISTILL_HOME") or FOLDER).expanduser().absolute())

@@ -13,6 +13,8 @@ from azdistill.spec.source import Report, Where
 _DATASTORE = re.compile(r"azureml://(?:[^?#]*/)?datastores/([^/]+)/paths/(.*)")
 #: Types that are a folder always. A model of another type may be one file, and an mltable its MLTable file.
 _FOLDERS = ("uri_folder", "mlflow_model")
+#: What of the state folder is no place for a step's output.
+_KEPT = ("runs", "cache", "downloads", "interpreters", "datastores", "pulled", "hashes.sqlite", "submitted.jsonl")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):(?=/|[^\\])", re.IGNORECASE)
 
 
@@ -28,8 +30,11 @@ def standing(home: Home, uri: str, where: Where, report: Report) -> Path | None:
         )
         return None
     path = PurePosixPath(found[2].strip("/"))
-    if ".." in path.parts:
+    if ".." in path.parts or found[1] in (".", ".."):
         report.error("AZD344", f"{uri} leaves its datastore", where)
+        return None
+    if path.parts[:1] == ("azdistill",) and (len(path.parts) == 1 or path.parts[1] in _KEPT):
+        report.error("AZD344", f"{uri} is where azdistill keeps its own state", where, hint="name another folder")
         return None
     return home.standing(str(path), found[1])
 
@@ -46,6 +51,8 @@ def local_input(
         return None
     if not local.exists():
         report.error("AZD345", f"{what}: {local} does not exist", where)
+    elif not (local.is_file() or local.is_dir()):
+        report.error("AZD346", f"{what}: {local} is no file but a pipe, a socket or a device", where)
     elif kind in _FOLDERS and not local.is_dir():
         report.error("AZD346", f"{what}: {local} is a file where a {kind} is expected", where)
     elif kind == "uri_file" and local.is_dir():

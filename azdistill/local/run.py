@@ -16,7 +16,7 @@ from azdistill.local.conditions import given_out, skipped
 from azdistill.local.containers import Containers
 from azdistill.local.deliver import deliver, refuse_foreign
 from azdistill.local.docker_engine import connect
-from azdistill.local.execute import Executor, Result, secrets_of
+from azdistill.local.execute import Executor, Result, secrets_of, take_code
 from azdistill.local.files import disk_errors
 from azdistill.local.hashes import Hashes
 from azdistill.local.home import Home, find_home
@@ -85,6 +85,10 @@ def run_pipeline(
     """
     home = home_of(options)
     settings, plan = planned(pipeline, options, home)
+    # Now rather than when its turn comes, hours into the run.
+    for step in plan.steps.values():
+        if step.component.code or step.component.additional_includes:
+            take_code(step)
     resumed = run_to_resume(home, options.resume, plan.name).run_id if options.resume else None
     home.prepare()
     _hide_secrets(plan)
@@ -92,7 +96,8 @@ def run_pipeline(
     secrets.hide(options.variables)
     containers = make_containers(options, settings, listeners) if options.docker else None
     plan = with_notes(plan, containers, options.strict)
-    interpreter = find_interpreter(home, options.python)
+    with disk_errors(f"cannot write the state folder {home.root}"):
+        interpreter = find_interpreter(home, options.python)
     with disk_errors("cannot start a run"):
         log = RunLog(home, plan.name, resumed or options.run_id, again=bool(resumed))
         cache, hashes = Cache(home), Hashes(home.hashes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,13 @@ from pydantic import ValidationError
 from azdistill.errors import Problem, SpecError, did_you_mean
 from azdistill.recipe.schedule import Pattern, Schedule
 from azdistill.recipe.schedule_checks import findings
-from azdistill.spec import examine, reader
+from azdistill.spec import check, examine, reader
+from azdistill.spec.checks.names import JOB_NAME
+from azdistill.spec.checks.secrets import literal_secrets
+from azdistill.spec.checks.survey import Survey
+from azdistill.spec.loader import kind_of
 from azdistill.spec.models import Pipeline
+from azdistill.spec.pipeline import job_input, job_settings
 from azdistill.spec.source import Report, Where
 
 _KEYS = ("$schema", "name", "display_name", "description", "tags", "properties", "trigger", "create_job")
@@ -56,6 +61,7 @@ def _gather(path: str | Path) -> tuple[ScheduleFile | None, list[Problem]]:
     where, report = Where(source), Report()
     data = source.data
     _unknown(where, data, _KEYS, report)
+    literal_secrets(Survey(sources=[source]), report)
     for key in ("name", "trigger", "create_job"):
         if not data.get(key):
             report.error("AZD112", f"'{key}' is missing", where)
@@ -64,6 +70,9 @@ def _gather(path: str | Path) -> tuple[ScheduleFile | None, list[Problem]]:
     name = data.get("name")
     if name is not None and not isinstance(name, str):
         report.error("AZD111", "'name' should be text", where / "name")
+    elif name and not JOB_NAME.fullmatch(name):
+        hint = "letters, digits, '-' and '_', at most 255"
+        report.error("AZD115", f"'{name}' is no name for a schedule", where / "name", hint=hint)
     order = sorted(report.problems, key=lambda problem: (problem.file, problem.line, problem.column))
     if schedule is None or job is None or not isinstance(name, str):
         return None, order
@@ -80,12 +89,32 @@ def _trigger(where: Where, report: Report) -> Schedule | None:
     try:
         schedule = Schedule.model_validate(where.value)
     except ValidationError as error:
-        for detail in error.errors(include_url=False):
+        details = [detail for detail in error.errors(include_url=False) if not _other_kind(detail)]
+        for detail in details:
             _note(where, detail, report)
+        _find(_without(where.value, {detail["loc"][0] for detail in details if detail["loc"]}), where, report)
         return None
-    for found in findings(schedule):
-        report.add(found.code, found.severity, found.message, _at(where, found.path), hint=found.hint)
+    _find(schedule, where, report)
     return schedule
+
+
+def _find(schedule: Schedule | None, where: Where, report: Report) -> None:
+    for found in findings(schedule) if schedule else ():
+        report.add(found.code, found.severity, found.message, _at(where, found.path), hint=found.hint)
+
+
+def _without(written: Mapping[str, Any], wrong: set[int | str]) -> Schedule | None:
+    """The schedule less the keys that are wrong, so that all else can be looked at too; None where none is left."""
+    try:
+        return Schedule.model_validate({key: value for key, value in written.items() if key not in wrong})
+    except ValidationError:
+        return None
+
+
+def _other_kind(detail: Any) -> bool:
+    """Whether pydantic tells of the half of ``list | int`` that was not meant."""
+    meant_list = isinstance(detail["input"], list)
+    return detail["type"] == "list_type" or (meant_list and detail["type"] in ("int_type", "literal_error"))
 
 
 def _note(where: Where, detail: Any, report: Report) -> None:
@@ -126,10 +155,14 @@ def _job(where: Where, report: Report) -> tuple[Path, dict[str, Any]] | None:
         return None
     pipeline, problems = examine(str(file))
     report.problems += problems
-    if not isinstance(pipeline, Pipeline):
+    if not isinstance(pipeline, Pipeline) or kind_of(reader.read(file).data) == "command job":
         report.error("AZD107", f"{path} is no pipeline job, and schedules run nothing else", at)
         return None
     _unknown_inputs(where / "inputs", written.get("inputs") or {}, pipeline, report)
+    if isinstance(written.get("settings"), dict):
+        job_settings(where / "settings", report)
+    if changed := _changed(where / "inputs", pipeline, report):
+        report.problems += [problem for problem in check(changed) if problem not in problems]
     return file, _merged(dict(reader.read(file).data), written)
 
 
@@ -144,6 +177,21 @@ def _unknown_inputs(where: Where, inputs: Any, pipeline: Pipeline, report: Repor
         if key not in pipeline.inputs:
             hint = did_you_mean(key, list(pipeline.inputs))
             report.error("AZD130", f"the pipeline has no input '{key}'", where / key, hint=hint, key=True)
+
+
+def _changed(where: Where, pipeline: Pipeline, report: Report) -> Pipeline | None:
+    """The pipeline with the literals that the schedule gives it; None where it gives none.
+
+    What Azure fills in when the schedule fires is not known, and data is looked for where the pipeline lies.
+    """
+    given = where.value if isinstance(where.value, dict) else {}
+    known = {
+        name: job_input(where / name, report)
+        for name, value in given.items()
+        if name in pipeline.inputs and not isinstance(value, list | dict) and "${{" not in str(value)
+    }
+    literals = {name: value for name, value in known.items() if not pipeline.inputs[name].is_data}
+    return replace(pipeline, inputs={**pipeline.inputs, **literals}) if literals else None
 
 
 def _merged(mapping: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,10 @@ from azdistill.spec.source import Report, Where
 
 REMOTE = ("azureml:", "http:", "https:", "wasb:", "wasbs:", "abfs:", "abfss:", "adl:", "git+", "git:")
 
+#: What only a step has, and is written into components all the same.
+STEP_KEYS = ("compute", "limits", "services", "identity", "queue_settings", "retry_settings", "experiment_name")
+_OF_STEPS = "set it on the step that runs the component"
+
 
 def kind_of(value: Any) -> str:
     """A word for the kind of a YAML value."""
@@ -48,13 +52,14 @@ class Fields:
             if key not in keys:
                 near = did_you_mean(key, sorted(keys))
                 dropped_only = dropped and (harmless or not near.startswith("did"))
+                near = _OF_STEPS if dropped_only and key in STEP_KEYS else near
                 message = f"unknown key '{key}' in {of}" + (": Azure ML drops it in silence" if dropped_only else "")
                 severity: Severity = "warning" if dropped_only else "error"
                 self.report.add("AZD110", severity, message, self.where / key, key=True, hint=near)
 
     def require(self, key: str, of: str) -> None:
-        """Note that ``key`` is missing."""
-        if self.data.get(key) is None:
+        """Note that ``key`` is missing; what is no mapping has been told of."""
+        if self.data.get(key) is None and (self.where.value is None or isinstance(self.where.value, dict)):
             self.report.error("AZD112", f"{of} needs '{key}'", self.where)
 
     def text(self, key: str, *, scalar: bool = False) -> str | None:

@@ -49,28 +49,32 @@ class Opened:
             self.report.error("AZD142", f"{file.name} contains itself", where)
             return None
         if not file.is_file():
-            self.report.error("AZD121", f"no component file {path}", where, hint=_neighbours(file))
+            what = f"{path} is a folder, not a component file" if file.is_dir() else f"no component file {path}"
+            self.report.error("AZD121", what, where, hint=_neighbours(file))
             return None
         if file not in self.files:
             self.opening.append(file)
-            self.files[file] = self._read(file)
+            self.files[file] = self._read(file, where)
             self.opening.pop()
         return self.files[file]
 
-    def _read(self, file: Path) -> Component | AzureOnly | None:
+    def _read(self, file: Path, where: Where) -> Component | AzureOnly | None:
         source = _read(file, self.report)
         if source is None:
             return None
         spec = build(source, self.report, self, nested=True)
         if isinstance(spec, CommandComponent | PipelineComponent | AzureOnly):
             return spec
+        if spec is not None:
+            self.report.error("AZD107", f"{file.name} is an {_WORDS[type(spec)]}, not a component", where)
         return None
 
 
 def _neighbours(file: Path) -> str:
-    if not file.parent.is_dir():
-        return f"there is no folder {file.parent}"
-    return did_you_mean(file.name, sorted(p.name for p in file.parent.iterdir() if p.suffix in (".yml", ".yaml")))
+    folder = file if file.is_dir() else file.parent
+    if not folder.is_dir():
+        return f"there is no folder {folder}"
+    return did_you_mean(file.name, sorted(p.name for p in folder.iterdir() if p.suffix in (".yml", ".yaml")))
 
 
 def _read(file: Path, report: Report) -> Source | None:
@@ -83,8 +87,10 @@ def _read(file: Path, report: Report) -> Source | None:
 
 def shown(file: Path) -> str:
     """``file`` as messages show it: relative to the working directory when it lies below."""
+    # A link that leads nowhere, or in a ring, is shown by its own name.
+    real = file.resolve() if file.exists() else file.absolute()
     try:
-        return str(file.resolve().relative_to(Path.cwd()))
+        return str(real.relative_to(Path.cwd()))
     except ValueError:
         return str(file)
 
@@ -187,7 +193,8 @@ def _azure_only(kind: str, where: Where, report: Report, nested: bool) -> AzureO
 def _unknown(where: Where, report: Report) -> None:
     data = where.value
     if not isinstance(data, dict):
-        report.error("AZD107", f"not a {' or '.join(_KINDS)}: the file holds no mapping", where)
+        why = "the file is empty" if data is None else "the file holds no mapping"
+        report.error("AZD107", f"not a {' or '.join(_KINDS)}: {why}", where)
     elif "type" in data:
         hint = did_you_mean(str(data["type"]), ["command", "pipeline"])
         report.error("AZD107", f"azdistill does not know files of type '{data['type']}'", where / "type", hint=hint)

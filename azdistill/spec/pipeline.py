@@ -54,6 +54,8 @@ _ANY_STEP_KEYS = {
     *("$schema", "type", "display_name", "description", "tags", "properties", "comment", "name", "experiment_name"),
 }
 _DATA_KEYS = ("type", "path", "mode", "datastore", "path_on_compute")
+#: Inputs may take their value from inputs of other steps, in a row as long as this; a longer one is a ring.
+MAX_BORROWED = 50
 #: Kinds of steps that Azure ML has; those in BUILDERS below are built, the others are named in an error.
 KINDS = (
     *("command", "pipeline", "sweep", "parallel", "automl", "spark", "import", "data_transfer"),
@@ -86,7 +88,7 @@ def pipeline_job(where: Where, report: Report, opener: Opener) -> Pipeline:
         inputs=inputs,
         outputs=outputs,
         jobs=jobs,
-        settings=_settings(where / "settings", report),
+        settings=job_settings(where / "settings", report),
         compute=fields.text("compute"),
         identity=fields.mapping("identity") or None,
         services=fields.mapping("services"),
@@ -145,7 +147,8 @@ def job_output(where: Where, report: Report) -> Output:
     return output(fields)
 
 
-def _settings(where: Where, report: Report) -> Settings:
+def job_settings(where: Where, report: Report) -> Settings:
+    """``settings`` of a pipeline job."""
     fields = Fields(where, report)
     fields.known(
         ("default_compute", "default_datastore", "continue_on_step_failure", "force_rerun", "on_init", "on_finalize"),
@@ -218,7 +221,7 @@ def inline_step(name: str, fields: Fields, runs: Mapping[str, Any]) -> Step:
 
 
 def _pipeline_step(name: str, fields: Fields, opener: Opener) -> Step:
-    fields.known(_STEP_KEYS, "a step", dropped=True)
+    fields.known(_STEP_KEYS | {"retry_settings"}, "a step", dropped=True)
     fields.require("component", "a pipeline step")
     return _step(name, "pipeline", fields, _component(fields, opener, "pipeline"))
 
@@ -403,8 +406,13 @@ def _as_data(value: Value, declared: Input | None) -> Value:
     return Data(path=str(absolute(value.where, value.value)), type=declared.type, where=value.where)
 
 
-def type_of_value(value: Value, inputs: Mapping[str, Input], others: Mapping[str, Step]) -> str | None:
-    """The type of what a step's input is given; None where that is not known."""
+def type_of_value(
+    value: Value, inputs: Mapping[str, Input], others: Mapping[str, Step], borrowed: int = 0
+) -> str | None:
+    """The type of what a step's input is given; None where that is not known.
+
+    ``borrowed``: how many steps' inputs were asked so far, each for the value of the one before.
+    """
     if isinstance(value, Literal):
         return None if any(references(parse(str(value.value)))) else _type_of(value.value)
     if isinstance(value, Data):
@@ -419,7 +427,7 @@ def type_of_value(value: Value, inputs: Mapping[str, Input], others: Mapping[str
             return type_of_output(others[step], ".".join(name))
         case ("parent", "jobs", step, "inputs", *name) if step in others:
             other = others[step].inputs.get(".".join(name))
-            return type_of_value(other, inputs, others) if other and other is not value else None
+            return type_of_value(other, inputs, others, borrowed + 1) if other and borrowed < MAX_BORROWED else None
     return None
 
 

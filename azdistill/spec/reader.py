@@ -7,6 +7,9 @@ so depth is checked before anything recurses.
 
 from __future__ import annotations
 
+import os
+import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,13 +30,18 @@ def read(path: str | Path) -> Source:
     """The YAML file at ``path``. Raises :class:`SpecError` where it cannot be read, is no UTF-8, or no safe YAML."""
     file = str(path)
     try:
+        found = os.stat(path)
+        # A pipe or a device may never end.
+        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+            raise _error("AZD101", f"cannot read {file}: it is no file but a pipe, a socket or a device", file)
+        if found.st_size > MAX_BYTES:
+            raise _error("AZD106", f"{found.st_size} bytes are too many for a spec (the limit is {MAX_BYTES})", file)
         raw = Path(path).read_bytes()
     except FileNotFoundError:
-        raise _error("AZD101", f"no such file: {file}", file) from None
+        link = f" (it is a link to {os.readlink(path)})" if os.path.islink(path) else ""
+        raise _error("AZD101", f"no such file: {file}{link}", file) from None
     except OSError as error:
         raise _error("AZD101", f"cannot read {file}: {error.strerror or error}", file) from None
-    if len(raw) > MAX_BYTES:
-        raise _error("AZD106", f"{len(raw)} bytes are too many for a spec (the limit is {MAX_BYTES})", file)
     return read_text(_decode(raw, file), file, Path(path).resolve().parent)
 
 
@@ -201,12 +209,36 @@ class _Composer:
         return SpecError(self.problems)
 
     def _syntax(self, error: yaml.YAMLError) -> SpecError:
+        if isinstance(error, yaml.reader.ReaderError):
+            return SpecError([*self.problems, self._unprintable()])
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or str(error)
         context = getattr(error, "context", None)
         message = f"not YAML: {what}" + (f" ({context})" if context else "")
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        return SpecError([*self.problems, Problem("AZD103", message, self.file, line, column)])
+        lines = self.text.split("\n")
+        hint = _syntax_hint(lines[line - 1], column - 1) if 0 < line <= len(lines) else ""
+        return SpecError([*self.problems, Problem("AZD103", message, self.file, line, column, hint=hint)])
+
+    def _unprintable(self) -> Problem:
+        # The parser counts bytes, and names no line.
+        found = yaml.reader.Reader.NON_PRINTABLE.search(self.text)
+        position = found.start() if found else 0
+        before = self.text[:position]
+        message = f"not YAML: a control character (U+{ord(self.text[position]):04X})"
+        line, column = before.count("\n") + 1, position - before.rfind("\n")
+        return Problem("AZD103", message, self.file, line, column, hint="a spec is text: is this another kind of file?")
+
+
+def _syntax_hint(line: str, column: int) -> str:
+    """What most often is behind a line that is no YAML."""
+    if "\t" in line[: column + 1]:
+        return "indent with spaces: YAML takes no tabs there"
+    if re.search(r"[{,:]\s*\$\{\{", line):
+        return "between { and } write an expression in quotes: '${{parent.inputs.NAME}}'"
+    if re.search(r"(:|-)\s+[*&!%@`|>{\[]", line) or re.search(r":\s+\S.*:\s", line):
+        return "write a value that holds ': ' or begins with one of * & ! % @ ` in quotes"
+    return ""
 
 
 def _place(start: Any, end: Any) -> Place:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,7 +92,8 @@ class Where:
 
     def resolve(self, path: str) -> Path:
         """``path``, relative to the file's folder unless it is absolute."""
-        return (self.source.base / path).resolve()
+        # Unlike Path.resolve, realpath bears links that lead in a ring.
+        return Path(os.path.realpath(self.source.base / path))
 
 
 @dataclass(slots=True)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from azdistill.cli import main
 from azdistill.cli.board import duration
-from azdistill.cli.view import LiveView, PlainView, make_view
+from azdistill.cli.view import LiveView, PlainView, View, make_view
 from azdistill.local.plan import Plan
 from azdistill.local.store import RunState, StepState
 
@@ -89,3 +90,32 @@ def test_elsewhere_there_is_a_line_per_change(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(("seconds", "text"), [(0.04, "0.0 s"), (12, "12 s"), (185, "3 m 05 s"), (7800, "2 h 10 m")])
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+EVIL = "demo\x1b]0;title\x07\x1b[2J\x9b31m\u202e"
+
+
+@pytest.mark.parametrize("view", [PlainView, LiveView])
+def test_what_a_pipeline_is_called_does_not_steer_the_terminal(
+    view: type[View], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    terminal = Terminal()
+    plan = Plan(EVIL, "e", {"first": None}, {}, {}, False, False, (EVIL,))  # type: ignore[dict-item]
+    run = RunState("run_1", tmp_path, EVIL, "e", error=EVIL, steps={"first": StepState()}, outputs={"o": EVIL})
+    with view(terminal) as shown:
+        shown.run_started(run, plan)
+        run.status = "failed"
+        shown.run_ended(run)
+    text = terminal.getvalue()
+    assert text.count("demo") >= 3
+    assert not any(part in text for part in ("title", "\x1b[2J", "\x9b", "\u202e"))
+
+
+def test_an_error_does_not_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "p.yml").write_text('type: pipeline\n"jo\\e]0;title\\abs": 1\n')
+    with pytest.raises(SystemExit):
+        main(["run", str(tmp_path / "p.yml")])
+    said = capsys.readouterr().err
+    assert "unknown key" in said
+    assert "\x1b" not in said

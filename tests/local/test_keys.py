@@ -252,7 +252,7 @@ def test_two_runs_at_once_share_one_cache_unharmed(project: Path) -> None:
 
 def test_what_a_dead_run_left_half_built_is_removed(project: Path) -> None:
     home = find_home().prepare()
-    left = home.cache / "tmp" / "999999999-12-abcd"
+    left = home.cache / "tmp" / "999999999-12-abcd1234"
     left.mkdir()
     Cache(home)
     assert not left.exists()

@@ -92,6 +92,32 @@ def test_a_link_inside_the_project_is_followed_and_one_that_leaves_it_is_refused
         names(code)
 
 
+def test_a_link_in_a_folder_that_is_zipped_leaves_the_project_no_more_than_another(code: Path) -> None:
+    (code / "../common/passwd").symlink_to("/etc/passwd")
+    with pytest.raises(UserError, match="leaves the project") as caught:
+        names(code, "../common.zip")
+    assert "/etc/passwd" in caught.value.hint
+
+
+def test_a_link_that_is_ignored_may_lead_anywhere(code: Path) -> None:
+    (code / "python").symlink_to("/usr/bin/env")
+    (code / ".amlignore").write_text("python\n")
+    assert "python" not in names(code)
+
+
+def test_that_there_was_a_run_makes_no_project(code: Path) -> None:
+    (code / ".azdistill").mkdir()
+    (code / "link.py").symlink_to("../common/rows.py")
+    assert "link.py" in names(code)
+
+
+def test_a_pipe_is_no_code(code: Path) -> None:
+    os.mkfifo(code / "pipe")
+    assert "pipe" not in names(code)
+    with pytest.raises(UserError, match="does not exist"):
+        take(code / "pipe", base=code)
+
+
 def test_links_in_a_ring_end(code: Path) -> None:
     (code / "data" / "up").symlink_to("..")
     assert "data/keep.bin" in names(code)

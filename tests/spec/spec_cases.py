@@ -175,7 +175,9 @@ CASES: dict[str, dict[str, str]] = {
     ),
     "unknown type of a file": {"pipeline.yml": "type: «AZD107»pipline\njobs: {}\n"},
     "a value and a type": job(pipeline(inputs="{a: {«AZD110»type: string, value: x}}")),
+    "text where a step belongs": job("type: pipeline\njobs: {a: «AZD111»run}\n"),
     # -- names
+    "name of a job": job("name: «AZD115»My Pipe/line\n" + pipeline()),
     "name of a component": {"component.yml": HEAD.replace("name: c", "name: «AZD115»My-Component") + "command: run\n"},
     "name of a step's component": job(
         pipeline(more="  upper: {type: command, component: ./upper.yml}\n"),
@@ -197,6 +199,10 @@ CASES: dict[str, dict[str, str]] = {
     # -- files
     "missing code": component("code: «AZD120»./srcs\ncommand: run\n"),
     "missing component": job("type: pipeline\njobs: {a: {type: command, component: «AZD121»./trian.yml}}\n"),
+    "a component that is an environment": job(
+        "type: pipeline\njobs: {a: {component: «AZD107»./env.yml}}\n", env_yml="name: e\nimage: ubuntu\n"
+    ),
+    "a component that is a folder": job("type: pipeline\njobs: {a: {component: «AZD121»./}}\n"),
     "missing conda file": {
         "component.yml": "name: c\ntype: command\ncommand: run\n"
         "environment: {image: ubuntu, conda_file: «AZD122»conda.yml}\n"
@@ -220,10 +226,17 @@ CASES: dict[str, dict[str, str]] = {
         "src/lib/a": "",
         "lib/a": "",
     },
+    "code outside of the project": component("code: «AZD177»/etc/hostname\ncommand: run\n"),
     # -- inputs
     "misspelt input": job(pipeline("      «AZD130»learning_rat: 0.1\n")),
     "misspelt output": job(pipeline(more="    outputs: {«AZD130»modle: {mode: upload}}\n")),
     "missing input": job("type: pipeline\njobs:\n  «AZD131»a: {type: command, component: ./train.yml}\n"),
+    "an input without a value": job(
+        pipeline(
+            "      learning_rate: ${{parent.inputs.lr}}\n      epochs: ${{parent.inputs.n}}\n",
+            "{«AZD131»lr: , «AZD131»n: }",
+        )
+    ),
     "an input without data": job(
         pipeline(inputs="{«AZD131»r: {type: uri_file}}", rows="${{parent.inputs.r}}", more="experiment_name: x\n")
     ),
@@ -248,6 +261,29 @@ CASES: dict[str, dict[str, str]] = {
     "a default not in the enum": component(
         "inputs: {a: {type: string, default: «AZD133»c, enum: [a, b]}}\ncommand: run ${{inputs.a}}\n"
     ),
+    "of the wrong type, told once though it is passed on": job(
+        OUTER % ("«AZD132»fast", "rate: ${{parent.inputs.rate}}"), inner_yml=INNER
+    ),
+    "above the maximum, through an input of another step": job(
+        pipeline(
+            "      learning_rate: ${{parent.inputs.lr}}\n",
+            inputs="{lr: «AZD134»2}",
+            more=MORE
+            + "    inputs: {rows: rows.jsonl, learning_rate: '${{parent.jobs.train.inputs.learning_rate}}'}\n",
+        )
+    ),
+    "a range that allows nothing": component(
+        "inputs: {a: {type: integer, min: «AZD134»5, max: 1}}\ncommand: run ${{inputs.a}}\n"
+    ),
+    "no number at all": job(pipeline("      learning_rate: «AZD134».nan\n")),
+    "what YAML reads otherwise": job(
+        pipeline("      note: «AZD175 warning»12:30:45\n      method: «AZD175 warning»«AZD133»off\n")
+    ),
+    "a date without quotes": job(pipeline("      note: «AZD132»2024-01-01\n", inputs="{day: «AZD132»2024-01-02}")),
+    "a date as a default": component(
+        "inputs: {a: {type: string, default: «AZD132»2024-01-01}}\ncommand: run ${{inputs.a}}\n"
+    ),
+    "what YAML reads as it is written": job(pipeline("      note: True\n", inputs="{x: 1.5}")),
     "below the minimum": job(pipeline("      learning_rate: «AZD134»-1\n")),
     "above the maximum": job(pipeline("      learning_rate: «AZD134»1.5\n")),
     "above the maximum, through a binding": job(
@@ -311,6 +347,11 @@ CASES: dict[str, dict[str, str]] = {
         "type: pipeline\njobs:\n"
         '  a: {type: command, component: ./train.yml, inputs: {rows: «AZD142»"${{parent.jobs.a.outputs.summary}}"}}\n'
     ),
+    "a circle of values": job(
+        "type: pipeline\njobs:\n"
+        "  a: {component: ./train.yml, inputs: {rows: rows.jsonl, note: «AZD142»'${{parent.jobs.b.inputs.note}}'}}\n"
+        "  b: {component: ./train.yml, inputs: {rows: rows.jsonl, note: '${{parent.jobs.a.inputs.note}}'}}\n"
+    ),
     "a pipeline that contains itself": job(
         "type: pipeline\njobs: {a: {type: pipeline, component: ./inner.yml}}\n",
         inner_yml="type: pipeline\njobs: {b: {type: pipeline, component: «AZD142»./inner.yml}}\n",
@@ -334,12 +375,20 @@ CASES: dict[str, dict[str, str]] = {
     "required inside": component("inputs: {a: {type: string}}\ncommand: run $[[--a «AZD152»${{inputs.a}}]]\n"),
     "output never written": component("outputs: {«AZD153 warning»out: {type: uri_folder}}\ncommand: run\n"),
     "line continuation": component("command: |\n  run «AZD154 warning»\\\n    --fast\n"),
+    "line continuation between double quotes": component('command: «AZD154 warning»"run \\\\\\n --fast"\n'),
+    "a line that YAML itself continues": component('command: "run \\\n  --fast"\n'),
     "not closed": component("command: run «AZD155»${{inputs.x\n"),
     "block not closed": component("command: run «AZD155»$[[--x\n"),
     "default that breaks out": component(
         "inputs: {a: {type: string, default: «AZD156»\"it's\"}}\ncommand: run '${{inputs.a}}'\n"
     ),
     "value that breaks out": job(pipeline('      note: «AZD156»"a $(reboot)"\n')),
+    "value that breaks out, through a binding inside text": job(
+        pipeline("      note: «AZD156»told ${{parent.inputs.n}}\n", inputs="{n: 'say \"hi\"'}")
+    ),
+    "text around a binding is no number": job(
+        pipeline("      epochs: «AZD132»1 or ${{parent.inputs.n}}\n", inputs="{n: 2}")
+    ),
     "value that breaks out, through a binding": job(
         pipeline("      note: ${{parent.inputs.n}}\n", inputs="{n: «AZD156»'say \"hi\"'}")
     ),
@@ -372,6 +421,30 @@ CASES: dict[str, dict[str, str]] = {
     "variables on a component": component("«AZD160»environment_variables: {A: b}\ncommand: run\n"),
     "retries on a command": job(pipeline(more="    «AZD161»retry_settings: {max_retries: 3}\n")),
     "local compute": job(pipeline(more="    compute: «AZD162»local\n")),
+    "local compute of all steps": job(
+        pipeline(more="compute: «AZD162»local\nsettings: {default_compute: «AZD162»azureml:local}\n")
+    ),
+    "variables on a component without a name": {
+        "component.yml": "type: command\nenvironment: azureml:e@1\ncommand: run\n"
+        "«AZD160»environment_variables: {A: b}\n"
+    },
+    "variables on a component inside a step": job(
+        "type: pipeline\njobs:\n  a:\n    type: command\n    environment_variables: {A: b}\n    component:\n"
+        "      {environment: 'azureml:e@1', command: run, «AZD160»environment_variables: {A: b}}\n"
+    ),
+    "retries on a pipeline": job(
+        "type: pipeline\njobs:\n  a:\n    type: pipeline\n    component: ./inner.yml\n"
+        "    «AZD161»retry_settings: {max_retries: 3}\n    inputs: {rows: rows.jsonl, rate: 1}\n",
+        inner_yml=INNER,
+    ),
+    "an environment that is no reference": {
+        "component.yml": "name: c\ntype: command\nenvironment: «AZD176»my-env\ncommand: run\n"
+    },
+    "environments of steps that are no references": job(
+        "type: pipeline\nsettings: {default_compute: «AZD176»cpu}\njobs:\n"
+        "  a: {command: run, environment: «AZD176»./env.yml}\n"
+        "  b: {command: run, environment: «AZD176»ubuntu:22.04}\n"
+    ),
     # -- secrets
     "a literal key": job(pipeline(inputs="{api_key: «AZD170»abcdef123456}")),
     "a literal default": component(
@@ -380,10 +453,28 @@ CASES: dict[str, dict[str, str]] = {
     "a literal variable": job(pipeline(more="    environment_variables: {HF_TOKEN: «AZD170»abcdefgh}\n")),
     "the shape of a key": job(pipeline("      note: «AZD170»sk-abcdefghijklmnopqrstuvwx\n")),
     "the shape of a storage key": job(
-        pipeline(inputs="{store: «AZD170»'AccountName=a;AccountKey=abcdefghijklmnopqrstuvwxyz0123456789=='}")
+        pipeline(inputs="{store: 'AccountName=a;«AZD170»AccountKey=abcdefghijklmnopqrstuvwxyz0123456789=='}")
     ),
     "words that only sound like secrets": job(
         pipeline(inputs="{eos_token: '</s>', sort_key: name, max_tokens: 5, key_name: abcdefgh, tokenizer: slow}")
+    ),
+    "a package that is called like a key": job(pipeline("      note: sk-learn-contrib-2024-some-long-name\n")),
+    "a hash, a path and an id": job(
+        pipeline(
+            inputs="{a: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08, b: /run/secrets/token,"
+            " c: 123e4567-e89b-12d3-a456-426614174000, d: 'https://host:8080/x@y', password_file: /etc/pw}"
+        )
+    ),
+    "a key in camel case": job(pipeline(inputs="{clientSecret: «AZD170»abcdefgh}")),
+    "a tag": job(pipeline(more="    tags: {api_key: «AZD170»abcdefgh}\ntags: {password: «AZD170»hunter2000}\n")),
+    "a password in an address": job(pipeline(inputs="{index: 'https://«AZD170»me:hunter2000@host/simple'}")),
+    "secrets in a command": component(
+        "command: >-\n  export API_KEY=«AZD170»abcdefgh12 &&\n"
+        "  curl --password «AZD170»hunter2000 -H 'Authorization: Bearer «AZD170»abcdefgh0123456789'\n"
+    ),
+    "what a command takes from elsewhere": component(
+        "inputs: {key: {type: string}}\n"
+        "command: API_KEY=$KEY run --api-key '${{inputs.key}}' --use_auth_token true --token \"$T\" --secret\n"
     ),
     "references to secrets": job(
         pipeline(inputs="{api_key: 'env:KEY', teacher_key: 'connection:t', token: 'keyvault:v/s', secret: entra}")

@@ -1,9 +1,10 @@
 """The guard of a run: a small process that ends the steps when the runner dies, however it dies.
 
 Started before any step as ``python -I -S guard.py MARK``, in a session of its own. Its stdin is a pipe that only the
-runner holds: lines ``+PGID`` and ``-PGID`` name the process groups that live, and the end of the pipe means that the
-runner is gone. Then every named group is killed and, on Linux, every process whose environment holds MARK (one that
-left its group). Imports nothing of azdistill: it must start fast and outlive everything.
+runner holds: lines ``+PGID PIPE`` and ``-PGID PIPE`` name the process groups that live and the pipes that they print
+into, and the end of the pipe means that the runner is gone. Then every named group is killed and, on Linux, every
+process whose environment holds MARK (one that left its group) or that holds one of the pipes (one that cleared its
+environment too). Imports nothing of azdistill: it must start fast and outlive everything.
 """
 
 import os
@@ -15,11 +16,13 @@ import time
 def main() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGPIPE"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
-    groups: set[int] = set()
+    groups: set[tuple[int, int]] = set()
     while line := sys.stdin.readline():
-        groups.add(int(line[1:])) if line[0] == "+" else groups.discard(int(line[1:]))
-    for group in groups:
+        group, pipe = map(int, line[1:].split())
+        groups.add((group, pipe)) if line[0] == "+" else groups.discard((group, pipe))
+    for group, pipe in groups:
         kill_group(group)
+        kill(holders(pipe))
     sweep(sys.argv[1])
 
 
@@ -36,16 +39,37 @@ def sweep(mark: str, seconds: float = 1.5) -> int:
     """Kill every process whose environment holds ``mark`` (NAME=value), until none is left; count the signals sent."""
     sent, until = 0, time.monotonic() + seconds
     while found := marked(mark):
-        for pid in found:
-            try:
-                os.kill(pid, signal.SIGKILL)
-                sent += 1
-            except ProcessLookupError:
-                continue
+        sent += kill(found)
         if time.monotonic() > until:
             break
         time.sleep(0.01)
     return sent
+
+
+def kill(pids: list[int] | set[int]) -> int:
+    """Kill processes that may be gone already; how many were there."""
+    there = 0
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+            there += 1
+        except (ProcessLookupError, PermissionError):
+            continue
+    return there
+
+
+def holders(pipe: int) -> list[int]:
+    """Ids of the other processes that hold the pipe of this inode number open; empty where there is no /proc."""
+    found = []
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
+        if name.isdigit() and int(name) != os.getpid():
+            try:
+                held = [os.readlink(f"/proc/{name}/fd/{number}") for number in os.listdir(f"/proc/{name}/fd")]
+            except OSError:
+                continue
+            if f"pipe:[{pipe}]" in held:
+                found.append(int(name))
+    return found
 
 
 def marked(mark: str) -> list[int]:

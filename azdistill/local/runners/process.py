@@ -60,17 +60,18 @@ class ProcessRunner:
     @contextmanager
     def _child(self, job: Job) -> Iterator[subprocess.Popen[bytes]]:
         child = _start(job)
+        assert child.stdout
+        named = f"{child.pid} {os.fstat(child.stdout.fileno()).st_ino}\n"
         try:
-            self._tell(f"+{child.pid}\n")
+            self._tell(f"+{named}")
             _open_gate(child)
             yield child
         finally:
             # While the leader is not waited for, its group's id cannot become another's.
             guard.kill_group(child.pid)
-            self._tell(f"-{child.pid}\n")
+            self._tell(f"-{named}")
             child.wait()
-            if child.stdout:
-                child.stdout.close()
+            child.stdout.close()
 
     def _tell(self, line: str) -> None:
         with self._lock:
@@ -90,6 +91,8 @@ class _Watch:
         self._timeout = time.monotonic() + job.timeout if job.timeout else None
         self._kill_at: float | None = None
         self._timed_out = self._canceled = self._killed = False
+        self._holders: set[int] = set()
+        self._left_at: float | None = None
 
     def follow(self, output: Callable[[bytes], None]) -> dict[str, bool]:
         assert self._child.stdout
@@ -105,6 +108,8 @@ class _Watch:
                 elif _has_ended(self._child):
                     # The command is over, but something it started holds its output open.
                     self._clear()
+                    if self._is_left(descriptor):
+                        break
                 self._check_time()
         pause = _POLL / 500
         while not _has_ended(self._child):
@@ -131,6 +136,16 @@ class _Watch:
             guard.kill_group(self._child.pid, signal.SIGTERM)
             self._kill_at = deadline
         self._kill_at = min(self._kill_at, deadline)
+
+    def _is_left(self, descriptor: int) -> bool:
+        """End what left the group and cleared its environment; whether even so the output is held for too long."""
+        pipe = os.fstat(descriptor).st_ino
+        # What holds the pipe twice in a row is no step of this run that is just being started, and holds everything.
+        found = set(guard.holders(pipe))
+        guard.kill(self._holders & found)
+        self._holders = found
+        self._left_at = self._left_at or time.monotonic() + GRACE
+        return time.monotonic() > self._left_at
 
     def _clear(self) -> None:
         guard.kill_group(self._child.pid)

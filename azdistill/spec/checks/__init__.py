@@ -32,11 +32,14 @@ CHECKS: tuple[Check, ...] = (
     wiring.cycles,
     wiring.outputs_without_a_step,
     values.values_that_do_not_fit,
+    values.values_that_read_otherwise,
+    values.dates,
     values.values_that_break_out,
     files.missing_code,
     files.missing_includes,
     files.missing_environment_files,
     files.missing_data,
+    files.paths_that_leave,
     parallel.input_data,
     parallel.batch_sizes,
     parallel.entry_scripts,
@@ -53,6 +56,7 @@ CHECKS: tuple[Check, ...] = (
     sweep.searched_values,
     azure.dropped_keys,
     azure.local_compute,
+    azure.bare_references,
     secrets.literal_secrets,
 )
 

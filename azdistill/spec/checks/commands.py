@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from azdistill.errors import did_you_mean
 from azdistill.spec.checks.survey import Survey
 from azdistill.spec.expressions import Reference, parse, references, unclosed
 from azdistill.spec.models import ARTIFACTS, CommandComponent, Input, Output
 from azdistill.spec.source import Report, Where
+
+_CONTINUED = re.compile(r"\\[ \t]*\n")
 
 
 def _references(survey: Survey) -> Iterator[tuple[CommandComponent, Reference, bool, int]]:
@@ -44,17 +46,20 @@ def undefined_references(survey: Survey, report: Report) -> None:
 
 
 def _suggestion(component: CommandComponent, reference: Reference) -> str:
-    names = [f"inputs.{name}" for name in component.inputs] + [f"outputs.{name}" for name in component.outputs]
-    written = ".".join(reference.path)
     if reference.path[0] == "parent":
         return "a command sees its own inputs and outputs only: bind them in the step, write ${{inputs.NAME}} here"
     if reference.path[0] == "search_space":
         return did_you_mean(reference.name, list(component.inputs)) or "hyperparameters stand in sweeps only"
-    tables = {"inputs": component.inputs, "outputs": component.outputs}
+    tables: dict[str, Mapping[str, object]] = {"inputs": component.inputs, "outputs": component.outputs}
     for other, table in tables.items():
         if reference.name in table:
             return f"did you mean '{other}.{reference.name}'?"
-    return did_you_mean(written, names) or "the component declares no inputs and outputs"
+    # Of the name alone first: what all inputs begin with makes them look alike.
+    close = did_you_mean(reference.name, list(tables.get(reference.path[0], ())))
+    if close.startswith("did"):
+        return close.replace("'", f"'{reference.path[0]}.", 1)
+    names = [f"{kind}.{name}" for kind, table in tables.items() for name in table]
+    return f"known: {', '.join(names)}" if names else "the component declares no inputs and outputs"
 
 
 def optional_inputs(survey: Survey, report: Report) -> None:
@@ -103,9 +108,14 @@ def line_continuations(survey: Survey, report: Report) -> None:
     """AZD154, a warning. In folded text ('>') it does harm: it escapes the space that the line end became."""
     for component in survey.components:
         where = component.place("command")
-        for number, found in enumerate(re.finditer(r"\\[ \t]*\n", _written(where))):
-            message = "a '\\' at the end of a line is not supported in commands"
-            hint = "fold the text with '>-' and leave the '\\' out"
+        written, message = _written(where), "a '\\' at the end of a line is not supported in commands"
+        hint = "fold the text with '>-' and leave the '\\' out"
+        if written.startswith('"'):
+            # Between double quotes it is YAML's own, unless it is escaped.
+            if _CONTINUED.search(component.command):
+                report.warning("AZD154", message, where, hint=hint)
+            continue
+        for number, found in enumerate(_CONTINUED.finditer(written)):
             report.warning("AZD154", message, where, hint=hint, needle=found[0], occurrence=number)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from azdistill.errors import did_you_mean
 from azdistill.spec.checks.survey import Survey
+from azdistill.spec.fields import is_remote
 from azdistill.spec.models import Data
 from azdistill.spec.pipeline import local_path
+from azdistill.spec.project import leaves, root_of
 from azdistill.spec.source import Report, Where
 
 
@@ -20,8 +23,9 @@ def _neighbour(path: Path) -> str:
     return close if close.startswith("did") else f"looked in {parent}"
 
 
-def _missing(report: Report, code: str, what: str, path: Path, where: Where) -> None:
-    if not path.exists():
+def _missing(report: Report, code: str, what: str, path: Path, where: Where, *, single: bool = False) -> None:
+    """Note a file (``single``) or a file or folder that is not there; a pipe or a device is none."""
+    if not (path.is_file() or (path.is_dir() and not single)):
         report.error(
             code, f"no {what} {where.value if isinstance(where.value, str) else path}", where, hint=_neighbour(path)
         )
@@ -55,12 +59,12 @@ def missing_environment_files(survey: Survey, report: Report) -> None:
     for environment in survey.environments:
         where = environment.where
         if isinstance(environment.conda_file, Path):
-            _missing(report, "AZD122", "conda file", environment.conda_file, where / "conda_file")
+            _missing(report, "AZD122", "conda file", environment.conda_file, where / "conda_file", single=True)
         if environment.build_path:
             _missing(report, "AZD122", "build context", environment.build_path, where / "build" / "path")
             if environment.build_path.is_dir():
                 dockerfile = environment.build_path / environment.dockerfile_path
-                _missing(report, "AZD122", "Dockerfile", dockerfile, where / "build" / "dockerfile_path")
+                _missing(report, "AZD122", "Dockerfile", dockerfile, where / "build" / "dockerfile_path", single=True)
 
 
 def missing_data(survey: Survey, report: Report) -> None:
@@ -74,3 +78,38 @@ def missing_data(survey: Survey, report: Report) -> None:
                 if isinstance(value, Data) and (path := local_path(value.path)):
                     where = value.where / "path" if isinstance(value.where.value, dict) else value.where
                     _missing(report, "AZD123", "data at", path, where)
+
+
+def paths_that_leave(survey: Survey, report: Report) -> None:
+    """AZD177: what a file names outside of its project. What a program made in memory names is its own affair."""
+    start = survey.sources[0].base
+    for where, path, what in _named(survey):
+        root = root_of(where.source.base, start)
+        there = path.exists() or path.with_suffix("").exists()
+        if where.source.path and there and leaves(path, root):
+            hint = (
+                "copy it into the project; an azdistill.yml or a git repository around both makes one project of them"
+            )
+            report.error("AZD177", f"{what} {where.value} leaves the project ({root})", where, hint=hint)
+
+
+def _named(survey: Survey) -> Iterator[tuple[Where, Path, str]]:
+    """Every local path that leads to something that is run, or sent to Azure as part of a component."""
+    for component in survey.components:
+        if isinstance(component.code, Path):
+            yield component.place("code"), component.code, "the code"
+        for number, path in enumerate(component.additional_includes):
+            yield component.where / "additional_includes" / number, path, "the include"
+    for environment in survey.environments:
+        if isinstance(environment.conda_file, Path):
+            yield environment.where / "conda_file", environment.conda_file, "the conda file"
+        if environment.build_path:
+            yield environment.where / "build" / "path", environment.build_path, "the build context"
+            if (where := environment.where / "build" / "dockerfile_path").value:
+                yield where, environment.build_path / environment.dockerfile_path, "the Dockerfile"
+    for _, step in survey.steps():
+        where = step.where / "component"
+        source = None if step.component is None or isinstance(step.component, str) else step.component.source
+        # A registered component is where azdistill.yml says.
+        if source and isinstance(where.value, str) and not is_remote(where.value):
+            yield where, source, "the component"

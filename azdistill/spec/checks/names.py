@@ -11,6 +11,8 @@ from azdistill.spec.models import CommandComponent, PipelineComponent
 from azdistill.spec.source import Report, Where
 
 _COMPONENT = re.compile(r"[a-z][a-z\d_]{0,254}")
+#: ARM's own pattern for jobs and schedules.
+JOB_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,254}")
 _STEP = re.compile(r"[a-z_][a-z\d_]*")
 _KEY = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*(\.[a-zA-Z_][a-zA-Z0-9_]*)*")
 #: Inputs become variables of the command's environment; these would hide the ones that every command needs.
@@ -18,10 +20,15 @@ RESERVED = ("path", "ld_library_path", "user", "logname", "home", "pwd", "shell"
 
 
 def names_that_azure_refuses(survey: Survey, report: Report) -> None:
-    """AZD115: names of components, steps, inputs and outputs."""
+    """AZD115: names of components, jobs, steps, inputs and outputs."""
     for component in survey.interfaces():
         if component.name is not None and not _COMPONENT.fullmatch(component.name):
             _component_name(survey, component, report)
+    for scope in survey.scopes:
+        name = (scope.where / "name").value
+        if scope.is_job and isinstance(name, str) and not JOB_NAME.fullmatch(name):
+            hint = "letters, digits, '-' and '_', at most 255; display_name takes any text"
+            report.error("AZD115", f"'{name}' is no name for a job", scope.where / "name", hint=hint)
     for _, step in survey.steps():
         if not _STEP.fullmatch(step.name):
             message = f"'{step.name}' is no name for a step"

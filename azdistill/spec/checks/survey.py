@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from azdistill.spec.expressions import parse, references, render
 from azdistill.spec.models import (
     Binding,
     CommandComponent,
@@ -20,7 +21,7 @@ from azdistill.spec.models import (
     Step,
     Value,
 )
-from azdistill.spec.pipeline import type_of_output, type_of_value
+from azdistill.spec.pipeline import MAX_BORROWED, type_of_output, type_of_value
 from azdistill.spec.source import Source, Where
 
 
@@ -54,19 +55,30 @@ class Scope:
     given: Mapping[str, Given] = field(default_factory=dict)
     is_job: bool = False
 
-    def trace(self, value: Value) -> Given | None:
-        """What ``value`` stands for, through bindings; None where a binding leads nowhere."""
+    def trace(self, value: Value, depth: int = 0) -> Given | None:
+        """What ``value`` stands for, through bindings (``depth`` of them so far); None where one leads nowhere."""
         if isinstance(value, Literal):
-            return self._literal(value)
+            return self._literal(value, depth)
         if isinstance(value, Data):
             return Given(value.type, value.where, stored=True)
-        return self._bound(value)
+        return self._bound(value, depth)
 
-    def _literal(self, value: Literal) -> Given:
+    def _literal(self, value: Literal, depth: int) -> Given:
         kind = type_of_value(value, self.inputs, self.jobs)
-        return Given(kind, value.where, value.value if kind else None, absent=value.value is None)
+        known = value.value if kind else self._filled(value, depth)
+        return Given(kind, value.where, known, absent=value.value is None)
 
-    def _bound(self, value: Binding) -> Given | None:
+    def _filled(self, value: Literal, depth: int) -> str | None:
+        """Text with the values of the bindings in it; None where one of them is not known before a run."""
+        parts, found = parse(str(value.value)), {}
+        for reference, _ in references(parts):
+            given = self.trace(Binding(path=reference.path, where=value.where), depth)
+            if given is None or given.literal is None:
+                return None
+            found[reference.path] = str(given.literal)
+        return render(parts, lambda reference: found[reference.path])
+
+    def _bound(self, value: Binding, depth: int) -> Given | None:
         match value.path:
             case ("parent", "inputs", *name):
                 found = self._input(".".join(name))
@@ -75,7 +87,7 @@ class Scope:
                 return Given(type_of_output(self.jobs[step], ".".join(name)), value.where)
             case ("parent", "jobs", step, "inputs", *name) if step in self.jobs:
                 other = self.jobs[step].inputs.get(".".join(name))
-                return self.trace(other) if other and not isinstance(other, Binding) else None
+                return self.trace(other, depth + 1) if other and depth < MAX_BORROWED else None
         return None
 
     def _input(self, name: str) -> Given | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from datetime import date
 from typing import Any
 
 from azdistill.errors import did_you_mean
@@ -10,7 +12,7 @@ from azdistill.spec import values as typed
 from azdistill.spec.checks.survey import Survey
 from azdistill.spec.expressions import parse
 from azdistill.spec.fields import kind_of
-from azdistill.spec.models import CommandComponent, Input
+from azdistill.spec.models import CommandComponent, Input, Literal
 from azdistill.spec.source import Report, Where
 
 
@@ -23,19 +25,33 @@ def defaults_that_do_not_fit(survey: Survey, report: Report) -> None:
                 value = getattr(declared, limit)
                 if value is not None and not _parses(declared.type, value):
                     _wrong_type(report, f"'{limit}' of input '{name}'", declared, value, declared.where / limit)
+            _no_range(report, name, declared)
             if declared.default is not None:
                 fit(report, f"the default of input '{name}'", declared, declared.default, declared.where_default)
 
 
+def _no_range(report: Report, name: str, declared: Input) -> None:
+    limits = (declared.min, declared.max)
+    if all(limit is not None and _parses("number", limit) for limit in limits) and float(limits[0]) > float(limits[1]):
+        message = f"input '{name}' allows nothing: 'min' {declared.min} is above 'max' {declared.max}"
+        report.error("AZD134", message, declared.where / "min")
+
+
 def values_that_do_not_fit(survey: Survey, report: Report) -> None:
     """AZD132, AZD133, AZD134 for what steps are given, through bindings too."""
+    told: set[tuple[int, tuple[int | str, ...], str]] = set()
     for scope, step in survey.steps():
         if step.inline or step.component is None or isinstance(step.component, str):
             continue
         for name, value in step.inputs.items():
             declared, given = step.component.inputs.get(name), scope.trace(value)
-            if declared and given and given.literal is not None:
+            if not declared or not given or given.literal is None:
+                continue
+            # A value of the wrong type goes wrong in every pipeline that it is passed through.
+            mark = (id(given.where.source), given.where.steps, declared.type)
+            if mark not in told or _parses(declared.type, given.literal):
                 fit(report, f"input '{name}' of step '{step.name}'", declared, given.literal, given.where)
+            told.add(mark)
 
 
 def fit(report: Report, what: str, declared: Input, value: Any, where: Where) -> None:
@@ -77,11 +93,48 @@ def _in_range(report: Report, what: str, declared: Input, value: Any, where: Whe
         return
     number = typed.parse(declared.type, value)
     for limit, bound in (("min", declared.min), ("max", declared.max)):
-        if bound is None or not _parses("number", bound):
+        if bound is None or not _parses("number", bound) or math.isnan(float(bound)):
             continue
-        if (number < float(bound)) if limit == "min" else (number > float(bound)):
+        if math.isnan(number):
+            report.error("AZD134", f"{what} is no number, and the {limit} allowed is {bound}", where)
+        elif (number < float(bound)) if limit == "min" else (number > float(bound)):
             side = "below the smallest" if limit == "min" else "above the largest"
             report.error("AZD134", f"{what} is {value}, {side} allowed: {bound}", where)
+
+
+def values_that_read_otherwise(survey: Survey, report: Report) -> None:
+    """AZD175, a warning: text without quotes that is a number, a boolean or a time to YAML (``yes``, ``1.10``)."""
+    for spec in survey.interfaces():
+        for declared in spec.inputs.values():
+            if declared.type == "string":
+                _reads_otherwise(report, declared.default, declared.where_default)
+    for scope, step in survey.steps():
+        if not step.inline and isinstance(step.component, CommandComponent):
+            for name, value in step.inputs.items():
+                declared_as, given = step.component.inputs.get(name), scope.trace(value)
+                if declared_as and declared_as.type == "string" and given:
+                    _reads_otherwise(report, given.literal, given.where)
+
+
+def dates(survey: Survey, report: Report) -> None:
+    """AZD132: azure-ai-ml takes no date or time, which YAML makes of text without quotes."""
+    literals = [(d.default, d.where_default) for spec in survey.interfaces() for d in spec.inputs.values()]
+    literals += [(d.default, d.where_default) for s in survey.scopes if s.is_job for d in s.inputs.values()]
+    literals += [(v.value, v.where) for _, s in survey.steps() for v in s.inputs.values() if isinstance(v, Literal)]
+    for value, where in literals:
+        if isinstance(value, date):
+            message = f"{value} is a date to YAML, and Azure ML takes none"
+            report.error("AZD132", message, where, hint=f"write '{value}' in quotes")
+
+
+def _reads_otherwise(report: Report, value: Any, where: Where) -> None:
+    place = where.source.place(where.steps)
+    if value is None or isinstance(value, str | list | dict | date) or not place or not place.end:
+        return
+    written, read = where.source.text[place.start : place.end], typed.text(value)
+    if written and written[0] not in "*&{[" and written != read and written.lower() != read.lower():
+        message = f"'{written}' is {kind_of(value)} to YAML: the command gets '{read}'"
+        report.warning("AZD175", message, where, hint=f"write '{written}' in quotes")
 
 
 def values_that_break_out(survey: Survey, report: Report) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Any
 
 from azdistill.errors import did_you_mean
 from azdistill.spec.checks.control import is_looped_over, waits
-from azdistill.spec.checks.survey import Scope, Survey
+from azdistill.spec.checks.survey import Given, Scope, Survey
 from azdistill.spec.control import bindings_of
 from azdistill.spec.expressions import Reference, parse, references
 from azdistill.spec.models import PRIMITIVES, Binding, CommandComponent, Data, Literal, Output, PipelineComponent, Step
@@ -84,9 +85,17 @@ def _leads_nowhere(scope: Scope, path: tuple[str, ...]) -> str:
             return _no_port(scope.jobs[step], kind, ".".join(rest))
         case ("search_space", *_):
             return "search_space stands in sweep steps only"
+        case ("parent", "jobs", step, kind, *rest) if near := _near(kind, ("inputs", "outputs")):
+            return f"did you mean '{Reference(('parent', 'jobs', step, near, *rest))}'?"
+        case ("parent", kind, *rest) if near := _near(kind, ("inputs", "jobs")):
+            return f"did you mean '{Reference(('parent', near, *rest))}'?"
         case ("inputs" | "outputs" | "jobs", *_):
             return f"did you mean '${{{{parent.{'.'.join(path)}}}}}'?"
     return "a binding is ${{parent.inputs.NAME}} or ${{parent.jobs.STEP.outputs.NAME}}"
+
+
+def _near(word: str, known: tuple[str, ...]) -> str:
+    return next((near for near in get_close_matches(word, known, n=1, cutoff=0.75) if near != word), "")
 
 
 def _unless(name: str, known: list[str], none: str) -> str:
@@ -129,6 +138,12 @@ def unknown_inputs_and_outputs(survey: Survey, report: Report) -> None:
 
 def missing_inputs(survey: Survey, report: Report) -> None:
     """AZD131."""
+    empty = [where for scope in survey.scopes if scope.is_job for where in _empty(scope)]
+    for where in empty:
+        hint = "give it one, or take it out"
+        report.error(
+            "AZD131", f"input '{where.steps[-1]}' has no value: Azure ML refuses that", where, key=True, hint=hint
+        )
     for scope, step in survey.steps():
         if step.component is None or isinstance(step.component, str) or is_looped_over(scope, step):
             continue
@@ -140,12 +155,22 @@ def missing_inputs(survey: Survey, report: Report) -> None:
             if value is None or (isinstance(value, Literal) and value.value is None):
                 message = f"step '{step.name}' needs input '{name}' ({declared.type})"
                 report.error("AZD131", message, step.where, key=True, hint=declared.description)
+            elif given and given.where in empty:
+                continue
             elif given and given.absent:
                 message = f"input '{name}' of step '{step.name}' ({declared.type}) is given no value"
                 report.error("AZD131", message, given.where, key=True)
             elif isinstance(value, Binding) and _may_be_absent(scope, value):
                 message = f"input '{name}' of step '{step.name}' is required, but {value} is optional"
                 report.error("AZD131", message, value.where, hint="give it a default, or make both optional")
+
+
+def _empty(scope: Scope) -> Iterator[Where]:
+    """Inputs that a job writes without a value."""
+    written = (scope.where / "inputs").value
+    for name in written if isinstance(written, dict) else ():
+        if written[name] is None and name in scope.inputs and scope.inputs[name].default is None:
+            yield scope.where / "inputs" / name
 
 
 def _needed(component: CommandComponent | PipelineComponent, name: str) -> bool:
@@ -186,7 +211,7 @@ def types_that_do_not_fit(survey: Survey, report: Report) -> None:
             continue
         for name, value in step.inputs.items():
             declared, given = step.component.inputs.get(name), scope.trace(value)
-            if declared and given and given.type and given.literal is None and not _fit(given.type, declared.type):
+            if declared and given and given.type and not given.absent and not _known_to_fit(given, declared.type):
                 message = f"input '{name}' of step '{step.name}' is {declared.type}; it is given {given.type}"
                 # A file that is written at the step itself is mounted by Azure ML as the file that it is.
                 mounted = isinstance(value, Data) and (given.type, declared.type) == ("uri_file", "uri_folder")
@@ -197,6 +222,11 @@ def types_that_do_not_fit(survey: Survey, report: Report) -> None:
                     report.add("AZD141", "warning" if mounted else "error", message, value.where)
         for name, output in step.outputs.items():
             _output_type(scope, step, name, output, report)
+
+
+def _known_to_fit(given: Given, wanted: str) -> bool:
+    # What a value itself comes to is another check's business.
+    return given.literal is not None or _fit(given.type or wanted, wanted)
 
 
 def _output_type(scope: Scope, step: Step, name: str, output: Binding | Output, report: Report) -> None:
@@ -232,6 +262,10 @@ def cycles(survey: Survey, report: Report) -> None:
         for circle in _circles(edges):
             where = edges[circle[0]][circle[1]]
             report.error("AZD142", f"steps wait for each other: {' -> '.join(circle)}", where)
+        borrowed = _borrowed(scope)
+        for circle in _circles(borrowed):
+            where = borrowed[circle[0]][circle[1]]
+            report.error("AZD142", f"inputs get their value from each other: {' -> '.join(circle)}", where)
 
 
 def _needs(step: Step) -> dict[str, Where]:
@@ -240,6 +274,21 @@ def _needs(step: Step) -> dict[str, Where]:
         if path[:2] == ("parent", "jobs") and len(path) > 3 and path[3] == "outputs":
             needed.setdefault(path[2], where)
     return needed
+
+
+def _borrowed(scope: Scope) -> dict[str, dict[str, Where]]:
+    """Which input of a step takes its value from which input of a step."""
+    taken: dict[str, dict[str, Where]] = {}
+    for step in scope.jobs.values():
+        for name, value in step.inputs.items():
+            place = _path_of(value) if isinstance(value, Binding) else value.where
+            paths = [value.path] if isinstance(value, Binding) else [p for p, _, _ in _in_text(place.value, place)]
+            taken[f"{step.name}.{name}"] = {
+                f"{path[2]}.{'.'.join(path[4:])}": place
+                for path in paths
+                if path[:2] == ("parent", "jobs") and len(path) > 4 and path[3] == "inputs"
+            }
+    return taken
 
 
 def _circles(edges: dict[str, dict[str, Where]]) -> list[list[str]]:

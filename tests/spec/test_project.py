@@ -1,0 +1,99 @@
+"""What a spec may take files from: its project, and nothing around it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from azdistill import spec
+from azdistill.spec.project import root_of
+
+STEP = "type: pipeline\njobs:\n  a: {{command: x, environment: {environment}{more}}}\n"
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """``tmp_path`` with a pipeline's folder, and a folder beside it that is not of the project."""
+    (tmp_path / "project" / "jobs").mkdir(parents=True)
+    (tmp_path / "project" / "src").mkdir()
+    (tmp_path / "outside").mkdir()
+    for name in ("Dockerfile", "conda.yml", "run.py"):
+        (tmp_path / "outside" / name).write_text("x")
+    (tmp_path / "outside" / "component.yml").write_text(
+        "name: c\ntype: command\nenvironment: azureml:e:1\ncommand: x\n"
+    )
+    return tmp_path / "outside"
+
+
+def codes(folder: Path, environment: str = "'azureml:e:1'", more: str = "", text: str = "") -> list[str]:
+    (folder / "project" / "jobs" / "p.yml").write_text(text or STEP.format(environment=environment, more=more))
+    return [problem.code for problem in spec.examine(folder / "project" / "jobs" / "p.yml")[1]]
+
+
+@pytest.mark.parametrize(
+    ("environment", "more"),
+    [
+        ("'azureml:e:1'", ", code: ../../outside"),
+        ("'azureml:e:1'", ", code: /etc"),
+        ("'azureml:e:1'", ", code: ../../outside/run.py"),
+        ("'azureml:e:1'", ", additional_includes: [../../outside]"),
+        ("'azureml:e:1'", ", additional_includes: [../../outside.zip]"),
+        ("{build: {path: ../../outside}}", ""),
+        ("{build: {path: ../src, dockerfile_path: ../../outside/Dockerfile}}", ""),
+        ("{image: x, conda_file: ../../outside/conda.yml}", ""),
+    ],
+)
+def test_what_lies_outside_is_refused(environment: str, more: str, outside: Path) -> None:
+    (outside.parent / "project" / ".git").mkdir()
+    assert codes(outside.parent, environment, more) == ["AZD177"]
+
+
+def test_a_component_outside_is_refused(outside: Path) -> None:
+    text = "type: pipeline\njobs: {a: {component: ../../outside/component.yml}}\n"
+    (outside.parent / "project" / "azdistill.yml").write_text("")
+    assert codes(outside.parent, text=text) == ["AZD177"]
+
+
+def test_a_link_is_what_it_leads_to(outside: Path) -> None:
+    (outside.parent / "project" / "jobs" / "src").symlink_to(outside)
+    assert codes(outside.parent, more=", code: ./src") == ["AZD177"]
+
+
+@pytest.mark.parametrize("mark", [".git", "azdistill.yml", "pyproject.toml"])
+def test_a_folder_beside_is_of_the_same_project(mark: str, outside: Path) -> None:
+    (outside.parent / "project" / mark).write_text("")
+    assert codes(outside.parent, more=", code: ../src") == []
+
+
+def test_without_a_mark_the_project_is_the_folder_of_the_file(outside: Path) -> None:
+    assert codes(outside.parent, more=", code: ../src") == ["AZD177"]
+    (outside.parent / "project" / "jobs" / "src").mkdir()
+    assert codes(outside.parent, more=", code: ./src") == []
+
+
+def test_without_a_mark_components_share_the_project_of_their_pipeline(outside: Path) -> None:
+    jobs = outside.parent / "project" / "jobs"
+    (jobs / "train").mkdir()
+    (jobs / "common").mkdir()
+    (jobs / "train" / "c.yml").write_text(
+        "name: c\ntype: command\nenvironment: azureml:e:1\ncommand: x\ncode: .\nadditional_includes: [../common]\n"
+    )
+    assert codes(outside.parent, text="type: pipeline\njobs: {a: {component: ./train/c.yml}}\n") == []
+
+
+def test_the_components_of_azdistill_are_of_every_project(outside: Path) -> None:
+    ours = Path(__file__).parents[2] / "components" / "probe" / "component.yml"
+    text = f"type: pipeline\njobs: {{a: {{component: {ours}}}}}\n"
+    assert "AZD177" not in codes(outside.parent, text=text)
+
+
+def test_data_may_lie_anywhere(outside: Path) -> None:
+    assert codes(outside.parent, more=", inputs: {d: {type: uri_folder, path: ../../outside}}") == []
+
+
+def test_a_repository_goes_before_what_marks_a_folder_in_it(outside: Path) -> None:
+    project = outside.parent / "project"
+    (project / ".git").mkdir()
+    (project / "jobs" / "azdistill.yml").write_text("")
+    assert root_of(project / "jobs") == project
