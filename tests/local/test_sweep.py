@@ -15,7 +15,7 @@ from sweep_helpers import KEEP, came_to, choice, given, log, sweep_step, text_of
 
 from azdistill import spec
 from azdistill.cli import cli
-from azdistill.errors import SpecError
+from azdistill.errors import SpecError, UserError
 from azdistill.local.run import Finished, Options
 from azdistill.local.select import Selection
 
@@ -211,6 +211,20 @@ def test_limits_and_bounds_may_be_bound_to_inputs_of_the_pipeline(run: Run) -> N
     )
     assert {values["x"] for values in given(finished)} <= {"5", "6"}
     assert len(trials(finished)) == 4
+
+
+def test_a_whole_step_gives_integers_however_it_is_written(run: Run) -> None:
+    space = {"x": {"type": "quniform", "min_value": 1, "max_value": 9, "q": 1.0}}
+    job = sweep_step(log() + KEEP, space, sampling="random", total=3, declares={"x": {"type": "integer"}})
+    assert all(values["x"].isdigit() for values in given(run({"s": job})))
+
+
+def test_what_stops_every_trial_is_told_as_what_it_is(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOT_SET_HERE", raising=False)
+    job = sweep_step(log() + KEEP, {"x": choice(1)}, environment_variables={"KEY": "env:NOT_SET_HERE"})
+    with pytest.raises(UserError) as caught:
+        run({"s": job})
+    assert caught.value.code == "AZD330"
 
 
 def test_what_is_bound_is_checked_too(run: Run) -> None:
