@@ -46,7 +46,10 @@ class Held:
 
 def held(home: Home) -> list[Held]:
     """Every entry of the cache, the one that was used last first."""
-    busy = {step.key for run in list_runs(home) if run.status == "running" for step in run.steps.values() if step.key}
+    steps = [step for run in list_runs(home) if run.status == "running" for step in run.steps.values()]
+    # A sweep takes the files of its best trial when all trials have ended.
+    used = [step.key for step in steps] + [trial.key for step in steps for trial in step.trials.values()]
+    busy = {key for key in used if key}
     return sorted((_held(folder, busy) for folder in _folders(home)), key=lambda entry: entry.used, reverse=True)
 
 

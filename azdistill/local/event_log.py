@@ -36,7 +36,7 @@ _MUST: dict[str, dict[str, Any]] = {
         **{"step": str, "trial": int, "hyperparameters": dict, "draw": dict, "status": str},
         **{"reports": int, "seconds": _NUMBER},
     },
-    "sweep_ended": {"step": str, "trial": int},
+    "sweep_ended": {"step": str, "trial": int, "total": int},
 }
 _MAY: dict[str, Any] = {
     **{"runner": str, "error": str, "key": (str, _NONE), "exit_code": (int, _NONE)},

@@ -195,7 +195,8 @@ class Executor:
             found = Search(self, step, results, lambda line: log.feed(f"{line}\n".encode())).run()
             if not found.best:
                 log.note(found.error)
-                return Result(found.status, time.monotonic() - started, found.exit_code, found.error)
+                seconds = time.monotonic() - started
+                return Result(found.status, seconds, found.exit_code, found.error, failure=found.failure)
             paths = _make_places(step, attempt)
             standing = frozenset(name for name, output in step.outputs.items() if output.standing)
             hand_over(found.best, paths, standing, attempt.metrics)

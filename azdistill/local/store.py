@@ -151,7 +151,9 @@ def _run_resumed(run: RunState, event: Event) -> None:
     for name in event["steps"]:
         known = before.get(name, StepState())
         # How often a step was tried stays known; what came of it is found out again.
-        run.steps[name] = StepState(attempts=known.attempts, log=known.log, trials=known.trials)
+        run.steps[name] = StepState(
+            attempts=known.attempts, log=known.log, trials=known.trials, best_trial=known.best_trial
+        )
 
 
 def _run_ended(run: RunState, event: Event) -> None:
@@ -195,7 +197,10 @@ def _trial_ended(run: RunState, event: Event) -> None:
 
 
 def _sweep_ended(run: RunState, event: Event) -> None:
-    run.steps.setdefault(event["step"], StepState()).best_trial = event["trial"]
+    step = run.steps.setdefault(event["step"], StepState())
+    step.best_trial = event["trial"]
+    # A run that was resumed with fewer trials had more before.
+    step.trials = {number: trial for number, trial in step.trials.items() if number <= event["total"]}
 
 
 _HANDLERS = {

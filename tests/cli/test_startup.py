@@ -3,12 +3,25 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from azdistill.cli import VERBS
 
-HEAVY = ("azure", "mlflow", "torch", "transformers", "numpy", "pandas", "pydantic", "yaml", "jinja2", "aiohttp")
+HEAVY = (
+    "azure",
+    "mlflow",
+    "torch",
+    "transformers",
+    "numpy",
+    "pandas",
+    "pydantic",
+    "yaml",
+    "jinja2",
+    "aiohttp",
+    "optuna",
+)
 
 
 def _modules_after(*arguments: str) -> set[str]:
@@ -31,6 +44,31 @@ def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_help_of_a_verb_imports_neither_azure_nor_mlflow_nor_torch(verb: str) -> None:
     assert _modules_after(verb, "--help").isdisjoint({"azure", "mlflow", "torch", "transformers"})
+
+
+SWEEP = """
+type: pipeline
+jobs:
+  s:
+    type: sweep
+    trial: {type: command, command: "true", environment: azureml:e@latest, inputs: {x: {type: number}}}
+    search_space: {x: {type: uniform, min_value: 0, max_value: 1}}
+    sampling_algorithm: random
+    objective: {goal: minimize, primary_metric: loss}
+    limits: {max_total_trials: 1}
+"""
+PLAIN = "type: pipeline\njobs: {a: {type: command, command: 'true', environment: 'azureml:e@latest'}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "imported"), [(PLAIN, (), False), (SWEEP, ("--dry-run",), False), (SWEEP, (), True)]
+)
+def test_optuna_is_imported_only_when_a_sweep_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, options: tuple[str, ...], imported: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.yml").write_text(text)
+    assert ("optuna" in _modules_after("run", "p.yml", "--no-tracking", *options)) is imported
 
 
 def test_a_misspelt_verb_names_the_nearest_one() -> None:

@@ -379,3 +379,44 @@ def test_closing_the_workspace_ends_what_still_runs(tmp_path: Path) -> None:
         submit(client, tmp_path, one_step(f'"{command}"', output=False))
         until((tmp_path / "began").exists)
     assert mark.exists()
+
+
+def test_a_sweep_gives_its_best_trials_output(ws: Workspace, client: Any, tmp_path: Path) -> None:
+    said = """printf '{"kind": "metric", "name": "loss", "value": %s}\\n' ${{inputs.x}} >> "$AZDISTILL_METRICS_FILE";"""
+    write(
+        tmp_path,
+        "trial.yml",
+        f"""
+        type: command
+        name: trial
+        {IMAGE}
+        inputs: {{x: {{type: number}}}}
+        outputs: {{out: {{type: uri_folder}}}}
+        command: >-
+          {said}
+          echo ${{{{inputs.x}}}} > ${{{{outputs.out}}}}/x
+        """,
+    )
+    job = submit(
+        client,
+        tmp_path,
+        """
+        type: pipeline
+        experiment_name: sweeps
+        settings: {default_compute: azureml:cpu}
+        outputs: {best: {type: uri_folder}}
+        jobs:
+          tune:
+            type: sweep
+            trial: ./trial.yml
+            search_space: {x: {type: choice, values: [3, 1, 2]}}
+            sampling_algorithm: grid
+            objective: {goal: minimize, primary_metric: loss}
+            early_termination: {type: median_stopping, evaluation_interval: 2, delay_evaluation: 5}
+            limits: {max_total_trials: 3, max_concurrent_trials: 1}
+            outputs: {out: "${{parent.outputs.best}}"}
+        """,
+    )
+    completed(ws, job.name)
+    client.jobs.download(job.name, download_path=tmp_path / "got", output_name="best")
+    assert [path.read_text() for path in (tmp_path / "got").rglob("x")] == ["1\n"]

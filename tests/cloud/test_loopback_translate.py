@@ -186,7 +186,7 @@ def test_a_command_job_becomes_a_pipeline_of_one_step(held: Held, tmp_path: Path
     [
         ({"jobType": "Sweep"}, "jobs of type Sweep cannot be run"),
         ({"jobs": {}}, "at least one job"),
-        ({"jobs": {"s": {**NODE, "type": "sweep"}}}, "job 's': jobs of type sweep cannot be run"),
+        ({"jobs": {"s": {**NODE, "type": "spark"}}}, "job 's': jobs of type spark cannot be run"),
         (
             {"jobs": {"s": {**NODE, "inputs": {"rows": {"job_input_type": "uri_file", "uri": "azureml:x:1"}}}}},
             "no azure",

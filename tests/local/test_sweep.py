@@ -15,7 +15,9 @@ from sweep_helpers import KEEP, came_to, choice, given, log, sweep_step, text_of
 
 from azdistill import spec
 from azdistill.cli import cli
-from azdistill.errors import SpecError
+from azdistill.errors import SpecError, UserError
+from azdistill.local.collect import held
+from azdistill.local.home import find_home
 from azdistill.local.run import Finished, Options
 from azdistill.local.select import Selection
 
@@ -213,6 +215,20 @@ def test_limits_and_bounds_may_be_bound_to_inputs_of_the_pipeline(run: Run) -> N
     assert len(trials(finished)) == 4
 
 
+def test_a_whole_step_gives_integers_however_it_is_written(run: Run) -> None:
+    space = {"x": {"type": "quniform", "min_value": 1, "max_value": 9, "q": 1.0}}
+    job = sweep_step(log() + KEEP, space, sampling="random", total=3, declares={"x": {"type": "integer"}})
+    assert all(values["x"].isdigit() for values in given(run({"s": job})))
+
+
+def test_what_stops_every_trial_is_told_as_what_it_is(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOT_SET_HERE", raising=False)
+    job = sweep_step(log() + KEEP, {"x": choice(1)}, environment_variables={"KEY": "env:NOT_SET_HERE"})
+    with pytest.raises(UserError) as caught:
+        run({"s": job})
+    assert caught.value.code == "AZD330"
+
+
 def test_what_is_bound_is_checked_too(run: Run) -> None:
     space = {"x": {"type": "uniform", "min_value": "${{parent.inputs.low}}", "max_value": 6}}
     with pytest.raises(SpecError) as caught:
@@ -322,3 +338,49 @@ def test_a_sweep_job_by_itself_is_run_as_a_pipeline_of_one_step(project: Path) -
     assert told.exit_code == 0, told.output
     assert json.loads(told.stdout)["steps"]["main"]["best_trial"] == 2
     assert Path("out/out").read_text() == "here"
+
+
+def test_a_registered_trial_is_the_file_that_stands_for_it(run: Run, project: Path) -> None:
+    job = sweep_step(log("${{search_space.x}}") + KEEP, {"x": choice(2, 1)})
+    (project / "trial.yml").write_text(yaml.safe_dump({"name": "trial", **job["trial"]}))
+    (project / "azdistill.yml").write_text("local: {components: {'azureml:trial': ./trial.yml}}")
+    finished = run({"s": {**job, "trial": "azureml:trial@latest"}})
+    assert text_of(finished) == "1"
+    assert came_to(finished) == ["completed", "completed"]
+
+
+def test_a_registered_trial_without_a_file_is_refused_with_its_line(run: Run) -> None:
+    job = sweep_step(log() + KEEP, {"x": choice(1)})
+    with pytest.raises(SpecError) as caught:
+        run({"s": {**job, "trial": "azureml:trial@latest"}})
+    (problem,) = caught.value.problems
+    assert problem.code == "AZD342"
+    assert Path("pipeline.yml").read_text().splitlines()[problem.line - 1].strip() == "trial: azureml:trial@latest"
+
+
+def test_a_sweep_in_a_nested_pipeline_is_bound_through_it(run: Run, project: Path) -> None:
+    job = sweep_step(log() + KEEP, {"x": {"type": "quniform", "min_value": 3, "max_value": 9, "q": 1}})
+    job |= {"sampling_algorithm": "random", "outputs": {"out": "${{parent.outputs.made}}"}}
+    job["limits"] = {"max_total_trials": "${{parent.inputs.n}}"}
+    inner = {
+        **{"type": "pipeline", "name": "inner", "inputs": {"n": {"type": "integer"}}, "jobs": {"s": job}},
+        "outputs": {"made": {"type": "uri_file"}},
+    }
+    (project / "inner.yml").write_text(yaml.safe_dump(inner))
+    outer = {
+        **{"type": "pipeline", "component": "./inner.yml", "inputs": {"n": 2}},
+        "outputs": {"made": "${{parent.outputs.made}}"},
+    }
+    finished = run({"in": outer}, outputs={"made": {"type": "uri_file"}}, options=Options(out=project / "out"))
+    assert statuses(finished) == {"in.s": "completed"}
+    assert (project / "out" / "made").read_text().strip() == text_of(finished, step="in.s")
+    assert len(trials(finished, "in.s")) == 2
+
+
+def test_what_a_sweep_in_progress_will_take_is_not_collected(run: Run, project: Path) -> None:
+    events = run({"s": sweep_step(log() + KEEP, {"x": choice(2, 1)})}).state.folder / "events.jsonl"
+    ends = ("sweep_ended", "step_ended", "run_ended")
+    # As if this process were still at it.
+    lines = [line for line in events.read_text().splitlines(keepends=True) if json.loads(line)["event"] not in ends]
+    events.write_text("".join(lines))
+    assert {entry.step for entry in held(find_home()) if entry.in_use} == {"s.trial_1", "s.trial_2"}

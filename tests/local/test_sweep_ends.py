@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="process
 SAMPLINGS: dict[str, dict[str, Any]] = {
     "grid": {"space": {"x": choice(5, 3, 1, 2, 4)}, "sampling": "grid"},
     "random": {"space": {"x": uniform()}, "sampling": {"type": "random", "seed": 3}},
+    "two at a time": {"space": {"x": uniform()}, "sampling": {"type": "random", "seed": 3}, "at_once": 2},
     "bayesian": {"space": {"x": uniform()}, "sampling": "bayesian"},
 }
 
@@ -51,6 +52,12 @@ def wait_for(what: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.01)
 
 
+def ran(project: Path) -> list[str]:
+    """The hyperparameter of each trial that was started, as often as it was."""
+    noted = project / "ran"
+    return noted.read_text().split() if noted.exists() else []
+
+
 def ended() -> list[str]:
     """The hyperparameter of each trial that has ended."""
     found = state()
@@ -67,13 +74,7 @@ def nobody_lives() -> bool:
 def test_a_killed_sweep_is_resumed_without_repeating_what_finished(project: Path, name: str, after: int) -> None:
     prepare(project, "sleep 0.2; " + log() + "echo ${{inputs.x}} > '${{outputs.out}}'", **SAMPLINGS[name])
     runner = start()
-    wait_for(
-        lambda: (
-            len(ended()) >= after and len((project / "ran").read_text().split()) > after
-            if (project / "ran").exists()
-            else False
-        )
-    )
+    wait_for(lambda: len(ended()) >= after and len(ran(project)) > after)
     runner.send_signal(signal.SIGKILL)
     runner.communicate(timeout=60)
     wait_for(nobody_lives, 2)
@@ -87,8 +88,7 @@ def test_a_killed_sweep_is_resumed_without_repeating_what_finished(project: Path
     resumed = state()
     assert resumed
     assert resumed.run_id == lost.run_id
-    ran = (project / "ran").read_text().split()
-    assert [ran.count(x) for x in finished] == [1] * len(finished)
+    assert [ran(project).count(x) for x in finished] == [1] * len(finished)
     here = (project / "out" / "out").read_text()
     home = project / "clean"
     clean = subprocess.run(
@@ -103,7 +103,7 @@ def test_a_killed_sweep_is_resumed_without_repeating_what_finished(project: Path
 def test_ctrl_c_ends_every_trial(project: Path) -> None:
     prepare(project, "sleep 600", space={"x": choice(1, 2, 3)}, at_once=3)
     runner = start("--jobs", "3")
-    wait_for(lambda: (project / "ran").exists() and len((project / "ran").read_text().split()) == 3)
+    wait_for(lambda: len(ran(project)) == 3)
     runner.send_signal(signal.SIGINT)
     output, _ = runner.communicate(timeout=60)
     assert runner.returncode == 130, output.decode()
@@ -121,7 +121,7 @@ def test_a_trial_that_was_ended_early_is_not_run_again_when_the_run_is_resumed(p
     space = {"x": choice(1, 3, 1.25)}
     prepare(project, last + waits, space=space, early_termination=policy, sampling="grid")
     runner = start()
-    wait_for(lambda: "1.25" in ((project / "ran").read_text().split() if (project / "ran").exists() else []))
+    wait_for(lambda: "1.25" in ran(project))
     runner.send_signal(signal.SIGKILL)
     runner.communicate(timeout=60)
     (project / "go").touch()
@@ -130,4 +130,4 @@ def test_a_trial_that_was_ended_early_is_not_run_again_when_the_run_is_resumed(p
     found = state()
     assert found
     assert [trial.status for trial in found.steps["s"].trials.values()] == ["cached", "stopped", "completed"]
-    assert (project / "ran").read_text().split() == ["1", "3", "1.25", "1.25"]
+    assert ran(project) == ["1", "3", "1.25", "1.25"]

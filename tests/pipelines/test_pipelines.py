@@ -56,7 +56,7 @@ def sdk() -> Any:
 
 
 def test_there_is_what_we_think_there_is() -> None:
-    assert [path.stem for path in PIPELINES] == ["distill", "distill_logits", "evaluate"]
+    assert [path.stem for path in PIPELINES] == ["distill", "distill_logits", "evaluate", "tune"]
     assert {path.parent.name for path in COMPONENTS} >= {
         *("prepare_data", "teacher_inference", "teacher_in_job", "curate", "teacher_logits", "finetune_student"),
         *("evaluate", "compare", "register_model", "resolve_data", "probe", "reap_endpoints"),
@@ -65,7 +65,7 @@ def test_there_is_what_we_think_there_is() -> None:
 
 def test_every_pipeline_loads_with_the_sdk(sdk: Any) -> None:
     jobs = {path.stem: len(sdk.load_job(path).jobs) for path in PIPELINES}
-    assert jobs == {"distill": 9, "distill_logits": 9, "evaluate": 3}
+    assert jobs == {"distill": 9, "distill_logits": 9, "evaluate": 3, "tune": 6}
 
 
 def test_every_component_loads_with_the_sdk(sdk: Any) -> None:

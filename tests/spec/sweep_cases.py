@@ -179,6 +179,9 @@ BAD: dict[str, dict[str, str]] = {
     "a value of the wrong type": sweep("rate: {type: choice, values: [0.5, «AZD132»fast]}"),
     "a bound beyond the trial's": sweep("rate: {type: uniform, min_value: 0.1, max_value: «AZD134»2}"),
     "numbers between for an integer": sweep(RATE + "\ndepth: {type: «AZD132»uniform, min_value: 1, max_value: 4}"),
+    "half numbers for an integer": sweep(
+        RATE + "\ndepth: {type: «AZD132»quniform, min_value: 1, max_value: 4, q: 0.5}"
+    ),
     "a path to search": {
         name: text.replace("      rows: {type: uri_file, path: rows.jsonl}\n", "      depth: 4\n")
         for name, text in sweep(RATE + "\nrows: {type: choice, values: [«AZD132»a.jsonl]}").items()

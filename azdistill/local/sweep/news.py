@@ -34,7 +34,7 @@ def told_of(news: TrialNews) -> dict[str, Any] | None:
     if news.event == "trial_ended":
         result = {"status": trial.status, "metric": trial.metric, "reports": trial.reports, "seconds": trial.seconds}
         return {**given, **result, "error": trial.error, "key": trial.key}
-    return {"trial": trial.number} if news.event == "sweep_ended" else None
+    return {"trial": trial.number, "total": trial.total} if news.event == "sweep_ended" else None
 
 
 def progress_of(trial: TrialState, seconds: float) -> dict[str, Any]:

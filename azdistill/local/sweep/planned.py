@@ -152,6 +152,9 @@ class _Reader:
     def distribution(self, one: Distribution) -> Distribution:
         """``one`` with its bindings filled in."""
         numbers = {key: self.number(value, one.where / key) for key, value in one.numbers.items()}
+        if float(numbers.get("q", 0)).is_integer() and "q" in numbers:
+            # Whole numbers stay whole, as inputs that are integers want them.
+            numbers["q"] = int(numbers["q"])
         filled = replace(one, values=tuple(self._value(item) for item in one.values), numbers=numbers)
         if numbers != one.numbers:
             check_distribution(filled, self.report)

@@ -39,6 +39,7 @@ class Found:
     status: str = "completed"
     error: str = ""
     exit_code: int | None = None
+    failure: BaseException | None = None
 
 
 class Search:
@@ -63,13 +64,25 @@ class Search:
     def run(self) -> Found:
         """Run trials until all have been, or time or the user's patience is over."""
         self._introduce()
-        while self._start() or self._running:
-            self._take()
-            self._watch()
+        try:
+            while self._start() or self._running:
+                self._take()
+                self._watch()
+        except BaseException:
+            # A full disk, or a defect of ours: nothing is left running behind it.
+            self._end_all()
+            raise
         found = self._found()
         if found.best:
             self._tell("sweep_ended", found.best.state)
         return found
+
+    def _end_all(self) -> None:
+        for trial in self._running.values():
+            trial.cancellation.ask()
+            trial.cancellation.ask()
+        while self._running:
+            self._running.pop(self._ended.get()[0].number, None)
 
     def _introduce(self) -> None:
         sweep, size = self._sweep, self._sampler.size
@@ -150,7 +163,7 @@ class Search:
     def _took(self, trial: Trial, result: Result) -> None:
         trial.metrics = result.metrics or self._metrics_of(trial)
         trial.outputs, trial.state.key = result.outputs, result.key
-        trial.state.exit_code = result.exit_code
+        trial.state.exit_code, trial.failure = result.exit_code, result.failure
         self._forward_rest(trial, cached=result.status == "cached")
         trial.values = reported(trial.metrics, self._sweep.primary_metric) if trial.metrics else []
         status, error = result.status, result.error
@@ -248,8 +261,9 @@ class Search:
     def _failure(self) -> Found:
         failed = [trial for trial in self._trials if trial.state.status == "failed"]
         if failed and len(failed) == len(self._trials):
-            error = f"all {len(failed)} trials failed; trial {failed[0].number}: {failed[0].state.error}"
-            return Found(status="failed", error=error, exit_code=failed[0].state.exit_code)
+            first = failed[0]
+            error = f"all {len(failed)} trials failed; trial {first.number}: {first.state.error}"
+            return Found(status="failed", error=error, exit_code=first.state.exit_code, failure=first.failure)
         metric = self._sweep.primary_metric
         if any(trial.values for trial in self._trials if trial.state.status == "stopped"):
             return Found(status="failed", error=f"no trial that logged '{metric}' ran to its end")

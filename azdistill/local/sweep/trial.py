@@ -63,6 +63,7 @@ class Trial:
     metric: LiveMetric | None = None
     values: Sequence[float] = ()
     stopped_at: int | None = None
+    failure: BaseException | None = None
     outputs: Mapping[str, Path] = field(default_factory=dict)
     metrics: Path | None = None
 

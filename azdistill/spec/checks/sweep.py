@@ -190,7 +190,8 @@ def searched_values(survey: Survey, report: Report) -> None:
 
 def _suits(name: str, one: Distribution, declared: Input, report: Report) -> None:
     what = f"a value of hyperparameter '{name}'"
-    if declared.type == "integer" and one.kind in _CONTINUOUS:
+    q = one.numbers.get("q", 1)
+    if declared.type == "integer" and (one.kind in _CONTINUOUS or (isinstance(q, float) and not q.is_integer())):
         message = f"'{name}' is declared integer; {one.kind} draws numbers between"
         hint = "quniform with q: 1, randint or choice draw whole ones"
         report.error("AZD132", message, one.where / "type", hint=hint)

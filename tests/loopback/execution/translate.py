@@ -23,7 +23,9 @@ _PARALLEL = (
     *("mini_batch_size", "partition_keys", "input_data", "retry_settings", "max_concurrency_per_instance"),
     *("error_threshold", "mini_batch_error_threshold", "logging_level"),
 )
-_KINDS = ("command", "pipeline", "parallel")
+#: What a sweep step says beside its trial.
+_SWEEP = ("search_space", "objective", "limits", "sampling_algorithm", "queue_settings")
+_KINDS = ("command", "pipeline", "parallel", "sweep")
 
 
 class Refused(Exception):
@@ -109,19 +111,19 @@ class _Translation:
             return {key: node[key] for key in ("type", "condition", "true_block", "false_block") if key in node}
         if kind not in _KINDS:
             raise Refused(f"job '{name}': jobs of type {kind} cannot be run in this workspace")
-        if not node.get("componentId"):
+        if not (reference := _reference(node)):
             raise Refused(f"job '{name}' names no component")
-        declared = self._resources.component(node["componentId"])["componentSpec"].get("inputs") or {}
+        declared = self._resources.component(reference)["componentSpec"].get("inputs") or {}
         step = {
             "type": kind,
-            "component": self._component(node["componentId"]),
+            "trial" if kind == "sweep" else "component": self._component(reference),
             "inputs": {
                 key: self._input(given, (declared.get(key) or {}).get("type"))
                 for key, given in (node.get("inputs") or {}).items()
             },
             "outputs": {key: _output(given) for key, given in (node.get("outputs") or {}).items()},
             "environment_variables": node.get("environment_variables"),
-            "limits": _limits(node.get("limits")),
+            "limits": _limits(node.get("limits")) if kind != "sweep" else None,
             "resources": _resources(node.get("resources")),
             "distribution": _distribution(node.get("distribution")),
             "tags": node.get("tags"),
@@ -129,6 +131,8 @@ class _Translation:
         }
         if kind == "parallel":
             step |= {key: node.get(key) for key in _PARALLEL}
+        if kind == "sweep":
+            step |= {key: node.get(key) for key in _SWEEP} | {"early_termination": _policy(node)}
         return _without_nothing(step)
 
     def _component(self, reference: str) -> str:
@@ -187,14 +191,29 @@ class _Translation:
         """The types of the pipeline's inputs, which arrive as text: those of the inputs that they are bound to."""
         found: dict[str, str] = {}
         for node in nodes.values():
-            if not node.get("componentId"):
+            if not (reference := _reference(node)):
                 continue
-            declared = self._resources.component(node["componentId"])["componentSpec"].get("inputs") or {}
+            declared = self._resources.component(reference)["componentSpec"].get("inputs") or {}
             for key, given in (node.get("inputs") or {}).items():
                 bound = _BINDING.fullmatch(str((given or {}).get("value")))
                 if bound and declared.get(key):
                     found.setdefault(bound[1], declared[key].get("type", "string"))
         return found
+
+
+def _reference(node: Body) -> str | None:
+    """The component of a node; of a sweep, its trial."""
+    found = node.get("componentId") or (node.get("trial") or {}).get("componentId")
+    return str(found) if found else None
+
+
+def _policy(node: Body) -> dict[str, Any] | None:
+    """Early termination, whose kind travels under a name of its own, in words that are joined."""
+    given = dict(node.get("early_termination") or {})
+    kind = str(given.pop("policy_type", given.pop("policyType", given.pop("type", ""))))
+    # What was not written arrives as 0; of a slack that is none.
+    kept = {key: value for key, value in given.items() if value or not key.startswith("slack")}
+    return {"type": kind, **kept} if kind else None
 
 
 def seconds(duration: str) -> int:
@@ -232,7 +251,7 @@ def _settings_of(
         for key, given in (node.get("outputs") or {}).items():
             bound = _OUTPUT.fullmatch(str((given or {}).get("value")))
             outputs[key] = own.get(bound[1], {}) if bound else _setting(given)
-        spec = resources.component(node["componentId"])["componentSpec"] if node.get("componentId") else {}
+        spec = resources.component(reference)["componentSpec"] if (reference := _reference(node)) else {}
         if spec.get("jobs"):
             _settings_of(spec["jobs"], f"{prefix}{name}.", outputs, resources, found)
         else:

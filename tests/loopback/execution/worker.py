@@ -8,6 +8,7 @@ workspace). Written are ``FOLDER/plan.json`` and, where no step has failed but t
 from __future__ import annotations
 
 import json
+import re
 import sys
 import uuid
 from pathlib import Path
@@ -52,7 +53,11 @@ def variables(job: dict[str, Any], step: str) -> dict[str, str]:
     """What Azure tells the command of a step, in place of what the local runner does."""
     run = job["run_id"] if job["command"] else name_of(job["run_id"], step)
     # Empty: a step that looks for the local runner's metrics file is to find none.
-    return {**job["variables"], "AZUREML_RUN_ID": run, "MLFLOW_RUN_ID": run, "AZDISTILL_METRICS_FILE": ""}
+    told = {**job["variables"], "AZUREML_RUN_ID": run, "MLFLOW_RUN_ID": run, "AZDISTILL_METRICS_FILE": ""}
+    if re.search(r"\.trial_\d+$", step):
+        # A trial is no job of its own here: its sweep reads what it logs.
+        return {name: value for name, value in told.items() if name not in ("MLFLOW_RUN_ID", "AZDISTILL_METRICS_FILE")}
+    return told
 
 
 class PlanWriter(Listener):
