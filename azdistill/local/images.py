@@ -40,7 +40,7 @@ ENV PATH=/azureml-envs/azdistill/bin:$PATH HOME=/tmp
 class Settings:
     """How images are made here. ``arguments`` are build arguments by environment name (``*``: of all); ``network`` is
     the network that a build uses; ``instead`` maps a reference (``azureml:name:version``, or without the version, or
-    ``azureml://registries/...``) to an image of this machine or a folder with a Dockerfile.
+    ``azureml://registries/...``) or an image's name to an image of this machine or a folder with a Dockerfile.
     """
 
     arguments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -75,16 +75,15 @@ class Images:
             return self._present(name)
 
     def _made_of(self, environment: str | Environment | None, step: str) -> str | Context:
+        if found := _mapped(_reference(environment), self._settings.instead):
+            return _folder(found, "Dockerfile", self._arguments("*")) if isinstance(found, Path) else found
         if isinstance(environment, Environment):
             return self._declared(environment)
-        found = _mapped(environment or "", self._settings.instead)
-        if found is None:
-            raise UserError(
-                f"step '{step}': no image is known here for environment {environment or '(none)'}",
-                code="AZD396",
-                hint="name one under local.environments in azdistill.yml: an image, or a folder with a Dockerfile",
-            )
-        return _folder(found, "Dockerfile", self._arguments("*")) if isinstance(found, Path) else found
+        raise UserError(
+            f"step '{step}': no image is known here for environment {environment or '(none)'}",
+            code="AZD396",
+            hint="name one under local.environments in azdistill.yml: an image, or a folder with a Dockerfile",
+        )
 
     def _declared(self, environment: Environment) -> str | Context:
         arguments = self._arguments(environment.name or "*")
@@ -211,6 +210,13 @@ def _mark(content: bytes | Path) -> str:
 
 def _executable(content: bytes | Path) -> bool:
     return isinstance(content, Path) and bool(content.stat().st_mode & 0o100)
+
+
+def _reference(environment: str | Environment | None) -> str:
+    """What another image may stand for: a registered environment, or an image that is all of the environment."""
+    if isinstance(environment, Environment):
+        return "" if environment.conda_file else environment.image or ""
+    return environment or ""
 
 
 def _mapped(reference: str, instead: Mapping[str, str | Path]) -> str | Path | None:

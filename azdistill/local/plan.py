@@ -65,6 +65,8 @@ class Feed:
     partition_keys: tuple[str, ...]
     workers: int
     error_threshold: int
+    #: Whether a mini-batch with fewer results than items has failed: not where an error_threshold of -1 is written.
+    few_results_fail: bool
     mini_batch_error_threshold: int
     max_retries: int
     timeout: int
@@ -274,6 +276,7 @@ class _Planner:
         def whole(key: str, least: int) -> int:
             return scope.whole(getattr(written, key), component.where / key, least)
 
+        most = -1 if written.error_threshold is None else whole("error_threshold", -1)
         size = mini_batch_size(scope.render(written.mini_batch_size)) if written.mini_batch_size else None
         if written.mini_batch_size and size is None:
             self.report.error("AZD172", "mini_batch_size is no size", component.where / "mini_batch_size")
@@ -285,7 +288,8 @@ class _Planner:
             in_bytes=bool(size and size[1]),
             partition_keys=written.partition_keys,
             workers=whole("max_concurrency_per_instance", 1),
-            error_threshold=whole("error_threshold", -1),
+            error_threshold=most,
+            few_results_fail=most >= 0 or written.error_threshold is None,
             mini_batch_error_threshold=whole("mini_batch_error_threshold", -1),
             max_retries=whole("max_retries", 0),
             timeout=whole("timeout", 1),

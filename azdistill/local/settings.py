@@ -9,6 +9,7 @@ local:
     azureml:train_model: ./train/component.yml
   environments:                           # an image, or a folder with a Dockerfile, for an environment (--docker)
     azureml:my-train: python:3.11-slim
+    docker.io/python: my-registry/python  # or for an image that cannot be had here
   pythons: {azdistill-train: ./gpu-venv/bin/python}   # the interpreter of an environment's steps (without --docker)
   docker:
     build_arguments: {azdistill-data: {BASE_IMAGE: python:3.11-slim}}   # "*" is every environment

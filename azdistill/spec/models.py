@@ -84,7 +84,8 @@ class Parallel:
     """How a parallel component's script is fed. Values are as written, with Azure ML's defaults.
 
     ``input_data`` and ``append_row_to`` are references to an input and an output; ``mini_batch_size`` counts files, or
-    bytes (``10kb``) of a table; a threshold of -1 ignores every failure.
+    bytes (``10kb``) of a table; a threshold of -1 ignores every failure. ``error_threshold`` is None where it is not
+    written, which is -1 too, but for mini-batches whose script gives back less than it was given.
     """
 
     kind: str = "run_function"
@@ -94,7 +95,7 @@ class Parallel:
     mini_batch_size: str | None = None
     partition_keys: tuple[str, ...] = ()
     max_concurrency_per_instance: Any = 1
-    error_threshold: Any = -1
+    error_threshold: Any = None
     mini_batch_error_threshold: Any = -1
     max_retries: Any = 2
     timeout: Any = 60

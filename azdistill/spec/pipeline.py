@@ -56,11 +56,6 @@ _ANY_STEP_KEYS = {
 _DATA_KEYS = ("type", "path", "mode", "datastore", "path_on_compute")
 #: Inputs may take their value from inputs of other steps, in a row as long as this; a longer one is a ring.
 MAX_BORROWED = 50
-#: Kinds of steps that Azure ML has; those in BUILDERS below are built, the others are named in an error.
-KINDS = (
-    *("command", "pipeline", "sweep", "parallel", "automl", "spark", "import", "data_transfer"),
-    *("if_else", "do_while", "parallel_for"),
-)
 Component = CommandComponent | PipelineComponent
 #: Loads a component from the file named at a place; None where that failed (and is noted).
 Opener = Callable[[Where, str], Component | AzureOnly | None]
@@ -186,11 +181,9 @@ def _kind(fields: Fields, opener: Opener) -> str | None:
         opened = opener(fields.where / "component", component) if isinstance(component, str) else None
         return kind_of_component(opened) or "command"
     kind = written.lower()
-    if kind not in KINDS:
-        hint = did_you_mean(kind, KINDS)
+    if kind not in BUILDERS:
+        hint = did_you_mean(kind, list(BUILDERS))
         fields.report.error("AZD113", f"unknown type of step '{written}'", fields.where / "type", hint=hint)
-    elif kind not in BUILDERS:
-        fields.report.error("AZD114", f"steps of type '{kind}' are not run by azdistill", fields.where / "type")
     return kind
 
 

@@ -75,6 +75,20 @@ def test_an_environment_that_is_only_a_name_needs_a_line_of_its_own(
     assert mapped.identity("azureml:mine:3", "a") == images.identity(environment(image=image), "a")
 
 
+@pytest.mark.parametrize("written", ["nowhere.invalid/python", "nowhere.invalid/python:3.11"])
+def test_another_image_may_stand_for_one_that_cannot_be_had(
+    engine: Engine, images: Images, image: str, written: str
+) -> None:
+    mapped = Images(engine, Settings(instead={"nowhere.invalid/python": image}), print)
+    assert mapped.identity(environment(image=written), "a") == images.identity(environment(image=image), "a")
+
+
+def test_a_conda_file_is_never_left_out_for_a_mapped_image(engine: Engine, image: str) -> None:
+    mapped = Images(engine, Settings(instead={"nowhere.invalid/python": image}), print)
+    wanted = environment(image="nowhere.invalid/python", conda_file={"name": "e", "dependencies": ["python"]})
+    assert mapped.known(wanted, "a") == ""
+
+
 def test_a_dockerfile_that_is_missing_is_the_users_matter(images: Images, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no Dockerfile"):
         images.identity(environment(build_path=tmp_path), "a")

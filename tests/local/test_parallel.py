@@ -213,6 +213,56 @@ def test_failures_are_counted_against_the_thresholds(
         assert "[parallel] error: " in log_of(finished, "a")
 
 
+@pytest.mark.parametrize(
+    ("settings", "arguments"), [({"error_threshold": -1}, ""), ({}, "--error_threshold -1")], ids=["key", "argument"]
+)
+def test_one_result_for_a_whole_mini_batch_may_be_meant(
+    parallel: Callable[..., Finished], project: Path, settings: dict[str, Any], arguments: str
+) -> None:
+    script = """
+    def init(): pass
+    def run(mini_batch):
+        return [f"{len(mini_batch)} files"]
+    """
+    finished = parallel(script, 6, arguments, mini_batch_error_threshold=0, **settings)
+    assert statuses(finished) == {"a": "completed"}
+    assert (project / "out" / "out").read_text() == "2 files\n" * 3
+    assert "attempt 1" not in log_of(finished, "a")
+
+
+def test_a_column_of_paths_is_there_for_the_transformations_that_drop_it(run: Run, project: Path) -> None:
+    for name in ("a", "b"):
+        (project / "table" / name).mkdir(parents=True)
+        (project / "table" / name / "rows.csv").write_text("n\n1\n2\n")
+    (project / "table" / "MLTable").write_text(
+        "paths: [{pattern: ./**/*.csv}]\ntransformations:\n"
+        "  - read_delimited: {delimiter: ',', header: all_files_same_headers, include_path_column: true}\n"
+        "  - extract_columns_from_partition_format: {partition_format: '{letter}/{file_name}.{extension}'}\n"
+        "  - drop_columns: [Path, file_name, extension]\n"
+    )
+    (project / "code").mkdir()
+    (project / "code" / "entry.py").write_text(
+        "def init(): pass\ndef run(table): return [f'{list(table.columns)} {len(table)}']\n"
+    )
+    job = {
+        "type": "parallel",
+        "inputs": {"data": {"type": "mltable", "path": "./table", "mode": "direct"}},
+        "outputs": {"out": "${{parent.outputs.out}}"},
+        "input_data": "${{inputs.data}}",
+        "partition_keys": ["letter"],
+        "error_threshold": -1,
+        "task": {
+            "type": "run_function",
+            "code": "./code",
+            "entry_script": "entry.py",
+            "environment": "azureml:any@latest",
+            "append_row_to": "${{outputs.out}}",
+        },
+    }
+    run({"a": job}, outputs={"out": {"type": "uri_file"}}, options=Options(out=project / "out"))
+    assert (project / "out" / "out").read_text() == "['n', 'letter'] 2\n" * 2
+
+
 FATAL = {
     "init() raises": ("def init(): raise ValueError('no model')\ndef run(b): return b", "init() of entry.py failed"),
     "a result that is no list": ("def init(): pass\ndef run(b): return 3", "should give a list or a DataFrame"),

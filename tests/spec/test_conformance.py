@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from spec_cases import CASES, INNER, OUTER, TRAIN, job, pipeline, write
 from azdistill import spec
 from azdistill.cloud.prepare import ONLY_ON_AZURE
 from azdistill.cloud.preview import allowed
+from azdistill.errors import Problem
 
 ROOT = Path(__file__).parents[2]
 COMPONENTS = sorted(ROOT.glob("components/*/component.yml"))
@@ -116,18 +118,34 @@ def test_pipelines_read_as_azure_ai_ml_reads_them(file: Path, azure: Any) -> Non
     assert set(ours.outputs) == set(theirs.outputs)
 
 
-def test_public_pipelines_pass(azure: Any) -> None:
-    """Azure's public examples: what ``load_job`` accepts and azdistill runs has no error but remote or absent data."""
+#: Data that the examples fetch by a script.
+ABSENT = "AZD123"
+#: Mistakes of the examples themselves: a value that the component's own enum does not have.
+TRUE = {("image_classification_with_densenet/pipeline.yml", "AZD133")}
+
+
+@pytest.fixture(scope="module")
+def public(azure: Any) -> dict[Path, list[Problem]]:
+    """Azure's public examples: the errors of every pipeline that ``load_job`` accepts."""
     folder = os.environ.get("AZDISTILL_EXAMPLES")
     if not folder:
         pytest.skip("AZDISTILL_EXAMPLES names no checkout of azureml-examples")
-    files = [f for f in sorted(Path(folder).rglob("cli/jobs/**/*pipeline*.yml")) if loads(azure.load_job, f)]
-    assert len(files) >= 20
-    # AZD114: kinds of steps that are not run yet. AZD123: data that the examples fetch by a script.
-    wrong = [
-        p for f in files for p in spec.examine(f)[1] if p.severity == "error" and p.code not in ("AZD114", "AZD123")
-    ]
-    assert wrong == []
+    files = [file for file in sorted(Path(folder).glob("cli/jobs/**/*.y*ml")) if is_pipeline(file)]
+    return {file: errors(file) for file in files if loads(azure.load_job, file)}
+
+
+def is_pipeline(file: Path) -> bool:
+    return re.search(r"^type:\s*pipeline\s*$", file.read_text(encoding="utf-8"), re.MULTILINE) is not None
+
+
+def errors(file: Path) -> list[Problem]:
+    known = {code for name, code in TRUE if file.as_posix().endswith(name)} | {ABSENT}
+    return [p for p in spec.examine(file)[1] if p.severity == "error" and p.code not in known]
+
+
+def test_public_pipelines_pass(public: dict[Path, list[Problem]]) -> None:
+    assert len(public) >= 20
+    assert [problem for found in public.values() for problem in found] == []
 
 
 def loads(load: Callable[[Path], Any], file: Path) -> bool:

@@ -2,9 +2,10 @@
 
 The input is split into mini-batches, which worker processes take one after another: each imports the entry script,
 calls ``init()`` once and ``run(mini_batch)`` for each. A mini-batch that raises, takes too long, ends its worker or
-gives back fewer results than it has items is tried again; what then still fails is counted against the thresholds. The
-results go to the ``append_row_to`` file in the order of the mini-batches, whole or not at all. Those that are done are
-kept in a journal until then, so that another attempt runs only the others.
+gives back fewer results than it has items is tried again; what then still fails is counted against the thresholds. An
+error_threshold of -1 that is written out says that fewer results are meant: one for a whole partition, say. The results
+go to the ``append_row_to`` file in the order of the mini-batches, whole or not at all. Those that are done are kept in
+a journal until then, so that another attempt runs only the others.
 """
 
 from __future__ import annotations
@@ -186,8 +187,7 @@ class Driver:
                 return worker
             if answer and not why:
                 kept = answer
-                short = self.batches[batch]["count"] - answer["count"]
-                if short <= 0:
+                if not self._missing(batch, answer):
                     break
                 why = f"run() gave {answer['count']} results for {self.batches[batch]['count']} items"
             say(f"mini-batch {batch}, attempt {attempt} of {tries}: {why}")
@@ -195,8 +195,7 @@ class Driver:
         return worker
 
     def _keep(self, batch: int, answer: dict[str, Any] | None) -> None:
-        count = self.batches[batch]["count"]
-        missing = count if answer is None else max(0, count - answer["count"])
+        missing = self._missing(batch, answer)
         with self._lock:
             self.results[batch] = answer
             self.failed_items += missing
@@ -205,6 +204,13 @@ class Driver:
                 self.journal.add(batch, answer)
         self._progress()
         self._judge()
+
+    def _missing(self, batch: int, answer: dict[str, Any] | None) -> int:
+        """Items of a mini-batch that have failed."""
+        count: int = self.batches[batch]["count"]
+        if answer is None:
+            return count
+        return max(0, count - answer["count"]) if self.settings["few_results_fail"] else 0
 
     def _judge(self) -> None:
         limits = self.settings
@@ -277,6 +283,8 @@ def taken(arguments: list[str], settings: dict[str, Any]) -> dict[str, Any]:
                 found[name] = float(value)
             else:
                 found["mini_batch_error_threshold" if name == "allowed_failed_count" else name] = int(value)
+                if name == "error_threshold":
+                    found["few_results_fail"] = int(value) >= 0
         except ValueError:
             raise Stop(f"--{name} should be a number, not '{value}'") from None
     return found

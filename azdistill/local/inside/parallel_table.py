@@ -90,7 +90,9 @@ class MLTable:
                     table = pandas.read_parquet(file)
                 elif name == "read_json_lines":
                     table = pandas.read_json(file, lines=True)
-                elif name == "extract_columns_from_partition_format":
+                if name in READERS and given.get("include_path_column"):
+                    table.insert(0, "Path", file)
+                if name == "extract_columns_from_partition_format":
                     for column, value in self._columns(file, given["partition_format"]).items():
                         table[column] = value
         return table
