@@ -39,7 +39,7 @@ def run(
     options = options_of(**chosen)
     view = make_view(to_stderr=as_json)
     tracker = None if no_tracking else Tracker(tracking_uri(), view.warn)
-    tracked = TrackingListener(tracker, str(file)) if tracker else None
+    tracked = TrackingListener(tracker, str(file), apart=options.docker) if tracker else None
     listeners: list[Listener] = [view, *([tracked] if tracked else [])]
     try:
         with view:

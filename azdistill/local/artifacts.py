@@ -19,11 +19,14 @@ def make_folders(snapshot: Path) -> None:
             (snapshot / name).mkdir()
 
 
-def fill(step: PlannedStep, snapshot: Path, paths: Mapping[str, Path]) -> None:
-    """Give a step's output ``artifacts`` what the folders hold, as Azure ML does, unless the step wrote it itself."""
+def fill(step: PlannedStep, snapshot: Path, paths: Mapping[str, Path], *, follow: bool) -> None:
+    """Give a step's output ``artifacts`` what the folders hold, as Azure ML does, unless the step wrote it itself.
+
+    Links are kept as links unless it is safe to ``follow`` them (see :mod:`azdistill.local.links`).
+    """
     output = paths.get(ARTIFACTS)
     if output is None or step.outputs[ARTIFACTS].standing or not output.is_dir() or any(output.iterdir()):
         return
     for name in FOLDERS:
-        if (snapshot / name).is_dir():
-            shutil.copytree(snapshot / name, output / name)
+        if (snapshot / name).is_dir() and (follow or not (snapshot / name).is_symlink()):
+            shutil.copytree(snapshot / name, output / name, symlinks=not follow)

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from azdistill.errors import UserError
 from azdistill.local import value_outputs
 from azdistill.local.bound import Bound, Gate, Made, Text
 from azdistill.local.plan import Plan, PlannedStep
+from azdistill.local.result import BRANCH, Result
 from azdistill.spec import values
 from azdistill.spec.models import PRIMITIVES
-
-if TYPE_CHECKING:
-    from azdistill.local.execute import Result
-
-#: Why a step was skipped: its branch was not taken (or that of a step that it needs), or another step failed.
-BRANCH, FAILURE = "branch", "failure"
 
 
 def skipped(step: PlannedStep, results: Mapping[str, Result]) -> str:

@@ -9,13 +9,14 @@ from typing import Any, Literal
 
 from azdistill.local import resume
 from azdistill.local.cache import Cache, key_of
-from azdistill.local.execute import Executor, Result
+from azdistill.local.execute import Executor
 from azdistill.local.explain import Difference, against, last_alike
 from azdistill.local.hashes import Hashes
 from azdistill.local.home import Home
 from azdistill.local.interpreter import find_interpreter
 from azdistill.local.outputs import Manifest
 from azdistill.local.plan import Plan, PlannedStep
+from azdistill.local.result import Result
 from azdistill.local.run import Options, home_of, make_containers, own_interpreters, planned, with_notes
 from azdistill.local.runners.base import Cancellation, Ended
 from azdistill.local.select import missing

@@ -6,7 +6,6 @@ that, nothing another step or run could see has changed.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -14,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from azdistill.errors import AzdistillError, MachineError, UserError
+from azdistill.errors import AzdistillError, MachineError
 from azdistill.local import (
     artifacts,
     environment,
+    links,
     mlflow_files,
     outputs,
     plain,
@@ -28,82 +28,24 @@ from azdistill.local import (
     wrapped,
 )
 from azdistill.local import value_outputs as values
-from azdistill.local.bound import Passed
+from azdistill.local.attempt import Attempt, append_logged, make_places, redact_file
 from azdistill.local.cache import METRICS, Cache, key_of
-from azdistill.local.conditions import BRANCH, settled, skipped
+from azdistill.local.conditions import settled, skipped
 from azdistill.local.containers import Containers
-from azdistill.local.files import disk_errors, walk_files
+from azdistill.local.files import disk_errors
+from azdistill.local.given import changed, is_standing, render, secrets_of, stamps_of, take_code, text_of, uses_mlflow
 from azdistill.local.hashes import Hashes
 from azdistill.local.interpreter import Interpreter
 from azdistill.local.keyed import write_fields
 from azdistill.local.keys import key_fields
 from azdistill.local.plan import Bound, Local, Made, Plan, PlannedStep, Text
+from azdistill.local.result import BRANCH, Result
 from azdistill.local.runners.base import Cancellation, Ended, Job, Runner
 from azdistill.local.select import missing
 from azdistill.local.store import RunLog
 from azdistill.local.streams import LogWriter
 from azdistill.local.sweep.news import TrialNews
 from azdistill.local.threads import VARIABLE as THREADS
-from azdistill.redact import redact
-from azdistill.spec import expressions
-from azdistill.spec.shell import render_command
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a step came to. ``outputs`` are the committed ones; ``metrics`` is its metrics file.
-
-    ``reason`` says why it was skipped, in a word (see :mod:`azdistill.local.conditions`); ``detail`` for people.
-    """
-
-    status: str
-    seconds: float = 0.0
-    exit_code: int | None = None
-    error: str = ""
-    outputs: Mapping[str, Path] = field(default_factory=dict)
-    contents: Mapping[str, str] = field(default_factory=dict)
-    metrics: Path | None = None
-    key: str | None = None
-    failure: BaseException | None = None
-    #: Whether another attempt may end otherwise.
-    again: bool = False
-    reason: str = ""
-    detail: str = ""
-
-    @property
-    def well(self) -> bool:
-        """Whether nothing keeps what comes after it from running, if only on what it needs itself."""
-        return self.status in ("completed", "cached") or self.reason == BRANCH
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """The folder of one try of a step."""
-
-    number: int
-    folder: Path
-    attempt_id: str
-
-    @property
-    def snapshot(self) -> Path:
-        return self.folder / "snapshot"
-
-    @property
-    def outputs(self) -> Path:
-        return self.folder / "outputs"
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "log.txt"
-
-    @property
-    def metrics(self) -> Path:
-        return self.folder / METRICS
-
-    @property
-    def mlflow(self) -> Path:
-        """Where a step in a container without a network logs to MLflow."""
-        return self.folder / "mlflow"
 
 
 @dataclass(slots=True)
@@ -197,7 +139,7 @@ class Executor:
                 log.note(found.error)
                 seconds = time.monotonic() - started
                 return Result(found.status, seconds, found.exit_code, found.error, failure=found.failure)
-            paths = _make_places(step, attempt)
+            paths = make_places(step, attempt)
             standing = frozenset(name for name, output in step.outputs.items() if output.standing)
             hand_over(found.best, paths, standing, attempt.metrics)
             return self._commit(step, attempt, paths, fields if reusable else None, time.monotonic() - started)
@@ -279,19 +221,19 @@ class Executor:
         results: Mapping[str, Result],
         fields: dict[str, Any] | None,
     ) -> Result:
-        paths = _make_places(step, attempt)
+        paths = make_places(step, attempt)
         values.note_passed(step, attempt.metrics)
         job = self._job(step, attempt, taken, paths, results)
         self.on_start(step.name, attempt)
         with LogWriter(attempt.log, lambda line: self.on_line(step.name, line)) as log:
-            started, before = time.monotonic(), _stamps(step, results)
+            started, before = time.monotonic(), stamps_of(step, results)
             ended = self.runner.run(job, log.feed, self.cancellation)
-            _append_logged(attempt)
-            _redact_file(attempt.metrics)
+            append_logged(attempt)
+            redact_file(attempt.metrics)
             values.take_logged(step, paths, attempt.metrics)
             if not ended.returncode:
-                artifacts.fill(step, attempt.snapshot, paths)
-            failed = self._judge(step, ended, paths) or _changed(before, _stamps(step, results), ended)
+                artifacts.fill(step, attempt.snapshot, paths, follow=not self.containers)
+            failed = self._judge(step, job, ended, paths) or changed(before, stamps_of(step, results), ended)
             if failed:
                 log.note(failed.error)
                 return failed
@@ -305,7 +247,7 @@ class Executor:
         paths: Mapping[str, Path],
         results: Mapping[str, Result],
     ) -> Job:
-        texts = {name: _text(bound, results) for name, bound in step.inputs.items()}
+        texts = {name: text_of(bound, results) for name, bound in step.inputs.items()}
         places = {n: plain.word(text) for n, text in texts.items() if not isinstance(step.inputs[n], Text)}
         written = {name: plain.word(str(path)) for name, path in paths.items()}
         hidden = secrets.resolve(secrets_of(step))
@@ -318,9 +260,9 @@ class Executor:
             **environment.data(places, written),
             "AZDISTILL_METRICS_FILE": str(attempt.metrics),
             **resume.previous(attempt.folder),
-            **self._tracked(step, attempt, _uses_mlflow(step, taken)),
+            **self._tracked(step, attempt, uses_mlflow(step, taken)),
             **self.variables,
-            **wrapped.variables(step, places, written, {n for n, b in step.inputs.items() if _is_standing(b, results)}),
+            **wrapped.variables(step, places, written, {n for n, b in step.inputs.items() if is_standing(b, results)}),
             **hidden,
             **step.environment_variables,
         }
@@ -352,7 +294,7 @@ class Executor:
             found |= {"MLFLOW_EXPERIMENT_NAME": self.plan.experiment, **mlflow_files.variables(attempt.mlflow)}
         return found
 
-    def _judge(self, step: PlannedStep, ended: Ended, paths: Mapping[str, Path]) -> Result | None:
+    def _judge(self, step: PlannedStep, job: Job, ended: Ended, paths: Mapping[str, Path]) -> Result | None:
         """The failure that an attempt ended in; None when it has succeeded."""
         if ended.canceled:
             return Result("canceled", ended.seconds, ended.returncode, "canceled")
@@ -368,9 +310,16 @@ class Executor:
         if absent := outputs.missing(checked, kinds):
             error = f"the command ended with exit code 0 but did not write output {', '.join(map(repr, absent))}"
             return Result("failed", ended.seconds, ended.returncode, error)
-        if error := values.wrong(step, paths):
+        if error := links.stray(checked, self._seen(job)) or values.wrong(step, paths):
             return Result("failed", ended.seconds, ended.returncode, error)
         return None
+
+    def _seen(self, job: Job) -> list[Path] | None:
+        """The places of this machine that an attempt could see; None for all of them."""
+        if not self.containers:
+            return None
+        container = self.containers.of(job)
+        return [job.folder, *container.read, *container.write]
 
     def _commit(
         self,
@@ -401,102 +350,3 @@ class Executor:
             made, manifest = entry.outputs, entry.manifest
         contents = {name: manifest.content(name) for name in made}
         return Result("completed", seconds, 0, "", {**made, **standing}, contents, attempt.metrics, key)
-
-
-def take_code(step: PlannedStep) -> snapshot.Snapshot:
-    """The snapshot of a step. Raises UserError for what is missing or leaves the project."""
-    code = step.component.code
-    return snapshot.take(code if isinstance(code, Path) else None, step.component.additional_includes, base=step.base)
-
-
-def secrets_of(step: PlannedStep) -> list[str]:
-    """Names of the caller's variables that a step's inputs and variables refer to."""
-    written = (bound for bound in step.inputs.values() if not isinstance(bound, Passed))
-    literals = [bound.text for bound in written if isinstance(bound, Text)]
-    return secrets.names([*literals, *step.environment_variables.values()])
-
-
-def render(step: PlannedStep, inputs: Mapping[str, str], paths: Mapping[str, Path]) -> str:
-    """The command as Azure would hand it to the shell. Paths that it could not hold as they are become links."""
-    spell = plain.speller(step.component.command)
-
-    def look_up(reference: expressions.Reference) -> str | None:
-        kind, name = reference.path[0], reference.name
-        if kind == "inputs":
-            text = inputs.get(name)
-            return text if text is None or isinstance(step.inputs[name], Text) else spell(reference, text)
-        if kind == "outputs" and name in paths:
-            return spell(reference, str(paths[name]))
-        raise UserError(f"step '{step.name}': {reference} in the command stands for nothing", code="AZD331")
-
-    # Values that were not known before the run are held to the same rule: none may break out of its quoting.
-    return render_command(step.component.command, look_up)
-
-
-def _stamps(step: PlannedStep, results: Mapping[str, Result]) -> dict[str, dict[str, tuple[int, int]]]:
-    """Size and time of every file of a step's data inputs; standing folders may change at any time."""
-    stamps = {}
-    for name, bound in step.inputs.items():
-        if isinstance(bound, Text) or _is_standing(bound, results):
-            continue
-        path = Path(_text(bound, results))
-        files = walk_files(path) if path.is_dir() else [("", path)]
-        stamps[name] = {key: (file.stat().st_size, file.stat().st_mtime_ns) for key, file in files if file.exists()}
-    return stamps
-
-
-def _is_standing(bound: Bound, results: Mapping[str, Result]) -> bool:
-    """Whether an input is a folder that is kept between runs, so that no key says what is in it."""
-    return isinstance(bound, Made) and bound.output not in results[bound.step].contents
-
-
-def _changed(before: Mapping[str, Any], after: Mapping[str, Any], ended: Ended) -> Result | None:
-    """The failure of a step whose inputs are not what they were: its result belongs to neither content."""
-    changed = [name for name in before if before[name] != after[name]]
-    if not changed:
-        return None
-    error = f"input {', '.join(map(repr, changed))} was changed while the step ran: inputs are read-only, as on Azure"
-    return Result("failed", ended.seconds, ended.returncode, error)
-
-
-def _text(bound: Bound, results: Mapping[str, Result]) -> str:
-    if isinstance(bound, Text):
-        return bound.text
-    if isinstance(bound, Local):
-        return str(bound.path)
-    found = results[bound.step].outputs.get(bound.output)
-    if found is None:
-        raise MachineError(f"step '{bound.step}' has no output '{bound.output}'", code="AZD332")
-    return str(found)
-
-
-def _make_places(step: PlannedStep, attempt: Attempt) -> dict[str, Path]:
-    attempt.outputs.mkdir()
-    paths = {}
-    for name, output in step.outputs.items():
-        path = output.standing or attempt.outputs / name
-        (path.parent if outputs.is_file(output.kind) else path).mkdir(parents=True, exist_ok=True)
-        paths[name] = path
-    return paths
-
-
-def _append_logged(attempt: Attempt) -> None:
-    """Add what a step logged to MLflow files to its metrics file."""
-    for path in mlflow_files.texts(attempt.mlflow):
-        _redact_file(path)
-    if attempt.mlflow.is_dir() and (logged := list(mlflow_files.records(attempt.mlflow))):
-        with open(attempt.metrics, "a", encoding="utf-8") as file:
-            file.writelines(json.dumps(record) + "\n" for record in logged)
-
-
-def _redact_file(path: Path) -> None:
-    """Hide secrets that a step wrote into a file of metrics, which is kept and sent on."""
-    if path.is_file():
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
-        if (hidden := redact(text)) != text:
-            path.write_text(hidden, encoding="utf-8", errors="surrogateescape")
-
-
-def _uses_mlflow(step: PlannedStep, taken: snapshot.Snapshot) -> bool:
-    """Whether a step may log to MLflow itself; code that knows the metrics file does not."""
-    return "mlflow" in step.component.command or taken.mentions(b"mlflow", b"AZDISTILL_METRICS_FILE")

@@ -11,6 +11,7 @@ from typing import Any
 
 from azdistill.local.files import hash_file, sync, walk_files, write_whole
 from azdistill.local.hashes import tree_digest
+from azdistill.local.links import links
 from azdistill.spec.models import PRIMITIVES
 
 MANIFEST = "manifest.json"
@@ -110,10 +111,7 @@ def _mark(path: Path) -> FileMark:
 
 
 def _replace_links(root: Path) -> None:
-    links = [root] if root.is_symlink() else []
-    for folder, folders, names in os.walk(root):
-        links += [Path(folder, name) for name in (*folders, *names) if os.path.islink(os.path.join(folder, name))]
-    for link in links:
+    for link in list(links(root)):
         target = link.resolve(strict=True)
         beside = link.with_name(link.name + ".copying")
         shutil.copytree(target, beside) if target.is_dir() else shutil.copy2(target, beside)

@@ -16,14 +16,16 @@ from azdistill.local.conditions import given_out, skipped
 from azdistill.local.containers import Containers
 from azdistill.local.deliver import deliver, refuse_foreign
 from azdistill.local.docker_engine import connect
-from azdistill.local.execute import Executor, Result, secrets_of, take_code
+from azdistill.local.execute import Executor
 from azdistill.local.files import disk_errors
+from azdistill.local.given import secrets_of, take_code
 from azdistill.local.hashes import Hashes
 from azdistill.local.home import Home, find_home
 from azdistill.local.interpreter import Interpreter, find_interpreter
 from azdistill.local.listener import Listener
 from azdistill.local.plan import Plan, make_plan
 from azdistill.local.registered import stand_in
+from azdistill.local.result import Result
 from azdistill.local.resume import run_to_resume
 from azdistill.local.runners import guard
 from azdistill.local.runners.base import Cancellation, Runner

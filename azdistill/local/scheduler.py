@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from types import FrameType
 
 from azdistill.errors import AzdistillError
-from azdistill.local.conditions import FAILURE, withheld
-from azdistill.local.execute import Attempt, Executor, Result
+from azdistill.local.attempt import Attempt
+from azdistill.local.conditions import withheld
+from azdistill.local.execute import Executor
 from azdistill.local.listener import Listener, Tail
 from azdistill.local.order import Order
 from azdistill.local.plan import PlannedStep
+from azdistill.local.result import FAILURE, Result
 from azdistill.local.store import RunState, own_mark
 from azdistill.local.sweep.news import TrialNews, progress_of, told_of
 

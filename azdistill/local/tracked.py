@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from azdistill.local.links import is_own, stray
 from azdistill.local.listener import Listener, Record
 from azdistill.local.outputs import Manifest
 from azdistill.local.plan import Plan, Text
@@ -29,10 +30,13 @@ _COPIED = ("uri_file", "uri_folder", *PRIMITIVES)
 
 
 class TrackingListener(Listener):
-    """A parent run for the pipeline, a child for each step that did something or was found in the cache."""
+    """A parent run for the pipeline, a child for each step that did something or was found in the cache.
 
-    def __init__(self, tracker: Tracker, source: str) -> None:
-        self._tracker, self._source = tracker, source
+    ``apart``: steps cannot see the whole machine, so an artifact that one names has to be its own.
+    """
+
+    def __init__(self, tracker: Tracker, source: str, *, apart: bool = False) -> None:
+        self._tracker, self._source, self._apart = tracker, source, apart
         self._plan: Plan | None = None
         self._artifacts: dict[str, list[str]] = {}
         self._metric = ""
@@ -136,9 +140,17 @@ class TrackingListener(Listener):
         found: list[Mapping[str, str]] = [{"path": step.log}] if step.log else []
         for path in self._artifacts.pop(name, []):
             here = _where_now(Path(path), step)
-            if here.exists():
+            if here.exists() and not (self._apart and is_foreign(here, step)):
                 found.append({"path": str(here), "folder": here.name if here.is_dir() else ""})
         return found
+
+
+def is_foreign(path: Path, step: StepState) -> bool:
+    """Whether a path, or a link under it, leads to what is not of a step's own folder or outputs."""
+    attempt = Path(step.log).parent if step.log else None
+    own = [attempt, attempt / "outputs"] if attempt else []
+    places = [*own, *map(Path, step.outputs.values())]
+    return not any(is_own(path, place) for place in places) or bool(stray({"": path}, places))
 
 
 def _where_now(path: Path, step: StepState) -> Path:

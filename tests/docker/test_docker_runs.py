@@ -15,6 +15,7 @@ from azdistill import redact, spec
 from azdistill.local.docker_engine import Engine
 from azdistill.local.run import Finished, Options, run_pipeline
 from azdistill.local.settings import read_settings
+from azdistill.local.tracked import is_foreign
 
 Run = Callable[..., Finished]
 
@@ -196,3 +197,40 @@ def test_a_misspelt_setting_is_named_with_its_place(project: Path) -> None:
         (3, "did you mean 'network'?"),
         (4, "did you mean 'data'?"),
     ]
+
+
+#: Where a step puts the link -> the output that it is part of, and its type.
+PLACES = {
+    "${{outputs.o}}": ("o", "uri_file"),
+    "${{outputs.o}}/inner": ("o", "uri_folder"),
+    "outputs/inner": ("artifacts", "uri_folder"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_link_out_of_a_container_gives_nothing_of_this_machine_away(run: Run, project: Path, place: str) -> None:
+    secret = project.parent / "secret"
+    secret.write_text("not for a container")
+    output, kind = PLACES[place]
+    finished = run({"a": {"command": f"ln -s '{secret}' {place}", "outputs": {output: kind}}})
+    assert finished.state.steps["a"].status == "failed"
+    assert "holds a link" in finished.state.steps["a"].error
+    kept = [path for path in (project / ".azdistill").rglob("*") if path.is_file() and not path.is_symlink()]
+    assert not [path for path in kept if b"not for a container" in path.read_bytes()]
+
+
+def test_a_link_to_an_input_is_kept_as_its_content(run: Run, project: Path) -> None:
+    (project / "data").write_text("rows")
+    given = {"data": {"type": "uri_file", "path": "./data"}}
+    command = "ln -s '${{inputs.data}}' '${{outputs.o}}'"
+    finished = run({"a": {"command": command, "inputs": given, "outputs": {"o": "uri_file"}}})
+    assert finished.error is None
+    assert Path(finished.state.steps["a"].outputs["o"]).read_text() == "rows"
+
+
+def test_an_artifact_that_a_container_names_has_to_be_its_own(run: Run, project: Path) -> None:
+    line = json.dumps({"kind": "artifact", "path": "/etc/hostname"})
+    command = f"echo '{line}' >> $AZDISTILL_METRICS_FILE; echo x > '${{{{outputs.o}}}}'"
+    state = run({"a": {"command": command, "outputs": {"o": "uri_file"}}}).state.steps["a"]
+    assert is_foreign(Path("/etc/hostname"), state)
+    assert not is_foreign(Path(state.outputs["o"]), state)

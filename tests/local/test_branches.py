@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from local_helpers import step
 
 from azdistill import spec
-from azdistill.local.conditions import BRANCH, skipped
-from azdistill.local.execute import Result
+from azdistill.local.conditions import skipped
 from azdistill.local.home import Home
 from azdistill.local.plan import Plan, make_plan
+from azdistill.local.result import BRANCH, Result
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import glob
 from pathlib import Path
 
+from azdistill.local import mlflow_files
+from azdistill.local.links import is_own
 from azdistill.local.listener import Record, Tail
 
 
@@ -27,7 +29,7 @@ class LiveMetric:
         self.records = self._tail.read()
         found = [value for record in self.records if (value := _value_of(record, self._metric)) is not None]
         for path in sorted(self._mlflow.glob(f"*/*/metrics/{glob.escape(self._metric)}")):
-            found += self._lines(path)
+            found += self._lines(path) if is_own(path, self._mlflow) else []
         return found
 
     def _lines(self, path: Path) -> list[float]:
@@ -38,7 +40,8 @@ class LiveMetric:
             data = file.read()
         whole = data[: data.rfind(b"\n") + 1]
         self._read[path] = at + len(whole)
-        return [float(line.split()[1]) for line in whole.splitlines()]
+        text = whole.decode("utf-8", "replace")
+        return [float(record["value"]) for record in mlflow_files.values(self._metric, text)]
 
 
 def reported(metrics: Path, metric: str) -> list[float]:

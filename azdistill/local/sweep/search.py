@@ -24,7 +24,9 @@ from azdistill.local.sweep.stopping import best_of, stops
 from azdistill.local.sweep.trial import Trial, TrialCancellation, texts_of, trial_step
 
 if TYPE_CHECKING:
-    from azdistill.local.execute import Attempt, Executor, Result
+    from azdistill.local.attempt import Attempt
+    from azdistill.local.execute import Executor
+    from azdistill.local.result import Result
 
 _POLL = 0.1
 #: What a state of a trial is called on the terminal, where it is not called by its name.

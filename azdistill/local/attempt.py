@@ -1,0 +1,70 @@
+"""The folder of one try of a step, and what the step finds and leaves there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from azdistill.local import mlflow_files, outputs
+from azdistill.local.cache import METRICS
+from azdistill.local.plan import PlannedStep
+from azdistill.redact import redact
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The folder of one try of a step."""
+
+    number: int
+    folder: Path
+    attempt_id: str
+
+    @property
+    def snapshot(self) -> Path:
+        return self.folder / "snapshot"
+
+    @property
+    def outputs(self) -> Path:
+        return self.folder / "outputs"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.txt"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / METRICS
+
+    @property
+    def mlflow(self) -> Path:
+        """Where a step in a container without a network logs to MLflow."""
+        return self.folder / "mlflow"
+
+
+def make_places(step: PlannedStep, attempt: Attempt) -> dict[str, Path]:
+    """Where the outputs of a step are written: the folders are made, the files are not."""
+    attempt.outputs.mkdir()
+    paths = {}
+    for name, output in step.outputs.items():
+        path = output.standing or attempt.outputs / name
+        (path.parent if outputs.is_file(output.kind) else path).mkdir(parents=True, exist_ok=True)
+        paths[name] = path
+    return paths
+
+
+def append_logged(attempt: Attempt) -> None:
+    """Add what a step logged to MLflow files to its metrics file."""
+    for path in mlflow_files.texts(attempt.mlflow):
+        redact_file(path)
+    if attempt.mlflow.is_dir() and (logged := list(mlflow_files.records(attempt.mlflow))):
+        with open(attempt.metrics, "a", encoding="utf-8") as file:
+            file.writelines(json.dumps(record) + "\n" for record in logged)
+
+
+def redact_file(path: Path) -> None:
+    """Hide secrets that a step wrote into a file of metrics, which is kept and sent on."""
+    if path.is_file():
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        if (hidden := redact(text)) != text:
+            path.write_text(hidden, encoding="utf-8", errors="surrogateescape")

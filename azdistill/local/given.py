@@ -1,0 +1,90 @@
+"""What a step is given: its code, its command with the values filled in, and inputs that nobody may change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from azdistill.errors import MachineError, UserError
+from azdistill.local import plain, secrets, snapshot
+from azdistill.local.bound import Passed
+from azdistill.local.files import walk_files
+from azdistill.local.plan import Bound, Local, Made, PlannedStep, Text
+from azdistill.local.result import Result
+from azdistill.local.runners.base import Ended
+from azdistill.spec import expressions
+from azdistill.spec.shell import render_command
+
+
+def take_code(step: PlannedStep) -> snapshot.Snapshot:
+    """The snapshot of a step. Raises UserError for what is missing or leaves the project."""
+    code = step.component.code
+    return snapshot.take(code if isinstance(code, Path) else None, step.component.additional_includes, base=step.base)
+
+
+def secrets_of(step: PlannedStep) -> list[str]:
+    """Names of the caller's variables that a step's inputs and variables refer to."""
+    written = (bound for bound in step.inputs.values() if not isinstance(bound, Passed))
+    literals = [bound.text for bound in written if isinstance(bound, Text)]
+    return secrets.names([*literals, *step.environment_variables.values()])
+
+
+def render(step: PlannedStep, inputs: Mapping[str, str], paths: Mapping[str, Path]) -> str:
+    """The command as Azure would hand it to the shell. Paths that it could not hold as they are become links."""
+    spell = plain.speller(step.component.command)
+
+    def look_up(reference: expressions.Reference) -> str | None:
+        kind, name = reference.path[0], reference.name
+        if kind == "inputs":
+            text = inputs.get(name)
+            return text if text is None or isinstance(step.inputs[name], Text) else spell(reference, text)
+        if kind == "outputs" and name in paths:
+            return spell(reference, str(paths[name]))
+        raise UserError(f"step '{step.name}': {reference} in the command stands for nothing", code="AZD331")
+
+    # Values that were not known before the run are held to the same rule: none may break out of its quoting.
+    return render_command(step.component.command, look_up)
+
+
+def uses_mlflow(step: PlannedStep, taken: snapshot.Snapshot) -> bool:
+    """Whether a step may log to MLflow itself; code that knows the metrics file does not."""
+    return "mlflow" in step.component.command or taken.mentions(b"mlflow", b"AZDISTILL_METRICS_FILE")
+
+
+def text_of(bound: Bound, results: Mapping[str, Result]) -> str:
+    """An input as the command gets it: its value, or where its data lies."""
+    if isinstance(bound, Text):
+        return bound.text
+    if isinstance(bound, Local):
+        return str(bound.path)
+    found = results[bound.step].outputs.get(bound.output)
+    if found is None:
+        raise MachineError(f"step '{bound.step}' has no output '{bound.output}'", code="AZD332")
+    return str(found)
+
+
+def is_standing(bound: Bound, results: Mapping[str, Result]) -> bool:
+    """Whether an input is a folder that is kept between runs, so that no key says what is in it."""
+    return isinstance(bound, Made) and bound.output not in results[bound.step].contents
+
+
+def stamps_of(step: PlannedStep, results: Mapping[str, Result]) -> dict[str, dict[str, tuple[int, int]]]:
+    """Size and time of every file of a step's data inputs; standing folders may change at any time."""
+    stamps = {}
+    for name, bound in step.inputs.items():
+        if isinstance(bound, Text) or is_standing(bound, results):
+            continue
+        path = Path(text_of(bound, results))
+        files = walk_files(path) if path.is_dir() else [("", path)]
+        stamps[name] = {key: (file.stat().st_size, file.stat().st_mtime_ns) for key, file in files if file.exists()}
+    return stamps
+
+
+def changed(before: Mapping[str, Any], after: Mapping[str, Any], ended: Ended) -> Result | None:
+    """The failure of a step whose inputs are not what they were: its result belongs to neither content."""
+    differ = [name for name in before if before[name] != after[name]]
+    if not differ:
+        return None
+    error = f"input {', '.join(map(repr, differ))} was changed while the step ran: inputs are read-only, as on Azure"
+    return Result("failed", ended.seconds, ended.returncode, error)
