@@ -51,7 +51,8 @@ class Process:
                 return
             if self.asked.is_set() and not told:
                 told = True
-                child.send_signal(signal.SIGINT)
+                # Unlike SIGINT, which a shell has its background jobs ignore until they say otherwise.
+                child.send_signal(signal.SIGTERM)
             time.sleep(_POLL)
 
     def _start(self) -> subprocess.Popen[bytes]:
