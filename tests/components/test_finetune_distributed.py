@@ -37,7 +37,7 @@ def distributed(step: Component, inputs: dict[str, Any], processes: int = 2) -> 
     """The step's command started once for each process, as the runner does."""
     command, variables, places = step.prepare(inputs)
     ended = subprocess.run(
-        [sys.executable, "-I", "-S", str(LAUNCH), str(processes), command],
+        [sys.executable, "-I", "-S", str(LAUNCH), str(processes), "pytorch", command],
         cwd=step.snapshot,
         env=variables,
         stdout=subprocess.PIPE,
