@@ -7,7 +7,6 @@ something of a primitive type; ``is_control`` on that output changes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from azdistill.spec.expressions import parse, references, sole_reference
 from azdistill.spec.fields import Fields
@@ -100,19 +99,8 @@ def azure_only(
 def bindings_of(step: Step) -> Iterator[tuple[tuple[str, ...], Where, str]]:
     """Bindings to the pipeline in the keys of a step that only Azure runs, wherever they stand; as in ``wiring``."""
     for key in step.where.value if isinstance(step.where.value, dict) else ():
-        if key not in _READ:
-            yield from _in(step.where.value[key], step.where / key)
-
-
-def _in(value: Any, where: Where) -> Iterator[tuple[tuple[str, ...], Where, str]]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _in(inner, where / key)
-    elif isinstance(value, list):
-        for number, inner in enumerate(value):
-            yield from _in(inner, where / number)
-    elif isinstance(value, str):
-        for reference, _ in references(parse(value)):
-            # ${{inputs.x}} and the like are the step's own business: its command is not looked into.
-            if reference.path[0] == "parent" and reference.path[1:2] != ("outputs",):
-                yield reference.path, where, reference.raw
+        for text, where in (step.where / key).texts() if key not in _READ else ():
+            for reference, _ in references(parse(text)):
+                # ${{inputs.x}} and the like are the step's own business: its command is not looked into.
+                if reference.path[0] == "parent" and reference.path[1:2] != ("outputs",):
+                    yield reference.path, where, reference.raw

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,10 +90,25 @@ class Where:
                 return None
         return data
 
+    def texts(self) -> Iterator[tuple[str, Where]]:
+        """Every text at this place and below it, in mappings and lists, each with its own place."""
+        return _texts(self.value, self)
+
     def resolve(self, path: str) -> Path:
         """``path``, relative to the file's folder unless it is absolute."""
         # Unlike Path.resolve, realpath bears links that lead in a ring.
         return Path(os.path.realpath(self.source.base / path))
+
+
+def _texts(value: Any, where: Where) -> Iterator[tuple[str, Where]]:
+    if isinstance(value, str):
+        yield value, where
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _texts(inner, where / key)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _texts(inner, where / number)
 
 
 @dataclass(slots=True)

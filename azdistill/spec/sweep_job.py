@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from azdistill.spec.command_job import MAIN
+from dataclasses import replace
+
+from azdistill.spec.command_job import MAIN, job_of_one_step, own_compute
 from azdistill.spec.component import RUN_KEYS, resources, runnable
 from azdistill.spec.fields import Fields
-from azdistill.spec.models import Binding, CommandComponent, Input, Output, Pipeline, Step
-from azdistill.spec.pipeline import job_input, job_output
+from azdistill.spec.models import CommandComponent, Input, Output, Pipeline, Step
 from azdistill.spec.source import Report, Where
 from azdistill.spec.sweep import SWEEP_KEYS, declared, searched, sweep
 from azdistill.spec.sweep_models import Sweep
@@ -22,40 +23,18 @@ def sweep_job(where: Where, report: Report) -> Pipeline:
     """The sweep job written at ``where``: its inputs and outputs are the pipeline's, and go to the one step."""
     fields = Fields(where, report)
     fields.known(_KEYS, "a sweep job")
-    inputs = {n: job_input(at, report) for n, at, _ in fields.each("inputs")}
-    outputs = {n: job_output(at, report) for n, at, _ in fields.each("outputs")}
     found = sweep(fields)
-    return Pipeline(
-        name=fields.text("name"),
-        display_name=fields.text("display_name"),
-        experiment_name=fields.text("experiment_name"),
-        description=fields.text("description") or "",
-        inputs=inputs,
-        outputs=outputs,
-        jobs={MAIN: searched(_step(fields, inputs, outputs, found), found)},
-        tags=fields.words("tags", strict=True),
-        properties=fields.words("properties", strict=True),
-        where=where,
-    )
+    job = job_of_one_step(fields, lambda fields, inputs, outputs: _step(fields, inputs, outputs, found))
+    return replace(job, jobs={MAIN: searched(job.jobs[MAIN], found)})
 
 
 def _step(fields: Fields, inputs: dict[str, Input], outputs: dict[str, Output], found: Sweep) -> Step:
     trial = Fields(fields.where / "trial", fields.report)
-    compute = fields.text("compute")
     return Step(
         name=MAIN,
         type="sweep",
         component=_component(trial, inputs, outputs, found),
-        inputs={
-            name: Binding(path=("parent", "inputs", name), mode=value.mode, where=value.where)
-            for name, value in inputs.items()
-        },
-        outputs={
-            name: Binding(path=("parent", "outputs", name), mode=value.mode, where=value.where)
-            for name, value in outputs.items()
-        },
-        # A job by itself, unlike a step, may ask for this machine.
-        compute=None if compute in ("local", "azureml:local") else compute,
+        compute=own_compute(fields),
         environment_variables=trial.words("environment_variables"),
         resources=resources(fields),
         identity=fields.mapping("identity") or None,

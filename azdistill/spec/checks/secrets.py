@@ -60,7 +60,7 @@ def literal_secrets(survey: Survey, report: Report) -> None:
     known = {id(source) for source in survey.sources}
     given = [where for scope in survey.scopes for where in _given(scope) if id(where.source) not in known]
     for start in [*(Where(source) for source in survey.sources), *given]:
-        for text, where in _texts(start.value, start):
+        for text, where in start.texts():
             for found in shaped(text):
                 _found(report, "this looks like a literal secret", found, where, found)
 
@@ -133,14 +133,3 @@ def _named(survey: Survey) -> Iterator[tuple[str, Any, Where]]:
 
 def _given(scope: Scope) -> Iterator[Where]:
     return (declared.where for declared in scope.inputs.values()) if scope.is_job else iter(())
-
-
-def _texts(data: Any, where: Where) -> Iterator[tuple[str, Where]]:
-    if isinstance(data, str):
-        yield data, where
-    elif isinstance(data, dict):
-        for key, value in data.items():
-            yield from _texts(value, where / key)
-    elif isinstance(data, list):
-        for number, value in enumerate(data):
-            yield from _texts(value, where / number)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from difflib import get_close_matches
-from typing import Any
 
 from azdistill.errors import did_you_mean
 from azdistill.spec.checks.control import is_looped_over, waits
@@ -30,29 +29,23 @@ def _bindings(step: Step) -> Iterator[tuple[tuple[str, ...], Where, str]]:
         if isinstance(value, Binding):
             yield value.path, _path_of(value), ""
         elif isinstance(value, Literal):
-            yield from _in_text(value.value, value.where)
+            yield from _in_text(value.where)
     if step.choice and isinstance(step.choice.condition, Binding):
         yield step.choice.condition.path, step.choice.condition.where, ""
     if step.only_on_azure:
         yield from bindings_of(step)
         return
     for key in _BOUND_KEYS:
-        yield from _in_text((step.where / key).value, step.where / key)
+        yield from _in_text(step.where / key)
 
 
 def _path_of(value: Binding) -> Where:
     return value.where / "path" if isinstance(value.where.value, dict) else value.where
 
 
-def _in_text(value: Any, where: Where) -> Iterator[tuple[tuple[str, ...], Where, str]]:
-    if isinstance(value, str):
-        yield from ((reference.path, where, reference.raw) for reference, _ in references(parse(value)))
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _in_text(inner, where / key)
-    elif isinstance(value, list):
-        for number, inner in enumerate(value):
-            yield from _in_text(inner, where / number)
+def _in_text(place: Where) -> Iterator[tuple[tuple[str, ...], Where, str]]:
+    for text, where in place.texts():
+        yield from ((reference.path, where, reference.raw) for reference, _ in references(parse(text)))
 
 
 def unknown_bindings(survey: Survey, report: Report) -> None:
@@ -282,7 +275,7 @@ def _borrowed(scope: Scope) -> dict[str, dict[str, Where]]:
     for step in scope.jobs.values():
         for name, value in step.inputs.items():
             place = _path_of(value) if isinstance(value, Binding) else value.where
-            paths = [value.path] if isinstance(value, Binding) else [p for p, _, _ in _in_text(place.value, place)]
+            paths = [value.path] if isinstance(value, Binding) else [p for p, _, _ in _in_text(place)]
             taken[f"{step.name}.{name}"] = {
                 f"{path[2]}.{'.'.join(path[4:])}": place
                 for path in paths
