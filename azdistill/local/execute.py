@@ -192,7 +192,7 @@ class Executor:
         write_fields(attempt.folder, fields, reusable=reusable)
         self.on_start(step.name, attempt)
         with LogWriter(attempt.log, lambda line: self.on_line(step.name, line)) as log:
-            found = Search(self, step, results, lambda line: log.feed(f"{line}\n".encode())).run()
+            found = Search(self, step, results, key_of(fields), lambda line: log.feed(f"{line}\n".encode())).run()
             if not found.best:
                 log.note(found.error)
                 seconds = time.monotonic() - started
@@ -413,7 +413,8 @@ def secrets_of(step: PlannedStep) -> list[str]:
     """Names of the caller's variables that a step's inputs and variables refer to."""
     written = (bound for bound in step.inputs.values() if not isinstance(bound, Passed))
     literals = [bound.text for bound in written if isinstance(bound, Text)]
-    return secrets.names([*literals, *step.environment_variables.values()])
+    searched = step.sweep.choices() if step.sweep else ()
+    return secrets.names([*literals, *searched, *step.environment_variables.values()])
 
 
 def render(step: PlannedStep, inputs: Mapping[str, str], paths: Mapping[str, Path]) -> str:
