@@ -4,7 +4,7 @@ files.
 Rules, read from azure-ai-ml's ``ComponentIgnoreFile`` and ``AdditionalIncludes``: ``.amlignore``, or else
 ``.gitignore``, of the code folder is applied to the whole snapshot; ``__pycache__`` never travels; ignore files of
 inner folders count only where a component has additional includes; an include ``x.zip`` that does not exist while a
-folder ``x`` does is that folder, zipped.
+folder ``x`` does is that folder, zipped. Our own state folder never travels either.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ from azdistill.trees import hash_file, tree_digest, walk_files
 
 if TYPE_CHECKING:
     from pathspec import PathSpec
+
+
+#: Where the code is the project itself, the state folder lies in it: each run would hold a copy of all before it, and
+#: be new to the cache.
+_NEVER = frozenset({"__pycache__", ".azdistill"})
 
 
 class Hashing(Protocol):
@@ -119,7 +124,7 @@ class _Ignored:
             self._read(folder, prefix)
 
     def __contains__(self, name: str) -> bool:
-        if "__pycache__" in PurePosixPath(name).parts:
+        if not _NEVER.isdisjoint(PurePosixPath(name).parts):
             return True
         return any(name.startswith(prefix) and spec.match_file(name[len(prefix) :]) for prefix, spec in self._specs)
 

@@ -40,7 +40,8 @@ class View(Listener):
 
     def say(self, text: str) -> None:
         """Show a line, without what would steer a terminal: names and values come from files of others."""
-        print(harmless(text), file=self._stream, flush=True)
+        # In one piece with its end: several threads do so.
+        print(f"{harmless(text)}\n", end="", file=self._stream, flush=True)
 
 
 class PlainView(View):

@@ -41,7 +41,7 @@ _MUST: dict[str, dict[str, Any]] = {
 _MAY: dict[str, Any] = {
     **{"runner": str, "error": str, "key": (str, _NONE), "exit_code": (int, _NONE)},
     **{"seconds": _NUMBER, "metrics": dict, "outputs": dict, "metric": (*_NUMBER, _NONE)},
-    **{"reason": str, "detail": str, "withheld": dict},
+    **{"reason": str, "detail": str, "withheld": dict, "sweep": str},
 }
 
 

@@ -134,7 +134,7 @@ class Executor:
         write_fields(attempt.folder, fields, reusable=reusable)
         self.on_start(step.name, attempt)
         with LogWriter(attempt.log, lambda line: self.on_line(step.name, line)) as log:
-            found = Search(self, step, results, lambda line: log.feed(f"{line}\n".encode())).run()
+            found = Search(self, step, results, key_of(fields), lambda line: log.feed(f"{line}\n".encode())).run()
             if not found.best:
                 log.note(found.error)
                 seconds = time.monotonic() - started

@@ -27,7 +27,8 @@ def secrets_of(step: PlannedStep) -> list[str]:
     """Names of the caller's variables that a step's inputs and variables refer to."""
     written = (bound for bound in step.inputs.values() if not isinstance(bound, Passed))
     literals = [bound.text for bound in written if isinstance(bound, Text)]
-    return secrets.names([*literals, *step.environment_variables.values()])
+    searched = step.sweep.choices() if step.sweep else ()
+    return secrets.names([*literals, *searched, *step.environment_variables.values()])
 
 
 def render(step: PlannedStep, inputs: Mapping[str, str], paths: Mapping[str, Path]) -> str:

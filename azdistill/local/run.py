@@ -87,10 +87,7 @@ def run_pipeline(
     """
     home = home_of(options)
     settings, plan = planned(pipeline, options, home)
-    # Now rather than when its turn comes, hours into the run.
-    for step in plan.steps.values():
-        if step.component.code or step.component.additional_includes:
-            take_code(step)
+    _refuse_code(plan)
     resumed = run_to_resume(home, options.resume, plan.name).run_id if options.resume else None
     home.prepare()
     _hide_secrets(plan)
@@ -204,6 +201,19 @@ def _mark(run_id: str) -> str:
     return f"AZUREML_ROOT_RUN_ID={run_id}"
 
 
+def _refuse_code(plan: Plan) -> None:
+    """Raise for code that cannot be taken, now rather than when its turn comes, hours into the run."""
+    seen = set()
+    for name, step in plan.steps.items():
+        component = step.component
+        taken = (component.code, component.additional_includes, step.base)
+        # Steps that share a folder of many files do not walk through it once each.
+        if (component.code or component.additional_includes) and taken not in seen:
+            seen.add(taken)
+            with disk_errors(f"step '{name}'"):
+                take_code(step)
+
+
 def _hide_secrets(plan: Plan) -> None:
     for step in plan.steps.values():
         secrets.hide(secrets_of(step))
@@ -213,10 +223,11 @@ def _known(executor: Executor) -> dict[str, Result]:
     """What steps come to that need not run, as far as that is known before any has."""
     found: dict[str, Result] = {}
     for name, step in executor.plan.steps.items():
+        # What does not fit is the failure of its step, which is told when that is to run.
         if result := executor.skip(step, found):
-            found[name] = result
+            if result.well:
+                found[name] = result
         elif step.needs <= found.keys():
-            # What does not fit is the failure of its step, which is told when that is to run.
             with contextlib.suppress(UserError):
                 if result := executor.find(step, found):
                     found[name] = result

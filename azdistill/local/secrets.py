@@ -32,7 +32,7 @@ def unset(variables: Iterable[str]) -> list[str]:
 
 
 def resolve(variables: Iterable[str]) -> dict[str, str]:
-    """The values of ``variables``; a UserError names those that are not set."""
+    """The values of ``variables``, which no text shows from now on; a UserError names those that are not set."""
     variables = list(variables)
     if missing := unset(variables):
         raise UserError(
@@ -40,4 +40,6 @@ def resolve(variables: Iterable[str]) -> dict[str, str]:
             code="AZD330",
             hint=f"the run needs its value: export {missing[0]}=...",
         )
+    # Most are hidden since the run began; a trial's hyperparameters, or the default of an input, may name others.
+    hide(variables)
     return {name: os.environ[name] for name in variables}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import secrets
 import threading
@@ -28,13 +29,15 @@ RunStatus = Literal["running", "completed", "failed", "canceled", "lost"]
 @dataclass(slots=True)
 class TrialState:
     """What is known of one trial of a sweep step. ``metric`` is its best value of the primary metric, the last of
-    ``reports`` values that counted; ``status`` may also be ``stopped``: ended early. ``draw`` is what was sampled.
+    ``reports`` values that counted; ``status`` may also be ``stopped``: ended early. ``draw`` is what was sampled, and
+    ``sweep`` the key of the sweep that it was sampled for.
     """
 
     number: int
     status: str = "running"
     hyperparameters: dict[str, str] = field(default_factory=dict)
     draw: dict[str, float] = field(default_factory=dict)
+    sweep: str = ""
     metric: float | None = None
     reports: int = 0
     seconds: float = 0.0
@@ -52,9 +55,11 @@ class TrialState:
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``azdistill run --json`` prints for a trial."""
+        # JSON has no infinity.
+        metric = self.metric if self.metric is not None and math.isfinite(self.metric) else None
         return {
             **{"number": self.number, "status": self.status, "hyperparameters": self.hyperparameters},
-            **{"metric": self.metric, "seconds": round(self.seconds, 3), "log": self.log},
+            **{"metric": metric, "seconds": round(self.seconds, 3), "log": self.log},
         }
 
 
@@ -183,6 +188,7 @@ def _trial_started(run: RunState, event: Event) -> None:
         event["trial"],
         hyperparameters=event["hyperparameters"],
         draw=event["draw"],
+        sweep=event.get("sweep", ""),
         attempts=event["attempt"],
         log=event["log"],
     )
@@ -192,6 +198,7 @@ def _trial_ended(run: RunState, event: Event) -> None:
     trials = run.steps.setdefault(event["step"], StepState()).trials
     trial = trials.setdefault(event["trial"], TrialState(event["trial"]))
     trial.hyperparameters, trial.draw = event["hyperparameters"], event["draw"]
+    trial.sweep = event.get("sweep", "")
     trial.status, trial.metric, trial.reports = event["status"], event.get("metric"), event["reports"]
     trial.seconds, trial.error, trial.key = event["seconds"], event.get("error", ""), event.get("key")
 

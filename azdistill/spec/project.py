@@ -1,12 +1,14 @@
 """The project that a spec belongs to: the folder that its code, includes, environments and components come from.
 
 It is the git repository around the file; where there is none, the nearest folder with an ``azdistill.yml`` or a
-``pyproject.toml``; where there is none of these either, the folder of the file that was given to azdistill.
+``pyproject.toml``; where there is none of these either, the folder of the file that was given to azdistill. Nothing says
+that this one is a project, so a file in it may name what lies near it: an unpacked archive of a repository is such a folder.
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 _MARKS = ("azdistill.yml", "pyproject.toml")
@@ -28,6 +30,22 @@ def root_of(folder: Path, start: Path | None = None) -> Path:
     if folder.is_relative_to(_OURS[0]):
         return _OURS[0]
     return start if start and folder.is_relative_to(start) else folder
+
+
+def is_marked(root: Path) -> bool:
+    """Whether something says that ``root`` is a project."""
+    return root == _OURS[0] or any(os.path.exists(root / mark) for mark in (".git", *_MARKS))
+
+
+def is_near(path: Path, root: Path) -> bool:
+    """Whether ``path`` lies, its links followed, in a folder that holds ``root`` too and is no one's whole disk: not the
+    root of the file system, a home, or the folder for temporary files.
+    """
+    shared = Path(os.path.commonpath((os.path.realpath(path), root)))
+    whole = (Path.home(), Path(tempfile.gettempdir()))
+    return (
+        not any(Path(os.path.realpath(folder)).is_relative_to(shared) for folder in whole) and shared != shared.parent
+    )
 
 
 def leaves(path: Path, root: Path) -> bool:

@@ -388,3 +388,15 @@ def test_the_steps_of_a_looped_pipeline_belong_to_the_loop(run: Run, project: Pa
     with pytest.raises(SpecError) as caught:
         run(jobs, options=Options(selection=Selection(only=("body.one",))))
     assert [p.message for p in caught.value.problems] == ["step 'each': parallel_for runs on Azure only"]
+
+
+def test_what_a_condition_that_is_none_leaves_without_a_result_is_told_as_missing(run: Run) -> None:
+    """The value that the last step needs is of a step that has no result, and never will."""
+    unsure = step("echo perhaps > ${{outputs.flag}}") | {"outputs": {"flag": {"type": "string"}}}
+    counts = step("echo 5 > ${{outputs.n}}") | {"outputs": {"n": {"type": "integer"}}}
+    last = step("echo ${{inputs.n}}", inputs={"n": "${{parent.jobs.big.outputs.n}}"})
+    jobs = {"check": unsure, "gate": gate(true="big", false=None), "big": counts, "last": last}
+    run(jobs)
+    with pytest.raises(UserError, match="step 'big' is not selected, and its result") as caught:
+        run(jobs, options=Options(selection=Selection(since=("last",))))
+    assert caught.value.code == "AZD375"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,11 @@ from pathlib import Path
 import pytest
 from local_helpers import step
 
-from azdistill.errors import SpecError, UserError
+from azdistill.errors import MachineError, SpecError, UserError
+from azdistill.local.home import find_home
+from azdistill.local.plan import PlannedStep
 from azdistill.local.run import Finished
+from azdistill.local.store import list_runs
 
 
 def test_a_link_that_leaves_the_project_is_refused_before_any_step_runs(
@@ -53,3 +57,20 @@ def test_a_standing_folder_is_none_of_the_folders_that_azdistill_keeps(run: Call
     with pytest.raises(SpecError) as caught:
         run({"a": {**step("touch ${{outputs.o}}/f"), "outputs": outputs}})
     assert caught.value.code == "AZD344"
+
+
+def test_code_that_may_not_be_read_is_told_before_anything_runs(
+    run: Callable[..., Finished], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "code").mkdir()
+    asked = []
+
+    def refused(planned: PlannedStep) -> None:
+        asked.append(planned.name)
+        raise PermissionError(errno.EACCES, "Permission denied", "inner")
+
+    monkeypatch.setattr("azdistill.local.run.take_code", refused)
+    with pytest.raises(MachineError, match=r"step 'a': Permission denied \(.*inner\)"):
+        run({name: step("true", code="./code") for name in ("a", "b")})
+    assert asked == ["a"]
+    assert list_runs(find_home()) == []

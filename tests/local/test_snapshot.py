@@ -140,3 +140,9 @@ def test_the_hash_is_over_names_and_contents(code: Path, tmp_path: Path) -> None
     (code / "train.py").rename(code / "other.py")
     assert take(code, base=code).tree_hash(hashes) != before
     hashes.close()
+
+
+def test_the_state_folder_never_travels(code: Path) -> None:
+    (code / ".azdistill" / "runs").mkdir(parents=True)
+    (code / ".azdistill" / "runs" / "log.txt").touch()
+    assert not [name for name in take(code, [], base=code).files if name.startswith(".azdistill")]

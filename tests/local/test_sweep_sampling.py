@@ -163,3 +163,15 @@ def test_a_trial_without_a_metric_is_no_result_to_bayesian_sampling() -> None:
 def test_a_grid_needs_no_optuna(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert len(drawn(planned({"x": {"type": "choice", "values": [1, 2]}}, "grid"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "base"),
+    [
+        ({"type": "lognormal", "mu": 700, "sigma": 100}, math.e),
+        ({"type": "qlognormal", "mu": 700, "sigma": 100, "q": 1}, math.e),
+        ({"type": "loguniform", "min_value": 0, "max_value": 500}, 10),
+    ],
+)
+def test_what_is_too_large_for_a_number_is_infinite(written: dict[str, Any], base: float) -> None:
+    assert quantile(of(written), 0.999, base) == math.inf

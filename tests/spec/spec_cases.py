@@ -476,6 +476,9 @@ CASES: dict[str, dict[str, str]] = {
         "inputs: {key: {type: string}}\n"
         "command: API_KEY=$KEY run --api-key '${{inputs.key}}' --use_auth_token true --token \"$T\" --secret\n"
     ),
+    "files that hold what a command takes": component(
+        "command: run --credentials ./creds.json --private_key=/etc/k.pem --password ~/pw --secret keys/a.txt\n"
+    ),
     "references to secrets": job(
         pipeline(inputs="{api_key: 'env:KEY', teacher_key: 'connection:t', token: 'keyvault:v/s', secret: entra}")
     ),

@@ -175,6 +175,7 @@ BAD: dict[str, dict[str, str]] = {
         "rate: {type: loguniform, min_value: «AZD183 warning»«AZD134»0.001, max_value: «AZD134»0.1}"
     ),
     "exponents beyond numbers": sweep("rate: {type: loguniform, min_value: 0, max_value: «AZD181»1000}"),
+    "a mean beyond numbers": sweep("rate: {type: lognormal, mu: «AZD181»1000, sigma: 1}"),
     "a value that the trial does not allow": sweep(RATE + "\nkernel: {type: choice, values: [rbf, «AZD133»poly]}"),
     "a value of the wrong type": sweep("rate: {type: choice, values: [0.5, «AZD132»fast]}"),
     "a bound beyond the trial's": sweep("rate: {type: uniform, min_value: 0.1, max_value: «AZD134»2}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -66,10 +67,26 @@ def test_a_folder_beside_is_of_the_same_project(mark: str, outside: Path) -> Non
     assert codes(outside.parent, more=", code: ../src") == []
 
 
-def test_without_a_mark_the_project_is_the_folder_of_the_file(outside: Path) -> None:
-    assert codes(outside.parent, more=", code: ../src") == ["AZD177"]
+def severities(folder: Path, code: str) -> list[str]:
+    codes(folder, more=f", code: '{code}'")
+    return [problem.severity for problem in spec.examine(folder / "project" / "jobs" / "p.yml")[1]]
+
+
+def test_without_a_mark_what_lies_near_is_a_warning(outside: Path) -> None:
+    assert severities(outside.parent, "../src") == ["warning"]
+    assert severities(outside.parent, "../../outside") == ["warning"]
     (outside.parent / "project" / "jobs" / "src").mkdir()
-    assert codes(outside.parent, more=", code: ./src") == []
+    assert severities(outside.parent, "./src") == []
+
+
+def test_without_a_mark_a_place_far_away_and_a_link_are_refused(outside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = outside.parent / "project" / "jobs"
+    assert severities(outside.parent, os.path.relpath("/etc", jobs)) == ["error"]
+    assert severities(outside.parent, str(outside)) == ["error"]
+    (jobs / "linked").symlink_to(outside)
+    assert severities(outside.parent, "./linked") == ["error"]
+    monkeypatch.setenv("HOME", str(outside.parent / "project"))
+    assert severities(outside.parent, "../src") == ["error"]
 
 
 def test_without_a_mark_components_share_the_project_of_their_pipeline(outside: Path) -> None:

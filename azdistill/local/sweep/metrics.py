@@ -7,6 +7,7 @@ in the metrics file as well.
 from __future__ import annotations
 
 import glob
+import math
 from pathlib import Path
 
 from azdistill.local import mlflow_files
@@ -29,7 +30,8 @@ class LiveMetric:
         self.records = self._tail.read()
         found = [value for record in self.records if (value := _value_of(record, self._metric)) is not None]
         for path in sorted(self._mlflow.glob(f"*/*/metrics/{glob.escape(self._metric)}")):
-            found += self._lines(path) if is_own(path, self._mlflow) else []
+            # Of a metric ``loss/valid`` there is a folder ``loss``.
+            found += self._lines(path) if path.is_file() and is_own(path, self._mlflow) else []
         return found
 
     def _lines(self, path: Path) -> list[float]:
@@ -58,4 +60,10 @@ def _value_of(record: Record, metric: str) -> float | None:
     value = record.get("value")
     if record["kind"] != "metric" or record.get("name") != metric or isinstance(value, bool):
         return None
-    return float(value) if isinstance(value, int | float) else None
+    if not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        # A whole number of hundreds of digits, which JSON may hold.
+        return math.inf if value > 0 else -math.inf

@@ -28,7 +28,7 @@ def trial_name(step: str, number: int) -> str:
 def told_of(news: TrialNews) -> dict[str, Any] | None:
     """What the event log keeps of it beside the step; None for what is not kept."""
     trial = news.trial
-    given = {"trial": trial.number, "hyperparameters": trial.hyperparameters, "draw": trial.draw}
+    given = {"trial": trial.number, "hyperparameters": trial.hyperparameters, "draw": trial.draw, "sweep": trial.sweep}
     if news.event == "trial_started":
         return {**given, "attempt": trial.attempts, "log": trial.log}
     if news.event == "trial_ended":

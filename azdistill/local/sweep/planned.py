@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
@@ -59,6 +59,10 @@ class PlannedSweep:
         policy = asdict(self.policy) if self.policy else None
         return {**plain, "space": space_mapping(self.space), "policy": policy, "trial_timeout": self.trial_timeout}
 
+    def choices(self) -> list[str]:
+        """All that may be chosen, as text."""
+        return list(_texts(self.space.values()))
+
     def inputs(self, chosen: Mapping[str, Any]) -> dict[str, str]:
         """The inputs that a trial is given, for the hyperparameters ``chosen``, as text."""
 
@@ -67,6 +71,16 @@ class PlannedSweep:
 
         filled = {name: expressions.render(template, look_up) for name, template in self.templates.items()}
         return {**{name: text_of(value) for name, value in chosen.items()}, **filled}
+
+
+def _texts(given: Iterable[Any]) -> Iterator[str]:
+    for value in given:
+        if isinstance(value, Distribution):
+            yield from _texts(value.values)
+        elif isinstance(value, Mapping):
+            yield from _texts(value.values())
+        else:
+            yield values.text(value)
 
 
 class Scope(Protocol):

@@ -94,10 +94,18 @@ def quantile(one: Distribution, share: float, base: float = math.e) -> int | flo
     else:
         value = NormalDist(one.numbers["mu"], one.numbers["sigma"]).inv_cdf(min(max(share, _EDGE), 1 - _EDGE))
     if "log" in one.kind:
-        value = math.pow(base, value)
-    if one.kind.startswith("q"):
+        value = _power(base, value)
+    if one.kind.startswith("q") and math.isfinite(value / one.numbers["q"]):
         return _rounded(value, one.numbers["q"])
     return float(value)
+
+
+def _power(base: float, exponent: float) -> float:
+    """As numpy has it, with which Azure ML draws: what is too large is infinite."""
+    try:
+        return math.pow(base, exponent)
+    except OverflowError:
+        return math.inf
 
 
 def _rounded(value: float, q: float) -> int | float:

@@ -45,17 +45,26 @@ class Found:
 
 
 class Search:
-    """One sweep. :meth:`run` returns when no trial of it lives any more. ``say`` takes a line for people."""
+    """One sweep. :meth:`run` returns when no trial of it lives any more. ``key`` is that of all that its result depends
+    on; ``say`` takes a line for people.
+    """
 
     def __init__(
-        self, executor: Executor, step: PlannedStep, results: Mapping[str, Result], say: Callable[[str], None]
+        self,
+        executor: Executor,
+        step: PlannedStep,
+        results: Mapping[str, Result],
+        key: str,
+        say: Callable[[str], None],
     ) -> None:
         assert step.sweep
         self._executor, self._step, self._results, self._say = executor, step, results, say
-        self._sweep = step.sweep
+        self._sweep, self._key = step.sweep, key
         self._sampler = make_sampler(step.sweep)
         self._at_once = 1 if step.exclusive else min(self._sweep.concurrent, executor.room.get(step.name, 1))
-        self._known = dict(executor.log.state.steps[step.name].trials) if executor.log.resumed else {}
+        before = executor.log.state.steps[step.name].trials if executor.log.resumed else {}
+        # Of another search space a draw is no point of this one, and another policy may have let a trial go on.
+        self._known = {number: trial for number, trial in before.items() if trial.sweep == key}
         self._running: dict[int, Trial] = {}
         self._trials: list[Trial] = []
         self._ended: queue.SimpleQueue[tuple[Trial, Result]] = queue.SimpleQueue()
@@ -113,7 +122,6 @@ class Search:
         point = self._sampler.ask(number, known.draw if known and self._sweep.concurrent > 1 else None)
         trial = self._trial(number, point)
         self._trials.append(trial)
-        self._running[number] = trial
         if known and self._stopped_before(trial, known):
             return
         executor = replace(
@@ -126,10 +134,12 @@ class Search:
             self._ended.put((trial, executor.execute(trial.step, self._results)))
 
         threading.Thread(target=work, name=trial.step.name, daemon=True).start()
+        # Waited for from here on: where something went wrong before this, nothing is there that could end.
+        self._running[number] = trial
 
     def _trial(self, number: int, point: Point) -> Trial:
         step = trial_step(self._step, number, point.values)
-        state = TrialState(number, hyperparameters=texts_of(point), draw=dict(point.draw))
+        state = TrialState(number, hyperparameters=texts_of(point), draw=dict(point.draw), sweep=self._key)
         return Trial(number, step, point, TrialCancellation(self._executor.cancellation), state)
 
     def _stopped_before(self, trial: Trial, known: TrialState) -> bool:
@@ -179,7 +189,7 @@ class Search:
         return last / METRICS if last else None
 
     def _end(self, trial: Trial, status: str, error: str) -> None:
-        del self._running[trial.number]
+        self._running.pop(trial.number, None)
         state = trial.state
         state.status, state.error, state.reports = status, error, len(trial.values)
         if status not in ("cached", "stopped") or not state.seconds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from azdistill.spec.checks.survey import Survey
 from azdistill.spec.fields import is_remote
 from azdistill.spec.models import Data
 from azdistill.spec.pipeline import local_path
-from azdistill.spec.project import leaves, root_of
+from azdistill.spec.project import is_marked, is_near, leaves, root_of
 from azdistill.spec.source import Report, Where
 
 
@@ -81,16 +82,27 @@ def missing_data(survey: Survey, report: Report) -> None:
 
 
 def paths_that_leave(survey: Survey, report: Report) -> None:
-    """AZD177: what a file names outside of its project. What a program made in memory names is its own affair."""
+    """AZD177: what a file names outside of its project. What a program made in memory names is its own affair.
+
+    A warning where nothing says what the project is, and what is named lies near.
+    """
     start = survey.sources[0].base
     for where, path, what in _named(survey):
         root = root_of(where.source.base, start)
         there = path.exists() or path.with_suffix("").exists()
         if where.source.path and there and leaves(path, root):
-            hint = (
-                "copy it into the project; an azdistill.yml or a git repository around both makes one project of them"
-            )
-            report.error("AZD177", f"{what} {where.value} leaves the project ({root})", where, hint=hint)
+            _leaving(report, f"{what} {where.value}", where, root)
+
+
+def _leaving(report: Report, what: str, where: Where, root: Path) -> None:
+    written = Path(os.path.normpath(where.source.base / str(where.value).removeprefix("file:")))
+    by_a_link = os.path.isabs(str(where.value)) or written.is_relative_to(root)
+    one = "an azdistill.yml or a git repository around both makes one project of them"
+    if by_a_link or is_marked(root) or not is_near(written, root):
+        hint = f"copy it into the project; {one}"
+        report.error("AZD177", f"{what} leaves the project ({root})", where, hint=hint)
+    else:
+        report.warning("AZD177", f"{what} lies outside of {root}", where, hint=one)
 
 
 def _named(survey: Survey) -> Iterator[tuple[Where, Path, str]]:

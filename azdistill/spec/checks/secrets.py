@@ -33,8 +33,12 @@ _SET = re.compile(r"""(?<![\w./$-])(?P<name>[A-Za-z_]\w*)=(?P<value>'[^']*'|"[^"
 _OPTION = re.compile(
     r"""(?<!\S)--?(?P<name>[A-Za-z][\w-]*)(?:=|\s+)(?P<value>'[^']*'|"[^"]*"|[^\s'";&|()-][^\s;&|]*)"""
 )
-#: Words that are no secret, and what a shell or a person has yet to fill in.
-_WORDS = re.compile(r"true|false|none|null|yes|no|auto|\d+|.{0,3}|[*x.]+|.*[$`{<].*", re.IGNORECASE | re.S)
+#: Words that are no secret, what a shell or a person has yet to fill in, and files that a secret is kept in.
+_WORDS = re.compile(
+    r"true|false|none|null|yes|no|auto|\d+|.{0,3}|[*x.]+|.*[$`{<].*"
+    r"|(\.\.?|~)/[\w./-]*|[\w./~-]+\.(json|pem|key|txt|ya?ml|crt|cer|pfx|env|ini|cfg|toml)",
+    re.IGNORECASE | re.S,
+)
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 #: What may stand where a secret is needed: a reference to it.
 _REFERENCE = re.compile(

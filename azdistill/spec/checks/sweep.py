@@ -94,6 +94,8 @@ def check_distribution(one: Distribution, report: Report) -> None:
     if "upper" in known and (known["upper"] < 1 or known["upper"] != int(known["upper"])):
         message = f"'upper' is {known['upper']}; a whole number from 1 on is drawn below"
         report.error("AZD181", message, one.where / "upper")
+    if "lognormal" in one.kind and known.get("mu", 0) > _LARGEST_EXPONENT:
+        report.error("AZD181", f"exp({known['mu']}) is no number: mu is an exponent", one.where / "mu")
     if one.kind in ("loguniform", "qloguniform") and low is not None and high is not None:
         _exponents(one, low, high, report)
 
