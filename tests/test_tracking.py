@@ -192,7 +192,7 @@ def test_the_trials_of_a_sweep_are_runs_below_its_own(project: Path) -> None:
         """printf '{"kind": "metric", "name": "loss", "value": %s}\\n' ${{inputs.x}} >> "$AZDISTILL_METRICS_FILE"; """
     )
     trial = {
-        **{"type": "command", "environment": "azureml:any@latest", "inputs": {"x": {"type": "number"}}},
+        **{"type": "command", "environment": "azureml:any@latest", "inputs": {"x": {"type": "number", "default": 7}}},
         "command": said + "echo ${{inputs.x}} > '${{outputs.out}}'",
         "outputs": {"out": {"type": "uri_file"}},
     }

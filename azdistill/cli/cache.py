@@ -89,11 +89,14 @@ def collect_entries(older_than: str | None, max_size: str | None, dry_run: bool)
     home = find_home()
     age = _parsed(older_than, r"(\d+)\s*([mhdw])", _TIMES, "--older-than")
     room = _parsed(max_size, r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", _UNITS, "--max-size")
-    chosen = to_remove(held(home), age, None if room is None else int(room), time.time())
+    entries = held(home)
+    chosen = to_remove(entries, age, None if room is None else int(room), time.time())
     for entry in chosen:
         click.echo(f"{entry.key[:12]}  {size(entry.bytes):>9}  {entry.step}")
     freed = sum(entry.bytes for entry in chosen) if dry_run else remove(home, chosen)
     click.echo(f"{'would remove' if dry_run else 'removed'} {len(chosen)} results, {size(freed)}")
+    if kept := len(entries) - len(chosen):
+        click.echo(f"{kept} results stay: recent enough, small enough, in use, or used within the last hour", err=True)
 
 
 def _parsed(text: str | None, pattern: str, units: dict[str, int], option: str) -> float | None:

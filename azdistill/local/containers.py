@@ -11,12 +11,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from azdistill.errors import SpecError
 from azdistill.local.docker_args import Limits, parse
 from azdistill.local.docker_engine import Engine, gateway
-from azdistill.local.images import Images, Settings
+from azdistill.local.images import NAME_ONE, Images, Settings, unnamed
 from azdistill.local.plan import PlannedStep
 from azdistill.local.runners.base import Job
 from azdistill.local.runners.docker import Container
+from azdistill.spec.source import Report
 
 #: Variables of the caller that name this machine's places or devices, which a container does not have.
 _PLACES = (
@@ -54,6 +56,16 @@ class Containers:
     def fingerprint(self, step: PlannedStep) -> dict[str, Any]:
         """What stands in a cache key where the process runner has its interpreter: the id of the step's image."""
         return {"image": self._images.identity(step.environment, step.name)}
+
+    def refuse_unnamed(self, steps: Iterable[PlannedStep]) -> None:
+        """Raise one SpecError for all steps whose environment no image is known for."""
+        report = Report()
+        for step in steps:
+            if not self._images.is_named(step.environment):
+                where = step.component.place("environment")
+                report.error("AZD396", unnamed(step.environment, step.name), where, hint=NAME_ONE)
+        if report.problems:
+            raise SpecError(report.problems)
 
     def built(self, step: PlannedStep) -> bool:
         """Whether the step's image is there already."""

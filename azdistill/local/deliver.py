@@ -6,6 +6,8 @@ that was changed since, belongs to the user: it is refused before the run starts
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import shutil
 import uuid
@@ -75,13 +77,25 @@ def _deliver(out: Path, name: str, source: Path, move: bool) -> Path:
         # foreign.
         _mark(out, name, [*before, new])
         for path in {delivered.path for delivered in before if delivered.path.exists()}:
-            remove_tree(path)
-        building.rename(target)
+            # Another run may be at it too.
+            with contextlib.suppress(FileNotFoundError):
+                remove_tree(path)
+        _put(building, target)
     finally:
         if building.exists():
             remove_tree(building)
     _mark(out, name, [new])
     return target
+
+
+def _put(building: Path, target: Path) -> None:
+    try:
+        building.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        message, hint = f"{target} was written by another run meanwhile", "give each run a folder of its own with --out"
+        raise UserError(message, code="AZD351", hint=hint) from None
 
 
 def _sweep(out: Path, name: str) -> None:

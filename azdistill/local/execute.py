@@ -283,9 +283,11 @@ class Executor:
         So does one whose outputs are values, which it may only log, and a trial: its primary metric is read while it
         runs, and wherever MLflow is.
         """
-        own = bool(values.names(step)) or step.trial_of is not None
+        trial = step.trial_of is not None
+        own = bool(values.names(step)) or trial
         apart = self.containers is not None and self.containers.network(step) != "host"
-        if not uses_mlflow or not (apart or own):
+        # Whether a trial uses it is no guess: a library may, and a metric that went elsewhere would be none.
+        if not trial and (not uses_mlflow or not (apart or own)):
             return self.tracking(step.name, uses_mlflow)
         found = self.tracking(step.name, False)
         if found or own:

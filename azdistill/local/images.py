@@ -48,6 +48,14 @@ class Settings:
     instead: Mapping[str, str | Path] = field(default_factory=dict)
 
 
+NAME_ONE = "name one under local.environments in azdistill.yml: an image, or a folder with a Dockerfile"
+
+
+def unnamed(environment: str | Environment | None, step: str) -> str:
+    """What is said of an environment that no image is known for."""
+    return f"step '{step}': no image is known here for environment {environment or '(none)'}"
+
+
 class Images:
     """The images of one run. ``say`` is told, line by line, what a build prints."""
 
@@ -74,16 +82,16 @@ class Images:
             name = made if isinstance(made, str) else f"{REPOSITORY}:{made.digest(self._present)[:32]}"
             return self._present(name)
 
+    def is_named(self, environment: str | Environment | None) -> bool:
+        """Whether an image is known to stand for an environment; whether it can be had is another question."""
+        return isinstance(environment, Environment) or bool(_mapped(_reference(environment), self._settings.instead))
+
     def _made_of(self, environment: str | Environment | None, step: str) -> str | Context:
         if found := _mapped(_reference(environment), self._settings.instead):
             return _folder(found, "Dockerfile", self._arguments("*")) if isinstance(found, Path) else found
         if isinstance(environment, Environment):
             return self._declared(environment)
-        raise UserError(
-            f"step '{step}': no image is known here for environment {environment or '(none)'}",
-            code="AZD396",
-            hint="name one under local.environments in azdistill.yml: an image, or a folder with a Dockerfile",
-        )
+        raise UserError(unnamed(environment, step), code="AZD396", hint=NAME_ONE)
 
     def _declared(self, environment: Environment) -> str | Context:
         arguments = self._arguments(environment.name or "*")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from azdistill.errors import AzdistillError, Interrupted, RunFailed, UserError, exit_code_of_step
-from azdistill.local import secrets, unhonoured
+from azdistill.local import retries, secrets, unhonoured
 from azdistill.local.branches import refuse_elsewhere
 from azdistill.local.cache import Cache
 from azdistill.local.conditions import given_out, skipped
@@ -151,8 +151,10 @@ def planned(pipeline: Pipeline, options: Options, home: Home) -> tuple[LocalSett
 def with_notes(plan: Plan, containers: Containers | None, strict: bool) -> Plan:
     """The plan, with a line for all that will not be honoured, and for the outputs that will not be given out.
 
-    ``strict``: what will not be honoured is a SpecError.
+    ``strict``: what will not be honoured is a SpecError. So is an environment that no image is known for.
     """
+    if containers:
+        containers.refuse_unnamed(plan.steps.values())
     resources = {name: (step.resources, at) for name, step in plan.steps.items() if (at := step.resources_at)}
     more = [*unhonoured.of_runner(resources, containers is not None, bool(containers and containers.engine.gpus))]
     ours = [note for note in plan.notes if note.partition(": ")[0] not in plan.apart]
@@ -273,7 +275,8 @@ def _error(state: RunState, results: Mapping[str, Result]) -> AzdistillError | N
             return result.failure
         if result.failure:
             raise result.failure
-        error = RunFailed(f"step '{name}': {result.error}", code="AZD370")
+        hint = "--retries 3 tries again what ends with exit code 75" if retries.worth(result.exit_code) else ""
+        error = RunFailed(f"step '{name}': {result.error}", code="AZD370", hint=hint)
         error.exit_code = exit_code_of_step(result.exit_code or 1)
         return error
     return None

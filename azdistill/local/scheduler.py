@@ -181,7 +181,7 @@ class Scheduler:
             if result and result.reason == FAILURE:
                 return result.detail
         failed = next((other for other, result in self._results.items() if result.status == "failed"), "")
-        return f"step '{failed}' failed"
+        return f"step '{failed}' failed, and the run stops there (--keep-going)"
 
     def _outcome(self, deliver: Callable[[Mapping[str, Result]], dict[str, str]]) -> tuple[str, str, dict[str, str]]:
         statuses = {name: result.status for name, result in self._results.items()}

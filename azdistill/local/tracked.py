@@ -133,8 +133,11 @@ class TrackingListener(Listener):
 
     def _params(self, name: str) -> dict[str, str]:
         assert self._plan
-        inputs = self._plan.steps[name].inputs
-        return {key: bound.text for key, bound in inputs.items() if isinstance(bound, Text)}
+        step = self._plan.steps[name]
+        # Of a sweep they are the best trial's, known when it has ended.
+        searched = step.sweep.space if step.sweep else ()
+        given = {key: bound for key, bound in step.inputs.items() if key not in searched}
+        return {key: bound.text for key, bound in given.items() if isinstance(bound, Text)}
 
     def _files(self, name: str, step: StepState) -> list[Mapping[str, str]]:
         found: list[Mapping[str, str]] = [{"path": step.log}] if step.log else []

@@ -1,14 +1,14 @@
 """The project that a spec belongs to: the folder that its code, includes, environments and components come from.
 
 It is the git repository around the file; where there is none, the nearest folder with an ``azdistill.yml`` or a
-``pyproject.toml``; where there is none of these either, the folder of the file that was given to azdistill. Nothing says
-that this one is a project, so a file in it may name what lies near it: an unpacked archive of a repository is such a folder.
+``pyproject.toml``; where there is none of these either, the folder of the file that was given to azdistill. Nothing
+says that this one is a project, so a file in it may name what lies near it: it may be of an unpacked archive of a
+repository.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 _MARKS = ("azdistill.yml", "pyproject.toml")
@@ -38,14 +38,15 @@ def is_marked(root: Path) -> bool:
 
 
 def is_near(path: Path, root: Path) -> bool:
-    """Whether ``path`` lies, its links followed, in a folder that holds ``root`` too and is no one's whole disk: not the
-    root of the file system, a home, or the folder for temporary files.
+    """Whether a folder that holds ``path``, its links followed, and ``root`` is less than somebody's whole disk: the
+    root of the file system, a home, the folder for temporary files.
     """
+    # Imported here: few files name what lies outside.
+    import tempfile
+
     shared = Path(os.path.commonpath((os.path.realpath(path), root)))
-    whole = (Path.home(), Path(tempfile.gettempdir()))
-    return (
-        not any(Path(os.path.realpath(folder)).is_relative_to(shared) for folder in whole) and shared != shared.parent
-    )
+    whole = (Path.home(), tempfile.gettempdir())
+    return not any(Path(os.path.realpath(folder)).is_relative_to(shared) for folder in whole)
 
 
 def leaves(path: Path, root: Path) -> bool:

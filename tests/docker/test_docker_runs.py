@@ -12,6 +12,7 @@ import yaml
 from built_images import removed_when_over
 
 from azdistill import redact, spec
+from azdistill.errors import SpecError
 from azdistill.local.docker_engine import Engine
 from azdistill.local.run import Finished, Options, run_pipeline
 from azdistill.local.settings import read_settings
@@ -234,3 +235,18 @@ def test_an_artifact_that_a_container_names_has_to_be_its_own(run: Run, project:
     state = run({"a": {"command": command, "outputs": {"o": "uri_file"}}}).state.steps["a"]
     assert is_foreign(Path("/etc/hostname"), state)
     assert not is_foreign(Path(state.outputs["o"]), state)
+
+
+def test_environments_without_an_image_are_refused_together_before_anything_runs(run: Run, project: Path) -> None:
+    jobs = {
+        name: {"command": "echo x > ${{outputs.o}}", "outputs": {"o": "uri_file"}, **more}
+        for name, more in {
+            "a": {},
+            "b": {"environment": "azureml:mine:1"},
+            "c": {"environment": "azureml:yours:1"},
+        }.items()
+    }
+    with pytest.raises(SpecError) as caught:
+        run(jobs)
+    assert [(problem.code, problem.line > 0) for problem in caught.value.problems] == [("AZD396", True)] * 2
+    assert not list((project / ".azdistill").glob("runs/*"))

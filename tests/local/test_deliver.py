@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from azdistill.errors import UserError
+from azdistill.local import outputs
 from azdistill.local.deliver import deliver, refuse_foreign
 from azdistill.local.store import own_mark
 
@@ -104,3 +105,20 @@ def test_what_a_killed_run_left_half_built_goes_and_a_living_one_keeps_its_own(
     assert not dead.exists()
     assert living.exists()
     assert foreign.exists()
+
+
+def test_two_runs_that_deliver_at_the_same_moment_are_told_so(
+    made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = outputs.record
+
+    def another_is_faster(paths: dict[str, Path]) -> outputs.Manifest:
+        found = record(paths)
+        (tmp_path / "out" / "report").mkdir(exist_ok=True)
+        (tmp_path / "out" / "report" / "theirs").touch()
+        return found
+
+    monkeypatch.setattr("azdistill.local.deliver.record", another_is_faster)
+    with pytest.raises(UserError, match="was written by another run meanwhile"):
+        deliver(tmp_path / "out", {"report": made["report"]})
+    assert (tmp_path / "out" / "report" / "theirs").exists()

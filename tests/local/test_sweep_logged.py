@@ -47,6 +47,14 @@ def test_the_primary_metric_is_read_from_mlflow_while_a_trial_runs(run: Run, mlf
     assert finished.state.steps["s"].metrics == {"loss": 3.0}
 
 
+def test_it_is_read_from_mlflow_too_where_the_code_knows_the_metrics_file(run: Run, project: Path) -> None:
+    (project / "code").mkdir()
+    (project / "code" / "train.py").write_text(TRAIN + "# without mlflow: AZDISTILL_METRICS_FILE\n")
+    command = "python train.py ${{inputs.x}} '${{outputs.out}}'"
+    finished = run({"s": sweep_step(command, {"x": choice(2, 1)}, trial={"code": "./code"})})
+    assert [trial.metric for trial in trials(finished)] == [2, 1]
+
+
 def test_events_of_a_sweep_are_read_wherever_the_log_ends(run: Run) -> None:
     fails = f"if [ ${{{{inputs.x}}}} = 3 ]; then exit 3; fi; {log()} {KEEP}"
     finished = run({"s": sweep_step(fails, {"x": choice(2, 1, 3)})})
