@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from azdistill.errors import AzdistillError, MachineError
 from azdistill.local import (
@@ -31,7 +31,6 @@ from azdistill.local import value_outputs as values
 from azdistill.local.attempt import Attempt, append_logged, make_places, redact_file
 from azdistill.local.cache import METRICS, Cache, key_of
 from azdistill.local.conditions import settled, skipped
-from azdistill.local.containers import Containers
 from azdistill.local.files import disk_errors
 from azdistill.local.given import changed, is_standing, render, secrets_of, stamps_of, take_code, text_of, uses_mlflow
 from azdistill.local.hashes import Hashes
@@ -46,6 +45,9 @@ from azdistill.local.store import RunLog
 from azdistill.local.streams import LogWriter
 from azdistill.local.sweep.news import TrialNews
 from azdistill.local.threads import VARIABLE as THREADS
+
+if TYPE_CHECKING:
+    from azdistill.local.containers import Containers
 
 
 @dataclass(slots=True)

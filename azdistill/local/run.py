@@ -7,15 +7,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from azdistill.errors import AzdistillError, Interrupted, RunFailed, UserError, exit_code_of_step
 from azdistill.local import retries, secrets, unhonoured
 from azdistill.local.branches import refuse_elsewhere
 from azdistill.local.cache import Cache
 from azdistill.local.conditions import given_out, skipped
-from azdistill.local.containers import Containers
 from azdistill.local.deliver import deliver, refuse_foreign
-from azdistill.local.docker_engine import connect
 from azdistill.local.execute import Executor
 from azdistill.local.files import disk_errors
 from azdistill.local.given import secrets_of, take_code
@@ -29,7 +28,6 @@ from azdistill.local.result import Result
 from azdistill.local.resume import run_to_resume
 from azdistill.local.runners import guard
 from azdistill.local.runners.base import Cancellation, Runner
-from azdistill.local.runners.docker import DockerRunner
 from azdistill.local.runners.process import ProcessRunner
 from azdistill.local.scheduler import Scheduler
 from azdistill.local.select import EVERYTHING, Selection, left_out, missing, select
@@ -37,6 +35,9 @@ from azdistill.local.settings import LocalSettings, find_settings
 from azdistill.local.store import RunLog, RunState
 from azdistill.local.threads import thread_shares
 from azdistill.spec.models import Environment, Pipeline
+
+if TYPE_CHECKING:
+    from azdistill.local.containers import Containers
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,10 @@ def with_notes(plan: Plan, containers: Containers | None, strict: bool) -> Plan:
 def make_containers(options: Options, settings: LocalSettings, listeners: Sequence[Listener] = ()) -> Containers:
     """What the steps of a run are contained in. MachineError where there is no engine."""
 
+    # Imported here: what talks to Docker takes a tenth of the time that a run in processes needs to start.
+    from azdistill.local.containers import Containers
+    from azdistill.local.docker_engine import connect
+
     def say(text: str) -> None:
         for listener in listeners:
             listener.preparing(text)
@@ -194,6 +199,8 @@ def own_interpreters(
 
 def _runner(run_id: str, containers: Containers | None) -> Runner:
     if containers:
+        from azdistill.local.runners.docker import DockerRunner
+
         return DockerRunner(containers.engine, run_id, containers.of)
     return ProcessRunner(_mark(run_id))
 
