@@ -16,7 +16,7 @@ from conformance_helpers import Project, Ran, command_step
 from conformance_table import IGNORED, REFUSED, row
 from engine_fixtures import IMAGE
 
-from azdistill.errors import UserError
+from azdistill.errors import SpecError
 from azdistill.local.docker_engine import LABEL, Engine
 from azdistill.local.listener import Listener
 from azdistill.local.plan import Plan
@@ -151,9 +151,8 @@ def test_an_environment_of_a_workspace_is_mapped(with_image: Project) -> None:
 
 @row("unmapped", "the same without a line there", "environment: azureml:name:1", process=None, docker=REFUSED)
 def test_an_environment_that_nothing_is_known_of_is_refused(project: Project) -> None:
-    ran = run_in(project, "azureml:mine:3")
-    assert isinstance(ran.finished.error, UserError)
-    assert "azureml:mine:3" in ran.finished.error.message
+    with pytest.raises(SpecError, match="azureml:mine:3"):
+        run_in(project, "azureml:mine:3")
 
 
 @pytest.fixture(scope="module")
