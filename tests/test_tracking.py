@@ -187,6 +187,38 @@ def test_a_failed_step_and_a_step_that_logs_itself(project: Path) -> None:
     assert len(runs) == 3
 
 
+@pytest.mark.slow
+def test_what_a_library_logs_unasked_is_of_the_step_that_called_it(project: Path) -> None:
+    # No word of MLflow stands in the step's code: a library of its interpreter brings it in.
+    library = project / "library"
+    library.mkdir()
+    (library / "trainer.py").write_text("import mlflow\nmlflow.log_metric('theirs', 4)\nmlflow.log_param('size', 3)\n")
+    common = {"type": "command", "environment": "azureml:any@latest"}
+    jobs = {"learn": {**common, "command": f"PYTHONPATH='{library}' python -c 'import trainer'"}}
+    (project / "p.yml").write_text(yaml.safe_dump({"type": "pipeline", "experiment_name": "e", "jobs": jobs}))
+    done = azdistill("run", "p.yml", "--json")
+    assert done.returncode == 0, done.stderr
+    runs = runs_of(project, "e")
+    assert runs.keys() == {"learn", json.loads(done.stdout)["run_id"]}
+    assert runs["learn"].data.metrics == {"theirs": 4.0}
+    assert runs["learn"].data.params == {"size": "3"}
+
+
+def test_runs_begin_and_end_when_they_did_and_not_when_mlflow_was_told(project: Path) -> None:
+    tracker = Tracker(tracking_uri(), lambda text: None)
+    begun = time.time() * 1000 - 1
+    tracker.run_started("r", "e", {}, {"azdistill.run_id": "r"}, [])
+    tracker.step_started("s", {}, {})
+    tracker.record("s", {"kind": "metric", "name": "loss", "value": 1})
+    tracker.step_ended("s", "completed", {}, {}, [])
+    tracker.run_ended("completed", {}, [])
+    ended = time.time() * 1000
+    # The process that does it is still importing MLflow.
+    tracker.close()
+    for run in runs_of(project, "e").values():
+        assert begun <= run.info.start_time <= run.info.end_time <= ended
+
+
 def test_the_trials_of_a_sweep_are_runs_below_its_own(project: Path) -> None:
     said = (
         """printf '{"kind": "metric", "name": "loss", "value": %s}\\n' ${{inputs.x}} >> "$AZDISTILL_METRICS_FILE"; """

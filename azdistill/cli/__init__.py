@@ -19,7 +19,7 @@ VERBS = {
     "compile": ("azdistill.cli.recipe", "Write the Azure ML pipeline that a recipe stands for."),
     "run": ("azdistill.cli.run", "Run a recipe or pipeline on this machine."),
     "status": ("azdistill.cli.status", "Show a run on Azure: its steps, states and times."),
-    "logs": ("azdistill.cli.logs", "Print what the steps of a run on Azure printed."),
+    "logs": ("azdistill.cli.logs", "Print what the steps of a run printed, here or on Azure."),
     "cancel": ("azdistill.cli.cancel", "End a run on Azure."),
     "submit": ("azdistill.cli.submit", "Submit a recipe or pipeline to an Azure ML workspace."),
     "resume": ("azdistill.cli.resume", "Submit a run on Azure that did not complete once more."),

@@ -19,18 +19,23 @@ _TIMES = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 @click.command("explain")
 @click.argument("run_name", metavar="RUN")
-@click.argument("step")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def explain_command(run_name: str, step: str, as_json: bool) -> None:
+@click.argument("step", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object (without STEP a list).")
+def explain_command(run_name: str, step: str | None, as_json: bool) -> None:
     """Say why a step of a run ran again, or was reused: the first thing that differs, and the file in it.
 
-    RUN is a run id, the beginning of one, or 'latest'.
+    RUN is a run id, the beginning of one, or 'latest'. Without STEP there is a line for every step.
     """
     from azdistill.cli.runs import find_run
     from azdistill.local.explain import explain, short
     from azdistill.local.home import find_home
 
     run = find_run(run_name)
+    if step is None:
+        told = [explain(find_home(), run, name) for name in run.steps]
+        lines = [f"{found.step}: {found.status}: {found.reason}" for found in told]
+        click.echo(json.dumps([found.as_json() for found in told]) if as_json else "\n".join(lines))
+        return
     if step not in run.steps:
         hint = did_you_mean(step, list(run.steps))
         raise UserError(f"the run {run.run_id} has no step '{step}'", code="AZD386", hint=hint)

@@ -1,7 +1,8 @@
-"""``azdistill logs``: what the steps of a run on Azure printed."""
+"""``azdistill logs``: what the steps of a run printed, here or on Azure."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,21 +11,24 @@ from azdistill.cli.workspace import workspace_options
 from azdistill.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from azdistill.cloud.connect import Connection
+    from azdistill.cloud.connect import Connection, Where
     from azdistill.cloud.follow import Job
 
 
 @click.command("logs")
 @click.argument("step", required=False)
-@click.option("--run", metavar="RUN", help="The run (default: the one submitted last from this folder).")
+@click.option("--run", metavar="RUN", help="The run, here or on Azure (default: the one begun last from here).")
 @click.option("-f", "--follow", "follows", is_flag=True, help="Go on with what is printed from now on, to the end.")
 @workspace_options
 def logs_command(step: str | None, run: str | None, follows: bool, where: Any) -> None:
-    """Print the logs of a run on Azure, of all steps or of STEP, each line behind the name of its step.
+    """Print the logs of a run, of all steps or of STEP, each line behind the name of its step.
 
-    When the run failed, the failed step and the lines that say why come first; with -f the exit code is the run's.
-    Reused steps show the log of the run that made their results when they are named.
+    RUN is a run here or on Azure: its name, the beginning of one, or 'latest'. When it failed, the failed step and the
+    lines that say why come first; with -f the exit code is the run's. Reused steps show the log of the run that made
+    their results when they are named.
     """
+    if _is_here(step, run, where, follows):
+        return
     from azdistill.cli import following
     from azdistill.cloud import recent
     from azdistill.cloud.connect import connect
@@ -47,6 +51,22 @@ def logs_command(step: str | None, run: str | None, follows: bool, where: Any) -
             click.echo(line, err=True)
     if follows and (error := following.error_of(job)):
         raise error
+
+
+def _is_here(step: str | None, run: str | None, where: Where, follows: bool) -> bool:
+    """Print the logs of a run on this machine, if that is what is meant: a workspace that is named has the others."""
+    from azdistill.cli.local_logs import meant_here, print_logs
+    from azdistill.cloud import recent
+
+    if any(dataclasses.astuple(where)):
+        return False
+    found, step = meant_here(run, step, recent.last_time())
+    if not found:
+        return False
+    if run is None or run == "latest":
+        click.echo(f"run {found.run_id}, on this machine", err=True)
+    print_logs(found, step, follows=follows)
+    return True
 
 
 def refuse_unknown_step(job: Job, step: str | None) -> None:

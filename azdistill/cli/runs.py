@@ -207,8 +207,9 @@ def _print_runs(runs: Sequence[RunState | PulledRun]) -> None:
         table.add_column(heading, overflow="fold", no_wrap=heading != "metrics")
     for run in runs:
         started = datetime.fromtimestamp(run.started).strftime("%Y-%m-%d %H:%M")
-        shown = columns(list(run.metrics))[:_METRICS_SHOWN]
-        metrics = "  ".join(f"{name} {_text(run.metrics[name])}" for name in shown)
+        measured = run.metrics or _all_metrics(run)
+        shown = columns(list(measured))[:_METRICS_SHOWN]
+        metrics = "  ".join(f"{name} {_text(measured[name])}" for name in shown)
         table.add_row(Text(run.run_id), run.status, started, duration(run.seconds), Text(metrics))
     Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
 

@@ -125,9 +125,20 @@ def summary_lines(run: RunState, *, steps: bool = True) -> list[str]:
             if step.log:
                 lines += [f"  {redact(line)}" for line in error_lines(Path(step.log))]
                 lines.append(f"  log: {step.log}")
+    lines += [line for name, step in run.steps.items() if (line := best_line(name, step))]
     lines += [f"{name}: {path}" for name, path in run.outputs.items()]
     lines += [f"{name}: not given out: {why}" for name, why in run.withheld.items()]
     return lines
+
+
+def best_line(name: str, step: StepState) -> str:
+    """What a sweep found: its best trial, what that reached, and with which hyperparameters. Empty for other steps."""
+    best = step.trials.get(step.best_trial) if step.best_trial is not None else None
+    if best is None:
+        return ""
+    drawn = ", ".join(f"{key}={value}" for key, value in best.hyperparameters.items())
+    reached = "" if best.metric is None else f" ({best.metric:.6g})"
+    return redact(f"{name}: best trial {best.number}{reached}: {drawn}")
 
 
 def _time_of(step: StepState) -> str:

@@ -51,6 +51,11 @@ def recent(connection: Connection) -> list[str]:
     return list(dict.fromkeys(str(row["name"]) for row in reversed(rows)))
 
 
+def last_time() -> float | None:
+    """When something was submitted last from here, to any workspace (Unix time)."""
+    return max((float(row["time"]) for row in _rows() if isinstance(row.get("time"), int | float)), default=None)
+
+
 def resolve(connection: Connection, name: str | None) -> str:
     """The job that is meant: ``name`` in full, the beginning of one submitted from here, or ``latest`` (also: None).
 

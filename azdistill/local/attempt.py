@@ -8,6 +8,7 @@ from pathlib import Path
 
 from azdistill.local import mlflow_files, outputs
 from azdistill.local.cache import METRICS
+from azdistill.local.listener import is_record
 from azdistill.local.plan import PlannedStep
 from azdistill.redact import redact
 
@@ -60,6 +61,20 @@ def append_logged(attempt: Attempt) -> None:
     if attempt.mlflow.is_dir() and (logged := list(mlflow_files.records(attempt.mlflow))):
         with open(attempt.metrics, "a", encoding="utf-8") as file:
             file.writelines(json.dumps(record) + "\n" for record in logged)
+
+
+def strange(metrics: Path) -> list[str]:
+    """What to say of lines of a metrics file that are no records, and so reach nobody."""
+    try:
+        lines = metrics.read_bytes().splitlines()
+    except OSError:
+        return []
+    wrong = [number for number, line in enumerate(lines, 1) if line.strip() and not is_record(line)]
+    if not wrong:
+        return []
+    told = f"{len(wrong)} line{'s' * (len(wrong) != 1)} of the metrics file passed over, the first is line {wrong[0]}"
+    shown = lines[wrong[0] - 1][:200].decode("utf-8", "replace")
+    return [f'{told}: {shown} (a record is {{"kind": "metric", "name": "loss", "value": 0.5, "step": 1}})']
 
 
 def redact_file(path: Path) -> None:

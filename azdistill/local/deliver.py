@@ -53,6 +53,21 @@ def deliver(out: Path, outputs: Mapping[str, Path], *, move: bool = False) -> di
         return {name: str(_deliver(out, name, path, move)) for name, path in outputs.items()}
 
 
+def withdraw(out: Path, names: Iterable[str]) -> None:
+    """Remove what an earlier run delivered of outputs that this one does not give out: it would pass for this run's.
+
+    What was changed since is the user's, and stays.
+    """
+    with disk_errors(f"cannot write to --out {out}"):
+        for name in names:
+            known = _delivered(out, name)
+            for each in known:
+                if each.is_there(name):
+                    remove_tree(each.path)
+            if known:
+                _marker(out, name).unlink(missing_ok=True)
+
+
 def delivered(out: Path, name: str, files: Mapping[str, str]) -> Path | None:
     """Where ``out`` holds an output of exactly these files (relative path -> sha256) already; else None."""
     for each in _delivered(out, name):

@@ -28,7 +28,7 @@ from azdistill.local import (
     wrapped,
 )
 from azdistill.local import value_outputs as values
-from azdistill.local.attempt import Attempt, append_logged, make_places, redact_file
+from azdistill.local.attempt import Attempt, append_logged, make_places, redact_file, strange
 from azdistill.local.cache import METRICS, Cache, key_of
 from azdistill.local.conditions import settled, skipped
 from azdistill.local.files import disk_errors
@@ -232,6 +232,8 @@ class Executor:
             ended = self.runner.run(job, log.feed, self.cancellation)
             append_logged(attempt)
             redact_file(attempt.metrics)
+            for line in strange(attempt.metrics):
+                log.note(line)
             values.take_logged(step, paths, attempt.metrics)
             if not ended.returncode:
                 artifacts.fill(step, attempt.snapshot, paths, follow=not self.containers)
@@ -282,14 +284,12 @@ class Executor:
     def _tracked(self, step: PlannedStep, attempt: Attempt, uses_mlflow: bool) -> dict[str, str]:
         """The MLflow variables of a step; without a network it logs to files, which are read when it has ended.
 
-        So does one whose outputs are values, which it may only log, and a trial: its primary metric is read while it
-        runs, and wherever MLflow is.
+        So does one whose outputs are values, which it may only log, a trial, whose primary metric is read while it
+        runs, and one whose code does not name MLflow: a library may log all the same, and would to a run of its own.
         """
-        trial = step.trial_of is not None
-        own = bool(values.names(step)) or trial
+        own = bool(values.names(step)) or step.trial_of is not None
         apart = self.containers is not None and self.containers.network(step) != "host"
-        # Whether a trial uses it is no guess: a library may, and a metric that went elsewhere would be none.
-        if not trial and (not uses_mlflow or not (apart or own)):
+        if uses_mlflow and not (apart or own):
             return self.tracking(step.name, uses_mlflow)
         found = self.tracking(step.name, False)
         if found or own:

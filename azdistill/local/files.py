@@ -39,7 +39,9 @@ def disk_errors(doing: str, hint: str = _HINT) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _DISK:
             raise
-        place = f" ({error.filename})" if error.filename else ""
+        # Of a copy the second is what was written.
+        name = error.filename2 or error.filename
+        place = f" ({name})" if name else ""
         raise MachineError(f"{doing}: {error.strerror}{place}", code="AZD310", hint=hint) from error
 
 

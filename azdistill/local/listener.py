@@ -70,6 +70,16 @@ class Tail:
         return [record for line in whole.splitlines() if (record := _record(line))]
 
 
+def is_record(line: bytes) -> bool:
+    """Whether a line of a metrics file says what its kind has to say."""
+    record = _record(line)
+    if record is None or record["kind"] not in ("metric", "param", "tag"):
+        return record is not None
+    if not isinstance(record.get("name"), str) or "value" not in record:
+        return False
+    return record["kind"] != "metric" or isinstance(record["value"], int | float)
+
+
 def _record(line: bytes) -> Record | None:
     try:
         record = json.loads(line)

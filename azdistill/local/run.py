@@ -13,8 +13,8 @@ from azdistill.errors import AzdistillError, Interrupted, RunFailed, UserError, 
 from azdistill.local import retries, secrets, unhonoured
 from azdistill.local.branches import refuse_elsewhere
 from azdistill.local.cache import Cache
-from azdistill.local.conditions import given_out, skipped
-from azdistill.local.deliver import deliver, refuse_foreign
+from azdistill.local.conditions import given_out, skipped, withheld
+from azdistill.local.deliver import deliver, refuse_foreign, withdraw
 from azdistill.local.execute import Executor
 from azdistill.local.files import disk_errors
 from azdistill.local.given import secrets_of, take_code
@@ -268,6 +268,7 @@ def _deliver(plan: Plan, out: Path | None, results: Mapping[str, Result]) -> dic
     paths = {name: results[made.step].outputs[made.output] for name, made in given_out(plan, results).items()}
     if out is None:
         return {name: str(path) for name, path in paths.items()}
+    withdraw(out.absolute(), withheld(plan, results))
     return deliver(out.absolute(), paths)
 
 

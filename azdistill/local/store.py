@@ -152,7 +152,8 @@ def _run_resumed(run: RunState, event: Event) -> None:
     before, run.steps = run.steps, {}
     # What a selection leaves out stays as it was.
     for name in event.get("apart", ()):
-        run.steps[name] = before.get(name, StepState())
+        if name in before:
+            run.steps[name] = before[name]
     for name in event["steps"]:
         known = before.get(name, StepState())
         # How often a step was tried stays known; what came of it is found out again.

@@ -13,6 +13,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,7 @@ class Tracker:
     def _send(self, message: dict[str, Any]) -> None:
         if message["do"] in ("run", "end"):
             self._last = message["do"]
-        self._outbox.put(_clean(message))
+        self._outbox.put(_clean(message) | {"at": int(time.time() * 1000)})
 
     def _write(self) -> None:
         assert self._process.stdin

@@ -1,8 +1,9 @@
 """The process that talks to MLflow, so that importing it and writing to its store delay no step.
 
-Reads one JSON message a line on stdin, in the order in which things happened, and answers on stdout: ``ready`` with the
-store's URI, ``child`` with a step's run id, ``warning``, and ``done``. The end of stdin before ``done`` means that the
-runner is gone: the runs that are open are marked as killed, within 1.2 seconds, and the process ends.
+Reads one JSON message a line on stdin, in the order in which things happened, each with the Unix time in milliseconds
+at which it did (``at``), and answers on stdout: ``ready`` with the store's URI, ``child`` with a step's run id,
+``warning``, and ``done``. The end of stdin before ``done`` means that the runner is gone: the runs that are open are
+marked as killed, within 1.2 seconds, and the process ends.
 Started as a plain file and imports nothing of azdistill: what it is told has been redacted already.
 """
 
@@ -19,7 +20,6 @@ import signal
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ def _grouped(inbox: queue.SimpleQueue[Message]) -> Iterator[Message]:
                     batch.append(following)
                 else:
                     held = following
-            message = {"do": "records", "records": batch}
+            message = {"do": "records", "records": batch, "at": batch[0]["at"]}
         yield message
 
 
@@ -101,9 +101,11 @@ class Session:
         self._open: set[str] = set()
         self._headline: set[str] = set()
         self._given: set[tuple[str, str]] = set()
+        self._at = 0
 
     def take(self, message: Message) -> None:
         """Do what one message asks for."""
+        self._at = message["at"]
         try:
             getattr(self, f"_do_{message['do']}")(message)
         except Exception as error:  # noqa: BLE001 - tracking never fails a run, whatever MLflow or its store raises
@@ -190,7 +192,8 @@ class Session:
         return str(self._client.create_experiment(name))
 
     def _create(self, name: str, tags: Message) -> str:
-        run = self._client.create_run(self._experiment, run_name=name, tags=tags)
+        # When it began, not when this process got round to it: a new store takes seconds to be made.
+        run = self._client.create_run(self._experiment, start_time=self._at, run_name=name, tags=tags)
         self._open.add(run.info.run_id)
         return str(run.info.run_id)
 
@@ -203,14 +206,14 @@ class Session:
 
     def _end(self, run_id: str, status: str) -> None:
         self._open.discard(run_id)
-        self._client.set_terminated(run_id, _ENDS.get(status, "FAILED"))
+        self._client.set_terminated(run_id, _ENDS.get(status, "FAILED"), end_time=self._at)
 
     def _log(self, run_id: str, records: list[Message]) -> None:
         metrics = [
             _mlflow("entities").Metric(
                 valid_name(r["name"]),
                 float(r["value"]),
-                int(r.get("timestamp") or time.time() * 1000),
+                int(r.get("timestamp") or self._at),
                 int(r.get("step") or 0),
             )
             for r in records

@@ -131,6 +131,15 @@ def test_an_output_of_a_branch_that_is_not_taken_is_told_and_no_failure(run: Run
     assert {path.name for path in (project / "out").iterdir() if path.name[0] != "."} == {"small"}
 
 
+def test_what_an_earlier_run_gave_out_does_not_pass_for_this_ones(run: Run, project: Path) -> None:
+    options, declared = Options(out=project / "out"), {"big": {"type": "uri_file"}}
+    jobs = {**BRANCHES, "big": {**says("big"), "outputs": {"word": "${{parent.outputs.big}}"}}}
+    run(jobs | {"gate": gate(True)}, outputs=declared, options=options)
+    assert (project / "out" / "big").read_text() == "big\n"
+    run(jobs | {"gate": gate(False)}, outputs=declared, options=options)
+    assert list((project / "out").iterdir()) == []
+
+
 @pytest.mark.parametrize("word", ["big", "small"])
 def test_one_output_may_be_made_by_either_branch(run: Run, project: Path, word: str) -> None:
     made = {"outputs": {"word": "${{parent.outputs.word}}"}}

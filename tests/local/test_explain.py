@@ -136,6 +136,18 @@ def test_the_verbs_print_what_they_found(again: Callable[..., Finished], project
     assert "2 results, " in CliRunner().invoke(cli, ["cache", "ls"]).output
 
 
+def test_without_a_step_there_is_a_line_for_each(run: Run) -> None:
+    jobs = {"a": step("echo > ${{outputs.o}}", outputs=("o",)), "b": step("exit 3")}
+    run(jobs)
+    run(jobs)
+    told = CliRunner().invoke(cli, ["explain", "latest"])
+    first, second = told.output.splitlines()
+    assert first.startswith("a: cached: reused: nothing it depends on has changed since test_")
+    assert second.startswith("b: failed: nothing it depends on has changed, but it did not succeed in test_")
+    found = json.loads(CliRunner().invoke(cli, ["explain", "latest", "--json"]).output)
+    assert [(each["step"], each["status"]) for each in found] == [("a", "cached"), ("b", "failed")]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

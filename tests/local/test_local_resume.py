@@ -14,6 +14,7 @@ from local_helpers import log_of, no_cache, statuses, step
 from azdistill.errors import UserError
 from azdistill.local.home import find_home
 from azdistill.local.run import Finished, Options
+from azdistill.local.select import Selection
 from azdistill.local.store import list_runs, load_run, read_events
 
 Run = Callable[..., Finished]
@@ -84,6 +85,14 @@ def test_a_step_finds_what_its_previous_attempt_wrote(run: Run, project: Path) -
     resumed = run({"a": job}, options=LATEST)
     assert Path(resumed.state.steps["a"].outputs["o"], "1").read_text() == "first\nsecond\n"
     assert resumed.state.steps["a"].attempts == 2
+
+
+def test_a_resumed_selection_lists_only_what_the_run_has_had(run: Run) -> None:
+    jobs = {"a": step("exit 3"), "b": step("true"), "c": step("true")}
+    only = Options(selection=Selection(only=("a", "b")), keep_going=True)
+    assert statuses(run(jobs, options=only)) == {"a": "failed", "b": "completed"}
+    again = run(jobs, options=replace(only, selection=Selection(only=("a",)), resume="latest"))
+    assert statuses(again) == {"b": "completed", "a": "failed"}
 
 
 def test_a_torn_log_is_gone_on_with_behind_its_last_whole_event(run: Run, project: Path) -> None:

@@ -105,6 +105,16 @@ def test_a_burst_of_lines_is_all_in_the_log(run: Run) -> None:
     assert lines == [f"line {number}" for number in range(1, 201)]
 
 
+def test_lines_of_the_metrics_file_that_are_no_records_are_told(run: Run) -> None:
+    said = ['{"kind": "metric", "name": "loss", "value": 0.5}', '{"loss": 0.5}', "loss 0.5", '{"kind": "metric"}']
+    lines = "\n".join(said)
+    finished = run({"a": step(f"""printf '%s\\n' '{lines}' >> "$AZDISTILL_METRICS_FILE" """)})
+    assert statuses(finished) == {"a": "completed"}
+    assert finished.state.steps["a"].metrics == {"loss": 0.5}
+    told = '3 lines of the metrics file passed over, the first is line 2: {"loss": 0.5} '
+    assert log_of(finished, "a").startswith(f"[azdistill] {told}")
+
+
 def test_stdout_and_stderr_are_merged_in_order(run: Run) -> None:
     assert log_of(run({"a": step("echo 1; echo 2 >&2; echo 3")}), "a") == "1\n2\n3\n"
 
