@@ -50,7 +50,7 @@ class Opened:
             return None
         if not file.is_file():
             what = f"{path} is a folder, not a component file" if file.is_dir() else f"no component file {path}"
-            self.report.error("AZD121", what, where, hint=_neighbours(file))
+            self.report.error("AZD121", what, where, hint=_neighbours(file, where.source.file))
             return None
         if file not in self.files:
             self.opening.append(file)
@@ -70,11 +70,13 @@ class Opened:
         return None
 
 
-def _neighbours(file: Path) -> str:
+def _neighbours(file: Path, named_in: str) -> str:
+    """The file beside a missing one that may have been meant: not the one that names it."""
     folder = file if file.is_dir() else file.parent
     if not folder.is_dir():
         return f"there is no folder {folder}"
-    return did_you_mean(file.name, sorted(p.name for p in folder.iterdir() if p.suffix in (".yml", ".yaml")))
+    near = sorted(p.name for p in folder.iterdir() if p.suffix in (".yml", ".yaml") and p.name != Path(named_in).name)
+    return did_you_mean(file.name, near)
 
 
 def _read(file: Path, report: Report) -> Source | None:
@@ -99,7 +101,7 @@ def read_environment(where: Where, path: str, report: Report) -> Environment | N
     """The environment in the file that ``where`` names."""
     file = where.resolve(path)
     if not file.is_file():
-        report.error("AZD122", f"no environment file {path}", where, hint=_neighbours(file))
+        report.error("AZD122", f"no environment file {path}", where, hint=_neighbours(file, where.source.file))
         return None
     source = _read(file, report)
     return environment(Where(source), report) if source else None

@@ -24,6 +24,7 @@ from azdistill.spec.fields import Fields, absolute
 from azdistill.spec.models import (
     AZURE_ONLY,
     DATA,
+    PRIMITIVES,
     AzureOnly,
     Binding,
     CommandComponent,
@@ -122,6 +123,11 @@ def job_input(where: Where, report: Report) -> Input:
     if not isinstance(value, dict):
         return Input(type=_type_of(value), default=value, where=where)
     fields = Fields(where, report)
+    if "value" not in value and value.get("type") in PRIMITIVES:
+        # As a component declares one, which people copy.
+        hint = f"write the value alone: {where.steps[-1]}: {value.get('default', '...')}"
+        report.error("AZD113", "a job's input that is a value declares no type", where / "type", hint=hint)
+        return Input(type=value["type"], default=value.get("default"), where=where)
     fields.known(("value",) if "value" in value else _DATA_KEYS, "a pipeline job's input")
     if "value" in value:
         return Input(type=_type_of(value["value"]), default=value["value"], where=where)

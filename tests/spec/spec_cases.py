@@ -168,6 +168,10 @@ CASES: dict[str, dict[str, str]] = {
     "missing type of an input": component("inputs: {a: «AZD112»{default: 1}}\ncommand: run ${{inputs.a}}\n"),
     "no steps": {"pipeline.yml": "«AZD112»type: pipeline\nexperiment_name: x\njobs: {}\n"},
     "unknown type of an input": component("inputs: {a: {type: «AZD113»uri_flie}}\ncommand: run ${{inputs.a}}\n"),
+    "value of a job declared as a component would": job(
+        "$schema: https://azuremlschemas.azureedge.net/latest/pipelineJob.schema.json\n"
+        + pipeline(inputs="{a: {type: «AZD113»integer, default: 2}}", step="      epochs: ${{parent.inputs.a}}\n")
+    ),
     "unknown mode": component("inputs: {a: {type: uri_file, mode: «AZD113»mounted}}\ncommand: run ${{inputs.a}}\n"),
     "unknown type of a step": job("type: pipeline\njobs: {a: {type: «AZD113»comand, component: ./train.yml}}\n"),
     "a pipeline step on a command component": job(
