@@ -69,6 +69,14 @@ def runs_of(project: Path, experiment: str) -> dict[str, Any]:
     return {run.data.tags.get("azdistill.step") or run.data.tags["azdistill.run_id"]: run for run in runs}
 
 
+def history(project: Path, run: Any) -> list[Any]:
+    """Every value of the metric ``mine``."""
+    from mlflow import MlflowClient
+
+    found = MlflowClient(f"sqlite:///{project / 'mlflow.db'}").get_metric_history(run.info.run_id, "mine")
+    return sorted(found, key=lambda metric: metric.step)
+
+
 RECORDS = [
     {"kind": "metric", "name": "loss", "value": 3.0, "step": 1, "timestamp": 1000},
     {"kind": "metric", "name": "loss", "value": 1.5, "step": 2, "timestamp": 2000},
@@ -167,7 +175,10 @@ def _check_artifacts(project: Path, parent: Any, head: Any) -> None:
 
 @pytest.mark.slow
 def test_a_failed_step_and_a_step_that_logs_itself(project: Path) -> None:
-    uses = "import mlflow\nwith mlflow.start_run():\n    mlflow.log_metric('mine', 4)\n"
+    uses = "import mlflow\nwith mlflow.start_run():\n    mlflow.log_metric('mine', 3, step=1)\n"
+    uses += (
+        "    mlflow.log_metric('mine', 4, step=2)\n    mlflow.set_tag('note', 'x')\n    mlflow.log_param('rate', 7)\n"
+    )
     (project / "code").mkdir()
     (project / "code" / "train.py").write_text(uses)
     common = {"type": "command", "environment": "azureml:any@latest"}
@@ -177,14 +188,20 @@ def test_a_failed_step_and_a_step_that_logs_itself(project: Path) -> None:
         "bad": {**common, "command": "cat '${{inputs.x}}'; exit 3", "inputs": {"x": "${{parent.jobs.own.outputs.x}}"}},
     }
     (project / "p.yml").write_text(yaml.safe_dump({"type": "pipeline", "experiment_name": "e", "jobs": jobs}))
-    done = azdistill("run", "p.yml", "--json")
-    assert done.returncode == 1
-    runs = runs_of(project, "e")
-    assert runs["own"].data.metrics == {"mine": 4.0}
-    assert runs["own"].info.status == "FINISHED"
-    assert runs["bad"].info.status == "FAILED"
-    assert runs[json.loads(done.stdout)["run_id"]].info.status == "FAILED"
-    assert len(runs) == 3
+    # The second time the first step is found in the cache: what it logged is of this run too.
+    for status in ("completed", "cached"):
+        done = azdistill("run", "p.yml", "--json")
+        assert done.returncode == 1
+        runs = runs_of(project, "e")
+        assert runs["own"].data.tags["azdistill.status"] == status
+        assert runs["own"].data.metrics == {"mine": 4.0}
+        assert (runs["own"].data.tags["note"], runs["own"].data.params) == ("x", {"rate": "7"})
+        assert [(metric.step, metric.value) for metric in history(project, runs["own"])] == [(1, 3.0), (2, 4.0)]
+        assert runs["own"].info.status == "FINISHED"
+        assert runs["bad"].info.status == "FAILED"
+        assert runs[json.loads(done.stdout)["run_id"]].info.status == "FAILED"
+    assert len(runs) == 4
+    assert azdistill("runs").stdout.count("own.mine 4") == 2
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ def run(
     listeners: list[Listener] = [view, *([tracked] if tracked else [])]
     try:
         with view:
-            finished = run_pipeline(pipeline, options, listeners, tracked.variables if tracked else None)
+            finished = run_pipeline(pipeline, options, listeners, tracked)
         answer(finished)
         return finished
     finally:

@@ -121,7 +121,7 @@ class LocalJobs:
         tracker = Tracker(self.tracking_uri, lambda text: say(f"warning: {text}"))
         tracked = TrackingListener(tracker, source)
         try:
-            return run_pipeline(pipeline, options, [Lines(), tracked], tracked.variables)
+            return run_pipeline(pipeline, options, [Lines(), tracked], tracked)
         finally:
             tracker.close()
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from azdistill.local import mlflow_files, outputs
 from azdistill.local.cache import METRICS
-from azdistill.local.listener import is_record
+from azdistill.local.listener import Record, is_record
 from azdistill.local.plan import PlannedStep
 from azdistill.redact import redact
 
@@ -54,11 +55,12 @@ def make_places(step: PlannedStep, attempt: Attempt) -> dict[str, Path]:
     return paths
 
 
-def append_logged(attempt: Attempt) -> None:
-    """Add what a step logged to MLflow files to its metrics file."""
+def append_logged(attempt: Attempt, known: Sequence[Record] = ()) -> None:
+    """Add what a step logged to MLflow files to its metrics file, and what is ``known`` from elsewhere."""
     for path in mlflow_files.texts(attempt.mlflow):
         redact_file(path)
-    if attempt.mlflow.is_dir() and (logged := list(mlflow_files.records(attempt.mlflow))):
+    logged = [*known, *(mlflow_files.records(attempt.mlflow) if attempt.mlflow.is_dir() else ())]
+    if logged:
         with open(attempt.metrics, "a", encoding="utf-8") as file:
             file.writelines(json.dumps(record) + "\n" for record in logged)
 

@@ -37,6 +37,7 @@ from azdistill.local.hashes import Hashes
 from azdistill.local.interpreter import Interpreter
 from azdistill.local.keyed import write_fields
 from azdistill.local.keys import key_fields
+from azdistill.local.listener import Tracking
 from azdistill.local.plan import Bound, Local, Made, Plan, PlannedStep, Text
 from azdistill.local.result import BRANCH, Result
 from azdistill.local.runners.base import Cancellation, Ended, Job, Runner
@@ -68,7 +69,7 @@ class Executor:
     interpreters: Mapping[str, Interpreter] = field(default_factory=dict)
     threads: Mapping[str, int] = field(default_factory=dict)
     retries: int = 0
-    tracking: Callable[[str, bool], dict[str, str]] = lambda step, uses_mlflow: {}
+    tracking: Tracking = field(default_factory=Tracking)
     on_start: Callable[[str, Attempt], None] = lambda step, attempt: None
     on_line: Callable[[str, str], None] = lambda step, line: None
     on_trial: Callable[[TrialNews], None] = lambda news: None
@@ -230,7 +231,7 @@ class Executor:
         with LogWriter(attempt.log, lambda line: self.on_line(step.name, line)) as log:
             started, before = time.monotonic(), stamps_of(step, results)
             ended = self.runner.run(job, log.feed, self.cancellation)
-            append_logged(attempt)
+            self._take_logged(step, job, attempt, ended)
             redact_file(attempt.metrics)
             for line in strange(attempt.metrics):
                 log.note(line)
@@ -289,14 +290,21 @@ class Executor:
         """
         own = bool(values.names(step)) or step.trial_of is not None
         apart = self.containers is not None and self.containers.network(step) != "host"
-        if uses_mlflow and not (apart or own):
-            return self.tracking(step.name, uses_mlflow)
-        found = self.tracking(step.name, False)
+        files = apart or own
+        found = self.tracking.variables(step.name, uses_mlflow and not files)
+        if "MLFLOW_RUN_ID" in found and not files:
+            return found
         if found or own:
+            found.pop("MLFLOW_RUN_ID", None)
             attempt.mlflow.mkdir()
             # A store of files whose folder is there has no experiment until one is named.
             found |= {"MLFLOW_EXPERIMENT_NAME": self.plan.experiment, **mlflow_files.variables(attempt.mlflow)}
         return found
+
+    def _take_logged(self, step: PlannedStep, job: Job, attempt: Attempt, ended: Ended) -> None:
+        """Add what a step logged to MLflow to its metrics: they are listed, compared, and there when it is reused."""
+        direct = "MLFLOW_RUN_ID" in job.environment and not ended.canceled
+        append_logged(attempt, self.tracking.logged(step.name) if direct else [])
 
     def _judge(self, step: PlannedStep, job: Job, ended: Ended, paths: Mapping[str, Path]) -> Result | None:
         """The failure that an attempt ended in; None when it has succeeded."""

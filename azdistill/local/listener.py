@@ -50,6 +50,18 @@ class Listener:
         """Nothing of the run lives any more."""
 
 
+class Tracking:
+    """Where the steps of a run log to MLflow; by itself nowhere."""
+
+    def variables(self, step: str, uses_mlflow: bool) -> dict[str, str]:
+        """The MLflow variables of a step; one that logs itself gets its run's id."""
+        return {}
+
+    def logged(self, step: str) -> list[Record]:
+        """What a step that has ended logged to its run by itself, as records of a metrics file."""
+        return []
+
+
 class Tail:
     """Reads a growing JSONL file: each call gives the records that were finished since the last one."""
 

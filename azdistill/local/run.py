@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from azdistill.local.given import secrets_of, take_code
 from azdistill.local.hashes import Hashes
 from azdistill.local.home import Home, find_home
 from azdistill.local.interpreter import Interpreter, find_interpreter
-from azdistill.local.listener import Listener
+from azdistill.local.listener import Listener, Tracking
 from azdistill.local.plan import Plan, make_plan
 from azdistill.local.registered import stand_in
 from azdistill.local.result import Result
@@ -80,9 +80,9 @@ def run_pipeline(
     pipeline: Pipeline,
     options: Options,
     listeners: Sequence[Listener] = (),
-    tracking: Callable[[str, bool], dict[str, str]] | None = None,
+    tracking: Tracking | None = None,
 ) -> Finished:
-    """Run a pipeline that has been checked. ``tracking(step, uses_mlflow)`` gives a step's MLflow variables.
+    """Run a pipeline that has been checked. ``tracking`` says where its steps log to MLflow.
 
     Raises for what is wrong before any step has started; afterwards what went wrong is in the result.
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from azdistill.local.links import is_own, stray
-from azdistill.local.listener import Listener, Record
+from azdistill.local.listener import Listener, Record, Tracking
 from azdistill.local.outputs import Manifest
 from azdistill.local.plan import Plan, Text
 from azdistill.local.store import RunState, StepState, TrialState
@@ -29,7 +29,7 @@ _CREDENTIALS = (
 _COPIED = ("uri_file", "uri_folder", *PRIMITIVES)
 
 
-class TrackingListener(Listener):
+class TrackingListener(Listener, Tracking):
     """A parent run for the pipeline, a child for each step that did something or was found in the cache.
 
     ``apart``: steps cannot see the whole machine, so an artifact that one names has to be its own.
@@ -41,6 +41,8 @@ class TrackingListener(Listener):
         self._artifacts: dict[str, list[str]] = {}
         self._metric = ""
         self._begun: set[str] = set()
+        #: Steps of this run that log to MLflow themselves.
+        self._direct: set[str] = set()
 
     def variables(self, step: str, uses_mlflow: bool) -> dict[str, str]:
         """The MLflow variables of a step. One that logs itself gets its run's id, and waits for it if it must."""
@@ -50,7 +52,11 @@ class TrackingListener(Listener):
             run_id = self._tracker.child_run_id(step, _WAIT)
             found |= {name: os.environ[name] for name in _CREDENTIALS if name in os.environ}
             found |= {"MLFLOW_RUN_ID": run_id} if run_id else {}
+            self._direct.add(step)
         return found
+
+    def logged(self, step: str) -> list[Record]:
+        return [record | {"logged": True} for record in self._tracker.logged(step, _WAIT)]
 
     def run_started(self, run: RunState, plan: Plan) -> None:
         self._plan = plan
@@ -73,7 +79,8 @@ class TrackingListener(Listener):
             self._artifacts.setdefault(name, []).append(str(record.get("path")))
         if record["kind"] == "tag" and record.get("name") == "retention_metric":
             self._metric = str(record.get("value"))
-        self._tracker.record(name, record)
+        # What is there already; from the cache it is not.
+        self._tracker.record(name, record, known=bool(record.get("logged")) and name in self._direct)
 
     def trial_started(self, name: str, trial: TrialState) -> None:
         self._begin_trial(name, trial)

@@ -49,6 +49,7 @@ class Tracker:
         self._warn = warn
         self._outbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._children: dict[str, str] = {}
+        self._logged: dict[str, list[dict[str, Any]]] = {}
         self._answered = threading.Condition()
         self._over = False
         #: The later of the two messages that begin and end a run.
@@ -81,10 +82,13 @@ class Tracker:
         """A child run, made when MLflow is ready; ``parent`` is the step that a trial belongs to."""
         self._send({"do": "step", "step": step, "params": params, "tags": tags, "parent": parent})
 
-    def record(self, step: str, record: Mapping[str, Any]) -> None:
-        """A metric, parameter or tag of a step (architecture page, "Tracking"); other kinds are left out."""
+    def record(self, step: str, record: Mapping[str, Any], *, known: bool = False) -> None:
+        """A metric, parameter or tag of a step (architecture page, "Tracking"); other kinds are left out.
+
+        ``known``: the step's run has it, and only the parent may be without.
+        """
         if record.get("kind") in ("metric", "param", "tag") and "name" in record and "value" in record:
-            self._send({"do": "record", "step": step, "record": dict(record)})
+            self._send({"do": "record", "step": step, "record": dict(record), "known": known})
 
     def step_ended(
         self,
@@ -119,6 +123,17 @@ class Tracker:
         with self._answered:
             self._answered.wait_for(lambda: self._over or step in self._children, timeout)
             return self._children.get(step) or None
+
+    def logged(self, step: str, timeout: float) -> list[dict[str, Any]]:
+        """Metrics, parameters and tags that the step's run has and that did not come from here, as records; none when
+        MLflow does not answer in ``timeout`` seconds.
+        """
+        with self._answered:
+            self._logged.pop(step, None)
+        self._send({"do": "logged", "step": step})
+        with self._answered:
+            self._answered.wait_for(lambda: self._over or step in self._logged, timeout)
+            return self._logged.pop(step, [])
 
     def close(self, timeout: float = 120.0, waiting: Callable[[], None] = lambda: None) -> None:
         """Wait until everything has arrived; a warning if it has not after ``timeout`` seconds.
@@ -169,6 +184,8 @@ class Tracker:
             with self._answered:
                 if "child" in answer:
                     self._children[answer["child"]] = answer["run_id"] or ""
+                if "logged" in answer:
+                    self._logged[answer["logged"]] = answer["records"]
                 self._over = done
                 self._answered.notify_all()
         if not done and self._last:

@@ -2,8 +2,8 @@
 
 Reads one JSON message a line on stdin, in the order in which things happened, each with the Unix time in milliseconds
 at which it did (``at``), and answers on stdout: ``ready`` with the store's URI, ``child`` with a step's run id,
-``warning``, and ``done``. The end of stdin before ``done`` means that the runner is gone: the runs that are open are
-marked as killed, within 1.2 seconds, and the process ends.
+``logged`` with what a step logged itself, ``warning``, and ``done``. The end of stdin before ``done`` means that the
+runner is gone: the runs that are open are marked as killed, within 1.2 seconds, and the process ends.
 Started as a plain file and imports nothing of azdistill: what it is told has been redacted already.
 """
 
@@ -145,11 +145,38 @@ class Session:
     def _do_records(self, message: Message) -> None:
         by_step: dict[str, list[Message]] = {}
         for each in message["records"]:
-            by_step.setdefault(each["step"], []).append(each["record"])
-        for step, records in by_step.items() if self._client else ():
-            self._log(self._child(step), records)
+            by_step.setdefault(each["step"], []).append(each)
+        for step, several in by_step.items() if self._client else ():
+            self._log(self._child(step), [each["record"] for each in several if not each["known"]])
             if step in self._headline:
-                self._log(self._parent, [record for record in records if record["kind"] == "metric"])
+                self._log(self._parent, [each["record"] for each in several if each["record"]["kind"] == "metric"])
+
+    def _do_logged(self, message: Message) -> None:
+        found: list[Message] = []
+        try:
+            found = self._logged(self._child(message["step"])) if self._client else []
+        finally:
+            say({"logged": message["step"], "records": found})
+
+    def _logged(self, run_id: str) -> list[Message]:
+        data = self._client.get_run(run_id).data
+        values = [each for name in data.metrics for each in self._client.get_metric_history(run_id, name)]
+        params = {name: value for name, value in data.params.items() if (run_id, name) not in self._given}
+        tags = {name: value for name, value in data.tags.items() if not name.startswith(("mlflow.", "azdistill."))}
+        return [
+            *({"kind": "param", "name": name, "value": value} for name, value in params.items()),
+            *({"kind": "tag", "name": name, "value": value} for name, value in tags.items()),
+            *(
+                {
+                    "kind": "metric",
+                    "name": each.key,
+                    "value": each.value,
+                    "step": each.step,
+                    "timestamp": each.timestamp,
+                }
+                for each in sorted(values, key=lambda each: each.timestamp)
+            ),
+        ]
 
     def _do_step_end(self, message: Message) -> None:
         if self._client is None:

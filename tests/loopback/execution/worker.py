@@ -17,7 +17,7 @@ from typing import Any
 from azdistill.errors import AzdistillError, SpecError
 from azdistill.local import run as runner
 from azdistill.local.hashes import Hashes
-from azdistill.local.listener import Listener
+from azdistill.local.listener import Listener, Tracking
 from azdistill.local.plan import Plan
 from azdistill.local.store import RunState
 from azdistill.spec import check, pipeline_from
@@ -34,7 +34,7 @@ def main(folder: Path) -> int:
         if problems:
             raise SpecError(problems)
         options = runner.Options(experiment=job["experiment"], run_id=job["run_id"], jobs=2)
-        finished = runner.run_pipeline(pipeline, options, [PlanWriter(folder)], lambda step, _: variables(job, step))
+        finished = runner.run_pipeline(pipeline, options, [PlanWriter(folder)], OnAzure(job))
         error = finished.error
     except AzdistillError as failure:
         error = failure
@@ -58,6 +58,16 @@ def variables(job: dict[str, Any], step: str) -> dict[str, str]:
         # A trial is no job of its own here: its sweep reads what it logs.
         return {name: value for name, value in told.items() if name not in ("MLFLOW_RUN_ID", "AZDISTILL_METRICS_FILE")}
     return told
+
+
+class OnAzure(Tracking):
+    """The tracking of a workspace, which the steps of a job write to themselves."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        self._job = job
+
+    def variables(self, step: str, uses_mlflow: bool) -> dict[str, str]:
+        return variables(self._job, step)
 
 
 class PlanWriter(Listener):
