@@ -34,7 +34,10 @@ def logs_command(step: str | None, run: str | None, follows: bool, where: Any) -
     from azdistill.cloud.connect import connect
     from azdistill.cloud.follow import get_job
 
-    connection = connect(where)
+    try:
+        connection = connect(where)
+    except UserError as unnamed:
+        raise _nowhere(unnamed, run) from None
     if run is None and step is not None and step in recent.recent(connection):
         # A run's name where a step's is expected can only mean the run.
         run, step = step, None
@@ -67,6 +70,22 @@ def _is_here(step: str | None, run: str | None, where: Where, follows: bool) -> 
         click.echo(f"run {found.run_id}, on this machine", err=True)
     print_logs(found, step, follows=follows)
     return True
+
+
+def _nowhere(error: UserError, run: str | None) -> UserError:
+    """The error where no workspace is named, and nothing here is meant either."""
+    if error.code != "AZD411":
+        return error
+    from azdistill.local.home import find_home
+    from azdistill.local.store import list_runs
+
+    known = [found.run_id for found in list_runs(find_home())][:5]
+    if run is None or not known:
+        return UserError(
+            "there are no runs here yet", code="AZD383", hint=f"azdistill run FILE; on Azure: {error.hint}"
+        )
+    hint = f"{did_you_mean(run, known)}; for one on Azure name its workspace (azdistill logs --help)"
+    return UserError(f"no run '{run}' here", code="AZD385", hint=hint)
 
 
 def refuse_unknown_step(job: Job, step: str | None) -> None:

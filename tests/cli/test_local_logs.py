@@ -123,6 +123,17 @@ def test_a_run_that_goes_on_is_followed_to_its_end(project: Path) -> None:
         assert (follower.wait(60), runner.wait(60)) == (0, 0)
 
 
+def test_a_run_that_is_nowhere_is_told_from_one_on_azure(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("AZURE_", "AZUREML_"))]:
+        monkeypatch.delenv(name)
+    assert "error[AZD383]: there are no runs here yet" in program("logs").stderr
+    run(a="true")
+    done = program("logs", "--run", "q_2026")
+    assert done.returncode == 2
+    assert "error[AZD385]: no run 'q_2026' here" in done.stderr
+    assert "for one on Azure name its workspace" in done.stderr
+
+
 def test_what_was_submitted_later_is_not_here(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(a="echo here")
     row = {"name": "there", "workspace": "w", "time": time.time() + 60}

@@ -71,7 +71,7 @@ def registers_model_and_data(client: MLClient, ran: Ran) -> None:
     (model,) = client.models.list("phi-4-mini-distilled")
     assert model.type == "mlflow_model"
     assert model.tags["azdistill.job"] == ran.names["job"].name
-    assert model.tags["azdistill.teacher"] == "deepseek-v3"
+    assert model.tags["azdistill.teacher"] == "DeepSeek-V3"
     name, _, version = model.tags["azdistill.data.curated"].partition(":")
     curated = client.data.get(name, version)
     assert curated.path.endswith(f"/datastores/workspaceblobstore/paths/azdistill/assets/curated/{version}/rows.jsonl")

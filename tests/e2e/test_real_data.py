@@ -71,7 +71,7 @@ def test_a_sample_set_of_microsoft_runs_unchanged(
     serving = teacher(answer_sample)
     # The training file of this sample is missing at its source.
     missing = ("--set", f"training_data={folder}/validation_summarization.jsonl") if task == "summarization" else ()
-    few = ("--set", "data.max_training_rows=16", "--set", "data.max_test_rows=8")
+    few = ("--set", "data.max_training_rows=16", "--set", "data.max_test_rows=8", "--set", "evaluation.gold_sft=false")
     ended = program.run(
         folder / f"distillation_{task}.yaml", "--set", f"teacher.endpoint={serving.url}", *missing, *QUICK, *SHORT, *few
     )  # fmt: skip
