@@ -61,9 +61,10 @@ def _is_here(step: str | None, run: str | None, where: Where, follows: bool) -> 
     from azdistill.cli.local_logs import meant_here, print_logs
     from azdistill.cloud import recent
 
-    if any(dataclasses.astuple(where)):
+    submitted = recent.submitted()
+    if any(dataclasses.astuple(where)) or (run is None and step in submitted):
         return False
-    found, step = meant_here(run, step, recent.last_time())
+    found, step = meant_here(run, step, max(submitted.values(), default=None))
     if not found:
         return False
     if run is None or run == "latest":

@@ -51,9 +51,10 @@ def recent(connection: Connection) -> list[str]:
     return list(dict.fromkeys(str(row["name"]) for row in reversed(rows)))
 
 
-def last_time() -> float | None:
-    """When something was submitted last from here, to any workspace (Unix time)."""
-    return max((float(row["time"]) for row in _rows() if isinstance(row.get("time"), int | float)), default=None)
+def submitted() -> dict[str, float]:
+    """The jobs that were submitted from here to any workspace, and when (Unix time)."""
+    rows = ((str(row["name"]), row.get("time")) for row in _rows())
+    return {name: float(time) for name, time in rows if isinstance(time, int | float)}
 
 
 def resolve(connection: Connection, name: str | None) -> str:

@@ -142,3 +142,7 @@ def test_what_was_submitted_later_is_not_here(project: Path, monkeypatch: pytest
         monkeypatch.delenv(f"AZUREML_ARM_{name}", raising=False)
     assert logs()[0] != 0
     assert logs("--run", "p_")[1] == ["a | here"]
+    row["time"] = 1.0
+    (project / ".azdistill" / "submitted.jsonl").write_text(json.dumps(row) + "\n")
+    assert logs()[1] == ["a | here"]
+    assert logs("there")[0] != 0, "the name of a run on Azure is taken for one"
