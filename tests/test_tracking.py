@@ -149,13 +149,18 @@ def test_a_run_and_its_cached_repetition_are_in_mlflow(project: Path) -> None:
     _check_view(project, runs["head"].info.experiment_id)
 
 
-def _check_view(project: Path, experiment: str) -> None:
-    """The runs page, whose metric columns MLflow hides until somebody chooses them, is stored with some chosen."""
+def columns_of_view(project: Path, experiment: str) -> list[str]:
+    """What the stored view of an experiment shows."""
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
-    view = json.loads(client.get_experiment(experiment).tags["mlflow.sharedViewState.azdistill"])
-    assert view["selectedColumns"][-2:] == ["metrics.`loss`", "metrics.`rouge_1_`"]
+    view = json.loads(client.get_experiment(experiment).tags[VIEW_TAG])
+    return list(view["selectedColumns"])
+
+
+def _check_view(project: Path, experiment: str) -> None:
+    """The runs page, whose metric columns MLflow hides until somebody chooses them, is stored with some chosen."""
+    assert columns_of_view(project, experiment)[-2:] == ["metrics.`loss`", "metrics.`rouge_1_`"]
     address = _newest_view(f"sqlite:///{project / 'mlflow.db'}")
     assert address == f"/#/experiments/{experiment}/runs?viewStateShareKey=azdistill"
 
@@ -265,6 +270,7 @@ def test_the_trials_of_a_sweep_are_runs_below_its_own(project: Path) -> None:
     best = [name for name, run in runs.items() if run.data.tags.get("azdistill.best_trial") == "true"]
     assert best == ["tune.trial_2"]
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert columns_of_view(project, runs["tune"].info.experiment_id)[-1] == "metrics.`loss`"
 
 
 @pytest.mark.slow

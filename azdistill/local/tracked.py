@@ -123,7 +123,9 @@ class TrackingListener(Listener, Tracking):
         tags = {"azdistill.status": run.status, "azdistill.seconds": f"{run.seconds:.3f}"}
         if skipped := [f"{name} ({step.reason})" for name, step in run.steps.items() if step.reason]:
             tags["azdistill.skipped"] = ", ".join(skipped)
-        self._tracker.run_ended(run.status, tags, artifacts, columns(list(run.metrics), self._metric))
+        # Where no step is the headline, those of all: they stand at the steps' runs, and at a sweep's trials.
+        measured = list(run.metrics) or [name for step in run.steps.values() for name in step.metrics]
+        self._tracker.run_ended(run.status, tags, artifacts, columns(measured, self._metric))
 
     def _begin(self, name: str) -> None:
         if name not in self._begun:
