@@ -189,7 +189,7 @@ def test_a_failed_step_and_a_step_that_logs_itself(project: Path) -> None:
     common = {"type": "command", "environment": "azureml:any@latest"}
     jobs = {
         "own": {**common, "code": "./code", "command": "python train.py && echo > '${{outputs.x}}'"}
-        | {"outputs": {"x": {"type": "uri_file"}}},
+        | {"outputs": {"x": {"type": "uri_file"}}, "tags": {"azdistill.headline": "true"}},
         "bad": {**common, "command": "cat '${{inputs.x}}'; exit 3", "inputs": {"x": "${{parent.jobs.own.outputs.x}}"}},
     }
     (project / "p.yml").write_text(yaml.safe_dump({"type": "pipeline", "experiment_name": "e", "jobs": jobs}))
@@ -204,9 +204,12 @@ def test_a_failed_step_and_a_step_that_logs_itself(project: Path) -> None:
         assert [(metric.step, metric.value) for metric in history(project, runs["own"])] == [(1, 3.0), (2, 4.0)]
         assert runs["own"].info.status == "FINISHED"
         assert runs["bad"].info.status == "FAILED"
-        assert runs[json.loads(done.stdout)["run_id"]].info.status == "FAILED"
+        parent = runs[json.loads(done.stdout)["run_id"]]
+        assert parent.info.status == "FAILED"
+        assert parent.data.metrics == {"mine": 4.0}
+        assert [(metric.step, metric.value) for metric in history(project, parent)] == [(1, 3.0), (2, 4.0)]
     assert len(runs) == 4
-    assert azdistill("runs").stdout.count("own.mine 4") == 2
+    assert azdistill("runs").stdout.count("  mine 4") == 2
 
 
 @pytest.mark.slow
@@ -271,6 +274,7 @@ def test_the_trials_of_a_sweep_are_runs_below_its_own(project: Path) -> None:
     assert best == ["tune.trial_2"]
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     assert columns_of_view(project, runs["tune"].info.experiment_id)[-1] == "metrics.`loss`"
+    assert "  tune.loss 2" in azdistill("runs").stdout
 
 
 @pytest.mark.slow

@@ -43,6 +43,7 @@ class TrackingListener(Listener, Tracking):
         self._begun: set[str] = set()
         #: Steps of this run that log to MLflow themselves.
         self._direct: set[str] = set()
+        self._headline: set[str] = set()
 
     def variables(self, step: str, uses_mlflow: bool) -> dict[str, str]:
         """The MLflow variables of a step. One that logs itself gets its run's id, and waits for it if it must."""
@@ -59,7 +60,7 @@ class TrackingListener(Listener, Tracking):
         return [record | {"logged": True} for record in self._tracker.logged(step, _WAIT)]
 
     def run_started(self, run: RunState, plan: Plan) -> None:
-        self._plan = plan
+        self._plan, self._headline = plan, set(run.headline)
         tags = {
             "azdistill.run_id": run.run_id,
             "azdistill.pipeline": plan.name,
@@ -79,8 +80,10 @@ class TrackingListener(Listener, Tracking):
             self._artifacts.setdefault(name, []).append(str(record.get("path")))
         if record["kind"] == "tag" and record.get("name") == "retention_metric":
             self._metric = str(record.get("value"))
-        # What is there already; from the cache it is not.
-        self._tracker.record(name, record, known=bool(record.get("logged")) and name in self._direct)
+        # The step's run has it already, and only the pipeline's may be without; from the cache neither has.
+        known = bool(record.get("logged")) and name in self._direct
+        if not known or name in self._headline:
+            self._tracker.record(name, record, known=known)
 
     def trial_started(self, name: str, trial: TrialState) -> None:
         self._begin_trial(name, trial)
