@@ -229,6 +229,7 @@ def test_what_a_library_logs_unasked_is_of_the_step_that_called_it(project: Path
     assert runs["learn"].data.params == {"size": "3"}
 
 
+@pytest.mark.slow
 def test_runs_begin_and_end_when_they_did_and_not_when_mlflow_was_told(project: Path) -> None:
     tracker = Tracker(tracking_uri(), lambda text: None)
     begun = time.time() * 1000 - 1

@@ -122,6 +122,7 @@ def test_local_and_pulled_runs_are_listed_and_compared(store: Path, tracked: Job
     shutil.rmtree(store / ".azdistill" / "runs")
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_is_completed_by_a_later_pull(cloud: Cloud, tmp_path: Path) -> None:
     name = cloud.submit(second="wait", word=str(tmp_path / "go"))
     while cloud.workspace.jobs.runs.get(name).status != "Running":

@@ -64,7 +64,9 @@ def holding(folder: Path, text: str) -> list[str]:
     return [str(path) for path in files if any(needle in path.read_bytes() for needle in needles)]
 
 
-@pytest.mark.parametrize("key", ["connection:teacher", "keyvault:loopback/teacher-key"])
+@pytest.mark.parametrize(
+    "key", ["connection:teacher", pytest.param("keyvault:loopback/teacher-key", marks=pytest.mark.slow)]
+)
 def test_a_key_is_found_in_the_job_and_written_nowhere(
     ws: Workspace,
     tmp_path: Path,
@@ -83,6 +85,7 @@ def test_a_key_is_found_in_the_job_and_written_nowhere(
     assert holding(tmp_path, CANARY) == []
 
 
+@pytest.mark.slow
 def test_a_key_that_the_service_repeats_does_not_reach_a_log(
     ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher: Callable[..., LoopbackTeacher]
 ) -> None:

@@ -246,6 +246,7 @@ def test_nothing_of_the_sdk_is_heard(ws: Workspace, project: Path) -> None:
     assert "\x1b" not in done.stderr
 
 
+@pytest.mark.slow
 def test_with_vv_the_sdk_is_heard(ws: Workspace, project: Path) -> None:
     command = [sys.executable, "-m", "azdistill", "-vv", "submit", str(project), "--yes"]
     done = subprocess.run(command, env={**os.environ, **ws.environment()}, capture_output=True, text=True)

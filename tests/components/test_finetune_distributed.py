@@ -121,6 +121,7 @@ def test_what_cannot_be_is_said(component: Make, inputs: dict[str, Any], paralle
     assert not (ended.outputs["model"] / "config.json").exists()
 
 
+@pytest.mark.slow
 def test_a_single_process_needs_no_parallelism(component: Make, inputs: dict[str, Any]) -> None:
     ended = component("finetune_student").run({**inputs, "parallelism": "fsdp", "max_steps": 1})
     assert ended.returncode == 0, ended.stderr

@@ -367,7 +367,9 @@ BAD = [
     pytest.param(lambda d: {"learning_rate": 0}, 78, "learning_rate", id="zero"),
     pytest.param(lambda d: {"num_epochs": "many"}, 78, "num_epochs", id="not-a-number"),
     pytest.param(lambda d: {"rows": d / "nowhere.jsonl"}, 66, "nowhere.jsonl", id="no-rows"),
-    pytest.param(lambda d: {"rows": write_jsonl(d / "empty.jsonl", [])}, 65, "no row", id="empty-rows"),
+    pytest.param(
+        lambda d: {"rows": write_jsonl(d / "empty.jsonl", [])}, 65, "no row", id="empty-rows", marks=pytest.mark.slow,
+    ),
 ]  # fmt: skip
 
 
@@ -381,6 +383,7 @@ def test_bad_input_ends_with_a_clear_error(
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_a_student_without_a_chat_template_is_refused(
     component: Callable[..., Any], inputs: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -156,7 +156,7 @@ def test_500_rows_of_gsm8k_against_a_failing_teacher(component, teacher, shared,
     assert (curated.summary["kept"], curated.summary["agreement"]) == (500, 1.0)
 
 
-@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("name", [SAMPLES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in SAMPLES[1:])])
 def test_the_sample_sets_go_from_data_to_curated_rows(component, teacher, shared, name):
     folder = shared / "azureml-distillation" / name
     training = folder / f"train_{name}.jsonl"

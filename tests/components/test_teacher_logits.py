@@ -87,6 +87,7 @@ def test_a_teacher_that_cannot_predict_every_token_is_refused() -> None:
     check_vocabulary(tiny_model(272), 268)
 
 
+@pytest.mark.slow
 def test_a_folder_without_stored_logits_is_refused(
     component: Callable[..., Any], models: tuple[Path, Path], tmp_path: Path
 ) -> None:

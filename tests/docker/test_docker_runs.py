@@ -14,6 +14,7 @@ from built_images import removed_when_over
 from azdistill import redact, spec
 from azdistill.errors import SpecError
 from azdistill.local.docker_engine import Engine
+from azdistill.local.listener import Tracking
 from azdistill.local.run import Finished, Options, run_pipeline
 from azdistill.local.settings import read_settings
 from azdistill.local.tracked import is_foreign
@@ -150,8 +151,12 @@ def test_what_a_step_logs_to_mlflow_files_becomes_its_metrics(run: Run) -> None:
         'mkdir -p "$d/0/r/metrics" "$d/0/r/params"; touch "$d/0/r/meta.yaml"; '
         'printf "1 0.5 0\\n2 0.75 1\\n" > "$d/0/r/metrics/accuracy"; printf 3 > "$d/0/r/params/epochs" # mlflow'
     )
-    tracking = {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
-    finished = run({"a": {"command": write}}, tracking=lambda step, uses_mlflow: dict(tracking))
+
+    class Elsewhere(Tracking):
+        def variables(self, step: str, uses_mlflow: bool) -> dict[str, str]:
+            return {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
+
+    finished = run({"a": {"command": write}}, tracking=Elsewhere())
     assert finished.error is None
     assert finished.state.steps["a"].metrics == {"accuracy": 0.75}
 

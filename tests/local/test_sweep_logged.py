@@ -47,6 +47,7 @@ def test_the_primary_metric_is_read_from_mlflow_while_a_trial_runs(run: Run, mlf
     assert finished.state.steps["s"].metrics == {"loss": 3.0}
 
 
+@pytest.mark.slow
 def test_it_is_read_from_mlflow_too_where_the_code_knows_the_metrics_file(run: Run, project: Path) -> None:
     (project / "code").mkdir()
     (project / "code" / "train.py").write_text(TRAIN + "# without mlflow: AZDISTILL_METRICS_FILE\n")
