@@ -52,7 +52,7 @@ for name in sys.argv[1:]:
             file.write(json.dumps({"kind": "artifact", "path": "/nowhere/" + text}) + "\\n")
             file.write(json.dumps({"kind": "progress", "done": 1, "total": 2, "text": text}) + "\\n")
 if os.environ.get("MLFLOW_TRACKING_URI", "").startswith("file:"):
-    # Without a network MLflow is logged to in files.
+    # A step that does not name MLflow logs to it in files.
     run = os.path.join(unquote(os.environ["MLFLOW_TRACKING_URI"][7:]), "0", "r")
     for kind in ("params", "tags"):
         os.makedirs(os.path.join(run, kind))
@@ -66,9 +66,7 @@ sys.exit(int(os.environ["END"]))
 """
 
 
-def write_pipeline(
-    folder: Path, environment: Any = "azureml:any@latest", python: str = "python", word: str = ""
-) -> Path:
+def write_pipeline(folder: Path, environment: Any = "azureml:any@latest", python: str = "python") -> Path:
     """A step that gives everything away and completes, and one that does so and fails."""
     (folder / "code").mkdir()
     (folder / "code" / "leak.py").write_text(_LEAK)
@@ -76,8 +74,7 @@ def write_pipeline(
     def step(end: int) -> dict[str, Any]:
         return {
             **{"type": "command", "environment": environment, "code": "./code"},
-            # A word that makes the runner offer MLflow where it can.
-            **{"command": f": {word}; echo '${{{{inputs.key}}}}'; {python} leak.py {' '.join(SECRETS)}"},
+            **{"command": f"echo '${{{{inputs.key}}}}'; {python} leak.py {' '.join(SECRETS)}"},
             **{"inputs": {"key": "env:INPUT_KEY"}, "tags": {"azdistill.headline": "true"}},
             **{"environment_variables": {"END": str(end), "KEY": "env:LONG_KEY"}},
         }

@@ -9,10 +9,7 @@ from azdistill.local.docker_engine import Engine
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("word", ["plain", "mlflow"])
-def test_a_secret_is_nowhere_after_runs_that_give_it_away(
-    tmp_path: Path, engine: Engine, image: str, word: str
-) -> None:
-    write_pipeline(tmp_path, {"image": image}, "python3", word)
+def test_a_secret_is_nowhere_after_runs_that_give_it_away(tmp_path: Path, engine: Engine, image: str) -> None:
+    write_pipeline(tmp_path, {"image": image}, "python3")
     assert_nowhere(tmp_path, tell(tmp_path, "--docker"))
-    assert bool(list(tmp_path.rglob("attempts/1/mlflow/0/r/params/0"))) is (word == "mlflow")
+    assert list(tmp_path.rglob("attempts/1/mlflow/0/r/params/0"))
