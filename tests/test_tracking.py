@@ -245,6 +245,7 @@ def test_runs_begin_and_end_when_they_did_and_not_when_mlflow_was_told(project: 
         assert begun <= run.info.start_time <= run.info.end_time <= ended
 
 
+@pytest.mark.slow
 def test_the_trials_of_a_sweep_are_runs_below_its_own(project: Path) -> None:
     said = (
         """printf '{"kind": "metric", "name": "loss", "value": %s}\\n' ${{inputs.x}} >> "$AZDISTILL_METRICS_FILE"; """
@@ -321,6 +322,7 @@ def test_nobody_waits_for_a_store_that_does_not_answer(project: Path) -> None:
     assert len(warnings) == 1
 
 
+@pytest.mark.slow
 def test_what_is_wrong_before_a_run_is_said_at_once(project: Path) -> None:
     jobs = {"a": {"type": "command", "environment": "azureml:any@latest", "command": "true"}}
     (project / "p.yml").write_text(yaml.safe_dump({"type": "pipeline", "jobs": jobs}))
@@ -331,6 +333,7 @@ def test_what_is_wrong_before_a_run_is_said_at_once(project: Path) -> None:
     assert time.monotonic() - begun < 60
 
 
+@pytest.mark.slow
 def test_a_wait_that_is_noticed_is_announced(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     monkeypatch.setattr("azdistill.tracking._NOTICED", 0.0)

@@ -78,6 +78,7 @@ def test_what_is_the_users_is_left_alone(cloud: Cloud, done: Job) -> None:
     assert [path.name for path in Path("there").rglob("*")] == ["report", "notes.txt"]
 
 
+@pytest.mark.slow
 def test_a_cut_connection_costs_nothing(cloud: Cloud, done: Job) -> None:
     fault = cloud.workspace.fail(LARGE, cut="body", times=2)
     shown = cloud.run("download", done.name, "--out", "there")

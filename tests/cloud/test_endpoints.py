@@ -485,11 +485,8 @@ def killed(monkeypatch: pytest.MonkeyPatch, request: int, sent: bool, action: Ca
     return False
 
 
-#: Killed before a request was sent, or after.
-SENT = [pytest.param(False, id="before"), pytest.param(True, id="after", marks=pytest.mark.slow)]
-
-
-@pytest.mark.parametrize("sent", SENT)
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [False, True], ids=["before", "after"])
 def test_up_killed_at_any_request_is_listed_and_goes_down(
     ws: Workspace, anew: Callable[[], Connection], monkeypatch: pytest.MonkeyPatch, sent: bool
 ) -> None:
@@ -514,7 +511,8 @@ def test_up_killed_at_any_request_is_listed_and_goes_down(
     assert [one.missing for one in kept.kept(anew())] == [()]
 
 
-@pytest.mark.parametrize("sent", SENT)
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [False, True], ids=["before", "after"])
 def test_up_killed_at_any_request_goes_on_when_called_again(
     ws: Workspace, anew: Callable[[], Connection], monkeypatch: pytest.MonkeyPatch, sent: bool
 ) -> None:
@@ -533,7 +531,8 @@ def test_up_killed_at_any_request_goes_on_when_called_again(
         pytest.fail("up never came through")
 
 
-@pytest.mark.parametrize("sent", SENT)
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [False, True], ids=["before", "after"])
 def test_down_killed_at_any_request_goes_on_when_called_again(
     ws: Workspace, anew: Callable[[], Connection], monkeypatch: pytest.MonkeyPatch, sent: bool
 ) -> None:

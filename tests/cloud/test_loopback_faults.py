@@ -199,6 +199,7 @@ print(client.data.create_or_update(Data(name="rows", path=sys.argv[1], type="uri
 """
 
 
+@pytest.mark.slow
 def test_a_workspace_started_by_hand_serves_another_process(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("{}\n")
     command = [sys.executable, "-m", "loopback", "--folder", str(tmp_path / "ws"), "--identity-storage", "--no-execute"]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 from following_helpers import Cloud
 
 from azdistill.cloud import recent
@@ -31,6 +32,7 @@ def test_a_failed_run_goes_on_from_what_it_finished(cloud: Cloud) -> None:
     assert not cloud.workspace.violations
 
 
+@pytest.mark.slow
 def test_a_canceled_one_too(cloud: Cloud, tmp_path: Path) -> None:
     name = cloud.submit(second="wait", word=str(tmp_path / "go"))
     cloud.run("cancel", "--wait")

@@ -189,6 +189,7 @@ def test_a_change_is_shown_as_a_diff_and_asked_for(ws: Workspace, project: Path,
     assert ws.store["schedules"]["nightly"]["properties"]["trigger"]["expression"] == "30 4 * * *"
 
 
+@pytest.mark.slow
 def test_a_disabled_schedule_stays_so_when_it_changes(ws: Workspace, project: Path, azdistill: Azdistill) -> None:
     azdistill("schedule", "apply", project / "nightly.yml", "--yes")
     assert azdistill("schedule", "disable", "nightly")[0] == 0
@@ -248,6 +249,7 @@ def test_trigger_is_the_services_own_and_with_set_a_fresh_submission(
     assert {run["by_hand"] for run in told["runs"]} == {True, False}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{"cut": "after"}, {"cut": "body"}])
 def test_a_trigger_whose_answer_is_lost_is_sent_once_and_its_run_is_found(
     ws: Workspace, project: Path, azdistill: Azdistill, how: dict[str, Any]
@@ -286,6 +288,7 @@ def test_a_trigger_that_is_refused_is_not_looked_for(ws: Workspace, project: Pat
     assert (status, "AZD403" in err, "may have been" in err) == (4, True, False)
 
 
+@pytest.mark.slow
 def test_a_fresh_submission_whose_answer_is_lost_is_found(ws: Workspace, project: Path, azdistill: Azdistill) -> None:
     azdistill("schedule", "apply", project / "nightly.yml", "--yes")
     fault = ws.fail("PUT {ws}/jobs/{name}", cut="after")

@@ -100,6 +100,7 @@ def test_a_key_that_the_service_repeats_does_not_reach_a_log(
     assert holding(tmp_path, CANARY) == []
 
 
+@pytest.mark.slow
 def test_a_connection_that_does_not_exist_is_told_by_the_step(
     ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher: Callable[..., LoopbackTeacher]
 ) -> None:

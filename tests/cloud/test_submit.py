@@ -235,6 +235,7 @@ def test_a_profile_names_the_workspace(azdistill: Any, project: Path, tmp_path: 
     assert "there is no workspace 'elsewhere'" in err
 
 
+@pytest.mark.slow
 def test_nothing_of_the_sdk_is_heard(ws: Workspace, project: Path) -> None:
     command = [sys.executable, "-m", "azdistill", "submit", str(project), "--yes"]
     done = subprocess.run(command, env={**os.environ, **ws.environment()}, capture_output=True, text=True)

@@ -220,6 +220,7 @@ def results(made: Any, column: str) -> tuple[dict[str, Any], list[dict[str, Any]
 SETTINGS = {"task_type": "math", "max_new_tokens": 6, "batch_size": 4, "latency_rows": 3}
 
 
+@pytest.mark.slow
 def test_columns_are_measured_alike_and_keep_every_row(
     component: Callable[..., Any], models: dict[str, Path], tmp_path: Path
 ) -> None:

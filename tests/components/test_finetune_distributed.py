@@ -110,6 +110,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("parallelism", "words"), MISTAKES.items())
 def test_what_cannot_be_is_said(component: Make, inputs: dict[str, Any], parallelism: str, words: str) -> None:
     if torch.cuda.is_available():

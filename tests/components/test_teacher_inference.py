@@ -248,6 +248,7 @@ def test_a_busy_server_gets_fewer_requests_at_once(component, teacher, tmp_path)
     assert result.summary["retries"] < 150
 
 
+@pytest.mark.slow
 def test_waiting_for_a_limit_while_others_get_through_is_no_failure(component, teacher, tmp_path):
     rows = write_jsonl(tmp_path / "rows.jsonl", sums(200))
 

@@ -28,6 +28,7 @@ def cut_short(project: Path, **more: Any) -> dict[str, Any]:
     return sweep_step(command, {"x": choice(1, 3, 1.25)}, limits={"timeout": 3}, **more)
 
 
+@pytest.mark.slow
 def test_a_trial_that_another_policy_ended_is_run_to_its_end_when_the_run_is_resumed(run: Run, project: Path) -> None:
     first = run({"s": cut_short(project, early_termination=POLICY)})
     assert came_to(first) == ["completed", "stopped", "canceled"]
@@ -36,6 +37,7 @@ def test_a_trial_that_another_policy_ended_is_run_to_its_end_when_the_run_is_res
     assert came_to(second) == ["cached", "completed", "completed"]
 
 
+@pytest.mark.slow
 def test_a_defect_between_two_trials_leaves_no_run_that_waits_for_ever(
     run: Run, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

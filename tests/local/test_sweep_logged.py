@@ -39,6 +39,7 @@ def mlflow_job(project: Path) -> dict[str, object]:
     return sweep_step(command, {"x": choice(2, 9, 1)}, trial={"code": "./code"}, early_termination=policy)
 
 
+@pytest.mark.slow
 def test_the_primary_metric_is_read_from_mlflow_while_a_trial_runs(run: Run, mlflow_job: dict[str, object]) -> None:
     finished = run({"s": mlflow_job})
     assert came_to(finished) == ["completed", "stopped", "completed"]
