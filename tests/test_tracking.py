@@ -69,11 +69,11 @@ def runs_of(project: Path, experiment: str) -> dict[str, Any]:
     return {run.data.tags.get("azdistill.step") or run.data.tags["azdistill.run_id"]: run for run in runs}
 
 
-def history(project: Path, run: Any) -> list[Any]:
-    """Every value of the metric ``mine``."""
+def history(project: Path, run: Any, name: str = "mine") -> list[Any]:
+    """Every value of a metric."""
     from mlflow import MlflowClient
 
-    found = MlflowClient(f"sqlite:///{project / 'mlflow.db'}").get_metric_history(run.info.run_id, "mine")
+    found = MlflowClient(f"sqlite:///{project / 'mlflow.db'}").get_metric_history(run.info.run_id, name)
     return sorted(found, key=lambda metric: metric.step)
 
 
@@ -184,11 +184,13 @@ def test_a_failed_step_and_a_step_that_logs_itself(project: Path) -> None:
     uses += (
         "    mlflow.log_metric('mine', 4, step=2)\n    mlflow.set_tag('note', 'x')\n    mlflow.log_param('rate', 7)\n"
     )
+    # A value in the metrics file beside it is known already, and is not read back for a second one.
+    said = """echo '{"kind": "metric", "name": "ours", "value": 1}' >> "$AZDISTILL_METRICS_FILE" """
     (project / "code").mkdir()
     (project / "code" / "train.py").write_text(uses)
     common = {"type": "command", "environment": "azureml:any@latest"}
     jobs = {
-        "own": {**common, "code": "./code", "command": "python train.py && echo > '${{outputs.x}}'"}
+        "own": {**common, "code": "./code", "command": f"python train.py && {said} && echo > '${{{{outputs.x}}}}'"}
         | {"outputs": {"x": {"type": "uri_file"}}, "tags": {"azdistill.headline": "true"}},
         "bad": {**common, "command": "cat '${{inputs.x}}'; exit 3", "inputs": {"x": "${{parent.jobs.own.outputs.x}}"}},
     }
@@ -199,17 +201,18 @@ def test_a_failed_step_and_a_step_that_logs_itself(project: Path) -> None:
         assert done.returncode == 1
         runs = runs_of(project, "e")
         assert runs["own"].data.tags["azdistill.status"] == status
-        assert runs["own"].data.metrics == {"mine": 4.0}
+        assert runs["own"].data.metrics == {"mine": 4.0, "ours": 1.0}
+        assert len(history(project, runs["own"], "ours")) == 1
         assert (runs["own"].data.tags["note"], runs["own"].data.params) == ("x", {"rate": "7"})
         assert [(metric.step, metric.value) for metric in history(project, runs["own"])] == [(1, 3.0), (2, 4.0)]
         assert runs["own"].info.status == "FINISHED"
         assert runs["bad"].info.status == "FAILED"
         parent = runs[json.loads(done.stdout)["run_id"]]
         assert parent.info.status == "FAILED"
-        assert parent.data.metrics == {"mine": 4.0}
+        assert parent.data.metrics == {"mine": 4.0, "ours": 1.0}
         assert [(metric.step, metric.value) for metric in history(project, parent)] == [(1, 3.0), (2, 4.0)]
     assert len(runs) == 4
-    assert azdistill("runs").stdout.count("  mine 4") == 2
+    assert azdistill("runs").stdout.count("mine 4") == 2
 
 
 @pytest.mark.slow

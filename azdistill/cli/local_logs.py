@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from azdistill.cli.failure import error_lines
+from azdistill.cli.view import why_failed
 from azdistill.errors import AzdistillError, Interrupted, RunFailed, UserError, did_you_mean, exit_code_of_step
 from azdistill.lines import harmless
 from azdistill.local.cache import Cache
 from azdistill.local.home import find_home
-from azdistill.local.store import RunState, StepState, list_runs, load_run
+from azdistill.local.store import RunState, StepState, list_runs, load_run, named
 from azdistill.local.sweep.news import trial_name
 from azdistill.redact import redact
 
@@ -27,16 +27,12 @@ def meant_here(run: str | None, step: str | None, submitted: float | None) -> tu
     Raises UserError where several local runs begin so.
     """
     runs = list_runs(find_home())
-    if run is None and (named := [each for each in runs if each.run_id == step]):
+    if run is None and step in [each.run_id for each in runs]:
         # A run's name where a step's is expected can only mean the run.
-        return named[0], None
+        run, step = step, None
     if run is None or run == "latest":
         return (runs[0] if runs and runs[0].started > (submitted or 0) else None), step
-    found = [each for each in runs if each.run_id == run] or [each for each in runs if each.run_id.startswith(run)]
-    if len(found) > 1:
-        hint = ", ".join(each.run_id for each in found[:5])
-        raise UserError(f"several runs begin with '{run}'", code="AZD384", hint=hint)
-    return (found[0] if found else None), step
+    return named(run, runs), step
 
 
 def print_logs(run: RunState, step: str | None, *, follows: bool) -> None:
@@ -46,13 +42,15 @@ def print_logs(run: RunState, step: str | None, *, follows: bool) -> None:
     """
     _refuse_unknown(run, step)
     if not follows or run.status != "running":
-        _show(_why(run))
+        _show(why_failed(run))
     logs = Logs(step)
-    told = logs.read(run)
+    told, watched = logs.read(run), follows and run.status == "running"
     while follows and run.status == "running":
         time.sleep(_LOOK_EVERY)
         run = load_run(run.folder)
         told = logs.read(run) or told
+    if watched:
+        _show(why_failed(run), err=True)
     if not told:
         waiting = "nothing is printed yet" if run.status == "running" else "nothing was printed"
         click.echo(waiting + _reused(run, step), err=True)
@@ -120,16 +118,6 @@ def _refuse_unknown(run: RunState, step: str | None) -> None:
         raise UserError(f"the run {run.run_id} has no step '{step}'", code="AZD386", hint=hint)
 
 
-def _why(run: RunState) -> list[str]:
-    """The steps that failed, and the lines of their logs that say why."""
-    told = []
-    for name, step in run.steps.items():
-        if step.status == "failed":
-            told += [f"step '{name}' failed: {step.error}"]
-            told += [f"  {line}" for line in (error_lines(Path(step.log)) if step.log else [])]
-    return told
-
-
 def _reused(run: RunState, step: str | None) -> str:
     reused = [name for name, state in run.steps.items() if state.status == "cached"]
     return f" (reused: {', '.join(reused)}; name one to see its log)" if reused and step is None else ""
@@ -149,6 +137,6 @@ def _error(run: RunState) -> AzdistillError | None:
     return error
 
 
-def _show(lines: list[str]) -> None:
+def _show(lines: list[str], *, err: bool = False) -> None:
     for line in lines:
-        click.echo(harmless(redact(line)))
+        click.echo(harmless(redact(line)), err=err)

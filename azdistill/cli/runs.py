@@ -147,13 +147,11 @@ def _meant(name: str, runs: list[_Run]) -> _Run:
         raise UserError("there are no runs here yet", code="AZD383", hint="azdistill run FILE")
     if name == "latest":
         return runs[0]
-    found = [run for run in runs if run.run_id == name] or [run for run in runs if run.run_id.startswith(name)]
-    if len(found) == 1:
-        return found[0]
-    ids = [run.run_id for run in runs]
-    if found:
-        raise UserError(f"several runs begin with '{name}'", code="AZD384", hint=", ".join(r.run_id for r in found[:5]))
-    raise UserError(f"no run '{name}'", code="AZD385", hint=did_you_mean(name, ids[:_SHOWN]))
+    from azdistill.local.store import named
+
+    if found := named(name, runs):
+        return found
+    raise UserError(f"no run '{name}'", code="AZD385", hint=did_you_mean(name, [run.run_id for run in runs[:_SHOWN]]))
 
 
 def compare(before: RunState | PulledRun, after: RunState | PulledRun) -> dict[str, Any]:

@@ -119,15 +119,22 @@ def summary_lines(run: RunState, *, steps: bool = True) -> list[str]:
     lines.append(f"run {run.run_id}: {run.status} in {duration(run.seconds)}")
     if run.error and not any(step.status == "failed" for step in run.steps.values()):
         lines.append(run.error)
+    lines += why_failed(run)
+    lines += [line for name, step in run.steps.items() if (line := best_line(name, step))]
+    lines += [f"{name}: {path}" for name, path in run.outputs.items()]
+    lines += [f"{name}: not given out: {why}" for name, why in run.withheld.items()]
+    return lines
+
+
+def why_failed(run: RunState) -> list[str]:
+    """The steps that failed, the lines of their logs that say why, and where those are."""
+    lines = []
     for name, step in run.steps.items():
         if step.status == "failed":
             lines.append(f"step '{name}' failed: {step.error}")
             if step.log:
                 lines += [f"  {redact(line)}" for line in error_lines(Path(step.log))]
                 lines.append(f"  log: {step.log}")
-    lines += [line for name, step in run.steps.items() if (line := best_line(name, step))]
-    lines += [f"{name}: {path}" for name, path in run.outputs.items()]
-    lines += [f"{name}: not given out: {why}" for name, why in run.withheld.items()]
     return lines
 
 

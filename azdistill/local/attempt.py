@@ -11,6 +11,7 @@ from azdistill.local import mlflow_files, outputs
 from azdistill.local.cache import METRICS
 from azdistill.local.listener import Record, is_record
 from azdistill.local.plan import PlannedStep
+from azdistill.local.store import clean
 from azdistill.redact import redact
 
 
@@ -40,7 +41,7 @@ class Attempt:
 
     @property
     def mlflow(self) -> Path:
-        """Where a step in a container without a network logs to MLflow."""
+        """Where a step logs to MLflow that is not to reach MLflow's own store, or not known to log at all."""
         return self.folder / "mlflow"
 
 
@@ -62,7 +63,7 @@ def append_logged(attempt: Attempt, known: Sequence[Record] = ()) -> None:
     logged = [*known, *(mlflow_files.records(attempt.mlflow) if attempt.mlflow.is_dir() else ())]
     if logged:
         with open(attempt.metrics, "a", encoding="utf-8") as file:
-            file.writelines(json.dumps(record) + "\n" for record in logged)
+            file.writelines(json.dumps(clean(record)) + "\n" for record in logged)
 
 
 def strange(metrics: Path) -> list[str]:

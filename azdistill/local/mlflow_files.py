@@ -1,4 +1,4 @@
-"""What a step logged to MLflow in a container without a network: a file store, read into records of our own kind.
+"""What a step logged to MLflow in a folder of its attempt: a file store, read into records of our own kind.
 
 The layout is that of MLflow's FileStore: ``<experiment>/<run>/{metrics,params,tags}/<name>``, one file each; a metric's
 lines are ``timestamp value step``. Links that a step made in there are not followed: they may lead to what it could not

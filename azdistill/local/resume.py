@@ -12,7 +12,7 @@ from azdistill.local.home import Home
 from azdistill.local.keyed import has_fields, same_fields
 from azdistill.local.outputs import MANIFEST, Manifest
 from azdistill.local.plan import Made, Plan, PlannedStep
-from azdistill.local.store import RunState, list_runs
+from azdistill.local.store import RunState, list_runs, named
 
 _SHOWN = 20
 
@@ -28,17 +28,14 @@ def run_to_resume(home: Home, wanted: str, pipeline: str) -> RunState:
         if own:
             return own[0]
         raise UserError(f"there is no run of {pipeline} to resume", code="AZD383", hint="run it without --resume")
-    found = [run for run in runs if run.run_id == wanted] or [run for run in runs if run.run_id.startswith(wanted)]
-    if len(found) > 1:
-        ids = ", ".join(run.run_id for run in found[:5])
-        raise UserError(f"several runs begin with '{wanted}'", code="AZD384", hint=ids)
-    if not found:
+    found = named(wanted, runs)
+    if found is None:
         hint = did_you_mean(wanted, [run.run_id for run in own[:_SHOWN]])
         raise UserError(f"no run '{wanted}'", code="AZD385", hint=hint)
-    if found[0].pipeline != pipeline:
-        message = f"{found[0].run_id} is a run of {found[0].pipeline}, not of {pipeline}"
+    if found.pipeline != pipeline:
+        message = f"{found.run_id} is a run of {found.pipeline}, not of {pipeline}"
         raise UserError(message, code="AZD374", hint="give --resume with the file that it was started with")
-    return found[0]
+    return found
 
 
 def attempts(run_folder: Path, step: str) -> Iterator[Path]:

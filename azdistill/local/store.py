@@ -9,10 +9,11 @@ import os
 import secrets
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 from azdistill.errors import UserError
 from azdistill.local.event_log import Event as Event
@@ -307,6 +308,23 @@ def list_runs(home: Home) -> list[RunState]:
         return []
     runs = (load_run(folder) for folder in home.runs.iterdir() if (folder / "events.jsonl").is_file())
     return sorted((run for run in runs if run.started), key=lambda run: run.started, reverse=True)
+
+
+class _Named(Protocol):
+    @property
+    def run_id(self) -> str: ...
+
+
+_Run = TypeVar("_Run", bound=_Named)
+
+
+def named(wanted: str, runs: Sequence[_Run]) -> _Run | None:
+    """Of ``runs`` the one with this id, or the only one whose id begins so. UserError where several do."""
+    found = [run for run in runs if run.run_id == wanted] or [run for run in runs if run.run_id.startswith(wanted)]
+    if len(found) > 1:
+        hint = ", ".join(run.run_id for run in found[:5])
+        raise UserError(f"several runs begin with '{wanted}'", code="AZD384", hint=hint)
+    return found[0] if found else None
 
 
 def own_mark() -> str:

@@ -101,6 +101,8 @@ class Session:
         self._open: set[str] = set()
         self._headline: set[str] = set()
         self._given: set[tuple[str, str]] = set()
+        #: Run, kind and name of what is logged from here, not by a step itself.
+        self._ours: set[tuple[str, str, str]] = set()
         self._at = 0
 
     def take(self, message: Message) -> None:
@@ -160,11 +162,15 @@ class Session:
 
     def _logged(self, run_id: str) -> list[Message]:
         data = self._client.get_run(run_id).data
-        values = [each for name in data.metrics for each in self._client.get_metric_history(run_id, name)]
-        params = {name: value for name, value in data.params.items() if (run_id, name) not in self._given}
-        tags = {name: value for name, value in data.tags.items() if not name.startswith(("mlflow.", "azdistill."))}
+
+        def theirs(kind: str, found: Message) -> Message:
+            return {name: value for name, value in found.items() if (run_id, kind, name) not in self._ours}
+
+        metrics, params, tags = (theirs(kind, getattr(data, f"{kind}s")) for kind in ("metric", "param", "tag"))
+        values = [each for name in metrics for each in self._client.get_metric_history(run_id, name)]
+        tags = {name: value for name, value in tags.items() if not name.startswith(("mlflow.", "azdistill."))}
         return [
-            *({"kind": "param", "name": name, "value": value} for name, value in params.items()),
+            *({"kind": "param", "name": n, "value": v} for n, v in params.items() if (run_id, n) not in self._given),
             *({"kind": "tag", "name": name, "value": value} for name, value in tags.items()),
             *(
                 {
@@ -236,6 +242,7 @@ class Session:
         self._client.set_terminated(run_id, _ENDS.get(status, "FAILED"), end_time=self._at)
 
     def _log(self, run_id: str, records: list[Message]) -> None:
+        self._ours |= {(run_id, record["kind"], valid_name(record["name"])) for record in records}
         metrics = [
             _mlflow("entities").Metric(
                 valid_name(r["name"]),

@@ -104,23 +104,29 @@ def test_the_trials_of_a_sweep_have_logs_of_their_own() -> None:
     assert {"tune.trial_1 | x 3", "tune.trial_2 | x 2"} < set(logs("tune")[1])
 
 
-def test_a_run_that_goes_on_is_followed_to_its_end(project: Path) -> None:
+@pytest.mark.parametrize("ends", [0, 3])
+def test_a_run_that_goes_on_is_followed_to_its_end(project: Path, ends: int) -> None:
     gate = project / "gate"
     os.mkfifo(gate)
-    jobs = {"a": {**COMMON, "command": f"echo first; read line < '{gate}'; echo $line"}}
+    jobs = {"a": {**COMMON, "command": f"echo first; read line < '{gate}'; echo $line; exit {ends}"}}
     (project / "p.yml").write_text(yaml.safe_dump({"type": "pipeline", "jobs": jobs}))
     command = [sys.executable, "-m", "azdistill", "run", "p.yml", "--no-tracking"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as runner:
         # Opened for writing once the step reads: its first line is printed.
         with open(gate, "w") as writer:
             follower = subprocess.Popen(
-                [sys.executable, "-m", "azdistill", "logs", "-f"], stdout=subprocess.PIPE, text=True
+                [sys.executable, "-m", "azdistill", "logs", "-f"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
             )
             assert follower.stdout
+            assert follower.stderr
             assert follower.stdout.readline() == "a | first\n"
             writer.write("last\n")
-        assert follower.stdout.read() == "a | last\n"
-        assert (follower.wait(60), runner.wait(60)) == (0, 0)
+        assert follower.stdout.read().startswith("a | last\n")
+        assert (follower.wait(60), runner.wait(60)) == (bool(ends), bool(ends))
+        assert ("step 'a' failed: the command ended with exit code 3" in follower.stderr.read()) is bool(ends)
 
 
 def test_a_run_that_is_nowhere_is_told_from_one_on_azure(monkeypatch: pytest.MonkeyPatch) -> None:
