@@ -98,8 +98,10 @@ def test_a_time_limit_ends_all_that_the_step_started(ran: Ran) -> None:
 
 @pytest.fixture
 def started(project: Project) -> Iterator[subprocess.Popen[bytes]]:
-    """A run of its own, once its only step has begun to print."""
-    step = command_step("trap 'echo told; exit 0' TERM; sleep 600 & echo ready; wait", environment_variables={"A": "b"})
+    """A run of its own, once its only step, and what that has started, are ready to be told."""
+    child = "(trap 'sleep 1; echo told too; exit' TERM; touch there; sleep 600 & wait) &"
+    until = "until [ -e there ]; do sleep 0.05; done"
+    step = command_step(f"{child} trap 'echo told; exit 0' TERM; {until}; echo ready; wait")
     options = ["--no-tracking", *(["--docker"] if project.docker else [])]
     child = subprocess.Popen(
         [sys.executable, "-m", "azdistill", "run", str(project.pipeline({"a": step})), *options],
@@ -122,7 +124,7 @@ def logs(project: Project) -> list[Path]:
     return list((project.folder / ".azdistill" / "runs").glob("*/steps/a/attempts/1/log.txt"))
 
 
-@row("interrupt", "Ctrl-C: told politely, then ended; nothing is left", "SIGINT")
+@row("interrupt", "Ctrl-C: all that a step started is told politely, then ended", "SIGINT")
 def test_an_interrupt_in_the_middle_of_a_step_leaves_nothing(
     project: Project, started: subprocess.Popen[bytes]
 ) -> None:
@@ -130,7 +132,7 @@ def test_an_interrupt_in_the_middle_of_a_step_leaves_nothing(
     assert started.wait(PATIENCE) == 130
     (run_id,) = [path.parents[4].name for path in logs(project)]
     assert marked(f"AZUREML_ROOT_RUN_ID={run_id}") == []
-    assert "told" in logs(project)[0].read_text().splitlines()
+    assert logs(project)[0].read_text().splitlines()[:3] == ["ready", "told", "told too"]
     if project.docker:
         engine = connect()
         assert engine.api.containers(all=True, filters={"label": [f"{LABEL}={run_id}"]}) == []

@@ -80,12 +80,17 @@ def test_variables_arrive(run: Run) -> None:
 
 
 def test_time_over_is_a_polite_signal_to_all_of_the_command(run: Run) -> None:
-    command = "trap 'echo parent; exit 5' TERM; (trap 'echo child; exit' TERM; sleep 60 & wait) & wait; wait"
+    child = "(trap 'sleep 1; echo child; exit' TERM; sleep 60 & wait) &"
     # Long enough for a container to come up and set its traps on a machine that is busy.
-    ended, printed = run(command, timeout=5)
-    assert ended.timed_out
-    assert "child" in printed
-    assert "parent" in printed
+    ended, printed = run(f"trap 'echo parent; exit 5' TERM; {child} wait; wait", timeout=5)
+    assert (ended.timed_out, ended.returncode) == (True, 5)
+    assert printed.splitlines() == ["parent", "child"]
+
+
+def test_what_is_left_of_a_command_that_was_asked_to_end_has_its_grace_and_no_more(run: Run) -> None:
+    ended, printed = run("trap 'exit 5' TERM; (trap '' TERM; sleep 60; echo no) & wait; wait", timeout=3)
+    assert (ended.timed_out, printed) == (True, "")
+    assert ended.seconds < 30
 
 
 def test_what_ignores_the_polite_signal_is_killed_after_its_grace(run: Run) -> None:

@@ -27,12 +27,14 @@ from azdistill.local.store import own_mark
 
 _POLL = 0.1
 #: Process 1 of a container ignores the signals it has no handler for, so a shell stands there that hands them on to the
-#: command's process group and ends with the command's exit code.
+#: command's process group and ends with the command's exit code: at once, for the container ends with it, or, once a
+#: signal was handed on, when all of the group have ended, who may have work to put away.
 _INIT = (
     'exec 2>&1; set -m; /bin/bash -c "$0" < /dev/null & child=$!; exec > /dev/null 2>&1; '
-    "trap 'kill -TERM -\"$child\"' TERM; "
+    "trap 'told=1; kill -TERM -\"$child\"' TERM; "
     'wait "$child"; code=$?; '
-    'while kill -0 "$child"; do wait "$child"; code=$?; done; exit "$code"'
+    'while kill -0 "$child"; do wait "$child"; code=$?; done; '
+    'while [ -n "$told" ] && kill -0 -"$child" && sleep 0.05; do :; done; exit "$code"'
 )
 _PIDS = 4096
 _OUT_OF_MEMORY = b"[azdistill] the container met its memory limit (local.docker.memory, docker_args --memory)\n"

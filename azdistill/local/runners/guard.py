@@ -72,6 +72,22 @@ def holders(pipe: int) -> list[int]:
     return found
 
 
+def members(group: int) -> list[int]:
+    """Ids of the processes of a group that have not ended; empty where there is no /proc."""
+    found = []
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    # The name of the program, in brackets, may hold anything.
+                    state, _, its_group = file.read().rpartition(b")")[2].split()[:3]
+            except (OSError, ValueError):
+                continue
+            if int(its_group) == group and state not in (b"Z", b"X"):
+                found.append(int(name))
+    return found
+
+
 def marked(mark: str) -> list[int]:
     """Ids of the live processes whose environment holds ``mark``; empty where there is no /proc."""
     wanted = b"\0" + mark.encode() + b"\0"

@@ -105,14 +105,14 @@ class _Watch:
                     if not chunk:
                         break
                     output(chunk)
-                elif _has_ended(self._child):
+                elif _has_ended(self._child) and not self._is_ending():
                     # The command is over, but something it started holds its output open.
                     self._clear()
                     if self._is_left(descriptor):
                         break
                 self._check_time()
         pause = _POLL / 500
-        while not _has_ended(self._child):
+        while not _has_ended(self._child) or self._is_ending():
             self._check_time()
             time.sleep(pause)
             pause = min(pause * 2, _POLL / 10)
@@ -136,6 +136,10 @@ class _Watch:
             guard.kill_group(self._child.pid, signal.SIGTERM)
             self._kill_at = deadline
         self._kill_at = min(self._kill_at, deadline)
+
+    def _is_ending(self) -> bool:
+        """Whether something of the command's group was asked to end and still has time to."""
+        return self._kill_at is not None and not self._killed and bool(guard.members(self._child.pid))
 
     def _is_left(self, descriptor: int) -> bool:
         """End what left the group and cleared its environment; whether even so the output is held for too long."""
