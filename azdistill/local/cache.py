@@ -98,7 +98,11 @@ class Cache:
         (building / _KEY_FILE).write_text(json.dumps(clean(about), ensure_ascii=False, indent=1), encoding="utf-8")
         make_read_only(building / "outputs")
         manifest.write(building)
-        return self._publish(building, key) or Entry(self._folder(key), manifest, _places(self._folder(key), manifest))
+        winner = self._publish(building, key)
+        if winner and winner.manifest.standing != manifest.standing:
+            # What it has written in place is as it was now, not as it was when the entry was made.
+            Manifest(winner.manifest.outputs, manifest.standing).write(winner.folder)
+        return winner or Entry(self._folder(key), manifest, _places(self._folder(key), manifest))
 
     def _publish(self, building: Path, key: str) -> Entry | None:
         target = self._folder(key)

@@ -98,7 +98,8 @@ class _Foresight:
         return self._reused(step, fields) or self._run(step, fields)
 
     def _reused(self, step: PlannedStep, fields: dict[str, Any]) -> Foreseen | None:
-        if self._executor.may_reuse(step) and (entry := self._executor.cache.find(key_of(fields))):
+        entry = self._executor.reusable(step, fields)
+        if entry:
             self._keep(step, entry.manifest, entry.outputs)
             made = entry.about().get("run_id")
             return Foreseen(
@@ -124,8 +125,8 @@ class _Foresight:
         return f"it runs every time: {asked} was asked for"
 
     def _keep(self, step: PlannedStep, manifest: Manifest, outputs: Mapping[str, Path]) -> None:
-        contents: Mapping[str, str] = {name: manifest.content(name) for name in manifest.outputs}
-        self._results[step.name] = Result("cached", outputs=outputs, contents=contents)
+        contents = self._executor.contents(step, manifest)
+        self._results[step.name] = Result("cached", outputs={**outputs, **step.standing}, contents=contents)
 
 
 class _NoLog(RunLog):

@@ -29,7 +29,7 @@ from azdistill.local import (
 )
 from azdistill.local import value_outputs as values
 from azdistill.local.attempt import Attempt, append_logged, make_places, redact_file, strange
-from azdistill.local.cache import METRICS, Cache, key_of
+from azdistill.local.cache import METRICS, Cache, Entry, key_of
 from azdistill.local.conditions import settled, skipped
 from azdistill.local.files import disk_errors
 from azdistill.local.given import changed, is_standing, render, secrets_of, stamps_of, take_code, text_of, uses_mlflow
@@ -38,6 +38,7 @@ from azdistill.local.interpreter import Interpreter
 from azdistill.local.keyed import write_fields
 from azdistill.local.keys import key_fields
 from azdistill.local.listener import Tracking
+from azdistill.local.outputs import Manifest
 from azdistill.local.plan import Bound, Local, Made, Plan, PlannedStep, Text
 from azdistill.local.result import BRANCH, Result
 from azdistill.local.runners.base import Cancellation, Ended, Job, Runner
@@ -108,9 +109,20 @@ class Executor:
             return step.deterministic
         return self.use_cache and step.deterministic and not self.plan.force_rerun
 
+    def reusable(self, step: PlannedStep, fields: dict[str, Any]) -> Entry | None:
+        """The cache entry that answers for a step, if what it has written in place is there still as well."""
+        entry = self.cache.find(key_of(fields)) if self.may_reuse(step) else None
+        return entry if entry and entry.manifest.holds(step.in_place) else None
+
+    def contents(self, step: PlannedStep, manifest: Manifest) -> dict[str, str]:
+        """The hashes of a step's outputs by name: what is written in place counts by what is there now."""
+        kept = {name: manifest.content(name) for name in manifest.outputs}
+        return {**kept, **{name: self._content(place) for name, place in step.in_place.items()}}
+
     def _found(self, step: PlannedStep, fields: dict[str, Any]) -> Result | None:
-        found = self._reuse(step, fields) if self.may_reuse(step) else None
-        return found or (self._finished(step, fields) if self.log.resumed else None)
+        if entry := self.reusable(step, fields):
+            return self._cached(step, entry.manifest, entry.outputs, entry.metrics, key_of(fields))
+        return self._finished(step, fields) if self.log.resumed else None
 
     def _execute(self, step: PlannedStep, results: Mapping[str, Result]) -> Result:
         taken = take_code(step)
@@ -143,8 +155,7 @@ class Executor:
                 seconds = time.monotonic() - started
                 return Result(found.status, seconds, found.exit_code, found.error, failure=found.failure)
             paths = make_places(step, attempt)
-            standing = frozenset(name for name, output in step.outputs.items() if output.standing)
-            hand_over(found.best, paths, standing, attempt.metrics)
+            hand_over(found.best, paths, frozenset(step.standing), attempt.metrics)
             return self._commit(step, attempt, paths, fields if reusable else None, time.monotonic() - started)
 
     def _attempt_once(
@@ -174,7 +185,7 @@ class Executor:
             if isinstance(bound, Made):
                 return results[bound.step].contents.get(bound.output, "standing")
             assert isinstance(bound, Local)
-            return self.hashes.tree(bound.path) if bound.path.is_dir() else self.hashes.file(bound.path)
+            return self._content(bound.path)
 
         machine = self.containers.fingerprint(step) if self.containers else self._interpreter(step).fingerprint
         fields = key_fields(step, taken.hashes(self.hashes), content, machine, self.hashes)
@@ -185,29 +196,25 @@ class Executor:
         """The interpreter of a step: its environment's own (``local.pythons``), or the run's."""
         return self.interpreters.get(step.trial_of or step.name, self.interpreter)
 
-    def _reuse(self, step: PlannedStep, fields: dict[str, Any]) -> Result | None:
-        key = key_of(fields)
-        entry = self.cache.find(key)
-        if entry is None:
-            return None
-        standing = {name: output.standing for name, output in step.outputs.items() if output.standing}
-        for folder in standing.values():
-            folder.mkdir(parents=True, exist_ok=True)
-        contents = {name: entry.manifest.content(name) for name in entry.outputs}
-        return Result(
-            "cached", outputs={**entry.outputs, **standing}, contents=contents, metrics=entry.metrics, key=key
-        )
-
     def _finished(self, step: PlannedStep, fields: dict[str, Any]) -> Result | None:
         """What an earlier attempt in this run came to, before the run was resumed."""
         if not (found := resume.finished(self.log.folder, self.plan, step, fields)):
             return None
         attempt, manifest = found
-        standing = {name: output.standing for name, output in step.outputs.items() if output.standing}
         made = resume.places(attempt, list(manifest.outputs))
-        contents = {name: manifest.content(name) for name in made}
         key = key_of(fields) if self.may_reuse(step) else None
-        return Result("cached", outputs={**made, **standing}, contents=contents, metrics=attempt / METRICS, key=key)
+        return self._cached(step, manifest, made, attempt / METRICS, key)
+
+    def _cached(
+        self, step: PlannedStep, manifest: Manifest, made: Mapping[str, Path], metrics: Path, key: str | None
+    ) -> Result:
+        """The result of a step that need not run."""
+        for name, place in step.standing.items():
+            (place.parent if outputs.is_file(step.outputs[name].kind) else place).mkdir(parents=True, exist_ok=True)
+        return Result("cached", 0.0, None, "", {**made, **step.standing}, self.contents(step, manifest), metrics, key)
+
+    def _content(self, path: Path) -> str:
+        return self.hashes.tree(path) if path.is_dir() else self.hashes.file(path)
 
     def _attempt(self, step: PlannedStep) -> Attempt:
         folder = self.log.folder / "steps" / step.name / "attempts"
@@ -277,8 +284,7 @@ class Executor:
             return job
         attempt.metrics.touch()
         read = [*places.values(), *(texts[name] for name in places), *resume.previous(attempt.folder).values()]
-        kept = [place for output in step.outputs.values() if (place := output.standing)]
-        write = [attempt.outputs, *kept, *([attempt.mlflow] if attempt.mlflow.is_dir() else [])]
+        write = [attempt.outputs, *step.standing.values(), *([attempt.mlflow] if attempt.mlflow.is_dir() else [])]
         spelt = [plain.word(str(path)) for path in write]
         return self.containers.keep(job, step, read, [*write, *spelt, attempt.metrics])
 
@@ -318,11 +324,12 @@ class Executor:
             error, again = f"the command ended with exit code {ended.returncode}", retries.worth(ended.returncode)
             return Result("failed", ended.seconds, ended.returncode, error, again=again)
         kinds = {name: output.kind for name, output in step.outputs.items()}
-        checked = {name: path for name, path in paths.items() if not step.outputs[name].standing}
-        if absent := outputs.missing(checked, kinds):
+        needed = {name: path for name, path in paths.items() if not step.outputs[name].store}
+        if absent := outputs.missing(needed, kinds):
             error = f"the command ended with exit code 0 but did not write output {', '.join(map(repr, absent))}"
             return Result("failed", ended.seconds, ended.returncode, error)
-        if error := links.stray(checked, self._seen(job)) or values.wrong(step, paths):
+        made = {name: path for name, path in paths.items() if name not in step.standing}
+        if error := links.stray(made, self._seen(job)) or values.wrong(step, paths):
             return Result("failed", ended.seconds, ended.returncode, error)
         return None
 
@@ -341,9 +348,8 @@ class Executor:
         fields: dict[str, Any] | None,
         seconds: float,
     ) -> Result:
-        standing = {name: path for name, path in paths.items() if step.outputs[name].standing}
-        made = {name: path for name, path in paths.items() if name not in standing}
-        manifest = outputs.record(made)
+        made = {name: path for name, path in paths.items() if name not in step.standing}
+        manifest = outputs.record(made, step.in_place)
         # Of a result that goes into the cache the entry's manifest is what counts.
         manifest.write(attempt.folder, durable=fields is None)
         key = None
@@ -360,5 +366,5 @@ class Executor:
             # For people who look around in the run's folder; nothing reads it.
             attempt.outputs.symlink_to(os.path.relpath(entry.folder / "outputs", attempt.folder))
             made, manifest = entry.outputs, entry.manifest
-        contents = {name: manifest.content(name) for name in made}
-        return Result("completed", seconds, 0, "", {**made, **standing}, contents, attempt.metrics, key)
+        contents = self.contents(step, manifest)
+        return Result("completed", seconds, 0, "", {**made, **step.standing}, contents, attempt.metrics, key)

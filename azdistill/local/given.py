@@ -66,17 +66,19 @@ def text_of(bound: Bound, results: Mapping[str, Result]) -> str:
 
 
 def is_standing(bound: Bound, results: Mapping[str, Result]) -> bool:
-    """Whether an input is a folder that is kept between runs, so that no key says what is in it."""
+    """Whether an input is a store of azdistill's, so that no key says what is in it."""
     return isinstance(bound, Made) and bound.output not in results[bound.step].contents
 
 
 def stamps_of(step: PlannedStep, results: Mapping[str, Result]) -> dict[str, dict[str, tuple[int, int]]]:
-    """Size and time of every file of a step's data inputs; standing folders may change at any time."""
+    """Size and time of every file of a step's data inputs; stores, and what it writes to itself, may change."""
     stamps = {}
     for name, bound in step.inputs.items():
         if isinstance(bound, Text) or is_standing(bound, results):
             continue
         path = Path(text_of(bound, results))
+        if path in step.standing.values():
+            continue
         files = walk_files(path) if path.is_dir() else [("", path)]
         stamps[name] = {key: (file.stat().st_size, file.stat().st_mtime_ns) for key, file in files if file.exists()}
     return stamps

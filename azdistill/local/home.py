@@ -49,6 +49,10 @@ class Home:
             return self.root / uri_path.removeprefix("azdistill").lstrip("/")
         return self.root / "datastores" / datastore / uri_path
 
+    def is_store(self, standing: Path) -> bool:
+        """Whether a standing place is azdistill's own, on no datastore of the user's."""
+        return not standing.is_relative_to(self.root / "datastores")
+
 
 def find_home() -> Home:
     """The state folder of this process (absolute, as steps run elsewhere)."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,13 @@ class FileMark:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything a step wrote: output name -> relative path -> mark. A ``uri_file`` has one entry, named ``""``."""
+    """Everything a step wrote: output name -> relative path -> mark. A ``uri_file`` has one entry, named ``""``.
+
+    ``standing``: the same of outputs in folders of their own, that other steps and runs may write to as well.
+    """
 
     outputs: dict[str, dict[str, FileMark]]
+    standing: dict[str, dict[str, FileMark]] = field(default_factory=dict)
 
     def content(self, output: str) -> str:
         """The hash of one output's content, by names and bytes; equal contents have equal hashes wherever they lie."""
@@ -38,20 +43,18 @@ class Manifest:
         return files[""] if "" in files else tree_digest(files)
 
     def as_json(self) -> dict[str, Any]:
-        """What is written; :meth:`from_json` reads it."""
-        return {
-            output: {name: [mark.sha256, mark.size, mark.mtime_ns] for name, mark in files.items()}
-            for output, files in self.outputs.items()
-        }
+        """The outputs as they are written; :meth:`from_json` reads them."""
+        return _as_json(self.outputs)
 
     @staticmethod
-    def from_json(rows: Any) -> Manifest:
-        """Raises TypeError, ValueError or AttributeError where ``rows`` is no manifest."""
-        return Manifest({o: {name: FileMark(*mark) for name, mark in files.items()} for o, files in rows.items()})
+    def from_json(rows: Any, standing: Any = None) -> Manifest:
+        """Raises TypeError, ValueError or AttributeError where ``rows`` are no outputs."""
+        return Manifest(_from_json(rows), _from_json(standing or {}))
 
     def write(self, folder: Path, durable: bool = True) -> None:
         """Write it, last of all, into ``folder``; ``durable``: and make sure that it is on disk."""
-        text = json.dumps({"version": 1, "outputs": self.as_json()})
+        standing = {"standing": _as_json(self.standing)} if self.standing else {}
+        text = json.dumps({"version": 1, "outputs": self.as_json(), **standing})
         if durable:
             write_whole(folder / MANIFEST, text)
         else:
@@ -62,7 +65,7 @@ class Manifest:
         """The manifest in ``folder``; None where there is none that can be read."""
         try:
             stored = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            return Manifest.from_json(stored["outputs"])
+            return Manifest.from_json(stored["outputs"], stored.get("standing"))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
@@ -71,6 +74,10 @@ class Manifest:
         return set(paths) == set(self.outputs) and all(
             _same(paths[name], files) for name, files in self.outputs.items()
         )
+
+    def holds(self, standing: Mapping[str, Path]) -> bool:
+        """Whether all that was written to these standing folders is there still; others may have added to them."""
+        return all(name in self.standing and _has(path, self.standing[name]) for name, path in standing.items())
 
 
 def is_file(kind: str) -> bool:
@@ -83,9 +90,13 @@ def missing(paths: dict[str, Path], kinds: dict[str, str]) -> list[str]:
     return [name for name, path in paths.items() if not _is_there(path, is_file(kinds[name]))]
 
 
-def record(paths: dict[str, Path]) -> Manifest:
-    """Hash the outputs and make sure that they are on disk. Links become copies: what is kept stands by itself."""
-    return Manifest({name: _record(path) for name, path in paths.items()})
+def record(paths: Mapping[str, Path], standing: Mapping[str, Path] | None = None) -> Manifest:
+    """Hash the outputs and make sure that they are on disk. Links become copies: what is kept stands by itself.
+
+    What lies in ``standing`` folders is left as it is.
+    """
+    made = {name: _record(path) for name, path in paths.items()}
+    return Manifest(made, {name: _marks(path) for name, path in (standing or {}).items()})
 
 
 def _is_there(path: Path, single: bool) -> bool:
@@ -96,12 +107,16 @@ def _is_there(path: Path, single: bool) -> bool:
 
 def _record(path: Path) -> dict[str, FileMark]:
     _replace_links(path)
-    files = {"": path} if path.is_file() else dict(walk_files(path))
-    marks = {name: _mark(file) for name, file in files.items()}
+    marks = _marks(path)
     for folder, _, _ in os.walk(path):
         sync(Path(folder))
     sync(path.parent)
     return marks
+
+
+def _marks(path: Path) -> dict[str, FileMark]:
+    files = {"": path} if path.is_file() else dict(walk_files(path))
+    return {name: _mark(file) for name, file in files.items()}
 
 
 def _mark(path: Path) -> FileMark:
@@ -127,8 +142,26 @@ def _same(path: Path, files: dict[str, FileMark]) -> bool:
         return False
 
 
+def _has(path: Path, files: dict[str, FileMark]) -> bool:
+    try:
+        return all(_unchanged(path / name if name else path, mark) for name, mark in files.items())
+    except OSError:
+        return False
+
+
 def _unchanged(path: Path, mark: FileMark) -> bool:
     found = path.stat()
     if found.st_size != mark.size:
         return False
     return found.st_mtime_ns == mark.mtime_ns or hash_file(path) == mark.sha256
+
+
+def _as_json(outputs: dict[str, dict[str, FileMark]]) -> dict[str, Any]:
+    return {
+        output: {name: [mark.sha256, mark.size, mark.mtime_ns] for name, mark in files.items()}
+        for output, files in outputs.items()
+    }
+
+
+def _from_json(rows: Any) -> dict[str, dict[str, FileMark]]:
+    return {output: {name: FileMark(*mark) for name, mark in files.items()} for output, files in rows.items()}

@@ -47,10 +47,14 @@ NETWORK = "azdistill.network"
 
 @dataclass(frozen=True, slots=True)
 class PlannedOutput:
-    """A step's output; ``standing`` is its folder where it is kept between runs."""
+    """A step's output; ``standing`` is its place where it is kept between runs.
+
+    ``store``: that is azdistill's own (``azdistill/answers``), which only grows: what is in it counts in no key.
+    """
 
     kind: str
     standing: Path | None = None
+    store: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,16 @@ class PlannedStep:
         """Names of the steps that must end well, or be skipped for their branch, before this one can start."""
         makers = (maker for bound in self.inputs.values() if isinstance(bound, Made) for maker in bound.makers)
         return self.under.needs.union(maker.step for maker in makers)
+
+    @property
+    def standing(self) -> dict[str, Path]:
+        """The outputs that are kept between runs, and where."""
+        return {name: output.standing for name, output in self.outputs.items() if output.standing}
+
+    @property
+    def in_place(self) -> dict[str, Path]:
+        """Those of them that count by what they hold: all but stores."""
+        return {name: path for name, path in self.standing.items() if not self.outputs[name].store}
 
     @property
     def base(self) -> Path:
@@ -324,7 +338,8 @@ class _Planner:
             elif isinstance(setting, Binding):
                 kept = standing.get(".".join(setting.path[2:]))
             # A value is handed on, never kept in a place of its own.
-            planned[name] = PlannedOutput(declared.type, None if declared.type in PRIMITIVES else kept)
+            kept = None if declared.type in PRIMITIVES else kept
+            planned[name] = PlannedOutput(declared.type, kept, bool(kept and self.home.is_store(kept)))
         return planned
 
     def _registered(self, step: Step) -> None:

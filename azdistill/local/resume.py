@@ -52,15 +52,17 @@ def finished(run_folder: Path, plan: Plan, step: PlannedStep, fields: dict[str, 
     since = max((_ended(run_folder, maker) for maker in _fillers(plan, step)), default=0)
     for attempt in attempts(run_folder, step.name):
         manifest = Manifest.read(attempt)
-        if manifest and has_fields(attempt, fields) and manifest.matches(places(attempt, names)):
+        if not manifest or not has_fields(attempt, fields):
+            continue
+        if manifest.matches(places(attempt, names)) and manifest.holds(step.in_place):
             return (attempt, manifest) if _written(attempt) >= since else None
     return None
 
 
 def _fillers(plan: Plan, step: PlannedStep) -> Iterator[str]:
-    """The steps whose standing outputs a step reads: what is in these is in no key, but when they ended is known."""
+    """The steps whose stores a step reads: what is in these is in no key, but when they ended is known."""
     for bound in step.inputs.values():
-        if isinstance(bound, Made) and plan.steps[bound.step].outputs[bound.output].standing:
+        if isinstance(bound, Made) and plan.steps[bound.step].outputs[bound.output].store:
             yield bound.step
 
 

@@ -98,8 +98,8 @@ def test_a_script_that_writes_files_of_its_own_runs_every_mini_batch(run: Run, p
     ]
 
 
-def test_data_in_a_standing_folder_that_changed_meanwhile_is_run_whole(run: Run, project: Path) -> None:
-    kept = {"type": "uri_folder", "path": "azureml://datastores/workspaceblobstore/paths/kept"}
+def test_data_in_a_store_that_changed_meanwhile_is_run_whole(run: Run, project: Path) -> None:
+    kept = {"type": "uri_folder", "path": "azureml://datastores/workspaceblobstore/paths/azdistill/kept"}
     fill = step("cp ${{inputs.data}}/* ${{outputs.kept}}/", inputs={"data": {"type": "uri_folder", "path": "./data"}})
     jobs = {"fill": fill | {"outputs": {"kept": kept}}, **noting(project)}
     jobs["a"]["inputs"]["data"] = "${{parent.jobs.fill.outputs.kept}}"
