@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from azdistill.local import mlflow_files, outputs
 from azdistill.local.cache import METRICS
+from azdistill.local.files import remove_tree
 from azdistill.local.listener import Record, is_record
 from azdistill.local.plan import PlannedStep
 from azdistill.local.store import clean
@@ -80,9 +82,34 @@ def strange(metrics: Path) -> list[str]:
     return [f'{told}: {shown} (a record is {{"kind": "metric", "name": "loss", "value": 0.5, "step": 1}})']
 
 
+def settle(metrics: Path) -> str:
+    """Make the metrics file of a command that has ended fit to be kept: secrets are hidden, and its last line ends.
+
+    What to say of a step that put something else in its place, which is removed; else an empty text.
+    """
+    if metrics.is_symlink() or (metrics.exists() and not metrics.is_file()):
+        remove_tree(metrics)
+        return "the command replaced the file of its metrics ($AZDISTILL_METRICS_FILE) by something that is no file"
+    redact_file(metrics)
+    if metrics.is_file():
+        _end_last_line(metrics)
+    return ""
+
+
+def _end_last_line(path: Path) -> None:
+    with open(path, "rb+") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read() != b"\n":
+                file.write(b"\n")
+
+
 def redact_file(path: Path) -> None:
-    """Hide secrets that a step wrote into a file of metrics, which is kept and sent on."""
+    """Hide secrets that a step wrote into a file of metrics, which is kept and sent on. Lines stay lines."""
     if path.is_file():
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
-        if (hidden := redact(text)) != text:
-            path.write_text(hidden, encoding="utf-8", errors="surrogateescape")
+        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines(keepends=True)
+        if (hidden := [redact(line) for line in lines]) != lines:
+            # Another file: what reads along knows by that that places in it have moved.
+            beside = path.with_name(f".{path.name}.redacted")
+            beside.write_text("".join(hidden), encoding="utf-8", errors="surrogateescape")
+            beside.replace(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from azdistill.local import resume
-from azdistill.local.cache import Cache, key_of
+from azdistill.local.cache import Cache
 from azdistill.local.execute import Executor
 from azdistill.local.explain import Difference, against, last_alike
 from azdistill.local.hashes import Hashes

@@ -28,7 +28,7 @@ from azdistill.local import (
     wrapped,
 )
 from azdistill.local import value_outputs as values
-from azdistill.local.attempt import Attempt, append_logged, make_places, redact_file, strange
+from azdistill.local.attempt import Attempt, append_logged, make_places, redact_file, settle, strange
 from azdistill.local.cache import METRICS, Cache, Entry, key_of
 from azdistill.local.conditions import settled, skipped
 from azdistill.local.files import disk_errors
@@ -219,7 +219,11 @@ class Executor:
     def _attempt(self, step: PlannedStep) -> Attempt:
         folder = self.log.folder / "steps" / step.name / "attempts"
         folder.mkdir(parents=True, exist_ok=True)
-        number = 1 + max((int(tried.name) for tried in resume.attempts(self.log.folder, step.name)), default=0)
+        number = 1
+        for tried in resume.attempts(self.log.folder, step.name):
+            number = max(number, 1 + int(tried.name))
+            # A runner that was killed has hidden nothing in what the step wrote.
+            redact_file(tried / METRICS)
         (folder / str(number)).mkdir()
         return Attempt(number, folder / str(number), f"{self.log.run_id}.{step.name}.{number}")
 
@@ -237,15 +241,17 @@ class Executor:
         self.on_start(step.name, attempt)
         with LogWriter(attempt.log, lambda line: self.on_line(step.name, line)) as log:
             started, before = time.monotonic(), stamps_of(step, results)
-            ended = self.runner.run(job, log.feed, self.cancellation)
+            try:
+                ended = self.runner.run(job, log.feed, self.cancellation)
+            finally:
+                spoilt = settle(attempt.metrics)
             self._take_logged(step, job, attempt, ended)
-            redact_file(attempt.metrics)
             for line in strange(attempt.metrics):
                 log.note(line)
             values.take_logged(step, paths, attempt.metrics)
             if not ended.returncode:
                 artifacts.fill(step, attempt.snapshot, paths, follow=not self.containers)
-            failed = self._judge(step, job, ended, paths) or changed(before, stamps_of(step, results), ended)
+            failed = self._judge(step, job, ended, paths, spoilt) or changed(before, stamps_of(step, results), ended)
             if failed:
                 log.note(failed.error)
                 return failed
@@ -312,7 +318,9 @@ class Executor:
         direct = "MLFLOW_RUN_ID" in job.environment and not ended.canceled
         append_logged(attempt, self.tracking.logged(step.name) if direct else [])
 
-    def _judge(self, step: PlannedStep, job: Job, ended: Ended, paths: Mapping[str, Path]) -> Result | None:
+    def _judge(
+        self, step: PlannedStep, job: Job, ended: Ended, paths: Mapping[str, Path], spoilt: str
+    ) -> Result | None:
         """The failure that an attempt ended in; None when it has succeeded."""
         if ended.canceled:
             return Result("canceled", ended.seconds, ended.returncode, "canceled")
@@ -329,7 +337,7 @@ class Executor:
             error = f"the command ended with exit code 0 but did not write output {', '.join(map(repr, absent))}"
             return Result("failed", ended.seconds, ended.returncode, error)
         made = {name: path for name, path in paths.items() if name not in step.standing}
-        if error := links.stray(made, self._seen(job)) or values.wrong(step, paths):
+        if error := spoilt or links.stray(made, self._seen(job)) or values.wrong(step, paths):
             return Result("failed", ended.seconds, ended.returncode, error)
         return None
 

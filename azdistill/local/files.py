@@ -83,7 +83,8 @@ def make_read_only(root: Path) -> None:
 
 def remove_tree(root: Path) -> None:
     """Remove a folder of ours, read-only parts included. The caller knows that it is ours."""
-    if root.is_symlink() or root.is_file():
+    if root.is_symlink() or not root.is_dir():
+        # A pipe too, which to open would wait for ever.
         root.unlink()
         return
     for folder, _, _ in os.walk(root):

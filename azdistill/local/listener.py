@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from azdistill.lines import harmless
 from azdistill.local.plan import Plan
@@ -67,19 +68,37 @@ class Tail:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._offset = 0
+        self._offset = self._lines = self._inode = 0
 
     def read(self) -> list[Record]:
         """The new records; lines that are no JSON object are passed over."""
+        whole = self._whole_lines()
+        self._offset += len(whole)
+        lines = whole.split(b"\n")
+        self._lines += len(lines) - 1
+        return [record for line in lines if (record := _record(line))]
+
+    def _whole_lines(self) -> bytes:
+        # The step may have put anything in the file's place: to open a pipe would wait for ever.
+        if not self._path.is_file():
+            return b""
         try:
             with open(self._path, "rb") as file:
-                file.seek(self._offset)
+                self._find_place(file)
                 data = file.read()
-        except FileNotFoundError:
-            return []
-        whole = data[: data.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        return [record for line in whole.splitlines() if (record := _record(line))]
+        except OSError:
+            return b""
+        return data[: data.rfind(b"\n") + 1]
+
+    def _find_place(self, file: BinaryIO) -> None:
+        """Go to where reading ended: in a file that was written anew, with secrets hidden, by its lines."""
+        inode = os.fstat(file.fileno()).st_ino
+        if self._inode not in (0, inode):
+            for _ in range(self._lines):
+                file.readline()
+            self._offset = file.tell()
+        self._inode = inode
+        file.seek(self._offset)
 
 
 def is_record(line: bytes) -> bool:

@@ -126,7 +126,7 @@ def run_pipeline(
         runner.close()
         hashes.close()
         log.close()
-    return Finished(state, scheduler.undelivered or _error(state, scheduler.results))
+    return Finished(state, _told(scheduler.undelivered) or _error(state, scheduler.results))
 
 
 def home_of(options: Options) -> Home:
@@ -272,6 +272,13 @@ def _deliver(plan: Plan, out: Path | None, results: Mapping[str, Result]) -> dic
     return deliver(out.absolute(), paths)
 
 
+def _told(failure: BaseException | None) -> AzdistillError | None:
+    """A failure as the error that stands for it; a defect of ours is raised as it is."""
+    if failure is None or isinstance(failure, AzdistillError):
+        return failure
+    raise failure
+
+
 def _error(state: RunState, results: Mapping[str, Result]) -> AzdistillError | None:
     if state.status == "canceled":
         return Interrupted(
@@ -279,10 +286,8 @@ def _error(state: RunState, results: Mapping[str, Result]) -> AzdistillError | N
         )
     failed = {name: result for name, result in results.items() if result.status == "failed"}
     for name, result in failed.items():
-        if isinstance(result.failure, AzdistillError):
-            return result.failure
         if result.failure:
-            raise result.failure
+            return _told(result.failure)
         hint = "--retries 3 tries again what ends with exit code 75" if retries.worth(result.exit_code) else ""
         error = RunFailed(f"step '{name}': {result.error}", code="AZD370", hint=hint)
         error.exit_code = exit_code_of_step(result.exit_code or 1)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from azdistill.errors import AzdistillError
 from azdistill.local.attempt import Attempt
@@ -42,7 +43,7 @@ class Scheduler:
         self._metrics: dict[str, dict[str, float]] = {}
         self._tail_lock = threading.Lock()
         #: Why the pipeline's outputs could not be delivered, where that is so.
-        self.undelivered: AzdistillError | None = None
+        self.undelivered: Exception | None = None
         executor.on_start, executor.on_line = self._started, self._line
         executor.on_trial = self._trial
 
@@ -66,7 +67,24 @@ class Scheduler:
             runner=own_mark(),
         )
         self._tell(lambda listener: listener.run_started(self._log.state, plan))
-        with _signals(self._executor.cancellation.ask), self._following(), ThreadPoolExecutor(self._jobs) as pool:
+        with _Signals(self._executor.cancellation.ask) as signals:
+            self._run_steps()
+            self._skip_rest()
+            status, error, outputs = self._outcome(deliver, signals)
+            kept = withheld(plan, self._results) if status == "completed" else {}
+            self._log.append(
+                "run_ended",
+                status=status,
+                seconds=time.monotonic() - started,
+                outputs=outputs,
+                withheld=kept,
+                error=error,
+            )
+        self._tell(lambda listener: listener.run_ended(self._log.state))
+        return self._log.state
+
+    def _run_steps(self) -> None:
+        with self._following(), ThreadPoolExecutor(self._jobs) as pool:
             try:
                 while self._start_ready(pool) or self._running:
                     self._take(*self._done.get())
@@ -74,19 +92,6 @@ class Scheduler:
                 # Without its log a run cannot go on (a full disk): nothing is left running behind it.
                 self._executor.cancellation.ask()
                 raise
-        self._skip_rest()
-        status, error, outputs = self._outcome(deliver)
-        kept = withheld(plan, self._results) if status == "completed" else {}
-        self._log.append(
-            "run_ended",
-            status=status,
-            seconds=time.monotonic() - started,
-            outputs=outputs,
-            withheld=kept,
-            error=error,
-        )
-        self._tell(lambda listener: listener.run_ended(self._log.state))
-        return self._log.state
 
     def _start_ready(self, pool: ThreadPoolExecutor) -> bool:
         """Start what can start; whether anything did."""
@@ -183,17 +188,22 @@ class Scheduler:
         failed = next((other for other, result in self._results.items() if result.status == "failed"), "")
         return f"step '{failed}' failed, and the run stops there (--keep-going)"
 
-    def _outcome(self, deliver: Callable[[Mapping[str, Result]], dict[str, str]]) -> tuple[str, str, dict[str, str]]:
+    def _outcome(
+        self, deliver: Callable[[Mapping[str, Result]], dict[str, str]], signals: _Signals
+    ) -> tuple[str, str, dict[str, str]]:
         statuses = {name: result.status for name, result in self._results.items()}
         if failed := next((name for name, status in statuses.items() if status == "failed"), None):
             return "failed", f"step '{failed}' failed: {self._results[failed].error}", {}
         if self._executor.cancellation.asked.is_set() and "canceled" in statuses.values():
             return "canceled", "interrupted", {}
         try:
-            return "completed", "", deliver(self._results)
-        except AzdistillError as error:
+            with signals.stopping():
+                return "completed", "", deliver(self._results)
+        except _Stopped:
+            return "canceled", "interrupted while the outputs were delivered", {}
+        except Exception as error:  # noqa: BLE001 - told when the run's end is on disk
             self.undelivered = error
-            return "failed", error.message, {}
+            return "failed", error.message if isinstance(error, AzdistillError) else str(error), {}
 
     def _started(self, name: str, attempt: Attempt) -> None:
         with self._tail_lock:
@@ -247,19 +257,37 @@ class Scheduler:
             message(listener)
 
 
-@contextmanager
-def _signals(ask: Callable[[], None]) -> Iterator[None]:
-    """Let the first Ctrl-C, SIGTERM or SIGHUP ask for a graceful end, and the second for one at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+class _Stopped(BaseException):
+    """A signal came while nothing but a copy was going on."""
 
-    def handle(number: int, frame: FrameType | None) -> None:
-        ask()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
+class _Signals:
+    """Lets the first Ctrl-C, SIGTERM or SIGHUP ask for a graceful end, and the second for one at once."""
+
+    def __init__(self, ask: Callable[[], None]) -> None:
+        self._ask, self._stopping = ask, False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Signals:
+        if threading.current_thread() is threading.main_thread():
+            numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            self._before = {number: signal.signal(number, self._handle) for number in numbers}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    @contextmanager
+    def stopping(self) -> Iterator[None]:
+        """Let a signal stop what is done inside, by a :class:`_Stopped`."""
+        self._stopping = True
+        try:
+            yield
+        finally:
+            self._stopping = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._ask()
+        if self._stopping:
+            raise _Stopped

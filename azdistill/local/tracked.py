@@ -155,7 +155,8 @@ class TrackingListener(Listener, Tracking):
         found: list[Mapping[str, str]] = [{"path": step.log}] if step.log else []
         for path in self._artifacts.pop(name, []):
             here = _where_now(Path(path), step)
-            if here.exists() and not (self._apart and is_foreign(here, step)):
+            # Its name is the step's to choose: one that is too long is no error of the run.
+            if os.path.exists(here) and not (self._apart and is_foreign(here, step)):
                 found.append({"path": str(here), "folder": here.name if here.is_dir() else ""})
         return found
 
