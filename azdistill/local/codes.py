@@ -20,7 +20,7 @@ CODES: dict[str, str] = {
     "AZD334": "A value that a step wrote does not fit the input of another that it is handed to.",
     "AZD335": "The condition of an if_else step turned out to be neither true nor false.",
     "AZD336": "A kind of step that runs on Azure only.",
-    "AZD337": "What another step makes stands within other text.",
+    "AZD337": "What another step makes, or data, stands within other text.",
     "AZD340": "Code that is not on this machine.",
     "AZD342": "A component that is not on this machine.",
     "AZD343": "An output location that has no place on this machine.",
