@@ -11,7 +11,7 @@ from local_helpers import step
 
 from azdistill.errors import MachineError
 from azdistill.local.run import Finished
-from azdistill.local.settings import LocalSettings
+from azdistill.local.settings import LocalSettings, read_settings
 
 Run = Callable[..., Finished]
 SAY = "command -v python > ${{outputs.o}}"
@@ -58,3 +58,15 @@ def test_an_interpreter_that_is_not_there_is_named(run: Run, project: Path) -> N
 )
 def test_the_name_counts_and_not_the_version(environment: str | None, expected: str | None) -> None:
     assert LocalSettings(pythons={"gpu": "p"}).python_of(environment) == expected
+
+
+def test_a_place_below_home_is_found_there(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(project / "me"))
+    written = "data: {a: ~/rows}, components: {c: ~/c.yml}, pythons: {p: ~/venv/bin/python}, environments: {e: ~/image}"
+    (project / "azdistill.yml").write_text(f"local: {{{written}}}\n")
+    settings = read_settings(project / "azdistill.yml")
+    me = project / "me"
+    assert settings.data == {"azureml:a": me / "rows"}
+    assert settings.components == {"azureml:c": me / "c.yml"}
+    assert settings.pythons == {"p": str(me / "venv" / "bin" / "python")}
+    assert settings.images.instead == {"e": me / "image"}
