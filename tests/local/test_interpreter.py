@@ -62,12 +62,23 @@ def test_packages_of_the_user_count_as_a_step_sees_them(
     python: str = sys._base_executable  # type: ignore[attr-defined]
     (project / "json.py").write_text("raise SystemExit('the folder of the caller is no part of it')\n")
 
-    def installed(user: str) -> bool:
-        monkeypatch.setenv("HOME", str(project / user))
+    def installed() -> bool:
         return "mine-1.0" in find_interpreter(home, python).fingerprint["distributions"]
 
-    assert not installed("me")
+    monkeypatch.setenv("HOME", str(project / "me"))
+    assert not installed()
     scheme, base = sysconfig.get_preferred_scheme("user"), str(project / "me" / ".local")
     (Path(sysconfig.get_path("purelib", scheme, {"userbase": base})) / "mine-1.0.dist-info").mkdir(parents=True)
-    assert installed("me")
-    assert not installed("another")
+    assert installed()
+
+
+def test_another_home_is_another_user(home: Home, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = fake(project / "3.9", "3.9.1")
+    find_interpreter(home, str(made))
+    asked: list[Path] = []
+    probe = interpreter._probe
+    monkeypatch.setattr(interpreter, "_probe", lambda executable: asked.append(executable) or probe(executable))
+    find_interpreter(home, str(made))
+    monkeypatch.setenv("HOME", str(project / "another"))
+    find_interpreter(home, str(made))
+    assert asked == [made]
