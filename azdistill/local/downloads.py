@@ -2,7 +2,7 @@
 
 A file is kept as ``<state>/downloads/<sha256 of the address>/data/<its name>``, and beside ``data`` what the server
 called its version (ETag, or the time it was changed). The next run asks whether that still holds; where the server
-cannot be reached, what is here is used.
+cannot be reached, what is here is used. A dry run asks as well, and fetches nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 from azdistill.errors import ServiceError
 from azdistill.local.files import disk_errors, sync, write_whole
-from azdistill.local.home import Home
+from azdistill.local.home import AWAITED, Home
 from azdistill.redact import register
 
 _ABOUT = "about.json"
@@ -32,13 +32,20 @@ _VERSIONS = {"ETag": "If-None-Match", "Last-Modified": "If-Modified-Since"}
 
 
 def fetch(home: Home, url: str) -> Path:
-    """The file at ``url``, on this disk. ServiceError AZD389 where it cannot be had. Query strings are never shown."""
+    """The file at ``url``, on this disk. ServiceError AZD389 where it cannot be had. Query strings are never shown.
+
+    Of a home that is only for ``looking`` it is a place that the home ``awaits`` if a run would fetch it.
+    """
     shown = _without_query(url)
-    folder = home.root / "downloads" / hashlib.sha256(url.encode()).hexdigest()[:32]
+    folder = home.downloads / hashlib.sha256(url.encode()).hexdigest()[:32]
     known = _known(folder)
     answer = _ask(url, shown, known)
     if answer is None:
         return folder / _DATA / str(known["name"])
+    if home.looking:
+        answer.close()
+        # A server that gives no versions sends it each time, and it may well be the same.
+        return folder / _DATA / str(known["name"]) if known and not known["versions"] else folder / AWAITED / _name(url)
     with answer, disk_errors(f"downloading {shown}"):
         return _keep(folder, url, answer, shown)
 

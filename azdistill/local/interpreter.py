@@ -50,14 +50,16 @@ class Interpreter:
         return os.pathsep.join((str(shims), str(folder), inherited))
 
 
-def find_interpreter(home: Home, python: str | None = None, *, looking: bool = False) -> Interpreter:
+def find_interpreter(
+    home: Home, python: str | None = None, *, looking: bool = False, named_by: str = "--python"
+) -> Interpreter:
     """The interpreter for steps: ``python`` (a path or a name on PATH), or the one that runs azdistill.
 
-    What it says of itself is remembered, unless this is only ``looking``.
+    What it says of itself is remembered, unless this is only ``looking``; ``named_by`` is where ``python`` was written.
     """
     found = shutil.which(python) if python else sys.executable
     if not found:
-        raise MachineError(f"no Python interpreter '{python}'", code="AZD305", hint="give --python an executable")
+        raise MachineError(f"no Python interpreter '{python}'", code="AZD305", hint=f"give {named_by} an executable")
     executable = Path(found).absolute()
     memory = home.root / "interpreters" / f"{digest(str(executable))[:16]}.json"
     known = _remembered(memory, executable)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from local_helpers import step, write_pipeline
 
+from azdistill import spec
 from azdistill.errors import ServiceError
 from azdistill.local.downloads import fetch
+from azdistill.local.dry_run import foresee
 from azdistill.local.home import Home
+from azdistill.local.run import Finished, Options
 
 BODY = b'{"row": 1}\n'
 
@@ -131,3 +135,26 @@ def test_an_answer_that_is_no_http_is_an_error_of_ours(home: Home, server: Serve
     with pytest.raises(ServiceError) as caught:
         fetch(home, f"{server.url}/rows.jsonl")
     assert caught.value.code == "AZD389"
+
+
+def test_a_dry_run_asks_and_fetches_nothing(run: Callable[..., Finished], project: Path, server: Server) -> None:
+    show = step("cat ${{inputs.rows}} > ${{outputs.o}}", outputs=("o",), inputs={"rows": "${{parent.inputs.rows}}"})
+    rows = {"type": "uri_file", "path": f"{server.url}/rows.jsonl"}
+    pipeline = write_pipeline(project / "pipeline.yml", {"show": show}, inputs={"rows": rows})
+
+    def foreseen() -> tuple[str, str]:
+        (told,) = foresee(spec.load_pipeline(pipeline), Options())[1].values()
+        return told.action, told.reason
+
+    first = ("run", "its input 'rows' would be fetched first")
+    assert foreseen() == first
+    assert not (project / ".azdistill").exists()
+    run(pipeline)
+    kept = sorted((project / ".azdistill" / "downloads").rglob("*"))
+    assert foreseen()[0] == "reuse"
+    server.tag = '"2"'
+    assert foreseen() == first
+    server.shutdown()
+    server.server_close()
+    assert foreseen()[0] == "reuse"
+    assert sorted((project / ".azdistill" / "downloads").rglob("*")) == kept

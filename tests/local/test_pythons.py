@@ -10,7 +10,7 @@ import pytest
 from local_helpers import step
 
 from azdistill.errors import MachineError
-from azdistill.local.run import Finished
+from azdistill.local.run import Finished, Options
 from azdistill.local.settings import LocalSettings, read_settings
 
 Run = Callable[..., Finished]
@@ -41,8 +41,19 @@ def test_a_step_finds_the_python_of_its_environment(run: Run, project: Path, oth
 
 def test_an_interpreter_that_is_not_there_is_named(run: Run, project: Path) -> None:
     (project / "azdistill.yml").write_text("local: {pythons: {any: ./nowhere/python}}\n")
-    with pytest.raises(MachineError, match="nowhere/python"):
+    with pytest.raises(MachineError, match="nowhere/python") as caught:
         run({"a": step("true")})
+    assert "local.pythons" in caught.value.hint
+
+
+def test_a_run_that_cannot_start_leaves_its_id_to_the_next(run: Run, project: Path) -> None:
+    settings = project / "azdistill.yml"
+    settings.write_text("local: {pythons: {any: ./nowhere/python}}\n")
+    with pytest.raises(MachineError):
+        run({"a": step("true")}, options=Options(run_id="mine"))
+    assert list((project / ".azdistill" / "runs").iterdir()) == []
+    settings.unlink()
+    assert run({"a": step("true")}, options=Options(run_id="mine")).state.run_id == "mine"
 
 
 @pytest.mark.parametrize(
