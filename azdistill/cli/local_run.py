@@ -11,7 +11,7 @@ import click
 from azdistill import build, spec
 from azdistill.build.sets import apply_sets, parse_sets
 from azdistill.cli.view import make_view
-from azdistill.errors import SpecError
+from azdistill.errors import SpecError, UserError
 from azdistill.local.listener import Listener
 from azdistill.local.run import Finished, Options, run_pipeline
 from azdistill.local.select import Selection
@@ -19,6 +19,8 @@ from azdistill.local.tracked import TrackingListener
 from azdistill.redact import redact
 from azdistill.spec.models import Pipeline
 from azdistill.tracking import Tracker, tracking_uri
+
+_IMAGES = "a container has the Python of its image: local.environments in azdistill.yml names another"
 
 
 def run(
@@ -69,7 +71,11 @@ def options_of(
     until: Sequence[str] = (),
     strict: bool = False,
 ) -> Options:
-    """The options of the verb, as the runner takes them."""
+    """The options of the verb, as the runner takes them. UserError for one that would do nothing."""
+    if network and not docker:
+        raise UserError("--network is for containers", code="AZD378", hint="add --docker")
+    if python and docker:
+        raise UserError("--python is for steps that run without containers", code="AZD378", hint=_IMAGES)
     fixed: dict[str, Any] = {"jobs": jobs} if jobs else {}
     return Options(
         out=out,

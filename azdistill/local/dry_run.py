@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from azdistill.local.hashes import Hashes
 from azdistill.local.home import Home
 from azdistill.local.interpreter import find_interpreter
 from azdistill.local.outputs import Manifest
-from azdistill.local.plan import Plan, PlannedStep
+from azdistill.local.plan import Local, Plan, PlannedStep
 from azdistill.local.result import Result
 from azdistill.local.run import Options, home_of, make_containers, own_interpreters, planned, with_notes
 from azdistill.local.runners.base import Cancellation, Ended
@@ -49,7 +49,7 @@ def foresee(pipeline: Pipeline, options: Options) -> tuple[Plan, dict[str, Fores
 
     Raises what the run itself would raise before its first step, but for secrets that are not set.
     """
-    home = home_of(options)
+    home = replace(home_of(options), looking=True)
     settings, plan = planned(pipeline, options, home)
     resumed = resume.run_to_resume(home, options.resume, plan.name) if options.resume else None
     containers = make_containers(options, settings) if options.docker else None
@@ -91,6 +91,8 @@ class _Foresight:
             return Foreseen("skip", result.detail)
         if after := tuple(name for name in self._plan.steps if name in step.needs and name not in self._results):
             return Foreseen("after", f"what it needs of {', '.join(after)} is not known before", after)
+        if names := [n for n, b in step.inputs.items() if isinstance(b, Local) and self._home.awaits(b.path)]:
+            return Foreseen("run", f"its input {', '.join(map(repr, names))} would be fetched first")
         containers = self._executor.containers
         if containers and not containers.built(step):
             return Foreseen("run", "its image is not on this machine yet")

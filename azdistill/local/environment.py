@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
 from azdistill import redact
 
-#: What a step sees of the caller's environment: what finds programs, files, proxies, caches and devices. No credentials
-#: but the Hugging Face token, which downloads need.
+#: What a step sees of the caller's environment: what finds programs, files, proxies, caches and devices. What may be a
+#: credential among it (Hugging Face's token, which downloads need; a proxy's password) is hidden from all text.
 PASSED = (
     *("HOME", "USER", "LOGNAME", "LANG", "LC_*", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_*", "XDG_CACHE_HOME"),
     *("http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
     *("HF_*", "TRANSFORMERS_*", "TOKENIZERS_PARALLELISM", "CUDA_*", "NVIDIA_*", "OMP_*", "MKL_*", "TORCH*"),
 )
-_SECRET = ("HF_TOKEN", "*_proxy", "*_PROXY")
+#: A switch such as HF_HUB_DISABLE_IMPLICIT_TOKEN holds none.
+_SECRET = re.compile(r"(?!.*_DISABLE_).*_(TOKEN|KEY|SECRET|PASSWORD|CREDENTIALS?|PAT)", re.IGNORECASE)
+_PROXY = re.compile(r".*_proxy", re.IGNORECASE)
 
 
 def passed_on() -> dict[str, str]:
     """The caller's variables that steps see. Those that may hold a secret are hidden from all text."""
     passed = {name: value for name, value in os.environ.items() if any(fnmatchcase(name, p) for p in PASSED)}
     for name, value in passed.items():
-        if name == "HF_TOKEN" or (any(fnmatchcase(name, p) for p in _SECRET) and "@" in value):
-            redact.register(value.rpartition("@")[0].rpartition("//")[2] if "@" in value else value)
+        if _SECRET.fullmatch(name):
+            redact.register(value)
+        elif _PROXY.fullmatch(name) and "@" in value:
+            redact.register(value.rpartition("@")[0].rpartition("//")[2])
     return passed
 
 

@@ -17,7 +17,7 @@ _TABLE = "CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, stat TEXT NO
 
 
 class Hashes:
-    """sha256 by path, size, time of change and inode, kept in one sqlite file. Safe for several threads and processes.
+    """sha256 by path, size, times of change and inode, kept in one sqlite file. Safe for several threads and processes.
 
     The store is only a memory: where it cannot be opened or is broken, hashes are computed each time. ``looking``:
     nothing is written.
@@ -44,13 +44,14 @@ class Hashes:
         """sha256 (hex) of a file's content."""
         real = os.path.realpath(path)
         found = os.stat(real)
-        mark = f"{found.st_size} {found.st_mtime_ns} {found.st_ino}"
+        # Anybody may set the time of a change to the content, nobody that of a change to the file.
+        mark = f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
         with self._lock:
             known = self._known.get(real) or self._look_up(real)
         if known and known[0] == mark:
             return known[1]
         sha256 = hash_file(Path(real))
-        if time.time() - found.st_mtime > _SETTLED:
+        if time.time() - max(found.st_mtime, found.st_ctime) > _SETTLED:
             with self._lock:
                 self._known[real] = self._new[real] = (mark, sha256)
         return sha256

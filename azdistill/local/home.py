@@ -9,15 +9,18 @@ from pathlib import Path
 from azdistill.local.files import disk_errors
 
 FOLDER = ".azdistill"
+#: Of a dry run, where what a run would fetch is said to be. Nothing ever is.
+AWAITED = "awaited"
 #: Written into the state folder so that git leaves it alone, as .venv and .ruff_cache do.
 _IGNORE = "# Made by azdistill.\n*\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The state folder and the places in it (architecture page, "Local state")."""
+    """The state folder and the places in it (architecture page, "Local state"). ``looking``: nothing is written."""
 
     root: Path
+    looking: bool = False
 
     @property
     def runs(self) -> Path:
@@ -28,8 +31,16 @@ class Home:
         return self.root / "cache"
 
     @property
+    def downloads(self) -> Path:
+        return self.root / "downloads"
+
+    @property
     def hashes(self) -> Path:
         return self.root / "hashes.sqlite"
+
+    def awaits(self, path: Path) -> bool:
+        """Whether a run would fetch the file at ``path`` before its first step; so far nobody has."""
+        return self.looking and path.parent.name == AWAITED and path.is_relative_to(self.downloads)
 
     def prepare(self) -> Home:
         """Make the folders; a MachineError where that cannot be."""

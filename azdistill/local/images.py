@@ -1,14 +1,16 @@
 """The image that a step's environment stands for: found by what it is made of, built where the engine has none yet.
 
 An environment is an image as it is, an image with a conda file, or a build context. What is built is tagged with the
-hash of all that goes into it (context, Dockerfile, build arguments, the id of the image it starts from where that is
-known), so that nothing is built twice and nothing stale is used.
+hash of all that goes into it (context, Dockerfile, build arguments, the ids of the images it starts from, which are
+pulled first), so that nothing is built twice and nothing stale is used.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+import os
 import re
 import tarfile
 import threading
@@ -57,30 +59,49 @@ def unnamed(environment: str | Environment | None, step: str) -> str:
 
 
 class Images:
-    """The images of one run. ``say`` is told, line by line, what a build prints."""
+    """The images of one run: each environment is looked at once, and is the same image for every step from then on.
+
+    ``say`` is told, line by line, what a build prints.
+    """
 
     def __init__(self, engine: Engine, settings: Settings, say: Callable[[str], None]) -> None:
         self._engine, self._settings, self._say = engine, settings, say
         self._lock = threading.Lock()
+        self._found: list[tuple[str | Environment | None, str]] = []
 
     def identity(self, environment: str | Environment | None, step: str) -> str:
         """The id (``sha256:...``) of the image for ``environment``, which is built or pulled where it is not there.
 
         UserError for an environment that names no image here, MachineError for one that cannot be built or pulled.
         """
-        with self._lock:
-            made = self._made_of(environment, step)
-            if isinstance(made, str):
-                return self._present(made) or self._pull(made)
-            tag = f"{REPOSITORY}:{made.digest(self._present)[:32]}"
-            return self._present(tag) or self._build(made, tag)
+        return self._once(environment, lambda: self._identity(self._made_of(environment, step)))
 
     def known(self, environment: str | Environment | None, step: str) -> str:
         """The id of the image if the engine has it already, else an empty text; nothing is built or pulled."""
+        return self._once(environment, lambda: self._known(self._made_of(environment, step)))
+
+    def _once(self, environment: str | Environment | None, find: Callable[[], str]) -> str:
         with self._lock:
-            made = self._made_of(environment, step)
-            name = made if isinstance(made, str) else f"{REPOSITORY}:{made.digest(self._present)[:32]}"
-            return self._present(name)
+            # Compared, not hashed: what an environment holds may be a mapping. There are few.
+            for known, image in self._found:
+                if known == environment:
+                    return image
+            if image := find():
+                self._found.append((environment, image))
+            return image
+
+    def _identity(self, made: str | Context) -> str:
+        if isinstance(made, str):
+            return self._present(made) or self._pull(made)
+        # The build would pull what it starts from, and the tag would not be the same the next time.
+        for base in (name for name in made.bases() if not self._present(name)):
+            with contextlib.suppress(MachineError):  # The build tells why, or finds it in a way of its own.
+                self._pull(base)
+        tag = made.tag(self._present)
+        return self._present(tag) or self._build(made, tag)
+
+    def _known(self, made: str | Context) -> str:
+        return self._present(made if isinstance(made, str) else made.tag(self._present))
 
     def is_named(self, environment: str | Environment | None) -> bool:
         """Whether an image is known to stand for an environment; whether it can be had is another question."""
@@ -161,17 +182,20 @@ class Context:
     dockerfile: str
     arguments: Mapping[str, str]
 
-    def digest(self, identity: Callable[[str], str]) -> str:
-        """Hash of everything that decides what is built; ``identity`` gives the id of a base image that is here."""
+    def tag(self, identity: Callable[[str], str]) -> str:
+        """A name that holds the hash of everything that decides what is built; ``identity`` gives a base image's id."""
         marks = {name: _mark(content) for name, content in sorted(self.files.items())}
         bases = {name: identity(name) for name in self.bases()}
-        return digest([marks, self.dockerfile, dict(self.arguments), bases])
+        return f"{REPOSITORY}:{digest([marks, self.dockerfile, dict(self.arguments), bases])[:32]}"
 
     def bases(self) -> list[str]:
-        """The images that the Dockerfile starts from, its build arguments filled in."""
+        """The images that the Dockerfile starts from, its build arguments filled in, and not its own stages."""
         values = dict(re.findall(r"(?im)^\s*ARG\s+(\w+)=\s*\"?([^\s\"]+)\"?\s*$", self._text())) | dict(self.arguments)
-        named = re.findall(r"(?im)^\s*FROM\s+(?:--\S+\s+)*(\S+)", self._text())
-        return [re.sub(r"\$\{?(\w+)\}?", lambda found: values.get(found[1], ""), name) for name in named]
+        written = re.findall(r"(?im)^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", self._text())
+        argument = r"\$\{?(\w+)(?::-([^}]*))?\}?"
+        named = [re.sub(argument, lambda found: values.get(found[1]) or found[2] or "", name) for name, _ in written]
+        stages = [stage.lower() for _, stage in written]
+        return [name for at, name in enumerate(named) if name.lower() not in ("", "scratch", *stages[:at])]
 
     def archive(self) -> io.BytesIO:
         """The files as the tar that the engine takes. Times and owners are left out: they are nobody's matter."""
@@ -192,13 +216,15 @@ class Context:
 
 
 def _folder(folder: Path, dockerfile: str, arguments: Mapping[str, str]) -> Context:
-    if not (folder / dockerfile).is_file():
-        raise UserError(f"there is no {dockerfile} in {folder}", code="AZD398")
+    # As the files are spelt: ./Dockerfile is Dockerfile.
+    dockerfile = os.path.normpath(dockerfile)
     files: dict[str, bytes | Path] = {}
     ignored = _ignored(folder)
-    for name, path in walk_files(folder):
+    for name, path in walk_files(folder) if folder.is_dir() else ():
         if name == dockerfile or not ignored(name):
             files[name] = path
+    if dockerfile not in files:
+        raise UserError(f"there is no {dockerfile} in {folder}", code="AZD398")
     return Context(files, dockerfile, arguments)
 
 

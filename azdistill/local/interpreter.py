@@ -17,12 +17,16 @@ from azdistill.local.home import Home
 
 #: Reads names and versions from the names of the folders that hold them: reading each METADATA takes 20 times longer.
 _PROBE = """
-import json, os, platform, re, sys
+import sys
+sys.path = [p for p in sys.path if p]
+import json, os, platform, re, site
 found = [n for p in sys.path if os.path.isdir(p) for n in os.listdir(p)]
 names = {re.sub("[.](dist|egg)-info$", "", n).lower() for n in found if n.endswith((".dist-info", ".egg-info"))}
 print(json.dumps({"python": platform.python_version(), "implementation": platform.python_implementation(),
   "platform": f"{sys.platform}-{platform.machine()}", "distributions": sorted(names),
-  "folders": [p for p in sys.path if p.rstrip("/").endswith(("site-packages", "dist-packages"))]}))
+  "executable": sys.executable,
+  "folders": [p for p in dict.fromkeys([*sys.path, *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])])
+    if p.rstrip("/").endswith(("site-packages", "dist-packages"))]}))
 """
 
 
@@ -46,49 +50,61 @@ class Interpreter:
         return os.pathsep.join((str(shims), str(folder), inherited))
 
 
-def find_interpreter(home: Home, python: str | None = None, *, looking: bool = False) -> Interpreter:
+def find_interpreter(
+    home: Home, python: str | None = None, *, looking: bool = False, named_by: str = "--python"
+) -> Interpreter:
     """The interpreter for steps: ``python`` (a path or a name on PATH), or the one that runs azdistill.
 
-    What it says of itself is remembered, unless this is only ``looking``.
+    What it says of itself is remembered, unless this is only ``looking``; ``named_by`` is where ``python`` was written.
     """
     found = shutil.which(python) if python else sys.executable
     if not found:
-        raise MachineError(f"no Python interpreter '{python}'", code="AZD305", hint="give --python an executable")
+        raise MachineError(f"no Python interpreter '{python}'", code="AZD305", hint=f"give {named_by} an executable")
     executable = Path(found).absolute()
     memory = home.root / "interpreters" / f"{digest(str(executable))[:16]}.json"
-    known = _remembered(memory)
+    known = _remembered(memory, executable)
     if known is None:
         known = _probe(executable)
         if looking:
             return _interpreter(executable, known)
         memory.parent.mkdir(exist_ok=True)
-        write_whole(memory, json.dumps({"probe": known, "stat": _stat(known["folders"])}))
+        write_whole(memory, json.dumps({"probe": known, "stat": _stat(executable, known)}))
     return _interpreter(executable, known)
 
 
 def _interpreter(executable: Path, known: dict[str, Any]) -> Interpreter:
-    return Interpreter(executable, {name: known[name] for name in known if name != "folders"})
+    return Interpreter(executable, {name: known[name] for name in known if name not in ("executable", "folders")})
 
 
-def _remembered(memory: Path) -> dict[str, Any] | None:
+def _remembered(memory: Path, executable: Path) -> dict[str, Any] | None:
     try:
         stored = json.loads(memory.read_text(encoding="utf-8"))
         probe: dict[str, Any] = stored["probe"]
-        return probe if stored["stat"] == _stat(probe["folders"]) else None
+        return probe if stored["stat"] == _stat(executable, probe) else None
     except (OSError, ValueError, KeyError):
         return None
 
 
-def _stat(folders: list[str]) -> list[int]:
+def _stat(executable: Path, probe: dict[str, Any]) -> list[Any]:
+    """What differs when the probe would say something else: where a user's own packages lie, what the name stands for
+    now (and, of a script that starts another Python, what that stands for), and the folders of what is installed.
+    """
     # Installing, upgrading or removing a distribution renames its .dist-info folder, which touches the folder around
     # it.
-    return [os.stat(folder).st_mtime_ns if os.path.isdir(folder) else 0 for folder in folders]
+    folders = [os.stat(folder).st_mtime_ns if os.path.isdir(folder) else 0 for folder in probe["folders"]]
+    return [os.environ.get("HOME"), *_file(str(executable)), *_file(probe["executable"] or str(executable)), *folders]
+
+
+def _file(path: str) -> tuple[str, int, int]:
+    real = os.path.realpath(path)
+    found = os.stat(real) if os.path.exists(real) else None
+    return real, found.st_mtime_ns if found else 0, found.st_size if found else 0
 
 
 def _probe(executable: Path) -> dict[str, Any]:
     try:
-        # Isolated: the caller's folder and PYTHONPATH are not what a step sees.
-        done = subprocess.run([executable, "-I", "-c", _PROBE], capture_output=True, text=True, check=True, timeout=120)
+        # The caller's folder and PYTHON* variables are not what a step sees; the packages in its HOME are.
+        done = subprocess.run([executable, "-E", "-c", _PROBE], capture_output=True, text=True, check=True, timeout=120)
         probe: dict[str, Any] = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise MachineError(f"{executable} does not answer as a Python interpreter", code="AZD306") from error

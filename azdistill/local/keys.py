@@ -40,7 +40,9 @@ def key_fields(
         "distribution": _plain(step.distribution),
         "interpreter": dict(interpreter),
         **({"parallel": asdict(step.parallel)} if step.parallel else {}),
-        **({"sweep": step.sweep.as_key()} if step.sweep else {}),
+        # As the distribution says it, it may be bound to an input, or be the count of instances.
+        **({} if step.processes is None else {"processes": step.processes}),
+        **({"sweep": step.sweep.as_key(step.cache_ignore)} if step.sweep else {}),
     }
 
 

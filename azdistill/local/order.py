@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
-from azdistill.local.plan import PlannedStep
+if TYPE_CHECKING:
+    from azdistill.local.plan import PlannedStep
 
 
 class Order:
@@ -43,3 +45,17 @@ class Order:
         """Take ``name`` out: it was started, or never will be."""
         if self._lacking.pop(name) == 0:
             del self._ready[bisect.bisect_left(self._ready, self._places[name])]
+
+
+def in_order(steps: Mapping[str, PlannedStep]) -> dict[str, PlannedStep]:
+    """The steps that need nothing, then those that need only these, and so on; else as they are written."""
+    order, ordered = Order(steps), dict[str, "PlannedStep"]()
+    while ready := list(order.ready()):
+        ordered |= {name: steps[name] for name in ready}
+        for name in ready:
+            order.take(name)
+        for name in ready:
+            order.ended_well(name)
+    if waiting := [name for name in steps if name not in ordered]:
+        raise ValueError(f"steps wait for each other: {', '.join(waiting)}")
+    return ordered

@@ -47,8 +47,8 @@ def local_input(
     ``data`` says what stands here for assets, datastore paths and addresses (``local.data`` of azdistill.yml).
     """
     local = mapped(path, data or {}) or _resolve(home, what, path, kind, where, report)
-    if local is None:
-        return None
+    if local is None or home.awaits(local):
+        return local
     if not local.exists():
         report.error("AZD345", f"{what}: {local} does not exist", where)
     elif not (local.is_file() or local.is_dir()):

@@ -21,6 +21,7 @@ from azdistill.local.bound import Local as Local
 from azdistill.local.bound import Made as Made
 from azdistill.local.bound import Text as Text
 from azdistill.local.home import Home
+from azdistill.local.order import in_order
 from azdistill.local.sweep.planned import PlannedSweep, plan_sweep
 from azdistill.spec import expressions, values
 from azdistill.spec.models import (
@@ -172,7 +173,7 @@ def make_plan(
     return Plan(
         name=name,
         experiment=experiment or pipeline.experiment_name or name,
-        steps=_in_order(planner.steps),
+        steps=in_order(planner.steps),
         outputs={key: made for key, made in outputs.items() if made},
         params={key: bound.text if isinstance(bound, Text) else str(_shown(bound)) for key, bound in inputs.items()},
         continue_on_step_failure=bool(pipeline.settings.continue_on_step_failure),
@@ -264,8 +265,11 @@ class _Planner:
             inputs=scope.bound(step, component.inputs),
             outputs=self._outputs(step, component, standing),
             environment=step.environment or component.environment,
-            environment_variables=dict(step.environment_variables),
-            timeout=float(timeout) if timeout is not None else None,
+            environment_variables={
+                key: scope.variable(text, step.where / "environment_variables" / key)
+                for key, text in step.environment_variables.items()
+            },
+            timeout=None if timeout is None else scope.whole(timeout, step.where / "limits" / "timeout"),
             deterministic=deterministic,
             exclusive=_is_on(tags.get(EXCLUSIVE)),
             headline=_is_on(tags.get(HEADLINE)),
@@ -402,6 +406,22 @@ class _Scope:
         """A setting as text, what it is bound to filled in."""
         return expressions.render(expressions.parse(value), self._text) if isinstance(value, str) else str(value)
 
+    def variable(self, text: str, where: Where) -> str:
+        """An environment variable's text, the values that it is bound to filled in; data has no text to stand there."""
+        parts = expressions.parse(text)
+
+        def look_up(reference: expressions.Reference) -> str | None:
+            bound = self.follow(reference.path)
+            if isinstance(bound, Made | Local):
+                what = "data" if isinstance(bound, Local) else f"known only when step '{bound.step}' has ended"
+                message = f"{reference} is {what}: it cannot stand within an environment variable"
+                hint = "bind it to an input of its own: of data, AZURE_ML_INPUT_<name> says where it lies"
+                self.planner.report.error("AZD337", message, where, hint=hint, needle=reference.raw)
+            # An optional input that is given no value is no text.
+            return None if bound is None and reference.path[:2] == ("parent", "inputs") else self._text(reference)
+
+        return expressions.render(parts, look_up) if any(expressions.references(parts)) else text
+
     def whole(self, value: Any, where: Where, least: int = 1) -> int:
         """A setting that is a whole number, be it written or bound to an input; 1 (and a problem) where it is none."""
         text = self.render(value).strip()
@@ -474,14 +494,3 @@ def _not_honoured(name: str, scope: _Scope, step: Step, component: CommandCompon
 
 def _is_on(value: object) -> bool:
     return str(value).lower() == "true"
-
-
-def _in_order(steps: dict[str, PlannedStep]) -> dict[str, PlannedStep]:
-    ordered: dict[str, PlannedStep] = {}
-    waiting = dict(steps)
-    while waiting:
-        ready = [name for name, step in waiting.items() if step.needs <= ordered.keys()]
-        if not ready:
-            raise ValueError(f"steps wait for each other: {', '.join(waiting)}")
-        ordered |= {name: waiting.pop(name) for name in ready}
-    return ordered

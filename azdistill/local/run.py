@@ -98,34 +98,33 @@ def run_pipeline(
     plan = with_notes(plan, containers, options.strict)
     with disk_errors(f"cannot write the state folder {home.root}"):
         interpreter = find_interpreter(home, options.python)
-    with disk_errors("cannot start a run"):
-        log = RunLog(home, plan.name, resumed or options.run_id, again=bool(resumed))
-        cache, hashes = Cache(home), Hashes(home.hashes)
-    if resumed:
-        # The run's own guard ends these as well, within a moment that a quick user does not wait for.
-        guard.sweep(_mark(log.run_id))
-    runner = _runner(log.run_id, containers)
-    executor = Executor(plan, log, cache, hashes, interpreter, runner, Cancellation(), options.use_cache, passed)
-    executor.interpreters = own_interpreters(home, plan, settings)
-    executor.retries = options.retries
-    if not containers:
-        _tell_environments(executor, listeners)
-    if containers:
-        executor.containers = containers
-        executor.inherited = containers.inherited(executor.inherited)
-    executor.threads = thread_shares(plan.steps, max(options.jobs, 1))
-    if tracking:
-        executor.tracking = tracking
-    scheduler = Scheduler(executor, list(listeners), jobs=max(options.jobs, 1))
-    try:
+    with contextlib.ExitStack() as ending:
+        with disk_errors("cannot start a run"):
+            log = RunLog(home, plan.name, resumed or options.run_id, again=bool(resumed))
+            ending.callback(log.close)
+            cache, hashes = Cache(home), Hashes(home.hashes)
+            ending.callback(hashes.close)
+        if resumed:
+            # The run's own guard ends these as well, within a moment that a quick user does not wait for.
+            guard.sweep(_mark(log.run_id))
+        runner = _runner(log.run_id, containers)
+        ending.callback(runner.close)
+        executor = Executor(plan, log, cache, hashes, interpreter, runner, Cancellation(), options.use_cache, passed)
+        executor.interpreters = own_interpreters(home, plan, settings)
+        executor.retries = options.retries
+        if not containers:
+            _tell_environments(executor, listeners)
+        if containers:
+            executor.containers = containers
+            executor.inherited = containers.inherited(executor.inherited)
+        executor.threads = thread_shares(plan.steps, max(options.jobs, 1))
+        if tracking:
+            executor.tracking = tracking
+        scheduler = Scheduler(executor, list(listeners), jobs=max(options.jobs, 1))
         with disk_errors("the run cannot go on"):
             _refuse_unset(executor)
             _refuse_missing(executor)
             state = scheduler.run(lambda results: _deliver(plan, options.out, results))
-    finally:
-        runner.close()
-        hashes.close()
-        log.close()
     return Finished(state, _told(scheduler.undelivered) or _error(state, scheduler.results))
 
 
@@ -193,7 +192,7 @@ def own_interpreters(
     found = {}
     for name, step in plan.steps.items():
         if python := settings.python_of(step.environment):
-            found[name] = find_interpreter(home, python, looking=looking)
+            found[name] = find_interpreter(home, python, looking=looking, named_by="local.pythons in azdistill.yml")
     return found
 
 

@@ -21,6 +21,7 @@ local:
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -82,8 +83,8 @@ def read_settings(path: Path) -> LocalSettings:
 
 def _settings(fields: Fields, base: Path) -> LocalSettings:
     fields.known(_KEYS, "local")
-    data = {_asset(name): base / path for name, path in fields.words("data").items()}
-    components = {_asset(name): base / path for name, path in fields.words("components").items()}
+    data = {_asset(name): _place(path, base) for name, path in fields.words("data").items()}
+    components = {_asset(name): _place(path, base) for name, path in fields.words("components").items()}
     pythons = {name: _program(path, base) for name, path in fields.words("pythons").items()}
     environments = {name: _image(value, base) for name, value in fields.words("environments").items()}
     if fields.data.get("docker") is None:
@@ -108,13 +109,17 @@ def _asset(name: str) -> str:
     return name if is_remote(name) else f"azureml:{name}"
 
 
+def _place(path: str, base: Path) -> Path:
+    return base / os.path.expanduser(path)
+
+
 def _program(path: str, base: Path) -> str:
-    return str(base / path) if "/" in path else path
+    return str(_place(path, base)) if "/" in path else path
 
 
 def _image(value: str, base: Path) -> str | Path:
     """A folder where it is written as one (``./docker``), else the name of an image."""
-    return base / value if value.startswith((".", "/", "~")) else value
+    return _place(value, base) if value.startswith((".", "/", "~")) else value
 
 
 def _arguments(docker: Fields) -> dict[str, dict[str, str]]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import docker.errors
 import pytest
 from built_images import removed_when_over
 
@@ -36,26 +38,94 @@ def images(engine: Engine, said: list[str]) -> Iterator[Images]:
         yield Images(engine, Settings(), said.append)
 
 
+@pytest.fixture
+def again(engine: Engine, images: Images, said: list[str]) -> Images:
+    """The images of another run."""
+    return Images(engine, Settings(), said.append)
+
+
 def test_an_image_that_is_here_is_taken_as_it_is(images: Images, image: str, said: list[str]) -> None:
     assert images.identity(environment(image=image), "a").startswith("sha256:")
     assert said == []
 
 
-def test_a_context_is_built_once_and_again_when_it_changes(images: Images, folder: Path, said: list[str]) -> None:
+def test_a_context_is_built_once_and_again_when_it_changes(
+    images: Images, again: Images, folder: Path, said: list[str]
+) -> None:
     first = images.identity(environment(build_path=folder), "a")
     assert any(line.startswith("building") for line in said)
     said.clear()
     assert images.identity(environment(build_path=folder), "b") == first
     assert said == []
     (folder / "made").write_text("two\n")
-    assert images.identity(environment(build_path=folder), "c") != first
+    assert again.identity(environment(build_path=folder), "c") != first
 
 
-def test_what_dockerignore_names_changes_nothing(images: Images, folder: Path) -> None:
+class Registry:
+    """An engine's API with one image that is pulled, by a build too, when it is asked for; it counts what is built."""
+
+    def __init__(self) -> None:
+        self.here: dict[str, str] = {}
+        self.built = 0
+
+    def inspect_image(self, name: str) -> dict[str, str]:
+        if name not in self.here:
+            raise docker.errors.ImageNotFound(name)
+        return {"Id": self.here[name]}
+
+    def pull(self, repository: str, tag: str, **_: object) -> list[dict[str, str]]:
+        if repository != "base":
+            return [{"error": "no such image"}]
+        self.here[f"{repository}:{tag}"] = "sha256:base"
+        return []
+
+    def build(self, tag: str, **_: object) -> list[dict[str, str]]:
+        self.built += 1
+        self.pull("base", "1")
+        self.here[tag] = f"sha256:{self.built}"
+        return []
+
+    def images(self) -> Images:
+        """Of one run."""
+        return Images(SimpleNamespace(api=self), Settings(), lambda line: None)  # type: ignore[arg-type]
+
+
+def test_a_base_that_is_not_here_yet_makes_no_second_build(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM base:1 AS one\nFROM one\nFROM nowhere.invalid/x\nFROM scratch\n")
+    registry = Registry()
+    ids = [registry.images().identity(environment(build_path=tmp_path), "a") for _ in range(2)]
+    assert (ids, registry.built) == (["sha256:1", "sha256:1"], 1)
+
+
+def test_a_step_runs_in_the_image_that_its_key_names_whatever_changes_meanwhile(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM base:1\n")
+    registry = Registry()
+    images = registry.images()
+    first = images.identity(environment(build_path=tmp_path), "a")
+    (tmp_path / "made").write_text("two\n")
+    assert images.identity(environment(build_path=tmp_path), "a") == first
+    assert images.known(environment(build_path=tmp_path), "b") == first
+    assert registry.images().identity(environment(build_path=tmp_path), "a") != first
+
+
+def test_a_dockerfile_may_be_written_as_a_path(tmp_path: Path) -> None:
+    (tmp_path / "context").mkdir()
+    for folder in (tmp_path, tmp_path / "context"):
+        (folder / "Dockerfile").write_text("FROM base:1\n")
+    registry, build_path = Registry(), tmp_path / "context"
+    for path in ("Dockerfile", "./Dockerfile", "x/../Dockerfile"):
+        wanted = environment(build_path=build_path, dockerfile_path=path)
+        assert registry.images().identity(wanted, "a") == "sha256:1"
+    for path in ("../Dockerfile", str(tmp_path / "Dockerfile")):
+        with pytest.raises(UserError, match=r"there is no .*Dockerfile in "):
+            registry.images().identity(environment(build_path=build_path, dockerfile_path=path), "a")
+
+
+def test_what_dockerignore_names_changes_nothing(images: Images, again: Images, folder: Path) -> None:
     (folder / ".dockerignore").write_text("notes\n")
     first = images.identity(environment(build_path=folder), "a")
     (folder / "notes").write_text("anything")
-    assert images.identity(environment(build_path=folder), "a") == first
+    assert again.identity(environment(build_path=folder), "a") == first
 
 
 def test_a_build_that_fails_says_what_it_printed(images: Images, folder: Path) -> None:
@@ -112,6 +182,11 @@ def test_bases_are_found_through_build_arguments() -> None:
     text = b'ARG BASE_IMAGE="python:3.11"\nFROM ${BASE_IMAGE} AS one\nFROM --platform=linux/amd64 $OTHER\n'
     context = Context({"Dockerfile": text}, "Dockerfile", {"OTHER": "debian:12"})
     assert context.bases() == ["python:3.11", "debian:12"]
+
+
+def test_a_stage_is_a_base_only_before_it_is_named() -> None:
+    text = b"FROM python:3 AS Python\nFROM scratch\nFROM python\nfrom base as base\nFROM base\nFROM ${NONE:-debian}\n"
+    assert Context({"Dockerfile": text}, "Dockerfile", {}).bases() == ["python:3", "base", "debian"]
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,25 @@ def test_tensorflow_has_a_worker_for_each_instance(run: Run) -> None:
     assert log_of(run(jobs), "a").count("[worker ") == 2
 
 
+@pytest.mark.parametrize(
+    ("kind", "written"), [("pytorch", "process_count_per_instance"), ("tensorflow", "worker_count")]
+)
+def test_another_number_of_processes_is_a_change_wherever_it_is_written(run: Run, kind: str, written: str) -> None:
+    def status(count: int) -> str:
+        job = step("true", distribution={"type": kind, written: "${{parent.inputs.n}}"})
+        return statuses(run({"a": job}, inputs={"n": count}))["a"]
+
+    assert [status(1), status(2), status(2)] == ["completed", "completed", "cached"]
+
+
+def test_another_number_of_instances_is_a_change_where_it_is_that_of_the_processes(run: Run) -> None:
+    def status(count: int) -> str:
+        job = step("true", distribution={"type": "tensorflow"}, resources={"instance_count": count})
+        return statuses(run({"a": job}))["a"]
+
+    assert [status(1), status(2)] == ["completed", "completed"]
+
+
 def test_parameter_servers_are_refused_here_by_line(run: Run) -> None:
     jobs = {"a": step("true", distribution={"type": "tensorflow", "parameter_server_count": 1})}
     with pytest.raises(SpecError, match="parameter servers are not run locally") as raised:

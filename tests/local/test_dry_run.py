@@ -137,7 +137,10 @@ def test_a_selection_is_foreseen_and_what_it_lacks_is_refused(run: Run, project:
     assert actions(pipeline, "--only", "b") == {"a": "reuse", "b": "reuse"}
 
 
-@pytest.mark.parametrize("options", [("--resume", "latest"), ("--only", "z")])
+@pytest.mark.parametrize(
+    "options",
+    [("--resume", "latest"), ("--only", "z"), ("--network", "host"), ("--docker", "--python", "python3")],
+)
 def test_what_a_run_would_refuse_is_refused(project: Path, options: tuple[str, ...]) -> None:
     pipeline = write_pipeline(project / "pipeline.yml", jobs())
     assert isinstance(dry_run(pipeline, *options).exception, UserError)

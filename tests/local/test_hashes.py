@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from pathlib import Path
 
@@ -20,6 +21,14 @@ def aged(path: Path, seconds: float = 60) -> Path:
     return path
 
 
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a minute later than the files say; nobody can make the time of their last change older."""
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 60)
+
+
+@pytest.mark.usefixtures("later")
 def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     path.write_text("content")
@@ -41,6 +50,45 @@ def test_a_file_of_a_moment_ago_is_read_again(tmp_path: Path) -> None:
     path.write_text("two")
     os.utime(path, ns=(stat.st_mtime_ns, stat.st_mtime_ns))
     assert known.file(path) == hash_file(path) != before
+    known.close()
+
+
+@pytest.mark.usefixtures("later")
+def test_a_file_that_is_written_over_with_its_old_size_and_time_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("one")
+    known = Hashes(tmp_path / "hashes.sqlite")
+    before, stat = known.file(path), path.stat()
+    # The clock of a file system ticks every few milliseconds.
+    while path.stat().st_ctime_ns == stat.st_ctime_ns:
+        path.write_text("two")
+        os.utime(path, ns=(stat.st_mtime_ns, stat.st_mtime_ns))
+    assert known.file(path) == hash_file(path) != before
+    known.close()
+
+
+def test_what_was_written_a_moment_ago_with_an_old_time_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("one")
+    known = Hashes(tmp_path / "hashes.sqlite")
+    before, stat = known.file(aged(path)), path.stat()
+    path.write_text("two")
+    os.utime(path, ns=(stat.st_mtime_ns, stat.st_mtime_ns))
+    assert known.file(path) == hash_file(path) != before
+    known.close()
+
+
+@pytest.mark.usefixtures("later")
+def test_what_an_earlier_version_remembered_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("content")
+    Hashes(tmp_path / "hashes.sqlite").close()
+    found = path.stat()
+    with sqlite3.connect(tmp_path / "hashes.sqlite") as database:
+        mark = f"{found.st_size} {found.st_mtime_ns} {found.st_ino}"
+        database.execute("INSERT INTO hashes VALUES (?, ?, ?)", (str(path), mark, "0" * 64))
+    known = Hashes(tmp_path / "hashes.sqlite")
+    assert known.file(path) == hash_file(path)
     known.close()
 
 

@@ -106,3 +106,17 @@ def test_the_best_of_what_was_reported_is_kept_where_others_were_infinite(run: R
     command = f"if [ ${{{{inputs.x}}}} = 1 ]; then {worst} else {log()} fi; {KEEP}"
     finished = run({"s": sweep_step(command, {"x": choice(1, 2)})})
     assert text_of(finished) == "2"
+
+
+def test_hyperparameters_that_change_places_are_another_sweep(run: Run) -> None:
+    def swept(first: str, second: str) -> Finished:
+        given = {"a": f"${{{{search_space.{first}}}}}", "b": f"${{{{search_space.{second}}}}}"}
+        declares = {name: {"type": "string"} for name in "ab"}
+        command = log("1") + "echo ${{inputs.a}} ${{inputs.b}} > '${{outputs.out}}'"
+        space = {"x": choice("one"), "y": choice("two")}
+        return run({"s": sweep_step(command, space, declares=declares, inputs=given)})
+
+    assert text_of(swept("x", "y")) == "one two"
+    turned = swept("y", "x")
+    assert (statuses(turned), text_of(turned)) == ({"s": "completed"}, "two one")
+    assert statuses(swept("y", "x")) == {"s": "cached"}

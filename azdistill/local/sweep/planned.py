@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
@@ -50,14 +50,16 @@ class PlannedSweep:
     policy: Policy | None
     templates: Mapping[str, Template]
 
-    def as_key(self) -> dict[str, Any]:
-        """What a cache key holds of it: all that may decide which trial is the best."""
+    def as_key(self, ignored: Collection[str] = ()) -> dict[str, Any]:
+        """What a cache key holds of it: all that may decide which trial is the best, but for ``ignored`` inputs."""
         plain = {
             key: getattr(self, key)
             for key in ("sampling", "sobol", "seed", "logbase", "maximize", "primary_metric", "total", "concurrent")
         }
         policy = asdict(self.policy) if self.policy else None
-        return {**plain, "space": space_mapping(self.space), "policy": policy, "trial_timeout": self.trial_timeout}
+        wired = {name: _spelt(template) for name, template in self.templates.items() if name not in ignored}
+        more = {"policy": policy, "trial_timeout": self.trial_timeout, **({"inputs": wired} if wired else {})}
+        return {**plain, "space": space_mapping(self.space), **more}
 
     def choices(self) -> list[str]:
         """All that may be chosen, as text."""
@@ -71,6 +73,11 @@ class PlannedSweep:
 
         filled = {name: expressions.render(template, look_up) for name, template in self.templates.items()}
         return {**{name: text_of(value) for name, value in chosen.items()}, **filled}
+
+
+def _spelt(template: Template) -> list[Any]:
+    """A template as a key holds it: text that looks like a reference is another thing than one."""
+    return [part.text if isinstance(part, expressions.Text) else {"bound": str(part)} for part in template]
 
 
 def _texts(given: Iterable[Any]) -> Iterator[str]:
