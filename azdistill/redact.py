@@ -11,6 +11,7 @@ import base64
 import json
 import re
 import threading
+from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
 
 MASK = "***"
@@ -20,38 +21,80 @@ SHORTEST = 5
 _SHORTEST_LINE = 12
 _ESCAPE = re.compile("%[0-9A-F]{2}")
 
-_values: set[str] = set()
-_pattern: re.Pattern[str] | None = None
+#: Up to so many forms are found as fast without a look beforehand.
+_FEW = 30
+_BLOCK = 6
+
+
+class _Search:
+    """Finds all of some forms at once."""
+
+    def __init__(self, forms: frozenset[str]) -> None:
+        self.forms = forms
+        self.longest = max(map(len, forms))
+        self._pattern = _any_of(forms)
+        # A key file has hundreds of forms, and most text none of them. Cut into blocks, a text that holds a form of
+        # two blocks less one character holds one whole block of it, wherever that begins.
+        least = _without_larger(forms) if len(forms) > _FEW else []
+        long = [form for form in least if len(form) >= 2 * _BLOCK - 1]
+        self._blocks = {form[at : at + _BLOCK] for form in long for at in range(len(form) - _BLOCK + 1)}
+        short = least[: len(least) - len(long)]
+        self._short = _any_of(short) if long and short else None
+
+    def hide(self, text: str) -> str:
+        return self._pattern.sub(MASK, text) if self._may_be_in(text) else text
+
+    def _may_be_in(self, text: str) -> bool:
+        if not self._blocks or (self._short and self._short.search(text)):
+            return True
+        return not self._blocks.isdisjoint([text[at : at + _BLOCK] for at in range(0, len(text), _BLOCK)])
+
+
+_search: _Search | None = None
 _lock = threading.Lock()
 
 
-def register(value: str) -> None:
-    """Hide ``value``, and its base64, URL and JSON spellings, in all text from now on; one under 5 characters stays."""
-    global _pattern
-    if len(value) < SHORTEST:
-        return
+def register(*values: str) -> None:
+    """Hide ``values``, and their base64, URL and JSON spellings, in all text from now on; one under 5 characters stays.
+
+    Several are better given at once: each call prepares the search for all that there are.
+    """
+    global _search
+    forms = {form for value in values if len(value) >= SHORTEST for form in _forms(value)}
     with _lock:
-        _values.update(_forms(value))
-        longest_first = sorted(_values, key=len, reverse=True)
-        _pattern = re.compile("|".join(re.escape(form) for form in longest_first))
+        known = _search.forms if _search else frozenset()
+        if not forms <= known:
+            _search = _Search(known | forms)
 
 
 def redact(text: str) -> str:
     """``text`` with every registered value replaced by ``***``."""
-    return _pattern.sub(MASK, text) if _pattern else text
+    return _search.hide(text) if _search else text
 
 
 def forget() -> None:
     """Drop every registered value (for tests)."""
-    global _pattern
+    global _search
     with _lock:
-        _values.clear()
-        _pattern = None
+        _search = None
 
 
 def longest() -> int:
     """Length of the longest registered form: how much a stream must hold back so that none slips through in halves."""
-    return max((len(form) for form in _values), default=0)
+    return _search.longest if _search else 0
+
+
+def _without_larger(forms: Iterable[str]) -> list[str]:
+    """The forms that hold no other: where none of these is, none is. The shortest first."""
+    least: list[str] = []
+    for form in sorted(forms, key=len):
+        if not any(other in form for other in least):
+            least.append(form)
+    return least
+
+
+def _any_of(forms: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)))
 
 
 def _forms(value: str) -> set[str]:

@@ -1,14 +1,16 @@
 """No registered value leaves in text, plain or encoded."""
 
 import base64
+import re
 from collections.abc import Iterator
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azdistill import redact
+from azdistill.local import secrets
 
 SECRET = "sk-canary/9f3+=Zq 7"
 
@@ -47,3 +49,40 @@ def test_of_two_values_where_one_begins_the_other_the_longer_is_hidden_whole() -
 def test_very_short_values_are_not_registered_because_they_would_mask_ordinary_words() -> None:
     redact.register("on")
     assert redact.redact("turn it on") == "turn it on"
+
+
+#: As a PEM file, whose lines are registered one by one.
+KEY_FILE = "-----BEGIN KEY-----\n" + "".join(f"{base64.b64encode(bytes([n] * 48)).decode()}\n" for n in range(26))
+
+
+def test_a_key_file_is_made_ready_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    monkeypatch.setattr(redact, "_any_of", lambda forms: made.append(len(list(forms))) or re.compile("x"))
+    monkeypatch.setenv("KEY_FILE", KEY_FILE)
+    secrets.hide(["KEY_FILE"])
+    secrets.hide(["KEY_FILE"])
+    assert len(made) <= 2
+    assert max(made) > 200
+
+
+def test_text_without_a_secret_is_not_searched_for_each_of_many_forms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY_FILE", KEY_FILE)
+    secrets.hide(["KEY_FILE"])
+    assert redact._search
+    # Would raise if it were used.
+    monkeypatch.setattr(redact._search, "_pattern", None)
+    text = "2026-01-01 12:00:00 INFO step 12 loss=0.25 /mnt/data/5f2d.json ------\n" * 99
+    assert redact.redact(text) == text
+
+
+@settings(max_examples=60)
+@given(
+    secrets=st.lists(st.text(alphabet="ab-%+é\n", min_size=5, max_size=30), min_size=2, max_size=6),
+    words=st.lists(st.integers(0, 5) | st.text(alphabet="ab-%+é\n ", max_size=8), max_size=6),
+)
+def test_of_many_forms_each_is_found_as_without_a_look_beforehand(secrets: list[str], words: list[int | str]) -> None:
+    redact.forget()
+    redact.register(KEY_FILE[20:80], *secrets)
+    assert redact._search
+    text = "".join(word if isinstance(word, str) else secrets[word % len(secrets)] for word in words)
+    assert redact.redact(text) == redact._search._pattern.sub("***", text)

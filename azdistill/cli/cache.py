@@ -29,17 +29,19 @@ def explain_command(run_name: str, step: str | None, as_json: bool) -> None:
     from azdistill.cli.runs import find_run
     from azdistill.local.explain import explain, short
     from azdistill.local.home import find_home
+    from azdistill.local.store import list_runs
 
-    run = find_run(run_name)
+    home, run = find_home(), find_run(run_name)
+    runs = list_runs(home)
     if step is None:
-        told = [explain(find_home(), run, name) for name in run.steps]
+        told = [explain(home, run, name, runs) for name in run.steps]
         lines = [f"{found.step}: {found.status}: {found.reason}" for found in told]
         click.echo(json.dumps([found.as_json() for found in told]) if as_json else "\n".join(lines))
         return
     if step not in run.steps:
         hint = did_you_mean(step, list(run.steps))
         raise UserError(f"the run {run.run_id} has no step '{step}'", code="AZD386", hint=hint)
-    found = explain(find_home(), run, step)
+    found = explain(home, run, step, runs)
     if as_json:
         click.echo(json.dumps(found.as_json()))
         return

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from azdistill.local.cache import key_of
+from azdistill.local.cache import Cache, key_of
 from azdistill.local.files import digest
 from azdistill.local.home import Home
 from azdistill.local.keyed import read_fields
-from azdistill.local.store import RunState, StepState, list_runs
+from azdistill.local.store import RunState, StepState
 
 #: The order in which fields are looked at: what people change on purpose comes first.
 _ORDER = (
@@ -51,8 +51,8 @@ class Explanation:
         }
 
 
-def explain(home: Home, run: RunState, step: str) -> Explanation:
-    """Why ``step`` of ``run`` was run or reused. ``step`` must be one of the run's."""
+def explain(home: Home, run: RunState, step: str, runs: Sequence[RunState]) -> Explanation:
+    """Why ``step`` of ``run`` was run or reused. ``step`` must be one of the run's; ``runs`` are all, newest first."""
     state = run.steps[step]
 
     def because(reason: str, other: str | None = None, differences: list[Difference] | None = None) -> Explanation:
@@ -68,7 +68,7 @@ def explain(home: Home, run: RunState, step: str) -> Explanation:
         return because(f"reused: nothing it depends on has changed since {made}", made)
     if fields is None:
         return because("it runs every time: is_deterministic is false, or force_rerun or --no-cache was asked for")
-    before = [other for other in list_runs(home) if other.started < run.started]
+    before = [other for other in runs if other.started < run.started]
     reason, other, found = against(home, last_alike(home, before, run.pipeline, step), step, fields)
     return because(reason, other, found)
 
@@ -119,9 +119,7 @@ def last_alike(home: Home, runs: Sequence[RunState], pipeline: str, step: str) -
 
 
 def _maker(home: Home, state: StepState) -> str:
-    from azdistill.local.cache import Cache
-
-    entry = Cache(home).find(state.key) if state.key else None
+    entry = Cache(home, looking=True).find(state.key) if state.key else None
     return str(entry.about().get("run_id", "an earlier run")) if entry else "an earlier run"
 
 

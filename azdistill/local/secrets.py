@@ -19,11 +19,8 @@ def names(values: Iterable[str]) -> list[str]:
 
 def hide(variables: Iterable[str]) -> None:
     """Register the values of those ``variables`` that are set, so that no text shows them."""
-    for name in variables:
-        value = os.environ.get(name, "")
-        redact.register(value)
-        for line in value.splitlines():
-            redact.register(line)
+    values = [os.environ.get(name, "") for name in variables]
+    redact.register(*values, *(line for value in values for line in value.splitlines()))
 
 
 def unset(variables: Iterable[str]) -> list[str]:

@@ -55,7 +55,9 @@ class Tracker:
         #: The later of the two messages that begin and end a run.
         self._last = ""
         _hide_credentials(uri)
-        self._process = _start(uri)
+        self._process = _start()
+        # Not an argument, which every user of this machine can read; not redacted, as what is sent is.
+        self._outbox.put({"uri": uri})
         self._writer = threading.Thread(target=self._write, name="tracking-out", daemon=True)
         self._reader = threading.Thread(target=self._read, name="tracking-in", daemon=True)
         self._writer.start()
@@ -177,7 +179,7 @@ class Tracker:
         assert self._process.stdout
         done = False
         for line in self._process.stdout:
-            answer = json.loads(line)
+            answer = _answer(line)
             if "warning" in answer:
                 self._tell(answer["warning"])
             done = done or "done" in answer
@@ -198,10 +200,19 @@ class Tracker:
         self._warn(redact.redact(text))
 
 
-def _start(uri: str) -> subprocess.Popen[bytes]:
+def _answer(line: bytes) -> dict[str, Any]:
+    """What the process says; nothing where a library has printed into it."""
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _start() -> subprocess.Popen[bytes]:
     # Not in the terminal's group: Ctrl-C must not end it before it has told MLflow how the run ended.
     return subprocess.Popen(
-        [sys.executable, "-P", str(_WORKER), uri],
+        [sys.executable, "-P", str(_WORKER)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -1,9 +1,9 @@
 """The process that talks to MLflow, so that importing it and writing to its store delay no step.
 
-Reads one JSON message a line on stdin, in the order in which things happened, each with the Unix time in milliseconds
-at which it did (``at``), and answers on stdout: ``ready`` with the store's URI, ``child`` with a step's run id,
-``logged`` with what a step logged itself, ``warning``, and ``done``. The end of stdin before ``done`` means that the
-runner is gone: the runs that are open are marked as killed, within 1.2 seconds, and the process ends.
+Reads one JSON message a line on stdin: the store's URI, then what happened, in order, each with the Unix time in
+milliseconds at which it did (``at``). Answers on what was stdout when it began: ``ready``, ``child`` with a step's run
+id, ``logged`` with what a step logged itself, ``warning``, and ``done``. The end of stdin before ``done`` means that
+the runner is gone: the runs that are open are marked as killed, within 1.2 seconds, and the process ends.
 Started as a plain file and imports nothing of azdistill: what it is told has been redacted already.
 """
 
@@ -22,7 +22,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 Message = dict[str, Any]
 #: Files up to this size are copied into the store; of larger ones path, size and hash are kept.
@@ -36,13 +36,18 @@ _LAST_CHANCE = 1.2
 _ENDS = {"completed": "FINISHED", "cached": "FINISHED", "failed": "FAILED", "canceled": "KILLED", "killed": "KILLED"}
 #: A trial that was ended early.
 _ENDS["stopped"] = "KILLED"
+_answers: TextIO = sys.stdout
 
 
-def main(uri: str) -> None:
+def main() -> None:
+    keep_stdout()
     inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
     gone = threading.Event()
     threading.Thread(target=_listen, args=(inbox, gone), daemon=True).start()
-    session = Session(uri)
+    opening = inbox.get()
+    if "uri" not in opening:
+        return
+    session = Session(opening["uri"])
     for message in _grouped(inbox):
         if gone.is_set():
             session.give_up()
@@ -53,10 +58,17 @@ def main(uri: str) -> None:
             return
 
 
+def keep_stdout() -> None:
+    """Keep stdout for answers: what MLflow prints ("View run ... at") goes where its warnings go."""
+    global _answers
+    _answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)
+
+
 def say(answer: Message) -> None:
     """Write one answer. Nobody may be left to read it."""
     with contextlib.suppress(BrokenPipeError):
-        print(json.dumps(answer), flush=True)
+        print(json.dumps(answer), file=_answers, flush=True)
 
 
 def _listen(inbox: queue.SimpleQueue[Message], gone: threading.Event) -> None:
@@ -108,10 +120,8 @@ class Session:
     def take(self, message: Message) -> None:
         """Do what one message asks for."""
         self._at = message["at"]
-        try:
+        with self._telling():
             getattr(self, f"_do_{message['do']}")(message)
-        except Exception as error:  # noqa: BLE001 - tracking never fails a run, whatever MLflow or its store raises
-            self._warn(f"MLflow: {_first_line(error)}")
 
     def give_up(self) -> None:
         """Mark what is open as killed."""
@@ -149,9 +159,11 @@ class Session:
         for each in message["records"]:
             by_step.setdefault(each["step"], []).append(each)
         for step, several in by_step.items() if self._client else ():
-            self._log(self._child(step), [each["record"] for each in several if not each["known"]])
+            with self._telling():
+                self._log(self._child(step), [each["record"] for each in several if not each["known"]])
             if step in self._headline:
-                self._log(self._parent, [each["record"] for each in several if each["record"]["kind"] == "metric"])
+                with self._telling():
+                    self._log(self._parent, [each["record"] for each in several if each["record"]["kind"] == "metric"])
 
     def _do_logged(self, message: Message) -> None:
         found: list[Message] = []
@@ -242,23 +254,27 @@ class Session:
         self._client.set_terminated(run_id, _ENDS.get(status, "FAILED"), end_time=self._at)
 
     def _log(self, run_id: str, records: list[Message]) -> None:
-        self._ours |= {(run_id, record["kind"], valid_name(record["name"])) for record in records}
-        metrics = [
-            _mlflow("entities").Metric(
-                valid_name(r["name"]),
-                float(r["value"]),
-                int(r.get("timestamp") or self._at),
-                int(r.get("step") or 0),
-            )
-            for r in records
-            if r["kind"] == "metric"
-        ]
-        if metrics:
-            self._client.log_batch(run_id, metrics=metrics)
-        self._log_params(run_id, {r["name"]: r["value"] for r in records if r["kind"] == "param"})
-        for record in records:
+        sound = [record for each in records if (record := self._sound(each))]
+        self._ours |= {(run_id, record["kind"], record["name"]) for record in sound}
+        self._log_rows(
+            run_id,
+            metrics=[
+                _mlflow("entities").Metric(r["name"], r["value"], r["timestamp"], r["step"])
+                for r in sound
+                if r["kind"] == "metric"
+            ],
+        )
+        self._log_params(run_id, {r["name"]: r["value"] for r in sound if r["kind"] == "param"})
+        for record in sound:
             if record["kind"] == "tag":
-                self._client.set_tag(run_id, valid_name(record["name"]), record["value"])
+                with self._telling():
+                    self._client.set_tag(run_id, record["name"], record["value"])
+
+    def _sound(self, record: Message) -> Message | None:
+        """A record as MLflow takes it; None, and a warning, for one that it cannot."""
+        with self._telling(f"the {record['kind']} {str(record['name'])[:250]}: "):
+            return as_taken(record, self._at)
+        return None
 
     def _log_params(self, run_id: str, params: Message) -> None:
         # A step may log an input of its own in another form (15 for 15.0), which MLflow refuses: what was given stands.
@@ -266,7 +282,20 @@ class Session:
         self._given |= {(run_id, valid_name(name)) for name in fresh}
         rows = [_mlflow("entities").Param(valid_name(name), str(value)[:_LIMIT]) for name, value in fresh.items()]
         for start in range(0, len(rows), 100):
-            self._client.log_batch(run_id, params=rows[start : start + 100])
+            self._log_rows(run_id, params=rows[start : start + 100])
+
+    def _log_rows(self, run_id: str, **several: list[Any]) -> None:
+        """Log rows of one kind in one call. A store that refuses one of them refuses all: then each goes by itself."""
+        [(kind, rows)] = several.items()
+        try:
+            if rows:
+                self._client.log_batch(run_id, **several)
+        except Exception as error:
+            if getattr(error, "error_code", "") != "INVALID_PARAMETER_VALUE" or len(rows) == 1:
+                raise
+            for row in rows:
+                with self._telling():
+                    self._client.log_batch(run_id, **{kind: [row]})
 
     def _keep(self, run_id: str, artifacts: list[Message]) -> None:
         """Copy small files into the store, and list the large ones."""
@@ -280,6 +309,14 @@ class Session:
                     large.append({"path": str(path), "size": size, "sha256": _sha256(path)})
         if large:
             self._client.log_dict(run_id, {"files": large}, "large_files.json")
+
+    @contextlib.contextmanager
+    def _telling(self, of: str = "") -> Iterator[None]:
+        """Tracking never fails a run, whatever MLflow or its store raises: that is told, and what is left goes on."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 (see above)
+            self._warn(f"MLflow: {of}{_first_line(error)}")
 
     def _warn(self, text: str) -> None:
         if text not in self._told:
@@ -306,6 +343,22 @@ def _mlflow(module: str) -> Any:
 def valid_name(name: str) -> str:
     """``name`` with what MLflow refuses in names of metrics, parameters and tags replaced."""
     return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)[:250] or "_"
+
+
+def as_taken(record: Message, now: int) -> Message:
+    """A record as every store takes it, at the time ``now`` where it has none. Raises for what no store can hold."""
+    taken = {"kind": record["kind"], "name": valid_name(record["name"])}
+    if record["kind"] != "metric":
+        return {**taken, "value": str(record["value"]).encode("utf-8", "replace").decode()}
+    times = {"step": _long(record.get("step") or 0), "timestamp": _long(record.get("timestamp") or now)}
+    return {**taken, "value": float(record["value"]), **times}
+
+
+def _long(value: Any) -> int:
+    number = int(value)
+    if not -(1 << 63) <= number < 1 << 63:
+        raise OverflowError(f"{number} is too large")
+    return number
 
 
 def _first_line(error: Exception) -> str:
@@ -345,4 +398,4 @@ def make_store(uri: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

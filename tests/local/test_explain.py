@@ -16,11 +16,14 @@ from click.testing import CliRunner
 from local_helpers import no_cache, statuses, step, write_pipeline
 
 from azdistill.cli import cli
+from azdistill.local import store
 from azdistill.local.cache import USED
 from azdistill.local.collect import Held, held, to_remove
 from azdistill.local.explain import explain
+from azdistill.local.files import remove_tree
 from azdistill.local.home import find_home
 from azdistill.local.run import Finished
+from azdistill.local.store import list_runs
 
 Run = Callable[..., Finished]
 
@@ -58,7 +61,7 @@ def again(project: Path, run: Run) -> Callable[..., Finished]:
 
 
 def explained(finished: Finished, name: str = "copy") -> tuple[str, list[str]]:
-    found = explain(find_home(), finished.state, name)
+    found = explain(find_home(), finished.state, name, list_runs(find_home()))
     return found.reason, [difference.path for difference in found.differences]
 
 
@@ -79,7 +82,7 @@ def test_an_input_by_content_and_by_value(again: Callable[..., Finished], projec
     assert explained(again()) == ("inputs/rows is not what it was", ["inputs/rows"])
     word = {"inputs": {"rows": "${{parent.inputs.rows}}", "word": "bye"}}
     finished = again(node=word)
-    found = explain(find_home(), finished.state, "copy").differences
+    found = explain(find_home(), finished.state, "copy", list_runs(find_home())).differences
     assert [(d.path, d.before, d.after) for d in found] == [("inputs/word", "hello", "bye")]
 
 
@@ -148,6 +151,31 @@ def test_without_a_step_there_is_a_line_for_each(run: Run) -> None:
     assert second.startswith("b: failed: nothing it depends on has changed, but it did not succeed in test_")
     found = json.loads(CliRunner().invoke(cli, ["explain", "latest", "--json"]).output)
     assert [(each["step"], each["status"]) for each in found] == [("a", "cached"), ("b", "failed")]
+
+
+def test_explaining_reads_only(run: Run, project: Path) -> None:
+    jobs = {"a": step("echo > ${{outputs.o}}", outputs=("o",))}
+    run(jobs)
+    run(jobs)
+    (entry,) = held(find_home())
+    used = (entry.folder / USED).stat().st_mtime_ns
+    assert CliRunner().invoke(cli, ["explain", "latest"]).exit_code == 0
+    assert (entry.folder / USED).stat().st_mtime_ns == used
+    remove_tree(find_home().cache)
+    told = CliRunner().invoke(cli, ["explain", "latest"])
+    assert told.output == "a: cached: reused: nothing it depends on has changed since an earlier run\n"
+    assert not find_home().cache.exists()
+
+
+def test_the_runs_are_read_once_however_many_steps_there_are(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run({name: step("exit 3") for name in "abc"})
+    read: list[Path] = []
+    load = store.load_run
+    monkeypatch.setattr(store, "load_run", lambda folder: read.append(folder) or load(folder))
+    found = CliRunner().invoke(cli, ["explain", "latest"])
+    assert len(found.output.splitlines()) == 3
+    # Once to find the run that is meant, once to see what was before it.
+    assert len(read) == 2
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ GRACE = 5.0
 #: Seconds that the output of something a process left behind is waited for.
 LINGER = 0.5
 _CHUNK = 1 << 16
+#: Of a line that does not end no more is held than this, for each process.
+_LONGEST = 4 << 20
 _lock = threading.Lock()
 
 
@@ -90,14 +92,33 @@ def free_ports(count: int) -> list[int]:
 def relay(rank: subprocess.Popen[bytes], mark: bytes) -> None:
     """Print what a process prints line by line, each line whole and behind ``mark``."""
     assert rank.stdout
-    descriptor, held = rank.stdout.fileno(), b""
+    descriptor, held = rank.stdout.fileno(), bytearray()
     while chunk := os.read(descriptor, _CHUNK):
-        *lines, held = (held + chunk).split(b"\n")
-        put(b"".join(mark + line + b"\n" for line in lines))
-        if len(held) > _CHUNK:
-            put(mark + held + b"\n")
-            held = b""
-    put(mark + held + b"\n" if held else b"")
+        held += chunk
+        # Looked for in what is new: a long line comes in many pieces.
+        end = len(held) - len(chunk) + ended if (ended := chunk.rfind(b"\n") + 1) else cut(held)
+        put(marked(bytes(held[:end]), mark))
+        del held[:end]
+    put(marked(bytes(held), mark))
+
+
+def cut(held: bytearray) -> int:
+    """How much of an unfinished line is printed now, as a line of its own.
+
+    What is one word stays so: a secret is found, and hidden, in one piece only.
+    """
+    if len(held) <= _CHUNK:
+        return 0
+    # What a progress bar writes over has ended as well. The last one may be the first half of a line's end.
+    if drawn := held.rfind(b"\r", 0, -1) + 1:
+        return drawn
+    return 0 if len(held) <= _LONGEST else held.rfind(b" ") + 1 or len(held)
+
+
+def marked(text: bytes, mark: bytes) -> bytes:
+    """``text`` with ``mark`` before each line, and an end after the last."""
+    lines = text.removesuffix(b"\n").split(b"\n") if text else []
+    return b"".join(mark + line + b"\n" for line in lines)
 
 
 def put(data: bytes) -> None:

@@ -64,15 +64,16 @@ class Worker:
         except OSError:
             raise EOFError from None
         until = None if timeout is None else time.monotonic() + timeout
-        while b"\n" not in self._held:
+        pieces = [self._held]
+        while b"\n" not in pieces[-1]:
             left = None if until is None else max(0.0, until - time.monotonic())
             if not select.select([self._answers], [], [], left)[0]:
                 raise TimeoutError
             chunk = os.read(self._answers.fileno(), 1 << 16)
             if not chunk:
                 raise EOFError
-            self._held += chunk
-        line, self._held = self._held.split(b"\n", 1)
+            pieces.append(chunk)
+        line, self._held = b"".join(pieces).split(b"\n", 1)
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -126,6 +127,8 @@ class Driver:
             thread.join()
         if self._stop:
             raise Stop(self._stop)
+        if lost := sum(number not in self.results for number in range(len(self.batches))):
+            raise Stop(f"{lost} of {len(self.batches)} mini-batches have not been run")
         self._progress(force=True)
         say(
             f"{len(self.batches)} mini-batches: {self.failed_batches} failed; {items} items: {self.failed_items} failed"
@@ -139,6 +142,8 @@ class Driver:
         worker = Worker(number, self.settings, self.arguments)
         with self._lock:
             self._workers[number] = worker
+            if self._stop:
+                worker.process.kill()
         return worker
 
     def _split(self, worker: Worker) -> list[dict[str, Any]]:
@@ -153,6 +158,12 @@ class Driver:
         return batches
 
     def _work(self, number: int) -> None:
+        try:
+            self._work_through(number)
+        except Exception as error:  # noqa: BLE001 (a full disk, no more processes: its mini-batch would be lost with it)
+            self._halt(f"worker {number} cannot go on: {type(error).__name__}: {error}")
+
+    def _work_through(self, number: int) -> None:
         worker = self._workers.get(number)
         while not self._stop:
             try:

@@ -84,7 +84,8 @@ def rows_of(result: Any) -> dict[str, Any]:
     """The lines that a result becomes, one for each item: of a table its values, with spaces between them."""
     if hasattr(result, "to_csv"):
         text = result.to_csv(sep=" ", header=False, index=False)
-        return {"count": len(result), "lines": text.splitlines()}
+        # Not splitlines(): a value may hold what that takes for a line's end.
+        return {"count": len(result), "lines": text.split("\n")[:-1]}
     if isinstance(result, (str, bytes)) or not hasattr(result, "__iter__"):
         raise TypeError(f"run() should give a list or a DataFrame, not {type(result).__name__}")
     lines = [str(item) for item in result]
@@ -98,6 +99,7 @@ class Source:
         self._settings = settings
         self._path: str = settings["input"]
         self._table: Any = None
+        self._partitions: list[tuple[Any, Any]] | None = None
 
     def split(self) -> list[dict[str, Any]]:
         """The mini-batches, each with its ``count`` of items."""
@@ -116,11 +118,9 @@ class Source:
         """A mini-batch as ``run()`` gets it: a list of paths, or a DataFrame."""
         if "files" in batch:
             return list(batch["files"])
+        if "partition" in batch:
+            return self._read_partitions()[batch["partition"]][1].reset_index(drop=True)
         table = self._read_table()
-        if "key" in batch:
-            for name, value in batch["key"].items():
-                table = table[table[name].astype(str) == str(value)]
-            return table.reset_index(drop=True)
         return table.iloc[batch["start"] : batch["end"]].reset_index(drop=True)
 
     def _files(self) -> list[str]:
@@ -148,14 +148,25 @@ class Source:
             self._table = self._mltable().read()
         return self._table
 
+    def _read_partitions(self) -> list[tuple[Any, Any]]:
+        """Values of the keys and the rows that have them; rows without a value too. In every worker the same."""
+        if self._partitions is None:
+            keys = self._settings["partition_keys"]
+            groups = self._read_table().groupby(list(keys), sort=True, dropna=False, observed=True)
+            # Without iter() list() asks for its length first, which pandas cannot say where a key is null.
+            self._partitions = list(iter(groups))
+        return self._partitions
+
     def _split_table(self) -> list[dict[str, Any]]:
         table, keys = self._read_table(), self._settings["partition_keys"]
         if keys:
             missing = [key for key in keys if key not in table.columns]
             if missing:
                 raise ValueError(f"the table has no column {', '.join(missing)} (partition_keys)")
-            groups = table.groupby(list(keys), sort=True).size()
-            return [{"key": keyed(keys, value), "count": int(count)} for value, count in groups.items()]
+            return [
+                {"partition": number, "key": keyed(keys, value), "count": len(rows)}
+                for number, (value, rows) in enumerate(self._read_partitions())
+            ]
         size = self._settings["mini_batch_size"] or 1 << 20
         rows = size
         if self._settings["in_bytes"] or not self._settings["mini_batch_size"]:
@@ -165,9 +176,11 @@ class Source:
         return [{"start": at, "end": min(at + rows, len(table)), "count": min(rows, len(table) - at)} for at in ends]
 
 
-def keyed(keys: list[str], value: Any) -> dict[str, str]:
+def keyed(keys: list[str], value: Any) -> dict[str, str | None]:
+    """The values of the keys as text; None where there is none."""
+    is_null = importlib.import_module("pandas").isna
     values = value if isinstance(value, tuple) else (value,)
-    return {key: str(values[number]) for number, key in enumerate(keys)}
+    return {key: None if is_null(values[number]) else str(values[number]) for number, key in enumerate(keys)}
 
 
 def by_bytes(files: list[str], size: int) -> list[list[str]]:

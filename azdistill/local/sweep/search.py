@@ -20,7 +20,7 @@ from azdistill.local.store import TrialState
 from azdistill.local.sweep.metrics import LiveMetric, logged, reported
 from azdistill.local.sweep.news import TrialNews
 from azdistill.local.sweep.sampling import Point, make_sampler
-from azdistill.local.sweep.stopping import best_of, stops
+from azdistill.local.sweep.stopping import Stopping, best_of
 from azdistill.local.sweep.trial import Trial, TrialCancellation, texts_of, trial_step
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Search:
         self._executor, self._step, self._results, self._say = executor, step, results, say
         self._sweep, self._key = step.sweep, key
         self._sampler = make_sampler(step.sweep)
+        self._stopping = Stopping(step.sweep.policy, step.sweep.maximize) if step.sweep.policy else None
         self._at_once = 1 if step.exclusive else min(self._sweep.concurrent, executor.room.get(step.name, 1))
         before = executor.log.state.steps[step.name].trials if executor.log.resumed else {}
         # Of another search space a draw is no point of this one, and another policy may have let a trial go on.
@@ -241,10 +242,9 @@ class Search:
         for value in metric.new():
             metric.values.append(value)
             trial.values = metric.values
-            policy, interval = self._sweep.policy, len(metric.values)
-            if policy and trial.stopped_at is None:
-                reports = {one.number: one.values for one in self._trials}
-                if stops(policy, self._sweep.maximize, reports, trial.number, interval):
+            if self._stopping and trial.stopped_at is None:
+                reports, interval = {one.number: one.values for one in self._trials}, len(metric.values)
+                if self._stopping.stops(reports, trial.number, interval):
                     trial.stop(interval)
         for record in metric.records:
             self._tell("trial_record", trial.state, record)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import fmean, median
+from dataclasses import dataclass
+from fractions import Fraction
+from statistics import median
 
 from azdistill.local.sweep.planned import Policy
 
@@ -16,13 +18,70 @@ from azdistill.local.sweep.planned import Policy
 Reports = Mapping[int, Sequence[float]]
 
 
-def stops(policy: Policy, maximize: bool, reports: Reports, trial: int, interval: int) -> bool:
-    """Whether ``trial`` ends at the ``interval``-th value that it reported."""
-    if interval < policy.not_before or interval % policy.every:
-        return False
-    known = {number: _upward(values[:interval], maximize) for number, values in reports.items()}
-    whole = {number: values for number, values in known.items() if len(values) == interval}
-    return _POLICIES[policy.kind](policy, maximize, whole, trial)
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Of the values that a trial had reported at an interval the best, their average, and the last; more is better."""
+
+    best: float
+    average: float
+    last: float
+
+
+class Stopping:
+    """A sweep's policy, and how each trial stood at each interval: a long history is gone through once."""
+
+    def __init__(self, policy: Policy, maximize: bool) -> None:
+        self._policy, self._maximize = policy, maximize
+        self._courses: dict[int, _Course] = {}
+
+    def stops(self, reports: Reports, trial: int, interval: int) -> bool:
+        """Whether ``trial`` ends at the ``interval``-th value that it reported."""
+        policy = self._policy
+        if interval < policy.not_before or interval % policy.every:
+            return False
+        at = {number: self._at(number, values, interval) for number, values in reports.items()}
+        known = {number: standing for number, standing in at.items() if standing}
+        return _POLICIES[policy.kind](policy, self._maximize, known, trial)
+
+    def _at(self, number: int, values: Sequence[float], interval: int) -> Standing | None:
+        if len(values) < interval:
+            return None
+        course = self._courses.get(number)
+        if course is None or course.values is not values:
+            # Another attempt of the trial reports anew.
+            course = self._courses[number] = _Course(values, self._maximize)
+        return course.at(interval)
+
+
+class _Course:
+    """How a trial stood after each of its ``values``, which may become more."""
+
+    def __init__(self, values: Sequence[float], maximize: bool) -> None:
+        self.values, self._maximize = values, maximize
+        self._standings: list[Standing] = []
+        self._sum, self._infinite = Fraction(), 0.0
+
+    def at(self, interval: int) -> Standing:
+        for value in self.values[len(self._standings) : interval]:
+            self._follow(_upward(value, self._maximize))
+        return self._standings[interval - 1]
+
+    def _follow(self, value: float) -> None:
+        best = max(self._standings[-1].best, value) if self._standings else value
+        if math.isinf(value):
+            # A value that is no number, which counts as the worst, outweighs any other.
+            self._infinite = min(self._infinite or value, value)
+        else:
+            # Exact, as statistics.fmean is: of trials that are equal none is worse.
+            self._sum += Fraction(value)
+        self._standings.append(Standing(best, self._infinite or self._average(), value))
+
+    def _average(self) -> float:
+        count = len(self._standings) + 1
+        try:
+            return float(self._sum) / count
+        except OverflowError:
+            return float(self._sum / count)
 
 
 def best_of(values: Sequence[float], maximize: bool) -> float | None:
@@ -31,29 +90,29 @@ def best_of(values: Sequence[float], maximize: bool) -> float | None:
     return (max if maximize else min)(numbers) if numbers else None
 
 
-def _upward(values: Sequence[float], maximize: bool) -> list[float]:
-    """Values of which more is better; what is no number is the worst."""
-    return [-math.inf if math.isnan(value) else value if maximize else -value for value in values]
+def _upward(value: float, maximize: bool) -> float:
+    """A value of which more is better; what is no number is the worst."""
+    return -math.inf if math.isnan(value) else value if maximize else -value
 
 
-def _bandit(policy: Policy, maximize: bool, reports: Reports, trial: int) -> bool:
+def _bandit(policy: Policy, maximize: bool, known: Mapping[int, Standing], trial: int) -> bool:
     """Worse than the best trial at this interval by more than the slack."""
-    best = max(max(values) for values in reports.values())
+    best = max(standing.best for standing in known.values())
     factor = policy.slack_factor
     # Azure ML: below best / (1 + factor) where more is better, above best * (1 + factor) where less is.
     share = factor / (1 + factor) if maximize else factor
     slack = policy.slack_amount or (abs(best) * share if math.isfinite(best) else 0.0)
-    return max(reports[trial]) < best - slack
+    return known[trial].best < best - slack
 
 
-def _median(policy: Policy, maximize: bool, reports: Reports, trial: int) -> bool:
+def _median(policy: Policy, maximize: bool, known: Mapping[int, Standing], trial: int) -> bool:
     """Its best value is worse than the median of the running averages of all trials."""
-    return max(reports[trial]) < median(fmean(values) for values in reports.values())
+    return known[trial].best < median(standing.average for standing in known.values())
 
 
-def _truncation(policy: Policy, maximize: bool, reports: Reports, trial: int) -> bool:
+def _truncation(policy: Policy, maximize: bool, known: Mapping[int, Standing], trial: int) -> bool:
     """Among the worst ``percentage`` of all trials at this interval; of equal ones none is."""
-    last = {number: values[-1] for number, values in reports.items()}
+    last = {number: standing.last for number, standing in known.items()}
     not_better = sum(value <= last[trial] for number, value in last.items() if number != trial)
     return not_better < len(last) * policy.percentage // 100
 

@@ -1,0 +1,144 @@
+"""The process that talks to MLflow, with an MLflow that notes what it is asked for, and prints as the real one does."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from azdistill import redact
+from azdistill.tracking import Tracker, _answer, worker
+from azdistill.tracking.worker import Session, as_taken
+
+URI = "https://user:pass-word-1@mlflow.example.org"
+#: ``mlflow.client`` of a server: its ``set_terminated`` prints where the run is to be seen.
+CLIENT = """
+import os, sys
+from types import SimpleNamespace as Some
+class MlflowClient:
+    def __init__(self, uri):
+        open(os.environ["NOTED"], "w").write(uri + " " + str("pass-word" in open("/proc/self/cmdline").read()))
+    def get_experiment_by_name(self, name):
+        return Some(experiment_id="1")
+    def create_run(self, experiment, **more):
+        return Some(info=Some(run_id="run-" + more["run_name"]))
+    def set_terminated(self, run_id, *status, **more):
+        os.write(1, b"View run at: http://mlflow\\n")
+        print("View experiment at: http://mlflow", flush=True)
+    def __getattr__(self, name):
+        return lambda *arguments, **more: None
+"""
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> Iterator[None]:
+    redact.forget()
+    yield
+    redact.forget()
+
+
+@pytest.fixture
+def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the stand-in, which the process imports for MLflow, notes the URI that it is given."""
+    (tmp_path / "mlflow").mkdir()
+    (tmp_path / "mlflow" / "__init__.py").touch()
+    (tmp_path / "mlflow" / "client.py").write_text(CLIENT)
+    (tmp_path / "mlflow" / "entities.py").write_text("Metric = Param = tuple\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("NOTED", str(tmp_path / "noted"))
+    return tmp_path / "noted"
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="arguments are looked up in /proc")
+def test_what_mlflow_prints_is_no_answer_and_the_password_no_argument(noted: Path) -> None:
+    warnings: list[str] = []
+    tracker = Tracker(URI, warnings.append)
+    tracker.run_started("r", "e", {}, {}, [])
+    tracker.step_ended("first", "completed", {}, {}, [])
+    assert tracker.child_run_id("second", 60) == "run-second"
+    tracker.run_ended("completed", {}, [])
+    tracker.close()
+    assert warnings == []
+    assert noted.read_text() == f"{URI} False"
+
+
+def test_a_process_that_is_told_nothing_ends_and_costs_no_warning(noted: Path) -> None:
+    warnings: list[str] = []
+    Tracker(URI, warnings.append).close()
+    assert warnings == []
+    assert not noted.exists()
+
+
+@pytest.mark.parametrize("line", [b"View run at: http://x\n", b"5\n", b"null\n", b"\xff\n", b"\n"])
+def test_a_line_that_is_no_answer_is_passed_over(line: bytes) -> None:
+    assert _answer(line) == {}
+
+
+class Refused(Exception):
+    """What MLflow raises for a value that it does not take."""
+
+    error_code = "INVALID_PARAMETER_VALUE"
+
+
+class Store:
+    """Notes what is logged; refuses a batch with a negative time in it, and the tag ``bad``."""
+
+    def __init__(self) -> None:
+        self.logged: list[tuple[str, Any]] = []
+
+    def log_batch(self, run_id: str, metrics: Any = (), params: Any = ()) -> None:
+        if any(metric[2] < 0 for metric in metrics):
+            raise Refused("a negative time")
+        self.logged += [(run_id, metric[:2]) for metric in metrics] + [(run_id, param) for param in params]
+
+    def set_tag(self, run_id: str, name: str, value: str) -> None:
+        if name == "bad":
+            raise Refused("no such tag")
+        self.logged.append((run_id, (name, value)))
+
+
+BAD: dict[str, dict[str, Any]] = {
+    "null": {"value": None},
+    "400 digits": {"value": int("9" * 400)},
+    "text": {"value": "much"},
+    "a step that is text": {"value": 1, "step": "first"},
+    "a step of 70 bits": {"value": 1, "step": 1 << 70},
+    "a time of 70 bits": {"value": 1, "timestamp": 1 << 70},
+    "a time that a store refuses": {"value": 1, "timestamp": -5},
+    "a name that is none": {"name": 5, "value": 1},
+    "a tag that a store refuses": {"kind": "tag", "name": "bad", "value": 1},
+}
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+def test_a_record_that_mlflow_cannot_take_costs_a_warning_and_no_other_record(
+    bad: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entities = SimpleNamespace(Metric=lambda *values: values, Param=lambda *values: values)
+    monkeypatch.setattr(worker, "_mlflow", lambda module: entities)
+    said: list[Any] = []
+    monkeypatch.setattr(worker, "say", said.append)
+    session = Session(URI)
+    session._client = store = Store()
+    session._children, session._parent, session._headline = {"a": "A", "b": "B"}, "P", {"a"}
+    metric = {"kind": "metric", "name": "loss", "value": 1, "timestamp": 1}
+    records = [metric, {**metric, **bad}, {"kind": "tag", "name": "note", "value": "x"}]
+    records.append({"kind": "param", "name": "rows", "value": "\ud800"})
+    several = [{"step": step, "record": record, "known": False} for step in "ab" for record in records]
+    session.take({"do": "records", "records": several, "at": 1})
+    (warning,) = {message["warning"] for message in said}
+    assert warning.startswith("MLflow: ")
+    found = [("loss", 1.0), ("rows", "?"), ("note", "x")]
+    assert store.logged == [*(("A", each) for each in found), ("P", found[0]), *(("B", each) for each in found)]
+
+
+def test_a_record_is_logged_with_what_it_has() -> None:
+    given = {"kind": "metric", "name": "rouge(1)", "value": "0.5", "step": 3.0, "timestamp": None}
+    assert json.dumps(as_taken(given, 7)) == (
+        '{"kind": "metric", "name": "rouge_1_", "value": 0.5, "step": 3, "timestamp": 7}'
+    )
