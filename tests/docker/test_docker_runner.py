@@ -79,18 +79,39 @@ def test_variables_arrive(run: Run) -> None:
     assert run('echo "$MINE|$OTHER"', MINE="a b", OTHER="ü'")[1] == "a b|ü'\n"
 
 
-def test_time_over_is_a_polite_signal_to_all_of_the_command(run: Run) -> None:
-    child = "(trap 'sleep 1; echo child; exit' TERM; sleep 60 & wait) &"
-    # Long enough for a container to come up and set its traps on a machine that is busy.
-    ended, printed = run(f"trap 'echo parent; exit 5' TERM; {child} wait; wait", timeout=5)
-    assert (ended.timed_out, ended.returncode) == (True, 5)
-    assert printed.splitlines() == ["parent", "child"]
+def asked_when_ready(runner: DockerRunner, folder: Path, child: str, parent: str) -> tuple[Ended, list[str]]:
+    """Run ``parent`` in front of ``child``, and ask both to end as soon as both are ready for it."""
+    cancellation, printed = Cancellation(), b""
+
+    def output(data: bytes) -> None:
+        nonlocal printed
+        printed += data
+        if b"ready" in printed and cancellation.deadline is None:
+            cancellation.ask()
+
+    ready = "until [ -e there ]; do sleep 0.05; done; echo ready; wait; wait"
+    ended = runner.run(Job("a.1", f"({child}) & {parent}; {ready}", folder, {}, None), output, cancellation)
+    return ended, printed.decode().splitlines()
 
 
-def test_what_is_left_of_a_command_that_was_asked_to_end_has_its_grace_and_no_more(run: Run) -> None:
-    ended, printed = run("trap 'exit 5' TERM; (trap '' TERM; sleep 60; echo no) & wait; wait", timeout=3)
-    assert (ended.timed_out, printed) == (True, "")
-    assert ended.seconds < 30
+def test_all_of_a_command_is_asked_to_end_and_has_its_grace(runner: DockerRunner, tmp_path: Path) -> None:
+    child = "trap 'sleep 1; echo child; exit' TERM; touch there; sleep 60 & wait"
+    ended, lines = asked_when_ready(runner, tmp_path, child, "trap 'echo parent; exit 5' TERM")
+    assert (ended.canceled, ended.returncode) == (True, 5)
+    assert lines == ["ready", "parent", "child"]
+
+
+def test_what_is_left_of_a_command_has_its_grace_and_no_more(runner: DockerRunner, tmp_path: Path) -> None:
+    child = "trap '' TERM; touch there; sleep 60; echo no"
+    ended, lines = asked_when_ready(runner, tmp_path, child, "trap 'exit 5' TERM")
+    assert (ended.canceled, lines) == (True, ["ready"])
+    assert ended.seconds < 40
+
+
+def test_time_over_ends_a_command(run: Run) -> None:
+    ended, _ = run("sleep 60", timeout=1)
+    assert (ended.timed_out, ended.canceled) == (True, False)
+    assert ended.seconds < 40
 
 
 def test_what_ignores_the_polite_signal_is_killed_after_its_grace(run: Run) -> None:

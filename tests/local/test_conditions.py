@@ -314,7 +314,8 @@ def test_from_and_until_follow_conditions(run: Run) -> None:
 def test_explain_says_which_branch_was_not_taken(run: Run) -> None:
     run({"check": check("true"), **BRANCHES})
     home = find_home()
-    assert explain(home, list_runs(home)[0], "small").reason == "it did not run: 'gate' is true"
+    runs = list_runs(home)
+    assert explain(home, runs[0], "small", runs).reason == "it did not run: 'gate' is true"
 
 
 def test_secrets_of_a_branch_that_is_not_taken_need_not_be_set(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
