@@ -8,6 +8,7 @@ messages of HTTP libraries quote URLs, headers and bodies.
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 import threading
@@ -19,6 +20,9 @@ MASK = "***"
 SHORTEST = 5
 #: The rest of a base64 text on its last line, where it is longer than words are.
 _SHORTEST_LINE = 12
+#: A run of base64 is looked through for pieces of this length: lines may break a long text anywhere.
+_PIECE = 12
+_RUN = re.compile(rf"[A-Za-z0-9+/_-]{{{_PIECE},}}")
 _ESCAPE = re.compile("%[0-9A-F]{2}")
 
 #: Up to so many forms are found as fast without a look beforehand.
@@ -27,27 +31,44 @@ _BLOCK = 6
 
 
 class _Search:
-    """Finds all of some forms at once."""
+    """Finds all of some forms at once, and what of ``encoded`` texts line breaks have left in pieces."""
 
-    def __init__(self, forms: frozenset[str]) -> None:
-        self.forms = forms
+    def __init__(self, forms: frozenset[str], encoded: frozenset[str]) -> None:
+        self.forms, self.encoded = forms, encoded
+        self._pieces = _parts(encoded, _PIECE)
+        self._piece_blocks = _parts(encoded, _BLOCK)
         self.longest = max(map(len, forms))
         self._pattern = _any_of(forms)
         # A key file has hundreds of forms, and most text none of them. Cut into blocks, a text that holds a form of
         # two blocks less one character holds one whole block of it, wherever that begins.
         least = _without_larger(forms) if len(forms) > _FEW else []
         long = [form for form in least if len(form) >= 2 * _BLOCK - 1]
-        self._blocks = {form[at : at + _BLOCK] for form in long for at in range(len(form) - _BLOCK + 1)}
+        self._blocks = _parts(long, _BLOCK)
         short = least[: len(least) - len(long)]
         self._short = _any_of(short) if long and short else None
 
     def hide(self, text: str) -> str:
-        return self._pattern.sub(MASK, text) if self._may_be_in(text) else text
+        whole = self._pattern.sub(MASK, text) if self._may_be_in(text) else text
+        return _RUN.sub(self._hide_pieces, whole) if _has_block(whole, self._piece_blocks) else whole
+
+    def _hide_pieces(self, found: re.Match[str]) -> str:
+        run, pieces = found[0], self._pieces
+        at = [place for place in range(len(run) - _PIECE + 1) if run[place : place + _PIECE] in pieces]
+        return f"{run[: at[0]]}{MASK}{run[at[-1] + _PIECE :]}" if at else run
 
     def _may_be_in(self, text: str) -> bool:
         if not self._blocks or (self._short and self._short.search(text)):
             return True
-        return not self._blocks.isdisjoint([text[at : at + _BLOCK] for at in range(0, len(text), _BLOCK)])
+        return _has_block(text, self._blocks)
+
+
+def _parts(texts: Iterable[str], length: int) -> set[str]:
+    return {text[at : at + length] for text in texts for at in range(len(text) - length + 1)}
+
+
+def _has_block(text: str, blocks: set[str]) -> bool:
+    """Whether a text that is cut into blocks has one of these."""
+    return not blocks.isdisjoint([text[at : at + _BLOCK] for at in range(0, len(text), _BLOCK)])
 
 
 _search: _Search | None = None
@@ -60,11 +81,13 @@ def register(*values: str) -> None:
     Several are better given at once: each call prepares the search for all that there are.
     """
     global _search
-    forms = {form for value in values if len(value) >= SHORTEST for form in _forms(value)}
+    hidden = [value for value in values if len(value) >= SHORTEST]
+    forms = {form for value in hidden for form in _forms(value)}
+    encoded = {text for value in hidden for text in _encoded(value.encode("utf-8", "surrogateescape"))}
     with _lock:
-        known = _search.forms if _search else frozenset()
+        known, before = (_search.forms, _search.encoded) if _search else (frozenset(), frozenset())
         if not forms <= known:
-            _search = _Search(known | forms)
+            _search = _Search(known | forms, before | encoded)
 
 
 def redact(text: str) -> str:
@@ -103,16 +126,25 @@ def _forms(value: str) -> set[str]:
     forms = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
     for encoded in (quote(raw, safe=""), quote(raw), quote_plus(raw)):
         forms |= {encoded, _ESCAPE.sub(lambda found: found[0].lower(), encoded)}
+    forms |= {raw.hex(), raw.hex().upper(), html.escape(value)}
     forms |= _base64_lines(raw)
-    # A value inside a longer base64 text (for example "Bearer <key>") starts at any of three alignments; the
-    # characters that depend on the neighbours are cut off at both ends.
+    forms |= _encoded(raw)
+    return {form for form in forms if len(form) >= SHORTEST}
+
+
+def _encoded(raw: bytes) -> set[str]:
+    """A value's base64 inside a longer one (for example of "Bearer <key>"), where it starts at any of three alignments.
+
+    The characters that depend on the neighbours are cut off at both ends.
+    """
+    found = set()
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         for shift in range(3):
             encoded = encode(b"\0" * shift + raw).decode().rstrip("=")
             head = (shift * 8 + 5) // 6
             tail = len(encoded) if (shift + len(raw)) % 3 == 0 else len(encoded) - 1
-            forms.add(encoded[head:tail])
-    return {form for form in forms if len(form) >= SHORTEST}
+            found.add(encoded[head:tail])
+    return found
 
 
 def _base64_lines(raw: bytes) -> set[str]:

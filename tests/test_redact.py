@@ -1,6 +1,7 @@
 """No registered value leaves in text, plain or encoded."""
 
 import base64
+import html
 import re
 from collections.abc import Iterator
 from urllib.parse import quote, quote_plus
@@ -38,6 +39,27 @@ def test_base64_that_holds_a_value_at_any_alignment_no_longer_decodes_to_it(befo
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         encoded = encode(f"{before}{SECRET}{after}".encode()).decode()
         assert "***" in redact.redact(encoded)
+
+
+LONG = "sk-" + "".join(f"{number * 7919 % 977:03d}x" for number in range(25))
+
+
+@given(before=st.binary(max_size=200), after=st.binary(max_size=100), width=st.sampled_from([60, 64, 72, 76]))
+def test_base64_broken_into_lines_holds_no_more_than_the_end_of_a_line_of_a_value(
+    before: bytes, after: bytes, width: int
+) -> None:
+    redact.register(LONG)
+    encoded = base64.b64encode(before + LONG.encode() + after).decode()
+    lines = [encoded[at : at + width] for at in range(0, len(encoded), width)]
+    shown = "\n".join(redact.redact(line) for line in lines)
+    plain = base64.b64encode(b"\0" * (len(before) % 3) + LONG.encode()).decode()[4:-4]
+    assert not any(plain[at : at + 14] in shown for at in range(len(plain) - 13))
+
+
+@pytest.mark.parametrize("form", [LONG.encode().hex(), LONG.encode().hex().upper(), html.escape("a<b>&'canary'")])
+def test_hexadecimal_and_html_are_hidden(form: str) -> None:
+    redact.register(LONG, "a<b>&'canary'")
+    assert redact.redact(f"x {form} y") == "x *** y"
 
 
 def test_of_two_values_where_one_begins_the_other_the_longer_is_hidden_whole() -> None:
