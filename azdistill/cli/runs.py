@@ -117,9 +117,10 @@ def ui_command(port: int | None) -> None:
     chosen = port or _free_port()
     click.echo(f"http://127.0.0.1:{chosen}{_newest_view(uri)}")
     sys.stdout.flush()
-    command = [sys.executable, "-P", "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
-    # exec: the server gets Ctrl-C and its exit code is ours.
-    os.execv(sys.executable, [*command, "--port", str(chosen)])
+    command = [sys.executable, "-P", "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(chosen)]
+    # exec: the server gets Ctrl-C and its exit code is ours. Arguments are read by all on a machine, and the address of
+    # a database may hold a password.
+    os.execve(sys.executable, command, {**os.environ, "MLFLOW_BACKEND_STORE_URI": uri})
 
 
 def known_runs() -> list[RunState | PulledRun]:
