@@ -64,10 +64,15 @@ def local_input(
 
 def mapped(path: str, data: Mapping[str, Path]) -> Path | None:
     """What stands for an asset (its own line, or that of its name without a version), or for a path on a datastore or
-    another address (the longest line that it begins with).
+    another address (the longest line that it begins with). A datastore path is looked up by its short form as well.
     """
     if not is_remote(path):
         return None
+    short = _DATASTORE.sub(r"azureml://datastores/\1/paths/\2", path)
+    return _mapped(path, data) or (_mapped(short, data) if short != path else None)
+
+
+def _mapped(path: str, data: Mapping[str, Path]) -> Path | None:
     version = r"(?<=[^/:])(@[^/@:]+|:[^/:@]+|/versions/[^/]+|/labels/[^/]+)$"
     bare = re.sub(version, "", path) if path.startswith("azureml:") else path
     if found := data.get(path) or data.get(bare):

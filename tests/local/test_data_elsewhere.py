@@ -31,6 +31,7 @@ def shown(finished: Finished) -> str:
         "azureml:reviews@latest",
         "azureml://datastores/raw/paths/2026/rows.jsonl",
         "azureml://subscriptions/s/resourcegroups/g/workspaces/w/datastores/far/paths/a/rows.jsonl",
+        "azureml://subscriptions/s/resourcegroups/g/workspaces/w/datastores/raw/paths/2026/rows.jsonl",
         "wasbs://data@account.blob.core.windows.net/rows.jsonl",
         "https://nowhere.invalid/2026/rows.jsonl",
     ],
