@@ -5,7 +5,7 @@ A command is a template; values are put in as text, as Azure ML does, and ``/bin
 a comment, separates commands, redirects, or escapes what follows. Between quotes that is exact: a value that does not
 break out arrives unchanged. Outside quotes a value may still be several words, hold pairs of quotes and escapes of its
 own, and be a pattern that matches file names. Where the template lets it say what runs, it does: at the place of a
-command's name, after ``NAME=`` before it, and in what a command runs or evaluates (``eval``, ``bash -c``, ``let``).
+command's name, and as what a command runs or evaluates (``eval``, ``bash -c``, ``let``, ``[[ x -eq ... ]]``).
 
 In ``"${...}"`` and in arithmetic quotes are not what they are elsewhere; a value that holds a character which bash may
 read there breaks out whatever quotes stand around it (:data:`NESTED`). What reads the command is in ``bash.py``.
