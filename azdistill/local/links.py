@@ -54,7 +54,7 @@ def _is_endless(link: Path, target: Path) -> bool:
     around = {str(folder) for folder in (link.parent.resolve() / link.name).parents}
     finished: set[str] = set()
     # A folder comes up a second time, with True, when all that it holds is done.
-    todo = [(str(target), False)]
+    todo = [(str(target), False)] if target.is_dir() else []
     while todo:
         folder, is_done = todo.pop()
         if is_done:
@@ -62,8 +62,16 @@ def _is_endless(link: Path, target: Path) -> bool:
             finished.add(folder)
         elif folder in around:
             return True
-        elif folder not in finished and os.path.isdir(folder):
+        elif folder not in finished:
             around.add(folder)
             todo.append((folder, True))
-            todo += [(os.path.realpath(entry.path), False) for entry in os.scandir(folder) if entry.is_dir()]
+            todo += [(os.path.realpath(inner), False) for inner in _folders(folder)]
     return False
+
+
+def _folders(folder: str) -> list[str]:
+    try:
+        return [path for name in os.listdir(folder) if os.path.isdir(path := os.path.join(folder, name))]
+    except PermissionError:
+        # Copying it says so.
+        return []
