@@ -18,8 +18,8 @@ from pathlib import Path
 
 from azdistill.errors import UserError
 from azdistill.local.files import disk_errors, remove_tree, walk_files, write_whole
+from azdistill.local.marks import from_name, in_name, is_abandoned, own_mark
 from azdistill.local.outputs import Manifest, record
-from azdistill.local.store import is_alive, own_mark
 
 _BUILDING = ".azdistill-tmp"
 
@@ -85,7 +85,7 @@ def _deliver(out: Path, name: str, source: Path, move: bool) -> Path:
     _refuse_foreign(target, name, before)
     if any(delivered.path == target and _is_current(delivered, name, source) for delivered in before):
         return target
-    building = out / f".{name}.{own_mark().replace(' ', '-')}.{uuid.uuid4().hex[:8]}{_BUILDING}"
+    building = out / f".{name}.{in_name(own_mark())}.{uuid.uuid4().hex[:8]}{_BUILDING}"
     try:
         source.rename(building) if move else _copy(source, building)
         new = _Delivered(target, record({name: building}))
@@ -125,8 +125,8 @@ def _sweep(out: Path, name: str) -> None:
         head, tail = f".{name}.", folder.name.removesuffix(_BUILDING)
         if not folder.name.startswith(head) or tail == folder.name:
             continue
-        pid, _, started = tail.removeprefix(head).partition(".")[0].partition("-")
-        if pid.isdigit() and not is_alive(f"{pid} {started}"):
+        mark = tail.removeprefix(head).partition(".")[0]
+        if mark[:1].isdigit() and is_abandoned(from_name(mark), folder):
             remove_tree(folder)
 
 

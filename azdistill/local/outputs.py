@@ -15,6 +15,7 @@ from azdistill.local.links import links
 from azdistill.spec.models import PRIMITIVES
 
 MANIFEST = "manifest.json"
+METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,17 @@ class Manifest:
         return Manifest({o: {name: FileMark(*mark) for name, mark in files.items()} for o, files in rows.items()})
 
     def write(self, folder: Path, durable: bool = True) -> None:
-        """Write it, last of all, into ``folder``; ``durable``: and make sure that it is on disk."""
-        text = json.dumps({"version": 1, "outputs": self.as_json()})
+        """Write it, last of all, into ``folder``, with the hash of the metrics that lie there.
+
+        ``durable``: and make sure that both are on disk.
+        """
+        stored: dict[str, Any] = {"version": 1, "outputs": self.as_json()}
+        metrics = folder / METRICS
+        if metrics.is_file():
+            if durable:
+                sync(metrics)
+            stored["metrics"] = hash_file(metrics)
+        text = json.dumps(stored)
         if durable:
             write_whole(folder / MANIFEST, text)
         else:
@@ -59,9 +69,14 @@ class Manifest:
 
     @staticmethod
     def read(folder: Path) -> Manifest | None:
-        """The manifest in ``folder``; None where there is none that can be read."""
+        """The manifest in ``folder``; None where there is none that can be read, or the metrics are not what it says.
+
+        Manifests of earlier versions say nothing of metrics.
+        """
         try:
             stored = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            if stored.get("metrics") and hash_file(folder / METRICS) != stored["metrics"]:
+                return None
             return Manifest.from_json(stored["outputs"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
