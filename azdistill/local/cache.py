@@ -20,15 +20,18 @@ from typing import Any
 
 from azdistill.local.files import digest, make_read_only, remove_tree, sync
 from azdistill.local.home import Home
+from azdistill.local.marks import PATTERN, from_name, in_name, is_abandoned, own_mark
 from azdistill.local.outputs import MANIFEST, Manifest
-from azdistill.local.store import clean, is_alive, own_mark
+from azdistill.local.outputs import METRICS as METRICS
+from azdistill.local.store import clean
 
-METRICS = "metrics.jsonl"
 #: Touched whenever an entry is made or found: what was used long ago may be removed.
 USED = "used"
 _KEY_FILE = "key.json"
-#: What is being built: process, its start time, and a number of its own.
-_BUILDING = re.compile(r"(\d+)-(\d*)-[0-9a-f]{8}")
+#: What is being built, or has gone out of sight and is being removed: whose it is, and a number of its own.
+_UNDER_WAY = re.compile(rf"(?:(?:collected|broken)-)?{PATTERN}-[0-9a-f]{{8}}")
+#: What earlier versions called what they were removing.
+_NAMELESS = re.compile(r"(?:collected|broken)-[0-9a-f]{8}")
 _ENTRY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -66,6 +69,11 @@ def key_of(fields: dict[str, Any]) -> str:
     return digest(fields)
 
 
+def under_way(root: Path, what: str = "") -> Path:
+    """A place in the cache ``root`` for an entry that is being built or removed, which bears our mark."""
+    return root / "tmp" / f"{what}{in_name(own_mark())}-{uuid.uuid4().hex[:8]}"
+
+
 class Cache:
     """The entries of one state folder. ``looking``: nothing is written, and the folder need not be there."""
 
@@ -84,13 +92,18 @@ class Cache:
         if not manifest.matches(outputs):
             return None
         if not self._looking:
-            with contextlib.suppress(OSError):
+            try:
                 (folder / USED).touch()
+            except FileNotFoundError:
+                # It was collected meanwhile.
+                return None
+            except OSError:
+                pass
         return Entry(folder, manifest, outputs)
 
     def commit(self, key: str, manifest: Manifest, outputs: Path, metrics: Path, about: dict[str, Any]) -> Entry:
         """Move the folder ``outputs`` into a new entry; the entry of another run that was faster is taken instead."""
-        building = self._root / "tmp" / f"{own_mark().replace(' ', '-')}-{uuid.uuid4().hex[:8]}"
+        building = under_way(self._root)
         building.mkdir()
         os.rename(outputs, building / "outputs")
         if metrics.is_file():
@@ -122,7 +135,7 @@ class Cache:
             self._set_aside(target)
 
     def _set_aside(self, broken: Path) -> None:
-        aside = self._root / "tmp" / f"broken-{uuid.uuid4().hex[:8]}"
+        aside = under_way(self._root, "broken-")
         try:
             os.rename(broken, aside)
         except FileNotFoundError:
@@ -133,11 +146,13 @@ class Cache:
         return self._root / key[:2] / key
 
     def _sweep(self) -> None:
-        """Remove what dead runs left half built: what is called as :meth:`commit` calls it, and nothing else."""
+        """Remove what dead runs left half built or half removed: what :func:`under_way` calls so, and nothing else."""
         for folder in (self._root / "tmp").iterdir():
-            found = _BUILDING.fullmatch(folder.name)
-            if found and not is_alive(f"{found[1]} {found[2]}"):
-                remove_tree(folder)
+            found = _UNDER_WAY.fullmatch(folder.name)
+            if _NAMELESS.fullmatch(folder.name) or (found and is_abandoned(from_name(found[1]), folder)):
+                # Another run may be at it too.
+                with contextlib.suppress(FileNotFoundError):
+                    remove_tree(folder)
 
 
 def _places(folder: Path, manifest: Manifest) -> dict[str, Path]:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import os
 import time
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from azdistill.local.cache import USED, Entry, is_entry
+from azdistill.local.cache import USED, Entry, is_entry, under_way
 from azdistill.local.files import disk_errors, remove_tree
 from azdistill.local.home import Home
 from azdistill.local.outputs import Manifest
@@ -73,8 +72,11 @@ def remove(home: Home, entries: list[Held]) -> int:
     freed = 0
     with disk_errors("cannot remove cache entries"):
         for entry in entries:
-            aside = home.cache / "tmp" / f"collected-{uuid.uuid4().hex[:8]}"
+            aside = under_way(home.cache, "collected-")
             try:
+                if entry.used < _last_used(entry.folder) <= time.time():
+                    # A run has found it since.
+                    continue
                 os.rename(entry.folder, aside)
             except FileNotFoundError:
                 continue
@@ -93,8 +95,6 @@ def _held(folder: Path, busy: set[str]) -> Held:
     manifest = Manifest.read(folder) or Manifest({})
     size = sum(mark.size for files in manifest.outputs.values() for mark in files.values())
     about = Entry(folder, manifest, {}).about()
-    used = folder / USED
-    last = (used if used.exists() else folder).stat().st_mtime
     return Held(
         folder.name,
         folder,
@@ -102,6 +102,11 @@ def _held(folder: Path, busy: set[str]) -> Held:
         str(about.get("run_id", "?")),
         float(about.get("seconds", 0)),
         size,
-        min(last, time.time()),
+        min(_last_used(folder), time.time()),
         folder.name in busy,
     )
+
+
+def _last_used(folder: Path) -> float:
+    used = folder / USED
+    return (used if used.exists() else folder).stat().st_mtime

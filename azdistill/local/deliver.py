@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Iterable, Mapping
@@ -17,8 +18,8 @@ from pathlib import Path
 
 from azdistill.errors import UserError
 from azdistill.local.files import disk_errors, remove_tree, walk_files, write_whole
+from azdistill.local.marks import from_name, in_name, is_abandoned, own_mark
 from azdistill.local.outputs import Manifest, record
-from azdistill.local.store import is_alive, own_mark
 
 _BUILDING = ".azdistill-tmp"
 
@@ -84,14 +85,16 @@ def _deliver(out: Path, name: str, source: Path, move: bool) -> Path:
     _refuse_foreign(target, name, before)
     if any(delivered.path == target and _is_current(delivered, name, source) for delivered in before):
         return target
-    building = out / f".{name}.{own_mark().replace(' ', '-')}.{uuid.uuid4().hex[:8]}{_BUILDING}"
+    building = out / f".{name}.{in_name(own_mark())}.{uuid.uuid4().hex[:8]}{_BUILDING}"
     try:
         source.rename(building) if move else _copy(source, building)
         new = _Delivered(target, record({name: building}))
+        # Looked at anew: the copy took its time, and another run or the user may have changed something.
+        before = _delivered(out, name)
         # Both are named while one replaces the other: a kill in between leaves nothing that the next run takes for
         # foreign.
         _mark(out, name, [*before, new])
-        for path in {delivered.path for delivered in before if delivered.path.exists()}:
+        for path in {each.path for each in before if each.is_there(name)}:
             # Another run may be at it too.
             with contextlib.suppress(FileNotFoundError):
                 remove_tree(path)
@@ -105,11 +108,14 @@ def _deliver(out: Path, name: str, source: Path, move: bool) -> Path:
 
 def _put(building: Path, target: Path) -> None:
     try:
+        # A file would be replaced without a word, a folder that is not empty is refused.
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         building.rename(target)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-        message, hint = f"{target} was written by another run meanwhile", "give each run a folder of its own with --out"
+        message, hint = f"{target} was changed by another run or program meanwhile", "give each run a folder with --out"
         raise UserError(message, code="AZD351", hint=hint) from None
 
 
@@ -119,8 +125,8 @@ def _sweep(out: Path, name: str) -> None:
         head, tail = f".{name}.", folder.name.removesuffix(_BUILDING)
         if not folder.name.startswith(head) or tail == folder.name:
             continue
-        pid, _, started = tail.removeprefix(head).partition(".")[0].partition("-")
-        if pid.isdigit() and not is_alive(f"{pid} {started}"):
+        mark = tail.removeprefix(head).partition(".")[0]
+        if mark[:1].isdigit() and is_abandoned(from_name(mark), folder):
             remove_tree(folder)
 
 
@@ -157,9 +163,16 @@ def _marker(out: Path, name: str) -> Path:
 def _delivered(out: Path, name: str) -> list[_Delivered]:
     try:
         stored = json.loads(_marker(out, name).read_text(encoding="utf-8"))["delivered"]
-        return [_Delivered(out / str(each["path"]), Manifest.from_json(each["manifest"])) for each in stored]
+        return [_Delivered(out / _name(each["path"]), Manifest.from_json(each["manifest"])) for each in stored]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
+
+
+def _name(path: str) -> str:
+    """What a marker says lies beside it, and nowhere else. Raises ValueError."""
+    if path in ("", ".", "..") or os.path.basename(path) != path:
+        raise ValueError(f"{path} leads out of the folder")
+    return path
 
 
 def _mark(out: Path, name: str, delivered: list[_Delivered]) -> None:

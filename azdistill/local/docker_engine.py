@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from azdistill.errors import MachineError
-from azdistill.local.store import is_alive
+from azdistill.local.marks import LONG_AGO, is_alive, is_elsewhere
 
 #: What containers of ours bear, so that only these are ever removed.
 LABEL = "azdistill.run"
@@ -96,13 +97,33 @@ def gateway(engine: Engine, network: str) -> str | None:
 
 
 def sweep_orphans(engine: Engine) -> int:
-    """Remove the containers of runs whose runner is gone (it and its guard were both killed). How many there were."""
+    """Remove the containers of runs whose runner is gone (it and its guard were both killed). How many there were.
+
+    A runner may also be in a container of its own, where its number names it; what it has running is left alone.
+    """
     with engine_errors("looking for containers of earlier runs"):
         listed = engine.api.containers(all=True, filters={"label": [LABEL]})
-        orphans = [entry["Id"] for entry in listed if not is_alive(entry["Labels"].get(OWNER, ""))]
+        orphans = [entry["Id"] for entry in listed if _is_orphan(engine, entry)]
     for identity in orphans:
         remove(engine, identity)
     return len(orphans)
+
+
+def _is_orphan(engine: Engine, entry: dict[str, Any]) -> bool:
+    from docker.errors import NotFound
+
+    mark = entry["Labels"].get(OWNER, "")
+    if not is_elsewhere(mark):
+        return not is_alive(mark)
+    if entry.get("State") not in ("created", "exited", "dead"):
+        return False
+    try:
+        found = engine.api.inspect_container(entry["Id"])
+    except NotFound:
+        return False
+    # Both are UTC, in a form that sorts; one that never ran ended in the year 1.
+    last = max(found["Created"], found["State"]["FinishedAt"])
+    return bool(last < f"{datetime.now(UTC) - timedelta(seconds=LONG_AGO):%Y-%m-%dT%H:%M:%S}")
 
 
 def remove(engine: Engine, identity: str) -> None:

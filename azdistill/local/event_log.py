@@ -101,6 +101,18 @@ class EventLog:
 _WAIT = "another process writes to its log; wait until it has ended"
 
 
+def is_written(path: Path) -> bool:
+    """Whether a process writes to the log, or may: not every file system can tell."""
+    try:
+        import fcntl
+
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return True
+    return False
+
+
 def read_events(path: Path) -> list[Event]:
     """The events of a log, up to the first line that is torn."""
     try:

@@ -46,4 +46,32 @@ def _wrong(link: Path, seen: Iterable[Path] | None) -> str:
         return "that leads nowhere"
     if seen is not None and not any(target.is_relative_to(place) for place in seen):
         return "that leads out of what the step was given: in its container it stood for another file"
-    return ""
+    return "that leads back to a folder around it: a copy would have no end" if _is_endless(link, target) else ""
+
+
+def _is_endless(link: Path, target: Path) -> bool:
+    """Whether what ``link`` leads to, links in there followed too, leads back to a folder that is being copied."""
+    around = {str(folder) for folder in (link.parent.resolve() / link.name).parents}
+    finished: set[str] = set()
+    # A folder comes up a second time, with True, when all that it holds is done.
+    todo = [(str(target), False)] if target.is_dir() else []
+    while todo:
+        folder, is_done = todo.pop()
+        if is_done:
+            around.discard(folder)
+            finished.add(folder)
+        elif folder in around:
+            return True
+        elif folder not in finished:
+            around.add(folder)
+            todo.append((folder, True))
+            todo += [(os.path.realpath(inner), False) for inner in _folders(folder)]
+    return False
+
+
+def _folders(folder: str) -> list[str]:
+    try:
+        return [path for name in os.listdir(folder) if os.path.isdir(path := os.path.join(folder, name))]
+    except PermissionError:
+        # Copying it says so.
+        return []

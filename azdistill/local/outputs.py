@@ -16,6 +16,7 @@ from azdistill.local.links import links
 from azdistill.spec.models import PRIMITIVES
 
 MANIFEST = "manifest.json"
+METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,19 @@ class Manifest:
         return Manifest(_from_json(rows), _from_json(standing or {}))
 
     def write(self, folder: Path, durable: bool = True) -> None:
-        """Write it, last of all, into ``folder``; ``durable``: and make sure that it is on disk."""
-        standing = {"standing": _as_json(self.standing)} if self.standing else {}
-        text = json.dumps({"version": 1, "outputs": self.as_json(), **standing})
+        """Write it, last of all, into ``folder``, with the hash of the metrics that lie there.
+
+        ``durable``: and make sure that both are on disk.
+        """
+        stored: dict[str, Any] = {"version": 1, "outputs": self.as_json()}
+        if self.standing:
+            stored["standing"] = _as_json(self.standing)
+        metrics = folder / METRICS
+        if metrics.is_file():
+            if durable:
+                sync(metrics)
+            stored["metrics"] = hash_file(metrics)
+        text = json.dumps(stored)
         if durable:
             write_whole(folder / MANIFEST, text)
         else:
@@ -62,9 +73,14 @@ class Manifest:
 
     @staticmethod
     def read(folder: Path) -> Manifest | None:
-        """The manifest in ``folder``; None where there is none that can be read."""
+        """The manifest in ``folder``; None where there is none that can be read, or the metrics are not what it says.
+
+        Manifests of earlier versions say nothing of metrics.
+        """
         try:
             stored = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            if stored.get("metrics") and hash_file(folder / METRICS) != stored["metrics"]:
+                return None
             return Manifest.from_json(stored["outputs"], stored.get("standing"))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None

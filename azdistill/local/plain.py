@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from azdistill.spec import expressions
-from azdistill.spec.shell import UNQUOTED, contexts
+from azdistill.spec.shell import NESTED, UNQUOTED, contexts
 
 #: What stays one word without quotes, and what stays what it is between quotes of either kind.
 _WORD = re.compile(r"[\w@%+=:,./-]+")
@@ -29,7 +29,8 @@ _NAME = re.compile(r"[^\w.-]+", re.ASCII)
 
 def speller(command: str) -> Callable[[expressions.Reference, str], str]:
     """Gives a path as ``command`` can hold it where a reference stands."""
-    bare = {reference.position for reference, where in contexts(expressions.parse(command)) if where == UNQUOTED}
+    found = contexts(expressions.parse(command))
+    bare = {reference.position for reference, where in found if where in (UNQUOTED, NESTED)}
 
     def spell(reference: expressions.Reference, path: str) -> str:
         fits = _WORD if reference.position in bare else _QUOTED

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import secrets
 import threading
 import time
@@ -17,10 +16,13 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from azdistill.errors import UserError
 from azdistill.local.event_log import Event as Event
-from azdistill.local.event_log import EventLog
+from azdistill.local.event_log import EventLog, is_written
 from azdistill.local.event_log import read_events as read_events
 from azdistill.local.files import remove_tree, write_whole
 from azdistill.local.home import Home
+from azdistill.local.marks import is_alive as is_alive
+from azdistill.local.marks import is_elsewhere
+from azdistill.local.marks import own_mark as own_mark
 from azdistill.redact import redact
 
 StepStatus = Literal["pending", "running", "completed", "cached", "failed", "canceled", "skipped"]
@@ -286,13 +288,20 @@ def clean(value: Any) -> Any:
 def load_run(folder: Path) -> RunState:
     """The state of a run from its event log. A run whose runner is gone without an end is ``lost``."""
     state = _fold(folder)
-    if state.status == "running" and not is_alive(state.runner):
+    if state.status == "running" and not _is_going_on(state):
         state.status = "lost"
         for step in state.steps.values():
             step.status = "canceled" if step.status == "running" else step.status
             for trial in step.trials.values():
                 trial.status = "canceled" if trial.status == "running" else trial.status
     return state
+
+
+def _is_going_on(run: RunState) -> bool:
+    # The lock on the log is seen in every world; on a file system that knows none the run is believed to go on.
+    if is_elsewhere(run.runner):
+        return is_written(run.folder / "events.jsonl")
+    return is_alive(run.runner)
 
 
 def _fold(folder: Path) -> RunState:
@@ -325,35 +334,6 @@ def named(wanted: str, runs: Sequence[_Run]) -> _Run | None:
         hint = ", ".join(run.run_id for run in found[:5])
         raise UserError(f"several runs begin with '{wanted}'", code="AZD384", hint=hint)
     return found[0] if found else None
-
-
-def own_mark() -> str:
-    """Names this process so that another can tell later whether it still lives: ``pid start-time``."""
-    return f"{os.getpid()} {_start_time(os.getpid())}"
-
-
-def is_alive(mark: str) -> bool:
-    """Whether the process of an :func:`own_mark` is still the same one, and running."""
-    pid, _, started = mark.partition(" ")
-    if not (pid.isascii() and pid.isdigit()):
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return _start_time(int(pid)) == started
-
-
-def _start_time(pid: int) -> str:
-    # Field 22 of /proc/PID/stat, counted after the name, which may hold spaces. Elsewhere the pid alone must do.
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    fields = stat.rpartition(")")[2].split()
-    return "" if fields[0] == "Z" else fields[19]
 
 
 def _new_run_id(pipeline: str) -> str:

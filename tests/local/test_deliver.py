@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from azdistill.errors import UserError
 from azdistill.local import outputs
-from azdistill.local.deliver import deliver, refuse_foreign
+from azdistill.local.deliver import deliver, refuse_foreign, withdraw
 from azdistill.local.store import own_mark
 
 
@@ -107,6 +108,56 @@ def test_what_a_killed_run_left_half_built_goes_and_a_living_one_keeps_its_own(
     assert foreign.exists()
 
 
+def test_what_the_user_changed_while_the_run_went_on_stays(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (tmp_path / "res.csv").write_text("rows")
+    deliver(out, {"res": tmp_path / "res.csv"})
+    # In the new run the output is a folder; the old file is not what is replaced.
+    (tmp_path / "res").mkdir()
+    (tmp_path / "res" / "part").write_text("new")
+    refuse_foreign(out, ["res"])
+    (out / "res.csv").write_text("the user's own words")
+    deliver(out, {"res": tmp_path / "res"})
+    assert (out / "res.csv").read_text() == "the user's own words"
+    assert (out / "res" / "part").read_text() == "new"
+
+
+def test_what_the_user_changes_while_the_new_is_copied_is_refused(
+    made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, record = tmp_path / "out", outputs.record
+    deliver(out, made)
+    made["curated"].write_text("new rows")
+
+    def meanwhile(paths: dict[str, Path]) -> outputs.Manifest:
+        (out / "curated").write_text("the user's own words")
+        return record(paths)
+
+    monkeypatch.setattr("azdistill.local.deliver.record", meanwhile)
+    with pytest.raises(UserError, match="was changed by another run or program meanwhile"):
+        deliver(out, {"curated": made["curated"]})
+    assert (out / "curated").read_text() == "the user's own words"
+
+
+@pytest.mark.parametrize("path", ["../victim", "{tmp}/victim", "..", ".", "", "a/../../victim"])
+def test_a_marker_that_names_a_place_elsewhere_is_not_believed(
+    made: dict[str, Path], tmp_path: Path, path: str
+) -> None:
+    out, victim = tmp_path / "out", tmp_path / "victim"
+    deliver(out, {"curated": made["curated"]})
+    victim.write_text("rows")
+    marker = out / ".curated.azdistill-output"
+    stored = json.loads(marker.read_text())
+    stored["delivered"][0]["path"] = path.format(tmp=tmp_path)
+    stored["delivered"][0]["manifest"] = outputs.record({"curated": victim}).as_json()
+    marker.write_text(json.dumps(stored))
+    withdraw(out, ["curated"])
+    assert victim.read_text() == "rows"
+    with pytest.raises(UserError, match="was not made by azdistill"):
+        deliver(out, {"curated": made["curated"]})
+    assert victim.read_text() == "rows"
+
+
 def test_two_runs_that_deliver_at_the_same_moment_are_told_so(
     made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +170,6 @@ def test_two_runs_that_deliver_at_the_same_moment_are_told_so(
         return found
 
     monkeypatch.setattr("azdistill.local.deliver.record", another_is_faster)
-    with pytest.raises(UserError, match="was written by another run meanwhile"):
+    with pytest.raises(UserError, match="was changed by another run or program meanwhile"):
         deliver(tmp_path / "out", {"report": made["report"]})
     assert (tmp_path / "out" / "report" / "theirs").exists()

@@ -47,6 +47,34 @@ def test_links_may_lead_to_what_the_step_was_given_and_nowhere_else(tmp_path: Pa
     assert stray({"o": out}) == ""
 
 
+@pytest.mark.parametrize("link", ["latest -> .", "a/up -> ../..", "a/b/up -> ../../../.."])
+def test_a_link_to_a_folder_around_it_fails_its_step(run: Run, link: str) -> None:
+    name, _, target = link.partition(" -> ")
+    made = f"cd ${{{{outputs.o}}}} && mkdir -p a/b && echo x > file && ln -s {target} {name}"
+    finished = run({"a": step(made) | {"outputs": {"o": {"type": "uri_folder"}}}})
+    assert statuses(finished) == {"a": "failed"}
+    told = f"output 'o' holds a link, o/{link}, that leads back to a folder around it: a copy would have no end"
+    assert finished.state.steps["a"].error == told
+
+
+def test_links_that_lead_to_each_other_have_no_end_and_two_to_one_folder_have(tmp_path: Path) -> None:
+    for name in ("o/a", "o/b", "input/c/d"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "file").write_text(name)
+    out = tmp_path / "o"
+    (out / "first").symlink_to("a")
+    (out / "second").symlink_to("a")
+    (out / "given").symlink_to(tmp_path / "input")
+    (tmp_path / "input" / "same").symlink_to("c/d")
+    assert stray({"o": out}) == ""
+    (out / "a" / "x").symlink_to("../b")
+    (out / "b" / "y").symlink_to("../a")
+    assert "leads back to a folder around it" in stray({"o": out})
+    (out / "b" / "y").unlink()
+    (tmp_path / "input" / "c" / "d" / "up").symlink_to(tmp_path / "input" / "c")
+    assert "o/given" in stray({"o": out})
+
+
 def test_links_in_mlflow_files_are_not_followed_and_torn_lines_passed_over(tmp_path: Path) -> None:
     run, secret = tmp_path / "mlflow" / "0" / "run", tmp_path / "secret"
     for name in ("params", "tags", "metrics", "artifacts"):

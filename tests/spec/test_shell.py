@@ -82,7 +82,7 @@ def test_text_after_a_value_counts(value: str, tail: str) -> None:
         ("a \\' ${{inputs.x}}", [shell.UNQUOTED]),
         ('a "$(cat ${{inputs.x}})" "${{inputs.x}}"', [shell.UNQUOTED, shell.DOUBLE]),
         ('a "`cat ${{inputs.x}}` ${{inputs.x}}"', [shell.UNQUOTED, shell.DOUBLE]),
-        ('a "${Y:-${{inputs.x}}}"', [shell.UNQUOTED]),
+        ('a "${Y:-${{inputs.x}}}"', [shell.NESTED]),
         ("a # it's ${{inputs.x}}\nb '${{inputs.x}}'", [shell.COMMENT, shell.SINGLE]),
         ("a#'${{inputs.x}}'", [shell.SINGLE]),
         ("cat <<EOF\nit's ${{inputs.x}}\nEOF\na ${{inputs.x}}", [shell.HEREDOC, shell.UNQUOTED]),

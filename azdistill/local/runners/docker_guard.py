@@ -15,6 +15,8 @@ import urllib.parse
 
 #: Seconds for which no container may turn up before the guard goes: one may still have been on its way.
 QUIET = 1.0
+#: Seconds for which the engine may fail to answer, or to remove what it was told to, before the guard gives up.
+PATIENCE = 120.0
 _TIMEOUT = 10.0
 #: What a runner says that has removed its containers itself.
 DONE = "done\n"
@@ -41,26 +43,35 @@ def main() -> None:
         sweep(path, label)
 
 
-def sweep(path: str, label: str, quiet: float = QUIET) -> int:
-    """Remove every container that bears ``label`` (NAME=value), until none has turned up for ``quiet`` seconds."""
-    removed, until = 0, time.monotonic() + quiet
-    while True:
+def sweep(path: str, label: str, quiet: float = QUIET, patience: float = PATIENCE) -> int:
+    """Remove every container that bears ``label`` (NAME=value), until none has turned up for ``quiet`` seconds.
+
+    An engine that is busy or starts anew says nothing of containers, and is asked again for ``patience`` seconds.
+    """
+    removed, before, now = 0, None, time.monotonic()
+    until, giving_up = now + quiet, now + patience
+    while now < min(until, giving_up):
         found = labelled(path, label)
-        for identity in found:
+        for identity in found or ():
             _ask(path, "DELETE", f"/containers/{identity}?force=1&v=1")
             removed += 1
-        if found:
-            until = time.monotonic() + quiet
-        elif time.monotonic() >= until:
-            return removed
+        now = time.monotonic()
+        if found is None or found:
+            until = now + quiet
+        if found is not None and found != before:
+            before, giving_up = found, now + patience
         time.sleep(0.05)
+    return removed
 
 
-def labelled(path: str, label: str) -> list[str]:
-    """Ids of the containers, running or not, that bear ``label``."""
+def labelled(path: str, label: str) -> list[str] | None:
+    """Ids of the containers, running or not, that bear ``label``; None where the engine does not say."""
     filters = urllib.parse.quote(json.dumps({"label": [label]}))
-    listed = _ask(path, "GET", f"/containers/json?all=1&filters={filters}")
-    return [entry["Id"] for entry in json.loads(listed or b"[]")]
+    try:
+        listed = json.loads(_ask(path, "GET", f"/containers/json?all=1&filters={filters}"))
+    except ValueError:
+        return None
+    return [entry["Id"] for entry in listed] if isinstance(listed, list) else None
 
 
 def _ask(path: str, method: str, url: str) -> bytes:
@@ -68,8 +79,8 @@ def _ask(path: str, method: str, url: str) -> bytes:
     try:
         connection.request(method, url)
         return connection.getresponse().read()
-    except OSError:
-        # The engine is gone, and its containers with it, or it is busy: the loop asks again.
+    except (OSError, http.client.HTTPException):
+        # The engine is gone, or it is busy: the loop asks again.
         return b""
     finally:
         connection.close()

@@ -93,8 +93,6 @@ def waits(scope: Scope) -> dict[str, dict[str, Where]]:
     return found
 
 
-def is_looped_over(scope: Scope, step: Step) -> bool:
-    """Whether a step is the body of a ``parallel_for``, whose items give it what it needs; nobody checks which."""
-    return any(
-        other.type == "parallel_for" and other.body and other.body.name == step.name for other in scope.jobs.values()
-    )
+def looped_over(scope: Scope) -> set[str]:
+    """The steps that are bodies of a ``parallel_for``, whose items give them what they need; nobody checks which."""
+    return {step.body.name for step in scope.jobs.values() if step.type == "parallel_for" and step.body}

@@ -115,6 +115,8 @@ class Survey:
     pipelines: list[PipelineComponent] = field(default_factory=list)
     environments: list[Environment] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
+    #: Which objects are in the lists, by identity; the lists keep them alive.
+    known: set[int] = field(default_factory=set)
 
     def interfaces(self) -> Iterator[CommandComponent | PipelineComponent]:
         """Everything that declares inputs and outputs."""
@@ -140,35 +142,35 @@ def survey(spec: Spec) -> Survey:
 
 
 def _visit(spec: Spec, found: Survey) -> None:
-    _once(found.sources, spec.where.source)
+    _once(found, found.sources, spec.where.source)
     if isinstance(spec, Environment):
-        _once(found.environments, spec)
+        _once(found, found.environments, spec)
     elif isinstance(spec, CommandComponent):
         _component(spec, found)
     elif isinstance(spec, PipelineComponent):
-        _once(found.pipelines, spec)
+        _once(found, found.pipelines, spec)
         _scope(Scope(spec.inputs, spec.outputs, spec.jobs, spec.where), found)
     elif isinstance(spec, Pipeline):
         _scope(Scope(spec.inputs, spec.outputs, spec.jobs, spec.where, is_job=True), found)
 
 
 def _component(component: CommandComponent, found: Survey) -> None:
-    _once(found.components, component)
+    _once(found, found.components, component)
     if isinstance(component.environment, Environment):
-        _once(found.environments, component.environment)
+        _once(found, found.environments, component.environment)
 
 
 def _scope(scope: Scope, found: Survey) -> None:
     found.scopes.append(scope)
     for step in scope.jobs.values():
         if isinstance(step.environment, Environment):
-            _once(found.environments, step.environment)
+            _once(found, found.environments, step.environment)
         if isinstance(step.component, CommandComponent):
-            _once(found.sources, step.component.where.source)
+            _once(found, found.sources, step.component.where.source)
             _component(step.component, found)
         elif isinstance(step.component, PipelineComponent):
-            _once(found.sources, step.component.where.source)
-            _once(found.pipelines, step.component)
+            _once(found, found.sources, step.component.where.source)
+            _once(found, found.pipelines, step.component)
             _scope(_inner(scope, step, step.component), found)
 
 
@@ -181,6 +183,7 @@ def _inner(outer: Scope, step: Step, component: PipelineComponent) -> Scope:
     return Scope(component.inputs, component.outputs, component.jobs, component.where, given)
 
 
-def _once(items: list[Any], item: Any) -> None:
-    if not any(known is item for known in items):
+def _once(found: Survey, items: list[Any], item: Any) -> None:
+    if id(item) not in found.known:
+        found.known.add(id(item))
         items.append(item)

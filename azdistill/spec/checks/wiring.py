@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 
 from azdistill.errors import did_you_mean
-from azdistill.spec.checks.control import is_looped_over, waits
+from azdistill.spec.checks.control import looped_over, waits
 from azdistill.spec.checks.survey import Given, Scope, Survey
 from azdistill.spec.control import bindings_of
 from azdistill.spec.expressions import Reference, parse, references
@@ -53,9 +53,8 @@ def unknown_bindings(survey: Survey, report: Report) -> None:
     for scope, step in survey.steps():
         for path, where, needle in _bindings(step):
             if path[0] == SEARCHED and step.sweep:
-                hint = _unless(
-                    ".".join(path[1:]), list((step.where / SEARCHED).value or {}), "the search space is empty"
-                )
+                searched = list((step.where / SEARCHED).value or {})
+                hint = _unless(".".join(path[1:]), searched, "the search space is empty")
             else:
                 hint = _leads_nowhere(scope, path)
             if hint:
@@ -71,9 +70,9 @@ def _leads_nowhere(scope: Scope, path: tuple[str, ...]) -> str:
     """Why a binding leads nowhere, as a hint; empty where it does not."""
     match path:
         case ("parent", "inputs", *rest):
-            return _unless(".".join(rest), list(scope.inputs), "the pipeline has no inputs")
+            return _unless(".".join(rest), scope.inputs, "the pipeline has no inputs")
         case ("parent", "jobs", step, kind, *rest) if kind in ("inputs", "outputs"):
-            if missing := _unless(step, list(scope.jobs), "the pipeline has no steps"):
+            if missing := _unless(step, scope.jobs, "the pipeline has no steps"):
                 return missing
             return _no_port(scope.jobs[step], kind, ".".join(rest))
         case ("search_space", *_):
@@ -91,8 +90,8 @@ def _near(word: str, known: tuple[str, ...]) -> str:
     return next((near for near in get_close_matches(word, known, n=1, cutoff=0.75) if near != word), "")
 
 
-def _unless(name: str, known: list[str], none: str) -> str:
-    return "" if name in known else did_you_mean(name, known) or none
+def _unless(name: str, known: Collection[str], none: str) -> str:
+    return "" if name in known else did_you_mean(name, list(known)) or none
 
 
 def _no_port(step: Step, kind: str, name: str) -> str:
@@ -101,13 +100,13 @@ def _no_port(step: Step, kind: str, name: str) -> str:
     if step.component is None or isinstance(step.component, str):
         return ""
     ports = step.component.outputs if kind == "outputs" else {**step.component.inputs, **step.inputs}
-    return _unless(name, list(ports), f"step '{step.name}' has no {kind}")
+    return _unless(name, ports, f"step '{step.name}' has no {kind}")
 
 
 def _no_output(scope: Scope, path: tuple[str, ...]) -> str:
     match path:
         case ("parent", "outputs", *rest):
-            return _unless(".".join(rest), list(scope.outputs), "the pipeline has no outputs")
+            return _unless(".".join(rest), scope.outputs, "the pipeline has no outputs")
         case ("outputs", *rest):
             return f"did you mean '${{{{parent.outputs.{'.'.join(rest)}}}}}'?"
     return "an output is bound to ${{parent.outputs.NAME}}"
@@ -137,8 +136,9 @@ def missing_inputs(survey: Survey, report: Report) -> None:
         report.error(
             "AZD131", f"input '{where.steps[-1]}' has no value: Azure ML refuses that", where, key=True, hint=hint
         )
+    looped = {id(scope): looped_over(scope) for scope in survey.scopes}
     for scope, step in survey.steps():
-        if step.component is None or isinstance(step.component, str) or is_looped_over(scope, step):
+        if step.component is None or isinstance(step.component, str) or step.name in looped[id(scope)]:
             continue
         for name, declared in step.component.inputs.items():
             if not _needed(step.component, name):
@@ -288,17 +288,20 @@ def _circles(edges: dict[str, dict[str, Where]]) -> list[list[str]]:
     """Circles in the graph, each from its first step, one for each way back that a walk in order meets."""
     found: list[list[str]] = []
     done: set[str] = set()
-
-    def walk(name: str, path: list[str]) -> None:
-        if name in path:
-            found.append([*path[path.index(name) :], name])
-        elif name in edges and name not in done:
-            for needed in edges[name]:
-                walk(needed, [*path, name])
-            done.add(name)
-
-    for name in edges:
-        walk(name, [])
+    for first in edges:
+        # The way to where the walk is, in order, and what has still to be looked at from each place on it.
+        way = {} if first in done else {first: iter(edges[first])}
+        while way:
+            name = next(reversed(way))
+            needed = next(way[name], None)
+            if needed is None:
+                done.add(name)
+                del way[name]
+            elif needed in way:
+                names = list(way)
+                found.append([*names[names.index(needed) :], needed])
+            elif needed in edges and needed not in done:
+                way[needed] = iter(edges[needed])
     return found
 
 
