@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from control_cases import CASES as CONTROL_CASES
+from shape_cases import CASES as SHAPE_CASES
 from sweep_cases import SWEEPS
 
 MARK = re.compile(r"«(AZD\d+)( warning)?»")
@@ -489,6 +490,7 @@ CASES: dict[str, dict[str, str]] = {
     **CONTROL_CASES,
     # -- sweeps
     **SWEEPS,
+    **SHAPE_CASES,
 }
 
 
