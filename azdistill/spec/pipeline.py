@@ -172,6 +172,8 @@ def job_settings(where: Where, report: Report) -> Settings:
         default_datastore=fields.text("default_datastore"),
         continue_on_step_failure=fields.boolean("continue_on_step_failure"),
         force_rerun=fields.boolean("force_rerun"),
+        on_init=fields.text("on_init"),
+        on_finalize=fields.text("on_finalize"),
     )
 
 

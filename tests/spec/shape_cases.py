@@ -35,6 +35,12 @@ def _steps(**steps: str) -> dict[str, str]:
     }
 
 
+def _hooks(settings: str, **steps: str) -> dict[str, str]:
+    """A pipeline with steps ``a`` and ``b`` that are bound to nothing."""
+    own = _steps(a=f"{INLINE_OUT.replace('x', 'y')}, outputs: {{y: {{type: uri_file}}}}", b=INLINE, **steps)
+    return own | {"pipeline.yml": own["pipeline.yml"].replace("jobs:", f"settings: {{{settings}}}\njobs:")}
+
+
 def _given(mode: str, of: str = "uri_folder") -> dict[str, str]:
     return _steps(a=f"{INLINE}, inputs: {{x: {{type: {of}, path: ., mode: {mode}}}}}")
 
@@ -108,7 +114,8 @@ CASES: dict[str, dict[str, str]] = {
         "component.yml": COMPONENT.replace(
             "i: {type: integer, default: 1}",
             "i: {type: string, «AZD110»min: 1, enum: [a]}, b: {type: boolean, «AZD110»max: 1},"
-            " n: {type: number, min: 1, max: 2, «AZD110»mode: direct}, d: {type: uri_file, mode: direct, «AZD110»enum: [a]}",
+            " n: {type: number, min: 1, max: 2, «AZD110»mode: direct},"
+            " d: {type: uri_file, mode: direct, «AZD110»enum: [a]}",
         )
     },
     "tags of an inline command, and properties, are text": _steps(
@@ -141,6 +148,19 @@ CASES: dict[str, dict[str, str]] = {
         b=f"{SWEEP}, «AZD110 warning»distribution: {{type: pytorch}}",
         c=f"{FED}, «AZD110 warning»command: run",
     ),
+    "steps that run before and after all others": _hooks("on_init: a, on_finalize: b", c=INLINE),
+    "a hook that names no step": _hooks("on_init: «AZD140»zz"),
+    "hooks that are bound to others": _hooks(
+        "on_init: «AZD193»a, on_finalize: «AZD193»c", c=f"{INLINE}, inputs: {{x: '${{{{parent.jobs.a.outputs.y}}}}'}}"
+    ),
+    "one step for both hooks": _hooks("on_init: a, on_finalize: «AZD193»a"),
+    "nothing but hooks": _hooks("on_init: «AZD193»a, on_finalize: «AZD193»b"),
+    "optional inputs that lead to required ones": {
+        **_steps(a=NESTED),
+        "inner.yml": "type: pipeline\ninputs: {n: {type: integer, optional: true, default: 2}, m: {type: integer}}\n"
+        "jobs:\n  a: {type: command, component: ./c.yml, inputs: {i: «AZD131»'${{parent.inputs.n}}'}}\n"
+        "  b: {type: command, component: ./c.yml, inputs: {i: '${{parent.inputs.m}}'}}\n",
+    },
     "a value among the outputs of a step or job": {
         **_steps(),
         "pipeline.yml": "type: pipeline\noutputs: {f: {type: «AZD113 warning»boolean}}\njobs:\n"
