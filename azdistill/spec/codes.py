@@ -31,6 +31,7 @@ CODES: dict[str, str] = {
     "AZD141": "A binding joins two types that do not fit.",
     "AZD142": "Steps wait for each other in a circle, or a pipeline contains itself.",
     "AZD143": "An output of the pipeline that no step writes.",
+    "AZD144": "An output of the pipeline that two steps write.",
     "AZD150": "A command refers to an input or output that is not declared.",
     "AZD151": "An optional input stands in a command outside $[[ ]]: without a value, its flag would be left alone.",
     "AZD152": "A required input stands in a $[[ ]] block, which is for optional ones.",

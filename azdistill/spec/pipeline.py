@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from azdistill.spec.component import (
     runnable,
 )
 from azdistill.spec.control import azure_only, if_else
-from azdistill.spec.expressions import parse, references, sole_reference
+from azdistill.spec.expressions import Reference, parse, references, sole_reference
 from azdistill.spec.fields import Fields, absolute
 from azdistill.spec.models import (
     AZURE_ONLY,
@@ -65,6 +66,7 @@ _NO_HINTS: Mapping[str, str] = MappingProxyType({})
 _OF_NO_PARALLEL_STEP = {"environment": "set it in the task", **dict.fromkeys(_NOT_IN_PARALLEL, "take it out")}
 _OF_INNER_STEPS = dict.fromkeys(_STEP_KEYS - _PIPELINE_STEP_KEYS, "set it on the steps inside the component")
 _DATA_KEYS = ("type", "path", "mode", "datastore", "path_on_compute")
+_BRACES = re.compile(r"\s*\$?\{{1,2}\s*(parent(?:\.\w+)+)\s*\}{0,2}\s*")
 #: Inputs may take their value from inputs of other steps, in a row as long as this; a longer one is a ring.
 MAX_BORROWED = 50
 Component = CommandComponent | PipelineComponent
@@ -275,7 +277,7 @@ def _azure_only_step(name: str, fields: Fields, opener: Opener) -> Step:
 
 
 def _sweep_step(name: str, fields: Fields, opener: Opener) -> Step:
-    _known(fields, _ANY_STEP_KEYS | SWEEP_KEYS | {"environment_variables"}, "a sweep step")
+    _known(fields, _ANY_STEP_KEYS | SWEEP_KEYS | {"environment_variables", "retry_settings"}, "a sweep step")
     return searched(_step(name, "sweep", fields, _component(fields, opener, "command", "trial")), sweep(fields))
 
 
@@ -344,7 +346,7 @@ def _run_settings(fields: Fields, kind: str) -> dict[str, Any]:
 def _limits(fields: Fields) -> dict[str, Any]:
     limits = Fields(fields.where / "limits", fields.report)
     limits.known(("timeout",), "limits")
-    limits.whole("timeout")
+    limits.whole("timeout", at_least=1)
     return dict(limits.data)
 
 
@@ -353,7 +355,7 @@ def _value(where: Where, report: Report) -> Value:
     if not isinstance(value, dict):
         if isinstance(value, list):
             Fields(where, report)
-        reference = sole_reference(value)
+        reference = sole_reference(value) or _misspelt(where, report)
         return Binding(path=reference.path, where=where) if reference else Literal(value=value, where=where)
     fields = Fields(where, report)
     fields.known(("value",) if "value" in value else _DATA_KEYS, "a step's input")
@@ -366,6 +368,16 @@ def _value(where: Where, report: Report) -> Value:
         fields.require("path", "a data input")
         return Literal(value=None, where=where)
     return Data(path=str(absolute(where, path)), type=fields.choice("type", DATA), mode=data_mode(fields), where=where)
+
+
+def _misspelt(where: Where, report: Report) -> Reference | None:
+    """The binding that is meant where its braces are not as they should be, which is noted."""
+    found = _BRACES.fullmatch(where.value) if isinstance(where.value, str) else None
+    if found is None:
+        return None
+    meant = Reference(tuple(found[1].split(".")))
+    report.error("AZD155", f"'{where.value}' is no binding", where, hint=f"did you mean '{meant}'?")
+    return meant
 
 
 def _step_output(where: Where, report: Report) -> Binding | Output:

@@ -19,11 +19,13 @@ DISTRIBUTIONS = {
 _RESOURCE_KEYS = {
     *("instance_count", "instance_type", "properties", "locations", "shm_size", "max_instance_count", "docker_args"),
 }
-#: Kinds of identity, which may be written as AMLToken too -> their keys (azure-ai-ml, ``_schema/identity.py``).
-_OF_IDENTITIES = {
-    **dict.fromkeys(("managed", "managed_identity", "managedidentity"), ("client_id", "object_id", "msi_resource_id")),
-    **dict.fromkeys(("user_identity", "useridentity", "aml_token", "amltoken"), ()),
+#: Kinds of identity -> their keys (azure-ai-ml, ``_schema/identity.py``).
+_OF_IDENTITIES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("managed", "managed_identity"), ("client_id", "object_id", "msi_resource_id")),
+    **dict.fromkeys(("user_identity", "aml_token"), ()),
 }
+#: As which they may be written too.
+_JOINED = {kind.replace("_", ""): kind for kind in _OF_IDENTITIES}
 _TIERS, _PRIORITIES = ("spot", "basic", "standard", "premium", "null"), ("low", "medium", "high")
 
 
@@ -54,7 +56,7 @@ def identity(fields: Fields) -> dict[str, Any] | None:
     inner = Fields(fields.where / "identity", fields.report)
     if inner.data:
         inner.require("type", "an identity")
-        kind = inner.choice("type", tuple(_OF_IDENTITIES))
+        kind = _JOINED.get(str(inner.data.get("type")).lower()) or inner.choice("type", tuple(_OF_IDENTITIES))
         if kind in _OF_IDENTITIES:
             inner.known(("type", *_OF_IDENTITIES[kind]), f"an identity of type {kind}")
     return dict(inner.data) or None

@@ -161,6 +161,25 @@ CASES: dict[str, dict[str, str]] = {
         "jobs:\n  a: {type: command, component: ./c.yml, inputs: {i: «AZD131»'${{parent.inputs.n}}'}}\n"
         "  b: {type: command, component: ./c.yml, inputs: {i: '${{parent.inputs.m}}'}}\n",
     },
+    "two steps that write one output": {
+        **_steps(),
+        "pipeline.yml": "type: pipeline\noutputs: {f: {type: uri_file}}\njobs:\n"
+        f"  a: {{{INLINE_OUT}, outputs: {{x: '${{{{parent.outputs.f}}}}'}}}}\n"
+        f"  b: {{{INLINE_OUT}, outputs: {{x: «AZD144»'${{{{parent.outputs.f}}}}'}}}}\n",
+    },
+    "bindings with other braces": {
+        **_steps(),
+        "pipeline.yml": "type: pipeline\ninputs: {k: 3}\njobs:\n"
+        "  a: {component: ./c.yml, inputs: {i: «AZD155»'${parent.inputs.k}'}}\n"
+        "  b: {component: ./c.yml, inputs: {i: «AZD155»'${{parent.inputs.k}'}}\n"
+        "  c: {component: ./c.yml, inputs: {i: «AZD140»«AZD155»'${{ parent.inputs.kk '}}\n",
+    },
+    "retries of a sweep": _steps(a=f"{SWEEP}, «AZD161»retry_settings: {{timeout: 1}}"),
+    "a timeout in the past": _steps(a=f"{RUN}, limits: {{timeout: «AZD134»-5}}"),
+    "ways to run that only Azure has": _steps(
+        a=f"{RUN}, distribution: {{type: «AZD194 warning»mpi}}",
+        b=f"{INLINE_PARALLEL.replace('run_function', '«AZD194 warning»function')}",
+    ),
     "a value among the outputs of a step or job": {
         **_steps(),
         "pipeline.yml": "type: pipeline\noutputs: {f: {type: «AZD113 warning»boolean}}\njobs:\n"

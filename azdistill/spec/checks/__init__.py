@@ -43,6 +43,7 @@ CHECKS: tuple[Check, ...] = (
     wiring.types_that_do_not_fit,
     wiring.cycles,
     wiring.outputs_without_a_step,
+    control.outputs_of_two_steps,
     values.values_that_do_not_fit,
     values.values_that_read_otherwise,
     values.dates,
