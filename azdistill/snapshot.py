@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 _NEVER = frozenset({"__pycache__", ".azdistill"})
 
 
+class StrayLink(UserError):
+    """A link in code leads out of the project, or in a ring."""
+
+
 class Hashing(Protocol):
     """What knows content hashes; one may remember them, as local runs do."""
 
@@ -150,6 +154,9 @@ def _add(files: dict[str, Path], folder: Path, prefix: str, ignored: _Ignored, i
 def _add_file(files: dict[str, Path], path: Path, name: str, ignored: _Ignored, inside: tuple[Path, ...]) -> None:
     if name in ignored:
         return
+    if path.is_symlink() and not path.exists():
+        hint = "take it away, or name it in .amlignore"
+        raise StrayLink(f"{path} is a link that leads to nothing: {os.readlink(path)}", code="AZD321", hint=hint)
     if not path.is_file():
         raise UserError(f"{path} does not exist", code="AZD320", hint="it is named by 'code' or 'additional_includes'")
     _refuse_leaving(path, inside)
@@ -161,7 +168,7 @@ def _refuse_leaving(path: Path, inside: tuple[Path, ...]) -> None:
     real = os.path.realpath(path)
     if real != os.path.abspath(path) and all(leaves(path, folder) for folder in inside):
         hint = f"it leads to {real}: copy that into the project, or name the link in .amlignore"
-        raise UserError(f"{path} is a link that leaves the project ({inside[0]})", code="AZD321", hint=hint)
+        raise StrayLink(f"{path} is a link that leaves the project ({inside[0]})", code="AZD321", hint=hint)
 
 
 def _zip(folder: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -43,10 +44,20 @@ def walk_files(root: Path) -> Iterator[tuple[str, Path]]:
     yield from _walk(root, "", frozenset({os.path.realpath(root)}))
 
 
+def _is_ring(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a link that leads to itself: no file and no folder, and not to be lost in silence."""
+    try:
+        return entry.is_symlink() and not entry.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+
+
 def _walk(folder: Path, prefix: str, above: frozenset[str]) -> Iterator[tuple[str, Path]]:
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         path = Path(entry.path)
-        if entry.is_dir():
+        if _is_ring(entry):
+            yield f"{prefix}{entry.name}", path
+        elif entry.is_dir():
             real = os.path.realpath(entry.path)
             if real not in above:
                 yield from _walk(path, f"{prefix}{entry.name}/", above | {real})

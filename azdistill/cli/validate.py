@@ -17,7 +17,7 @@ from azdistill.redact import redact
 #: Longer source lines are cut around the place that matters.
 _WIDTH = 100
 _WORD = re.compile(r"'[^']*'|\"[^\"]*\"|\$\{\{.*?\}\}|[^\s:,\]}]+")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 @click.command("validate")

@@ -13,7 +13,7 @@ CODES: dict[str, str] = {
     "AZD311": "There is a run of the id given already.",
     "AZD312": "The run is going on in another process, and nobody else may write to its log.",
     "AZD320": "A file that `code` or `additional_includes` names is gone.",
-    "AZD321": "A link leads out of the project.",
+    "AZD321": "A link in code leads out of the project, or in a ring.",
     "AZD330": "A secret is named by a variable that is not set.",
     "AZD331": "An expression in a command stands for nothing.",
     "AZD332": "A step before did not give an output that this one needs.",

@@ -55,6 +55,10 @@ def of_job(pipeline: Pipeline) -> Iterator[Note]:
     """What the pipeline itself says."""
     yield from _common("the pipeline", pipeline)
     yield from _registered("the pipeline", pipeline.outputs)
+    for key, step in (("on_init", pipeline.settings.on_init), ("on_finalize", pipeline.settings.on_finalize)):
+        if step:
+            told = f"the pipeline: {key} is ignored here: step '{step}' runs as any other, in no order to them"
+            yield Note.at(pipeline.where / "settings" / key, told)
 
 
 def of_step(name: str, step: Step, component: CommandComponent) -> Iterator[Note]:

@@ -31,6 +31,7 @@ CODES: dict[str, str] = {
     "AZD141": "A binding joins two types that do not fit.",
     "AZD142": "Steps wait for each other in a circle, or a pipeline contains itself.",
     "AZD143": "An output of the pipeline that no step writes.",
+    "AZD144": "An output of the pipeline that two steps write.",
     "AZD150": "A command refers to an input or output that is not declared.",
     "AZD151": "An optional input stands in a command outside $[[ ]]: without a value, its flag would be left alone.",
     "AZD152": "A required input stands in a $[[ ]] block, which is for optional ones.",
@@ -48,7 +49,7 @@ CODES: dict[str, str] = {
     "AZD174": "append_row_to of a parallel step leads to no output.",
     "AZD175": "A value that YAML reads as another than the one that is written.",
     "AZD176": "A reference to an environment or a compute without the azureml: that Azure ML asks for.",
-    "AZD177": "Code, an include, a component, or a file of an environment that lies outside of the project.",
+    "AZD177": "Code, an include, a component, a file of an environment, or a link in code, that leaves the project.",
     "AZD180": "A sweep searches an input that its trial does not declare.",
     "AZD181": "A search space that nothing can be drawn from: bounds, steps, a choice of nothing.",
     "AZD182": "A sampling algorithm that does not take a kind of distribution.",
@@ -59,5 +60,6 @@ CODES: dict[str, str] = {
     "AZD190": "The condition of an if_else step can be neither true nor false.",
     "AZD191": "A block of an if_else step, or the body of a loop, is not written as ${{parent.jobs.NAME}}.",
     "AZD192": "A step stands in two blocks of if_else steps.",
+    "AZD193": "A step that on_init or on_finalize names is none that can stand apart from the others.",
     "AZD194": "A kind of step or job that runs on Azure only: `azdistill run` refuses it, and nothing else does.",
 }

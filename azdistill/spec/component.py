@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from azdistill.spec.fields import Fields, is_remote
-from azdistill.spec.models import TYPES, CommandComponent, Environment, Input, Output
+from azdistill.spec.models import PRIMITIVES, TYPES, CommandComponent, Environment, Input, Output
+from azdistill.spec.run_settings import distribution, resources
 from azdistill.spec.source import Report, Where
 
+#: What components declare; data that is given, and outputs elsewhere, have fewer.
 INPUT_MODES = ("mount", "ro_mount", "rw_mount", "download", "direct", "eval_mount", "eval_download", "upload", "link")
+_DATA_MODES, _TABLE_MODES = ("ro_mount", "download", "direct"), ("eval_mount", "eval_download")
+OUTPUT_MODES = ("rw_mount", "mount", "upload", "direct")
 #: What folders were called at first; still accepted.
 LEGACY_TYPE = "path"
-_INPUT_KEYS = {"type", "optional", "default", "enum", "min", "max", "description", "mode"}
+_INPUT_KEYS = {"type", "optional", "default", "description"}
+_VALUE_KEYS, _RANGE_KEYS, _DATA_KEYS = {"enum"}, {"min", "max"}, {"mode"}
 _OUTPUT_KEYS = {"type", "mode", "description", "is_control", "path", "name", "version", "early_available"}
 _ASSET_KEYS = {"$schema", "type", "name", "version", "display_name", "description", "tags", "properties"}
-#: Kinds of distribution -> their keys (azure-ai-ml, ``_schema/job/distribution.py``).
-DISTRIBUTIONS = {
-    "pytorch": ("process_count_per_instance",),
-    "mpi": ("process_count_per_instance",),
-    "tensorflow": ("parameter_server_count", "worker_count"),
-    "ray": (
-        *("port", "address", "include_dashboard", "dashboard_port", "head_node_additional_args"),
-        "worker_node_additional_args",
-    ),
-}
 INTERFACE_KEYS = _ASSET_KEYS | {"inputs", "outputs", "is_deterministic"}
 RUN_KEYS = {"command", "code", "environment", "additional_includes", "distribution", "resources"}
 COMPONENT_KEYS = INTERFACE_KEYS | RUN_KEYS
@@ -41,7 +37,7 @@ def command_component(where: Where, report: Report) -> CommandComponent:
     fields.known(COMPONENT_KEYS | {"environment_variables"}, "a command component", dropped=True)
     for key in ("command", "environment"):
         fields.require(key, "a command component")
-    return CommandComponent(**interface(fields), **runnable(fields), where=where)
+    return CommandComponent(**interface(fields), **runnable(fields, of_component=True), where=where)
 
 
 def interface(fields: Fields) -> dict[str, Any]:
@@ -60,7 +56,7 @@ def interface(fields: Fields) -> dict[str, Any]:
     }
 
 
-def runnable(fields: Fields) -> dict[str, Any]:
+def runnable(fields: Fields, *, of_component: bool = False) -> dict[str, Any]:
     """What command components and inline commands share: the command and what it runs in."""
     includes = [(at, item) for at, item in fields.list("additional_includes")]
     for at, item in includes:
@@ -72,38 +68,25 @@ def runnable(fields: Fields) -> dict[str, Any]:
         "environment": environment_of(fields, "environment"),
         "additional_includes": tuple(at.resolve(item) for at, item in includes if isinstance(item, str)),
         "distribution": distribution(fields),
-        "resources": resources(fields),
+        "resources": resources(fields, dropped=of_component),
     }
 
 
-def distribution(fields: Fields) -> dict[str, Any] | None:
-    """How many processes run the command, and how they find each other."""
-    inner = Fields(fields.where / "distribution", fields.report)
-    if not inner.data:
-        return None
-    inner.require("type", "a distribution")
-    kind = inner.choice("type", tuple(DISTRIBUTIONS))
-    if kind in DISTRIBUTIONS:
-        inner.known(("type", *DISTRIBUTIONS[kind]), f"a distribution of type {kind}")
-    for key in ("process_count_per_instance", "worker_count", "parameter_server_count"):
-        inner.whole(key, at_least=0 if key == "parameter_server_count" else 1)
-    return {**inner.data, "type": kind}
-
-
-def resources(fields: Fields) -> dict[str, Any] | None:
-    """Where a command runs, and on how many machines."""
-    inner = Fields(fields.where / "resources", fields.report)
-    inner.whole("instance_count", at_least=1)
-    return dict(inner.data) or None
+def data_mode(fields: Fields) -> str | None:
+    """How data that a job or step gives is handed over; only tables are evaluated."""
+    kind = str(fields.data.get("type", "mltable")).lower()
+    return fields.choice("mode", (*_DATA_MODES, *(_TABLE_MODES if kind == "mltable" else ())))
 
 
 def declared_input(where: Where, report: Report) -> Input:
     """An input as a component declares it."""
     fields = Fields(where, report)
-    fields.known(_INPUT_KEYS, "an input")
     if isinstance(fields.where.value, dict):
         fields.require("type", "an input")
-    kind = fields.choice("type", (*TYPES, LEGACY_TYPE)) or "string"
+    kind = fields.choice("type", (*TYPES, LEGACY_TYPE), exact=True)
+    keys = _INPUT_KEYS | _keys_of_input(kind)
+    fields.known(keys, f"an input of type {kind}" if kind else "an input")
+    kind = kind or "string"
     for at, item in fields.list("enum"):
         if not isinstance(item, str):
             # azure-ai-ml refuses the file with a wall of text.
@@ -114,12 +97,21 @@ def declared_input(where: Where, report: Report) -> Input:
         optional=fields.boolean("optional") or False,
         default=fields.data.get("default"),
         enum=enum if "enum" in fields.data else None,
-        min=fields.data.get("min"),
-        max=fields.data.get("max"),
+        min=fields.data.get("min") if "min" in keys else None,
+        max=fields.data.get("max") if "max" in keys else None,
         description=fields.text("description") or "",
         mode=fields.choice("mode", INPUT_MODES),
         where=where,
     )
+
+
+def _keys_of_input(kind: str | None) -> set[str]:
+    """Which keys an input of a type has, beside those of all."""
+    if kind is None:
+        return _VALUE_KEYS | _RANGE_KEYS | _DATA_KEYS
+    if kind not in PRIMITIVES:
+        return _DATA_KEYS
+    return _VALUE_KEYS | (_RANGE_KEYS if kind in ("integer", "number") else set())
 
 
 def declared_output(where: Where, report: Report) -> Output:
@@ -128,15 +120,23 @@ def declared_output(where: Where, report: Report) -> Output:
     fields.known(_OUTPUT_KEYS, "an output")
     if isinstance(where.value, dict):
         fields.require("type", "an output")
-    return output(fields)
+    return _output(fields, fields.choice("type", (*TYPES, LEGACY_TYPE), exact=True), INPUT_MODES)
 
 
 def output(fields: Fields) -> Output:
-    """An output's settings."""
-    kind = fields.choice("type", (*TYPES, LEGACY_TYPE))
+    """The settings of an output of a job or of a step."""
+    kind = fields.choice("type", TYPES)
+    if kind in PRIMITIVES:
+        message = f"Azure ML takes no output of type {kind} here, only in a component's file"
+        hint = "declare it in a component of its own, and leave the type out where the component is used"
+        fields.report.warning("AZD113", message, fields.where / "type", hint=hint)
+    return _output(fields, kind, OUTPUT_MODES)
+
+
+def _output(fields: Fields, kind: str | None, modes: Collection[str]) -> Output:
     return Output(
         type="uri_folder" if kind in (None, LEGACY_TYPE) else kind,
-        mode=fields.choice("mode", INPUT_MODES),
+        mode=fields.choice("mode", modes),
         path=fields.text("path"),
         name=fields.text("name"),
         version=fields.text("version", scalar=True),

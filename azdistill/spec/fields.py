@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from azdistill.errors import Severity, did_you_mean
@@ -14,6 +15,8 @@ REMOTE = ("azureml:", "http:", "https:", "wasb:", "wasbs:", "abfs:", "abfss:", "
 #: What only a step has, and is written into components all the same.
 STEP_KEYS = ("compute", "limits", "services", "identity", "queue_settings", "retry_settings", "experiment_name")
 _OF_STEPS = "set it on the step that runs the component"
+#: Words that Azure ML has in other places: where they are dropped, nothing else was meant by them.
+_ELSEWHERE = ("command", "code", "component", "trial", "task", "jobs", "settings", "environment", "distribution")
 
 
 def kind_of(value: Any) -> str:
@@ -37,13 +40,21 @@ class Fields:
         if data is not None and not isinstance(data, dict):
             self.wrong(where, "a mapping", data)
 
-    def wrong(self, where: Where, wanted: str, value: Any) -> None:
+    def wrong(self, where: Where, wanted: str, value: Any, hint: str = "") -> None:
         """Note that ``value`` is not ``wanted``."""
         name = f"'{where.steps[-1]}'" if where.steps else "the file"
-        self.report.error("AZD111", f"{name} should be {wanted}, not {kind_of(value)}", where)
+        self.report.error("AZD111", f"{name} should be {wanted}, not {kind_of(value)}", where, hint=hint)
 
-    def known(self, keys: Collection[str], of: str, *, dropped: bool = False, harmless: bool = False) -> None:
-        """Note every key that ``of`` does not have.
+    def known(
+        self,
+        keys: Collection[str],
+        of: str,
+        *,
+        dropped: bool = False,
+        harmless: bool = False,
+        hints: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Note every key that ``of`` does not have; ``hints`` say of some what to do instead.
 
         Where Azure ML drops unknown keys in silence (``dropped``), one that is no near miss is a warning only: public
         YAML has such keys, and runs. Where a key cannot change what a step makes (``harmless``), a near miss is too.
@@ -51,11 +62,13 @@ class Fields:
         for key in self.data:
             if key not in keys:
                 near = did_you_mean(key, sorted(keys))
-                dropped_only = dropped and (harmless or not near.startswith("did"))
+                missed = near.startswith("did") and key not in _ELSEWHERE and key not in hints
+                dropped_only = dropped and (harmless or not missed)
                 near = _OF_STEPS if dropped_only and key in STEP_KEYS else near
                 message = f"unknown key '{key}' in {of}" + (": Azure ML drops it in silence" if dropped_only else "")
                 severity: Severity = "warning" if dropped_only else "error"
-                self.report.add("AZD110", severity, message, self.where / key, key=True, hint=near)
+                hint = hints.get(key, near if missed or key not in _ELSEWHERE else "")
+                self.report.add("AZD110", severity, message, self.where / key, key=True, hint=hint)
 
     def require(self, key: str, of: str) -> None:
         """Note that ``key`` is missing; what is no mapping has been told of."""
@@ -69,7 +82,8 @@ class Fields:
             return value
         if scalar and not isinstance(value, list | dict):
             return str(value)
-        self.wrong(self.where / key, "text", value)
+        single = value is not None and not isinstance(value, list | dict)
+        self.wrong(self.where / key, "text", value, f'write "{value}" between quotes' if single else "")
         return None
 
     def boolean(self, key: str) -> bool | None:
@@ -91,11 +105,14 @@ class Fields:
         elif value is not None and at_least is not None and not str(value).startswith("${{") and int(value) < at_least:
             self.report.error("AZD134", f"'{key}' is {value}, below the smallest allowed: {at_least}", self.where / key)
 
-    def choice(self, key: str, allowed: Collection[str]) -> str | None:
-        """One of ``allowed``, in any case."""
+    def choice(self, key: str, allowed: Collection[str], *, exact: bool = False) -> str | None:
+        """One of ``allowed``, in any case unless ``exact``."""
         value = self.text(key)
-        if value is None or value.lower() in allowed or value.startswith("${{"):
-            return value if value is None or value.startswith("${{") else value.lower()
+        if value is None or value.startswith("${{"):
+            return value
+        word = value if exact else value.lower()
+        if word in allowed:
+            return word
         hint = did_you_mean(value, list(allowed))
         self.report.error("AZD113", f"unknown {key} '{value}'", self.where / key, hint=hint)
         return None

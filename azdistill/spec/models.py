@@ -252,6 +252,8 @@ class Settings:
     default_datastore: str | None = None
     continue_on_step_failure: bool | None = None
     force_rerun: bool | None = None
+    on_init: str | None = None
+    on_finalize: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

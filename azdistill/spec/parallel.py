@@ -6,9 +6,10 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from azdistill.spec.component import INTERFACE_KEYS, environment_of, interface, resources
+from azdistill.spec.component import INTERFACE_KEYS, environment_of, interface
 from azdistill.spec.fields import Fields
 from azdistill.spec.models import CommandComponent, Parallel
+from azdistill.spec.run_settings import resources
 from azdistill.spec.source import Report, Where
 
 SETTING_KEYS = {
@@ -16,6 +17,7 @@ SETTING_KEYS = {
     *("error_threshold", "mini_batch_error_threshold", "logging_level"),
 }
 _TASK_KEYS = {"type", "code", "entry_script", "program_arguments", "model", "append_row_to", "environment"}
+_LEVELS = ("DEBUG", "INFO", "WARNING")
 TASKS = ("run_function", "function", "model")
 _SIZE = re.compile(r"(\d+)((?:[kmg]b)?)", re.IGNORECASE)
 _UNITS = {"": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30}
@@ -27,7 +29,10 @@ def parallel_component(where: Where, report: Report) -> CommandComponent:
     known = INTERFACE_KEYS | SETTING_KEYS | {"task", "resources", "environment_variables"}
     fields.known(known, "a parallel component", dropped=True)
     return CommandComponent(
-        **interface(fields), **task(fields, "a parallel component"), resources=resources(fields), where=where
+        **interface(fields),
+        **task(fields, "a parallel component"),
+        resources=resources(fields, dropped=True),
+        where=where,
     )
 
 
@@ -66,7 +71,7 @@ def settings(fields: Fields, base: Parallel) -> Parallel:
     for key in ("error_threshold", "mini_batch_error_threshold"):
         fields.whole(key, at_least=-1)
     given: dict[str, Any] = {
-        "mini_batch_size": fields.text("mini_batch_size", scalar=True),
+        "mini_batch_size": fields.text("mini_batch_size"),
         "input_data": fields.text("input_data"),
         "partition_keys": tuple(str(key) for _, key in fields.list("partition_keys")) or None,
         "max_concurrency_per_instance": fields.data.get("max_concurrency_per_instance"),
@@ -74,7 +79,7 @@ def settings(fields: Fields, base: Parallel) -> Parallel:
         "mini_batch_error_threshold": fields.data.get("mini_batch_error_threshold"),
         "max_retries": retries.data.get("max_retries"),
         "timeout": retries.data.get("timeout"),
-        "logging_level": fields.text("logging_level"),
+        "logging_level": fields.choice("logging_level", _LEVELS, exact=True),
     }
     return replace(base, **{name: value for name, value in given.items() if value is not None})
 

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from azdistill.errors import did_you_mean
 from azdistill.spec.component import (
     INTERFACE_KEYS,
+    OUTPUT_MODES,
     RUN_KEYS,
-    distribution,
+    data_mode,
     environment_of,
     interface,
     output,
-    resources,
     runnable,
 )
 from azdistill.spec.control import azure_only, if_else
-from azdistill.spec.expressions import parse, references, sole_reference
+from azdistill.spec.expressions import Reference, parse, references, sole_reference
 from azdistill.spec.fields import Fields, absolute
 from azdistill.spec.models import (
     AZURE_ONLY,
@@ -39,6 +41,7 @@ from azdistill.spec.models import (
     Value,
 )
 from azdistill.spec.parallel import SETTING_KEYS, parallel_component, settings, task
+from azdistill.spec.run_settings import distribution, identity, queue_settings, resources
 from azdistill.spec.source import Report, Where
 from azdistill.spec.sweep import SWEEP_KEYS, searched, sweep
 
@@ -49,12 +52,21 @@ _JOB_KEYS = {
 _STEP_KEYS = {
     *("$schema", "type", "component", "inputs", "outputs", "compute", "environment_variables", "limits", "resources"),
     *("distribution", "environment", "identity", "services", "queue_settings", "display_name", "description", "tags"),
-    *("properties", "comment", "name", "experiment_name", "is_deterministic"),
+    *("properties", "comment", "name", "experiment_name"),
 }
 _ANY_STEP_KEYS = {
     *("$schema", "type", "display_name", "description", "tags", "properties", "comment", "name", "experiment_name"),
 }
+#: What a step has and its component has not, or not there.
+_NOT_INLINE = {"component", "comment"}
+_NOT_IN_PARALLEL = {"limits", "distribution", "queue_settings"}
+_PIPELINE_STEP_KEYS = _ANY_STEP_KEYS | {"component", "inputs", "outputs", "compute", "retry_settings"}
+_DETERMINISTIC = "is_deterministic"
+_NO_HINTS: Mapping[str, str] = MappingProxyType({})
+_OF_NO_PARALLEL_STEP = {"environment": "set it in the task", **dict.fromkeys(_NOT_IN_PARALLEL, "take it out")}
+_OF_INNER_STEPS = dict.fromkeys(_STEP_KEYS - _PIPELINE_STEP_KEYS, "set it on the steps inside the component")
 _DATA_KEYS = ("type", "path", "mode", "datastore", "path_on_compute")
+_BRACES = re.compile(r"\s*\$?\{{1,2}\s*(parent(?:\.\w+)+)\s*\}{0,2}\s*")
 #: Inputs may take their value from inputs of other steps, in a row as long as this; a longer one is a ring.
 MAX_BORROWED = 50
 Component = CommandComponent | PipelineComponent
@@ -86,7 +98,7 @@ def pipeline_job(where: Where, report: Report, opener: Opener) -> Pipeline:
         jobs=jobs,
         settings=job_settings(where / "settings", report),
         compute=fields.text("compute"),
-        identity=fields.mapping("identity") or None,
+        identity=identity(fields),
         services=fields.mapping("services"),
         tags=fields.words("tags", strict=True),
         properties=fields.words("properties", strict=True),
@@ -133,7 +145,7 @@ def job_input(where: Where, report: Report) -> Input:
         return Input(type=_type_of(value["value"]), default=value["value"], where=where)
     path = fields.path("path")
     kind = fields.choice("type", DATA) or "uri_folder"
-    return Input(type=kind, path=None if path is None else str(path), mode=fields.text("mode"), where=where)
+    return Input(type=kind, path=None if path is None else str(path), mode=data_mode(fields), where=where)
 
 
 def _type_of(value: Any) -> str:
@@ -162,6 +174,8 @@ def job_settings(where: Where, report: Report) -> Settings:
         default_datastore=fields.text("default_datastore"),
         continue_on_step_failure=fields.boolean("continue_on_step_failure"),
         force_rerun=fields.boolean("force_rerun"),
+        on_init=fields.text("on_init"),
+        on_finalize=fields.text("on_finalize"),
     )
 
 
@@ -202,11 +216,23 @@ def kind_of_component(component: Component | AzureOnly | None) -> str | None:
     return "pipeline" if component else None
 
 
+def _known(
+    fields: Fields, keys: Collection[str], of: str, inline: bool = False, hints: Mapping[str, str] = _NO_HINTS
+) -> None:
+    """Note every key that a step does not have. One that holds locally wherever it stands is a warning only."""
+    fields.known({*keys, _DETERMINISTIC}, of, dropped=not inline, hints=hints)
+    if _DETERMINISTIC in fields.data:
+        does = "refuses" if inline else "drops"
+        message = f"'{_DETERMINISTIC}' belongs to a component: Azure ML {does} it on {of}"
+        hint = "write the command as a component of its own, and set it there" if inline else "set it in the component"
+        fields.report.warning("AZD110", message, fields.where / _DETERMINISTIC, key=True, hint=hint)
+
+
 def _command_step(name: str, fields: Fields, opener: Opener) -> Step:
     inline = "component" not in fields.data
     # retry_settings is known to Azure on parallel steps only; a check of its own says so.
-    more = RUN_KEYS if inline else {"code"}
-    fields.known(_STEP_KEYS | more | {"retry_settings"}, "a step", dropped=not inline)
+    keys = _STEP_KEYS - _NOT_INLINE | RUN_KEYS if inline else _STEP_KEYS | {"code"}
+    _known(fields, keys | {"retry_settings"}, "a step", inline)
     if inline:
         for key in ("command", "environment"):
             fields.require(key, "a command step without a component")
@@ -220,14 +246,16 @@ def inline_step(name: str, fields: Fields, runs: Mapping[str, Any]) -> Step:
 
 
 def _pipeline_step(name: str, fields: Fields, opener: Opener) -> Step:
-    fields.known(_STEP_KEYS | {"retry_settings"}, "a step", dropped=True)
+    _known(fields, _PIPELINE_STEP_KEYS, "a pipeline step", hints=_OF_INNER_STEPS)
     fields.require("component", "a pipeline step")
     return _step(name, "pipeline", fields, _component(fields, opener, "pipeline"))
 
 
 def _parallel_step(name: str, fields: Fields, opener: Opener) -> Step:
     inline = "component" not in fields.data
-    fields.known(_STEP_KEYS | SETTING_KEYS | ({"task"} if inline else set()), "a parallel step", dropped=not inline)
+    keys = _STEP_KEYS - _NOT_IN_PARALLEL | SETTING_KEYS
+    keys = keys - _NOT_INLINE - {"environment"} | {"task"} if inline else keys
+    _known(fields, keys, "a parallel step", inline, _OF_NO_PARALLEL_STEP)
     if inline:
         inner = task(fields, "a parallel step without a component")
         return _step(name, "parallel", fields, _inline_component(fields, {**inner, "resources": resources(fields)}))
@@ -249,8 +277,7 @@ def _azure_only_step(name: str, fields: Fields, opener: Opener) -> Step:
 
 
 def _sweep_step(name: str, fields: Fields, opener: Opener) -> Step:
-    more = {"environment_variables", "is_deterministic"}
-    fields.known(_ANY_STEP_KEYS | SWEEP_KEYS | more, "a sweep step", dropped=True)
+    _known(fields, _ANY_STEP_KEYS | SWEEP_KEYS | {"environment_variables", "retry_settings"}, "a sweep step")
     return searched(_step(name, "sweep", fields, _component(fields, opener, "command", "trial")), sweep(fields))
 
 
@@ -292,27 +319,34 @@ def _step(name: str, kind: str, fields: Fields, component: Component | str | Non
         inputs={n: _value(at, fields.report) for n, at, _ in fields.each("inputs")},
         outputs={n: _step_output(at, fields.report) for n, at, _ in fields.each("outputs")},
         compute=fields.text("compute"),
-        environment=environment_of(fields, "environment"),
-        environment_variables=fields.words("environment_variables"),
-        limits=_limits(fields) if kind != "sweep" else {},
-        resources=resources(fields),
-        distribution=distribution(fields),
-        identity=fields.mapping("identity") or None,
-        services=fields.mapping("services"),
-        queue_settings=fields.mapping("queue_settings"),
+        **(_run_settings(fields, kind) if kind != "pipeline" else {}),
         display_name=fields.text("display_name"),
         description=fields.text("description") or "",
         is_deterministic=fields.boolean("is_deterministic"),
-        tags=fields.words("tags"),
-        properties=fields.words("properties"),
+        tags=fields.words("tags", strict=kind == "command" and "component" not in fields.data),
+        properties=fields.words("properties", strict=True),
         where=fields.where,
     )
+
+
+def _run_settings(fields: Fields, kind: str) -> dict[str, Any]:
+    """How a step is run, as far as Azure ML reads it on a step of that kind."""
+    return {
+        "environment": environment_of(fields, "environment"),
+        "environment_variables": fields.words("environment_variables", strict=kind == "parallel"),
+        "limits": _limits(fields) if kind != "sweep" else {},
+        "resources": resources(fields),
+        "distribution": distribution(fields) if kind != "parallel" else None,
+        "identity": identity(fields) if kind != "sweep" else fields.mapping("identity") or None,
+        "services": fields.mapping("services"),
+        "queue_settings": queue_settings(fields) if kind != "parallel" else {},
+    }
 
 
 def _limits(fields: Fields) -> dict[str, Any]:
     limits = Fields(fields.where / "limits", fields.report)
     limits.known(("timeout",), "limits")
-    limits.whole("timeout")
+    limits.whole("timeout", at_least=1)
     return dict(limits.data)
 
 
@@ -321,7 +355,7 @@ def _value(where: Where, report: Report) -> Value:
     if not isinstance(value, dict):
         if isinstance(value, list):
             Fields(where, report)
-        reference = sole_reference(value)
+        reference = sole_reference(value) or _misspelt(where, report)
         return Binding(path=reference.path, where=where) if reference else Literal(value=value, where=where)
     fields = Fields(where, report)
     fields.known(("value",) if "value" in value else _DATA_KEYS, "a step's input")
@@ -329,22 +363,31 @@ def _value(where: Where, report: Report) -> Value:
         return Literal(value=value["value"], where=where)
     path = fields.text("path")
     if reference := sole_reference(path):
-        return Binding(path=reference.path, mode=fields.text("mode"), type=fields.text("type"), where=where)
+        return Binding(path=reference.path, mode=data_mode(fields), type=fields.text("type"), where=where)
     if path is None:
         fields.require("path", "a data input")
         return Literal(value=None, where=where)
-    return Data(
-        path=str(absolute(where, path)), type=fields.choice("type", DATA), mode=fields.text("mode"), where=where
-    )
+    return Data(path=str(absolute(where, path)), type=fields.choice("type", DATA), mode=data_mode(fields), where=where)
+
+
+def _misspelt(where: Where, report: Report) -> Reference | None:
+    """The binding that is meant where its braces are not as they should be, which is noted."""
+    found = _BRACES.fullmatch(where.value) if isinstance(where.value, str) else None
+    if found is None:
+        return None
+    meant = Reference(tuple(found[1].split(".")))
+    report.error("AZD155", f"'{where.value}' is no binding", where, hint=f"did you mean '{meant}'?")
+    return meant
 
 
 def _step_output(where: Where, report: Report) -> Binding | Output:
     if reference := sole_reference(where.value):
         return Binding(path=reference.path, where=where)
     fields = Fields(where, report)
-    fields.known(("type", "mode", "path", "name", "version", "description"), "a step's output")
+    fields.known(("type", "mode", "path", "name", "version"), "a step's output")
     if reference := sole_reference(fields.data.get("path")):
-        return Binding(path=reference.path, mode=fields.text("mode"), type=fields.text("type"), where=where)
+        mode = fields.choice("mode", OUTPUT_MODES)
+        return Binding(path=reference.path, mode=mode, type=fields.text("type"), where=where)
     return output(fields)
 
 

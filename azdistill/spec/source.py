@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from azdistill.errors import Problem, Severity
+from azdistill.lines import harmless
 
 Key = str | int
 Steps = tuple[Key, ...]
+#: Characters of a message; a list of what is known is among the longest.
+_LONGEST = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,12 @@ def _texts(value: Any, where: Where) -> Iterator[tuple[str, Where]]:
             yield from _texts(inner, where / number)
 
 
+def _shown(text: str) -> str:
+    """``text`` without what would disturb a terminal, and no longer than somebody reads."""
+    text = harmless(text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 100]} ... {text[-95:]}"
+
+
 @dataclass(slots=True)
 class Report:
     """Collects problems, so that all of them are found at once."""
@@ -141,6 +150,6 @@ class Report:
         source, steps = where.source, where.steps
         place = source.within(steps, needle, occurrence) if needle else source.place(steps, key=key)
         line, column = (place.line, place.column) if place else (0, 0)
-        problem = Problem(code, message, source.file, line, column, severity, hint)
+        problem = Problem(code, _shown(message), source.file, line, column, severity, _shown(hint))
         if problem not in self.problems:
             self.problems.append(problem)

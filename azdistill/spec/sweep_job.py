@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from azdistill.spec.command_job import MAIN, job_of_one_step, own_compute
-from azdistill.spec.component import RUN_KEYS, resources, runnable
+from azdistill.spec.component import RUN_KEYS, runnable
 from azdistill.spec.fields import Fields
 from azdistill.spec.models import CommandComponent, Input, Output, Pipeline, Step
+from azdistill.spec.run_settings import queue_settings, resources
 from azdistill.spec.source import Report, Where
 from azdistill.spec.sweep import SWEEP_KEYS, declared, searched, sweep
 from azdistill.spec.sweep_models import Sweep
@@ -39,7 +40,7 @@ def _step(fields: Fields, inputs: dict[str, Input], outputs: dict[str, Output], 
         resources=resources(fields),
         identity=fields.mapping("identity") or None,
         services=fields.mapping("services"),
-        queue_settings=fields.mapping("queue_settings") or trial.mapping("queue_settings"),
+        queue_settings=queue_settings(fields) or queue_settings(trial),
         where=fields.where,
     )
 

@@ -10,16 +10,15 @@ from pathlib import Path
 import pytest
 from local_helpers import step
 
+from azdistill import spec
 from azdistill.errors import MachineError, SpecError, UserError
 from azdistill.local.home import find_home
 from azdistill.local.plan import PlannedStep
-from azdistill.local.run import Finished
+from azdistill.local.run import Finished, Options, run_pipeline
 from azdistill.local.store import list_runs
 
 
-def test_a_link_that_leaves_the_project_is_refused_before_any_step_runs(
-    run: Callable[..., Finished], project: Path
-) -> None:
+def test_a_link_that_leaves_the_project_is_refused_before_any_step_runs(project: Path) -> None:
     (project / "src").mkdir()
     (project / "src" / "passwd").symlink_to("/etc/passwd")
     ran = project / "ran"
@@ -27,8 +26,11 @@ def test_a_link_that_leaves_the_project_is_refused_before_any_step_runs(
         "a": step(f"touch '{ran}'; echo 1 > ${{{{outputs.o}}}}", outputs=("o",)),
         "b": step("cat ${{inputs.i}} passwd", code="./src", inputs={"i": "${{parent.jobs.a.outputs.o}}"}),
     }
+    # What a program made is not looked into by the checks of a file.
+    pipeline = spec.pipeline_from({"type": "pipeline", "jobs": jobs}, project, "made")
+    assert not spec.check(pipeline)
     with pytest.raises(UserError) as caught:
-        run(jobs)
+        run_pipeline(pipeline, Options())
     assert caught.value.code == "AZD321"
     assert not ran.exists()
     assert not (project / ".azdistill").exists()

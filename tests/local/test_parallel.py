@@ -406,3 +406,22 @@ def spec_error() -> type[Exception]:
     from azdistill.errors import SpecError
 
     return SpecError
+
+
+LOGGING = """
+from azureml_user.parallel_run import EntryScript
+
+def init():
+    EntryScript().logger.info("made ready")
+
+def run(mini_batch):
+    EntryScript().logger.debug("not told")
+    return [EntryScript().logger is EntryScript().logger for _ in mini_batch]
+"""
+
+
+def test_a_script_logs_as_microsofts_pages_show(parallel: Callable[..., Finished], project: Path) -> None:
+    finished = parallel(LOGGING, files=1)
+    assert (project / "out" / "out").read_text() == "True\n"
+    assert "|INFO|made ready" in log_of(finished, "a")
+    assert "not told" not in log_of(finished, "a")

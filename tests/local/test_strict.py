@@ -113,3 +113,17 @@ def test_a_line_that_knows_no_place_is_refused_too() -> None:
     with pytest.raises(SpecError, match="somewhere"):
         refuse(["a: something somewhere"])
     refuse([])
+
+
+def test_steps_that_should_run_before_and_after_all_others_are_told(run: Run, project: Path) -> None:
+    settings = {"on_init": "first", "on_finalize": "last"}
+    jobs = {name: step("true") for name in ("last", "train", "first")}
+    told = Notes()
+    run(jobs, listeners=[told], settings=settings)
+    assert [note.partition(" is ignored")[0] for note in told.notes] == [
+        "the pipeline: on_init",
+        "the pipeline: on_finalize",
+    ]
+    with pytest.raises(SpecError) as caught:
+        run(jobs, settings=settings, options=Options(strict=True))
+    assert [problem.code for problem in caught.value.problems] == ["AZD377", "AZD377"]

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from control_cases import CASES as CONTROL_CASES
+from shape_cases import CASES as SHAPE_CASES
 from sweep_cases import SWEEPS
 
 MARK = re.compile(r"«(AZD\d+)( warning)?»")
@@ -410,12 +411,7 @@ CASES: dict[str, dict[str, str]] = {
     "no entry script": parallel("score.py", "«AZD173»scores.py"),
     "an entry script without run()": parallel("score.py", "«AZD173»score.py", script="def init(): ...\n"),
     "an entry script that imports run()": parallel(script="from other import run\ninit = print\n"),
-    "rows to an unknown output": {
-        "component.yml": PARALLEL.replace("  lines: {", "  «AZD153 warning»lines: {").replace(
-            "${{outputs.lines}}", "«AZD174»${{outputs.line}}"
-        ),
-        "score.py": "def init(): ...\ndef run(batch): ...\n",
-    },
+    "rows to an unknown output": parallel("${{outputs.lines}}", "«AZD174»${{outputs.line}}"),
     "a parallel component in a command step": {
         "pipeline.yml": "type: pipeline\njobs:\n  a:\n    type: command\n    component: «AZD113»./component.yml\n"
         "    inputs: {texts: {type: uri_folder, path: .}}\n",
@@ -489,6 +485,7 @@ CASES: dict[str, dict[str, str]] = {
     **CONTROL_CASES,
     # -- sweeps
     **SWEEPS,
+    **SHAPE_CASES,
 }
 
 

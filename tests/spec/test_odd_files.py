@@ -124,3 +124,12 @@ def test_what_cannot_be_read_raises_with_its_code() -> None:
     with pytest.raises(SpecError) as caught:
         spec.load("a.yml")
     assert caught.value.code == "AZD101"
+
+
+def test_a_message_shows_no_marks_that_reorder_text_and_is_of_a_length_to_be_read(tmp_path: Path) -> None:
+    file = tmp_path / "c.yml"
+    text = "name: c\ntype: command\ncommand: run\nenvironment: azureml:e@latest\n"
+    file.write_text(f"{text}\u202eevil: 1\ninputs: {{i: {{type: integer, max: 3, default: {'9' * 4000}}}}}\n")
+    problems = spec.examine(file)[1]
+    assert len(problems) >= 2
+    assert not any("\u202e" in str(problem) or len(str(problem)) > 1500 for problem in problems)

@@ -114,3 +114,31 @@ def test_a_repository_goes_before_what_marks_a_folder_in_it(outside: Path) -> No
     (project / ".git").mkdir()
     (project / "jobs" / "azdistill.yml").write_text("")
     assert root_of(project / "jobs") == project
+
+
+@pytest.mark.parametrize(
+    "named", ["code: ./code", "additional_includes: [./code]", "additional_includes: [./code.zip]"]
+)
+def test_a_link_in_code_that_leaves_is_told_where_the_code_is_named(named: str, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    (project / "code").mkdir(parents=True)
+    (project / "pyproject.toml").touch()
+    (project / "code" / "link").symlink_to(tmp_path / "secret.txt")
+    (tmp_path / "secret.txt").touch()
+    (project / "c.yml").write_text(f"name: c\ntype: command\ncommand: run\nenvironment: azureml:e@latest\n{named}\n")
+    (problem,) = spec.examine(project / "c.yml")[1]
+    assert (problem.code, problem.line, problem.column) == ("AZD177", 5, named.index("./code") + 1)
+    (project / "code" / ".amlignore").write_text("link\n")
+    if named.startswith("code"):
+        assert spec.examine(project / "c.yml")[1] == []
+
+
+def test_a_link_in_code_that_leads_to_itself_is_told(tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "loop").symlink_to("loop")
+    (tmp_path / "c.yml").write_text(
+        "name: c\ntype: command\ncommand: run\nenvironment: azureml:e@latest\ncode: ./code\n"
+    )
+    (problem,) = spec.examine(tmp_path / "c.yml")[1]
+    assert (problem.code, problem.line) == ("AZD177", 5)
+    assert "leads to nothing" in problem.message

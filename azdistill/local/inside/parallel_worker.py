@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import logging
 import os
 import sys
 import traceback
@@ -30,6 +31,7 @@ def main() -> None:
         if folder not in sys.path:
             sys.path.insert(0, folder)
     sys.argv = [script, *sys.argv[2:]]
+    provide_entry_script()
     requests, sys.stdin = sys.stdin, open(os.devnull)  # noqa: SIM115 (the script's, to the end)
     module = load(script)
     if hasattr(module, "init"):
@@ -43,6 +45,27 @@ def main() -> None:
             data = data[answers.write(data) :]
     if hasattr(module, "shutdown"):
         module.shutdown()
+
+
+def provide_entry_script() -> None:
+    """The module ``azureml_user.parallel_run`` that a script finds on Azure: its ``EntryScript`` has a logger."""
+    if importlib.util.find_spec("azureml_user"):
+        return
+
+    class EntryScript:
+        """As far as Microsoft's pages on parallel jobs describe it."""
+
+        logger = logging.getLogger("azureml_user.parallel_run")
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s|%(levelname)s|%(message)s"))
+    EntryScript.logger.addHandler(handler)
+    EntryScript.logger.setLevel(logging.INFO)
+    EntryScript.logger.propagate = False
+    inner, outer = ModuleType("azureml_user.parallel_run"), ModuleType("azureml_user")
+    inner.EntryScript, outer.parallel_run = EntryScript, inner  # type: ignore[attr-defined]
+    outer.__path__ = []
+    sys.modules |= {"azureml_user": outer, "azureml_user.parallel_run": inner}
 
 
 def load(script: str) -> ModuleType:

@@ -8,7 +8,19 @@ from pathlib import Path
 
 from azdistill.errors import Problem
 from azdistill.redact import redact
-from azdistill.spec.checks import azure, commands, control, files, names, parallel, secrets, sweep, values, wiring
+from azdistill.spec.checks import (
+    azure,
+    commands,
+    control,
+    files,
+    hooks,
+    names,
+    parallel,
+    secrets,
+    sweep,
+    values,
+    wiring,
+)
 from azdistill.spec.checks.survey import Survey, survey
 from azdistill.spec.loader import gather
 from azdistill.spec.models import Spec
@@ -31,6 +43,7 @@ CHECKS: tuple[Check, ...] = (
     wiring.types_that_do_not_fit,
     wiring.cycles,
     wiring.outputs_without_a_step,
+    control.outputs_of_two_steps,
     values.values_that_do_not_fit,
     values.values_that_read_otherwise,
     values.dates,
@@ -40,6 +53,7 @@ CHECKS: tuple[Check, ...] = (
     files.missing_environment_files,
     files.missing_data,
     files.paths_that_leave,
+    files.links_in_code,
     parallel.input_data,
     parallel.batch_sizes,
     parallel.entry_scripts,
@@ -47,6 +61,7 @@ CHECKS: tuple[Check, ...] = (
     control.conditions_that_decide_nothing,
     control.unknown_steps,
     control.steps_in_two_blocks,
+    hooks.first_and_last_steps,
     control.kinds_that_run_on_azure_only,
     sweep.unknown_hyperparameters,
     sweep.distributions,

@@ -95,6 +95,9 @@ def outputs_never_written(survey: Survey, report: Report) -> None:
     for component in survey.components:
         appended = component.parallel.append_row_to or "" if component.parallel else ""
         text = f"{component.command} {appended}"
+        if appended and not any(declared(component, r) for r, _ in references(parse(appended))):
+            # What is wrong there is told by itself, and which output was meant is not known.
+            continue
         used = {r.name for r, _ in references(parse(text)) if r.path[0] == "outputs"}
         for name, output in component.outputs.items():
             by_itself = name == ARTIFACTS or "AZURE_ML_OUTPUT_" in component.command

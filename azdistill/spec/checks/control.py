@@ -71,12 +71,40 @@ def steps_in_two_blocks(survey: Survey, report: Report) -> None:
                 owners[node.name] = block
 
 
+def outputs_of_two_steps(survey: Survey, report: Report) -> None:
+    """AZD144; steps of two branches may write the same."""
+    for scope in survey.scopes:
+        blocks = {
+            node.name: (step.name, wanted)
+            for step in scope.jobs.values()
+            for node, wanted in (step.choice.nodes() if step.choice else ())
+        }
+        writers: dict[tuple[object, ...], str] = {}
+        for step in scope.jobs.values():
+            for output in step.outputs.values():
+                if isinstance(output, Binding):
+                    other = writers.setdefault((output.path, blocks.get(step.name)), step.name)
+                    if other != step.name:
+                        message = f"steps '{other}' and '{step.name}' both write {output}"
+                        report.error("AZD144", message, output.where, hint="give each an output of its own")
+
+
 def kinds_that_run_on_azure_only(survey: Survey, report: Report) -> None:
     """AZD194, a warning: such YAML is as good as any other, and only a local run cannot do it."""
+    told = "runs on Azure only; 'azdistill run' refuses it"
     for _, step in survey.steps():
         if step.only_on_azure:
-            message = f"step '{step.name}' ({step.type}) runs on Azure only; 'azdistill run' refuses it"
-            report.warning("AZD194", message, place_of_kind(step))
+            report.warning("AZD194", f"step '{step.name}' ({step.type}) {told}", place_of_kind(step))
+    distributions = [(one.distribution, one.where) for one in survey.components]
+    distributions += [(step.distribution, step.where) for _, step in survey.steps()]
+    for distribution, where in distributions:
+        kind = (distribution or {}).get("type")
+        if kind in ("mpi", "ray"):
+            report.warning("AZD194", f"distribution of type {kind} {told}", where / "distribution" / "type")
+    for component in survey.components:
+        kind = component.parallel.kind if component.parallel else "run_function"
+        if kind != "run_function":
+            report.warning("AZD194", f"a parallel task of type {kind} {told}", component.place("type"))
 
 
 def place_of_kind(step: Step) -> Where:

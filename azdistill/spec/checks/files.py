@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from azdistill.errors import did_you_mean
+from azdistill.errors import UserError, did_you_mean
 from azdistill.spec.checks.survey import Survey
 from azdistill.spec.fields import is_remote
-from azdistill.spec.models import Data
+from azdistill.spec.models import CommandComponent, Data
 from azdistill.spec.pipeline import local_path
 from azdistill.spec.project import is_marked, is_near, leaves, root_of
 from azdistill.spec.source import Report, Where
@@ -125,3 +125,51 @@ def _named(survey: Survey) -> Iterator[tuple[Where, Path, str]]:
         # A registered component is where azdistill.yml says.
         if source and isinstance(where.value, str) and not is_remote(where.value):
             yield where, source, "the component"
+
+
+def links_in_code(survey: Survey, report: Report) -> None:
+    """AZD177 as well: links in code and includes, which a run would refuse."""
+    # Imported here: it reads what a project is from this package.
+    from azdistill.snapshot import StrayLink, take
+
+    seen: set[tuple[Path, ...]] = set()
+    for component in survey.components:
+        code, source = component.code, component.where.source
+        folders = (*((code,) if isinstance(code, Path) else ()), *component.additional_includes)
+        if source.path is None or (source.base, *folders) in seen:
+            continue
+        seen.add((source.base, *folders))
+        root = root_of(source.base, survey.sources[0].base)
+        # What lies outside is told of by itself.
+        if any(leaves(folder, root) for folder in folders) or not any(map(_holds_links, folders)):
+            continue
+        try:
+            take(code if isinstance(code, Path) else None, component.additional_includes, base=source.base)
+        except StrayLink as error:
+            report.error("AZD177", error.message, _place_of_link(component, error.message), hint=error.hint)
+        except UserError:
+            # A file that is missing has been told of.
+            continue
+
+
+def _holds_links(path: Path) -> bool:
+    """Whether there is a link in a folder, or in what an include zips."""
+    folders = [str(path if path.exists() else path.with_suffix(""))]
+    while folders:
+        try:
+            entries = list(os.scandir(folders.pop()))
+        except OSError:
+            continue
+        if any(entry.is_symlink() for entry in entries):
+            return True
+        folders += [entry.path for entry in entries if entry.is_dir()]
+    return False
+
+
+def _place_of_link(component: CommandComponent, message: str) -> Where:
+    """Where a link's folder is named: an include, or else the code."""
+    for number, path in enumerate(component.additional_includes):
+        folder = path if path.exists() else path.with_suffix("")
+        if message.startswith(f"{folder}{os.sep}"):
+            return component.where / "additional_includes" / number
+    return component.place("code")

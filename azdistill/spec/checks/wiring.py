@@ -141,9 +141,14 @@ def missing_inputs(survey: Survey, report: Report) -> None:
         if step.component is None or isinstance(step.component, str) or step.name in looped[id(scope)]:
             continue
         for name, declared in step.component.inputs.items():
+            value = step.inputs.get(name)
+            if isinstance(value, Binding) and _may_be_absent(scope, value) and not _is_optional(step.component, name):
+                message = f"input '{name}' of step '{step.name}' is required, but {value} is optional"
+                hint = "take 'optional: true' away there (a default may stay), or make both optional"
+                report.error("AZD131", message, value.where, hint=hint)
+                continue
             if not _needed(step.component, name):
                 continue
-            value = step.inputs.get(name)
             given = scope.trace(value) if value else None
             if value is None or (isinstance(value, Literal) and value.value is None):
                 message = f"step '{step.name}' needs input '{name}' ({declared.type})"
@@ -153,9 +158,6 @@ def missing_inputs(survey: Survey, report: Report) -> None:
             elif given and given.absent:
                 message = f"input '{name}' of step '{step.name}' ({declared.type}) is given no value"
                 report.error("AZD131", message, given.where, key=True)
-            elif isinstance(value, Binding) and _may_be_absent(scope, value):
-                message = f"input '{name}' of step '{step.name}' is required, but {value} is optional"
-                report.error("AZD131", message, value.where, hint="give it a default, or make both optional")
 
 
 def _empty(scope: Scope) -> Iterator[Where]:
@@ -177,13 +179,29 @@ def _needed(component: CommandComponent | PipelineComponent, name: str) -> bool:
         return False
     if isinstance(component, CommandComponent) or "optional" in (declared.where.value or {}):
         return True
-    fed = [
-        not isinstance(step.component, CommandComponent | PipelineComponent) or _needed(step.component, inner)
-        for step in component.jobs.values()
-        for inner, value in step.inputs.items()
-        if isinstance(value, Binding) and value.path == ("parent", "inputs", *name.split(".")) and _has(step, inner)
-    ]
+    fed = [inner is None or _needed(inner, key) for inner, key in _fed_by(component, name)]
     return any(fed) or not fed
+
+
+def _is_optional(component: CommandComponent | PipelineComponent, name: str) -> bool:
+    """Whether Azure ML takes an input for optional, whatever its default; see :func:`_needed`."""
+    declared = component.inputs[name]
+    if isinstance(component, CommandComponent) or "optional" in (declared.where.value or {}):
+        return declared.optional
+    fed = [inner is not None and _is_optional(inner, key) for inner, key in _fed_by(component, name)]
+    return all(fed) and bool(fed)
+
+
+def _fed_by(
+    component: PipelineComponent, name: str
+) -> Iterator[tuple[CommandComponent | PipelineComponent | None, str]]:
+    """The inputs of steps that an input of a pipeline component is bound to; None for a component not known."""
+    for step in component.jobs.values():
+        for inner, value in step.inputs.items():
+            bound = isinstance(value, Binding) and value.path == ("parent", "inputs", *name.split("."))
+            if bound and _has(step, inner):
+                known = isinstance(step.component, CommandComponent | PipelineComponent)
+                yield (step.component if known else None), inner  # type: ignore[misc]
 
 
 def _has(step: Step, name: str) -> bool:
@@ -194,7 +212,7 @@ def _may_be_absent(scope: Scope, value: Binding) -> bool:
     if value.path[:2] != ("parent", "inputs"):
         return False
     source = scope.inputs.get(".".join(value.path[2:]))
-    return source is not None and source.optional and source.default is None
+    return source is not None and source.optional
 
 
 def types_that_do_not_fit(survey: Survey, report: Report) -> None:
@@ -248,7 +266,7 @@ def cycles(survey: Survey, report: Report) -> None:
     """AZD142."""
     for scope in survey.scopes:
         blocked = waits(scope)
-        edges = {name: {**_needs(step), **blocked.get(name, {})} for name, step in scope.jobs.items()}
+        edges = {name: {**steps_needed(step), **blocked.get(name, {})} for name, step in scope.jobs.items()}
         for body in (step.body.name for step in scope.jobs.values() if step.body):
             # What a loop hands back to its body is of an earlier round.
             edges.get(body, {}).pop(body, None)
@@ -261,7 +279,8 @@ def cycles(survey: Survey, report: Report) -> None:
             report.error("AZD142", f"inputs get their value from each other: {' -> '.join(circle)}", where)
 
 
-def _needs(step: Step) -> dict[str, Where]:
+def steps_needed(step: Step) -> dict[str, Where]:
+    """The steps whose outputs a step is bound to, and where."""
     needed: dict[str, Where] = {}
     for path, where, _ in _bindings(step):
         if path[:2] == ("parent", "jobs") and len(path) > 3 and path[3] == "outputs":
