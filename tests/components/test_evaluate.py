@@ -245,6 +245,7 @@ def test_columns_are_measured_alike_and_keep_every_row(
     assert made.metric("teacher.parameters") == teacher["parameters"]
 
 
+@pytest.mark.slow
 def test_a_teacher_behind_an_endpoint_is_scored_from_its_rows(
     component: Callable[..., Any], models: dict[str, Path], tmp_path: Path
 ) -> None:

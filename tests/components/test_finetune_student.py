@@ -199,6 +199,7 @@ def weights(folder: str) -> dict[str, Any]:
     return load_file(Path(folder) / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_ends_as_an_uninterrupted_one(
     tmp_path: Path, student_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

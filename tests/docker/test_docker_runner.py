@@ -101,6 +101,7 @@ def test_all_of_a_command_is_asked_to_end_and_has_its_grace(runner: DockerRunner
     assert lines == ["ready", "parent", "child"]
 
 
+@pytest.mark.slow
 def test_what_is_left_of_a_command_has_its_grace_and_no_more(runner: DockerRunner, tmp_path: Path) -> None:
     child = "trap '' TERM; touch there; sleep 60; echo no"
     ended, lines = asked_when_ready(runner, tmp_path, child, "trap 'exit 5' TERM")

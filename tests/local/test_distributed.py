@@ -58,6 +58,7 @@ def test_the_first_process_that_fails_ends_the_others_and_gives_the_exit_code(ru
     assert time.monotonic() - started < 30
 
 
+@pytest.mark.slow
 def test_a_process_that_will_not_end_is_killed_and_the_exit_code_stays(run: Run) -> None:
     stubborn = 'if [ "$RANK" = 0 ]; then sleep 0.2; kill -9 $$; fi; trap "" TERM; while true; do sleep 0.1; done'
     finished = run({"a": distributed(stubborn)})
