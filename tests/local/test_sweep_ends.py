@@ -69,12 +69,10 @@ def nobody_lives() -> bool:
     return not [pid for run in list_runs(find_home()) for pid in marked(f"AZUREML_ROOT_RUN_ID={run.run_id}")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "after"),
-    [
-        *(pytest.param("random", number, marks=pytest.mark.slow) for number in (0, 2, 4)),
-        *(pytest.param(name, 2, marks=pytest.mark.slow) for name in SAMPLINGS if name != "random"),
-    ],
+    [*(("random", number) for number in (0, 2, 4)), *((name, 2) for name in SAMPLINGS if name != "random")],
 )
 def test_a_killed_sweep_is_resumed_without_repeating_what_finished(project: Path, name: str, after: int) -> None:
     prepare(project, "sleep 0.2; " + log() + "echo ${{inputs.x}} > '${{outputs.out}}'", **SAMPLINGS[name])
