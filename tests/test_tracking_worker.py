@@ -115,6 +115,25 @@ BAD: dict[str, dict[str, Any]] = {
 }
 
 
+def test_the_only_metric_of_a_batch_that_a_store_refuses_costs_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entities = SimpleNamespace(Metric=lambda *values: values, Param=lambda *values: values)
+    monkeypatch.setattr(worker, "_mlflow", lambda module: entities)
+    monkeypatch.setattr(worker, "say", lambda message: None)
+    session = Session(URI)
+    session._client = store = Store()
+    session._children, session._parent, session._headline = {"a": "A"}, "P", set()
+    records = [
+        {"kind": "metric", "name": "loss", "value": 1, "timestamp": -5},
+        {"kind": "param", "name": "rows", "value": "3"},
+        {"kind": "tag", "name": "note", "value": "x"},
+    ]
+    several = [{"step": "a", "record": record, "known": False} for record in records]
+    session.take({"do": "records", "records": several, "at": 1})
+    assert store.logged == [("A", ("rows", "3")), ("A", ("note", "x"))]
+
+
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
 def test_a_record_that_mlflow_cannot_take_costs_a_warning_and_no_other_record(
     bad: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,26 +89,25 @@ def settle(metrics: Path) -> str:
     if metrics.is_symlink() or (metrics.exists() and not metrics.is_file()):
         remove_tree(metrics)
         return "the command replaced the file of its metrics ($AZDISTILL_METRICS_FILE) by something that is no file"
-    redact_file(metrics)
-    if metrics.is_file():
-        _end_last_line(metrics)
+    redact_file(metrics, end=True)
     return ""
 
 
-def _end_last_line(path: Path) -> None:
-    with open(path, "rb+") as file:
-        if file.seek(0, os.SEEK_END):
-            file.seek(-1, os.SEEK_END)
-            if file.read() != b"\n":
-                file.write(b"\n")
+def redact_file(path: Path, *, end: bool = False) -> None:
+    """Hide secrets that a step wrote into a file of metrics, which is kept and sent on. Lines stay lines.
 
-
-def redact_file(path: Path) -> None:
-    """Hide secrets that a step wrote into a file of metrics, which is kept and sent on. Lines stay lines."""
-    if path.is_file():
-        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines(keepends=True)
-        if (hidden := [redact(line) for line in lines]) != lines:
-            # Another file: what reads along knows by that that places in it have moved.
-            beside = path.with_name(f".{path.name}.redacted")
-            beside.write_text("".join(hidden), encoding="utf-8", errors="surrogateescape")
-            beside.replace(path)
+    ``end``: and give the last line its end.
+    """
+    if not path.is_file():
+        return
+    # Not by read_text, to which every kind of line end is one.
+    before = path.read_bytes()
+    text = before.decode("utf-8", "surrogateescape")
+    after = "\n".join(map(redact, text.split("\n"))).encode("utf-8", "surrogateescape")
+    if end and after and not after.endswith(b"\n"):
+        after += b"\n"
+    if after != before:
+        # Another file, in one go: what reads along knows by its inode that places in it have moved.
+        beside = path.with_name(f".{path.name}.anew")
+        beside.write_bytes(after)
+        beside.replace(path)

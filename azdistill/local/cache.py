@@ -111,13 +111,10 @@ class Cache:
         (building / _KEY_FILE).write_text(json.dumps(clean(about), ensure_ascii=False, indent=1), encoding="utf-8")
         make_read_only(building / "outputs")
         manifest.write(building)
-        winner = self._publish(building, key)
-        if winner and winner.manifest.standing != manifest.standing:
-            # What it has written in place is as it was now, not as it was when the entry was made.
-            Manifest(winner.manifest.outputs, manifest.standing).write(winner.folder)
+        winner = self._publish(building, key, manifest)
         return winner or Entry(self._folder(key), manifest, _places(self._folder(key), manifest))
 
-    def _publish(self, building: Path, key: str) -> Entry | None:
+    def _publish(self, building: Path, key: str, manifest: Manifest) -> Entry | None:
         target = self._folder(key)
         target.parent.mkdir(exist_ok=True)
         while True:
@@ -129,7 +126,8 @@ class Cache:
             else:
                 sync(target.parent)
                 return None
-            if winner := self.find(key):
+            # What was written in place then is not there any more: the outputs beside it go with it.
+            if (winner := self.find(key)) and winner.manifest.wrote_as(manifest):
                 remove_tree(building)
                 return winner
             self._set_aside(target)

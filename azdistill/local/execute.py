@@ -32,7 +32,17 @@ from azdistill.local.attempt import Attempt, append_logged, make_places, redact_
 from azdistill.local.cache import METRICS, Cache, Entry, key_of
 from azdistill.local.conditions import settled, skipped
 from azdistill.local.files import disk_errors
-from azdistill.local.given import changed, is_standing, render, secrets_of, stamps_of, take_code, text_of, uses_mlflow
+from azdistill.local.given import (
+    added,
+    changed,
+    is_standing,
+    render,
+    secrets_of,
+    stamps_of,
+    take_code,
+    text_of,
+    uses_mlflow,
+)
 from azdistill.local.hashes import Hashes
 from azdistill.local.interpreter import Interpreter
 from azdistill.local.keyed import write_fields
@@ -154,9 +164,10 @@ class Executor:
                 log.note(found.error)
                 seconds = time.monotonic() - started
                 return Result(found.status, seconds, found.exit_code, found.error, failure=found.failure)
-            paths = make_places(step, attempt)
+            paths, before = make_places(step, attempt), outputs.look_at(step.in_place)
             hand_over(found.best, paths, frozenset(step.standing), attempt.metrics)
-            return self._commit(step, attempt, paths, fields if reusable else None, time.monotonic() - started)
+            kept = fields if reusable else None
+            return self._commit(step, attempt, paths, kept, time.monotonic() - started, before)
 
     def _attempt_once(
         self, step: PlannedStep, taken: snapshot.Snapshot, results: Mapping[str, Result], fields: dict[str, Any]
@@ -241,6 +252,7 @@ class Executor:
         self.on_start(step.name, attempt)
         with LogWriter(attempt.log, lambda line: self.on_line(step.name, line)) as log:
             started, before = time.monotonic(), stamps_of(step, results)
+            in_place = outputs.look_at(step.in_place)
             try:
                 ended = self.runner.run(job, log.feed, self.cancellation)
             finally:
@@ -251,11 +263,19 @@ class Executor:
             values.take_logged(step, paths, attempt.metrics)
             if not ended.returncode:
                 artifacts.fill(step, attempt.snapshot, paths, follow=not self.containers)
-            failed = self._judge(step, job, ended, paths, spoilt) or changed(before, stamps_of(step, results), ended)
+            after, shared = stamps_of(step, results), self._shared(step)
+            failed = self._judge(step, job, ended, paths, spoilt) or changed(before, after, ended, shared)
             if failed:
                 log.note(failed.error)
                 return failed
-            return self._commit(step, attempt, paths, fields, time.monotonic() - started)
+            # What it made of more than its key says is not kept for others.
+            kept = None if added(before, after) else fields
+            return self._commit(step, attempt, paths, kept, time.monotonic() - started, in_place)
+
+    def _shared(self, step: PlannedStep) -> list[str]:
+        """The inputs that lie where other steps may write as well."""
+        made = ((name, bound) for name, bound in step.inputs.items() if isinstance(bound, Made))
+        return [name for name, bound in made if bound.output in self.plan.steps[bound.step].standing]
 
     def _job(
         self,
@@ -355,9 +375,10 @@ class Executor:
         paths: Mapping[str, Path],
         fields: dict[str, Any] | None,
         seconds: float,
+        before: outputs.Seen,
     ) -> Result:
         made = {name: path for name, path in paths.items() if name not in step.standing}
-        manifest = outputs.record(made, step.in_place)
+        manifest = outputs.record(made, step.in_place, before)
         # Of a result that goes into the cache the entry's manifest is what counts.
         manifest.write(attempt.folder, durable=fields is None)
         key = None

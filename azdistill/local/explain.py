@@ -86,7 +86,7 @@ def against(
     elif earlier.steps[step].status not in ("completed", "cached"):
         reason = f"nothing it depends on has changed, but it did not succeed in {earlier.run_id}"
     else:
-        reason = "nothing it depends on has changed, but its result was no longer what it had written"
+        reason = "nothing it depends on has changed, but what it had made is not kept any more"
     return reason, earlier.run_id, found
 
 

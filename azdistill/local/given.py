@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 from azdistill.errors import MachineError, UserError
 from azdistill.local import plain, secrets, snapshot
@@ -15,6 +14,9 @@ from azdistill.local.result import Result
 from azdistill.local.runners.base import Ended
 from azdistill.spec import expressions
 from azdistill.spec.shell import render_command
+
+#: Name of an input -> relative path -> size and time.
+Stamps = Mapping[str, Mapping[str, tuple[int, int]]]
 
 
 def take_code(step: PlannedStep) -> snapshot.Snapshot:
@@ -70,9 +72,9 @@ def is_standing(bound: Bound, results: Mapping[str, Result]) -> bool:
     return isinstance(bound, Made) and bound.output not in results[bound.step].contents
 
 
-def stamps_of(step: PlannedStep, results: Mapping[str, Result]) -> dict[str, dict[str, tuple[int, int]]]:
+def stamps_of(step: PlannedStep, results: Mapping[str, Result]) -> Stamps:
     """Size and time of every file of a step's data inputs; stores, and what it writes to itself, may change."""
-    stamps = {}
+    stamps: dict[str, dict[str, tuple[int, int]]] = {}
     for name, bound in step.inputs.items():
         if isinstance(bound, Text) or is_standing(bound, results):
             continue
@@ -84,9 +86,20 @@ def stamps_of(step: PlannedStep, results: Mapping[str, Result]) -> dict[str, dic
     return stamps
 
 
-def changed(before: Mapping[str, Any], after: Mapping[str, Any], ended: Ended) -> Result | None:
-    """The failure of a step whose inputs are not what they were: its result belongs to neither content."""
-    differ = [name for name in before if before[name] != after[name]]
+def added(before: Stamps, after: Stamps) -> bool:
+    """Whether an input has files that it had not when the step started."""
+    return any(after[name].keys() - before[name].keys() for name in before)
+
+
+def changed(before: Stamps, after: Stamps, ended: Ended, shared: Collection[str] = ()) -> Result | None:
+    """The failure of a step whose inputs are not what they were: its result belongs to neither content.
+
+    To ``shared`` inputs other steps may add meanwhile.
+    """
+    differ = []
+    for name, files in before.items():
+        now = {key: stamp for key, stamp in after[name].items() if name not in shared or key in files}
+        differ += [name] if now != files else []
     if not differ:
         return None
     error = f"input {', '.join(map(repr, differ))} was changed while the step ran: inputs are read-only, as on Azure"

@@ -94,9 +94,9 @@ class Images:
         if isinstance(made, str):
             return self._present(made) or self._pull(made)
         # The build would pull what it starts from, and the tag would not be the same the next time.
-        for base in (name for name in made.bases() if not self._present(name)):
+        for base in made.bases():
             with contextlib.suppress(MachineError):  # The build tells why, or finds it in a way of its own.
-                self._pull(base)
+                self._present(base) or self._pull(base)
         tag = made.tag(self._present)
         return self._present(tag) or self._build(made, tag)
 
@@ -190,8 +190,9 @@ class Context:
 
     def bases(self) -> list[str]:
         """The images that the Dockerfile starts from, its build arguments filled in, and not its own stages."""
-        values = dict(re.findall(r"(?im)^\s*ARG\s+(\w+)=\s*\"?([^\s\"]+)\"?\s*$", self._text())) | dict(self.arguments)
-        written = re.findall(r"(?im)^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", self._text())
+        text = "\n".join(_instructions(self._text()))
+        values = dict(re.findall(r"(?im)^\s*ARG\s+(\w+)=\s*\"?([^\s\"]+)\"?\s*$", text)) | dict(self.arguments)
+        written = re.findall(r"(?im)^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", text)
         argument = r"\$\{?(\w+)(?::-([^}]*))?\}?"
         named = [re.sub(argument, lambda found: values.get(found[1]) or found[2] or "", name) for name, _ in written]
         stages = [stage.lower() for _, stage in written]
@@ -213,6 +214,20 @@ class Context:
         content = self.files[self.dockerfile]
         data = content if isinstance(content, bytes) else content.read_bytes()
         return data.decode("utf-8", "replace")
+
+
+def _instructions(text: str) -> Iterator[str]:
+    """The instructions of a Dockerfile, each on one line, without comments and the bodies of here-documents."""
+    lines = iter(text.splitlines())
+    for line in lines:
+        while line.rstrip().endswith("\\"):
+            # A comment between the lines of an instruction is none of it.
+            more = next((each for each in lines if not each.lstrip().startswith("#")), "")
+            line = f"{line.rstrip()[:-1]} {more}"
+        if not line.lstrip().startswith("#"):
+            yield line
+        for end in re.findall(r"<<-?\s*[\"']?(\w+)", line) if re.match(r"\s*(RUN|COPY|ADD)\b", line, re.I) else ():
+            next((each for each in lines if each.strip() == end), None)
 
 
 def _folder(folder: Path, dockerfile: str, arguments: Mapping[str, str]) -> Context:

@@ -16,7 +16,7 @@ from pathlib import Path
 #: Seconds after which what a process of another world has not touched is nobody's.
 LONG_AGO = 7 * 24 * 3600.0
 #: A mark in a file name.
-PATTERN = r"(\d+-\d*(?:-\w+)?)"
+PATTERN = r"(\d+(?:-\d*(?:-\w+)?)?)"
 
 
 def own_mark() -> str:

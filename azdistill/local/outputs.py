@@ -15,6 +15,8 @@ from azdistill.local.hashes import tree_digest
 from azdistill.local.links import links
 from azdistill.spec.models import PRIMITIVES
 
+#: Name of a standing output -> relative path -> what stat said.
+Seen = Mapping[str, Mapping[str, tuple[int, ...]]]
 MANIFEST = "manifest.json"
 METRICS = "metrics.jsonl"
 
@@ -91,6 +93,10 @@ class Manifest:
             _same(paths[name], files) for name, files in self.outputs.items()
         )
 
+    def wrote_as(self, other: Manifest) -> bool:
+        """Whether it says of standing folders what ``other`` says."""
+        return _contents(self.standing) == _contents(other.standing)
+
     def holds(self, standing: Mapping[str, Path]) -> bool:
         """Whether all that was written to these standing folders is there still; others may have added to them."""
         return all(name in self.standing and _has(path, self.standing[name]) for name, path in standing.items())
@@ -106,13 +112,30 @@ def missing(paths: dict[str, Path], kinds: dict[str, str]) -> list[str]:
     return [name for name, path in paths.items() if not _is_there(path, is_file(kinds[name]))]
 
 
-def record(paths: Mapping[str, Path], standing: Mapping[str, Path] | None = None) -> Manifest:
+def record(
+    paths: Mapping[str, Path], standing: Mapping[str, Path] | None = None, before: Seen | None = None
+) -> Manifest:
     """Hash the outputs and make sure that they are on disk. Links become copies: what is kept stands by itself.
 
-    What lies in ``standing`` folders is left as it is.
+    What lies in ``standing`` folders is left as it is. Of what was there ``before`` (:func:`look_at`), and is so still,
+    the manifest says nothing.
     """
     made = {name: _record(path) for name, path in paths.items()}
-    return Manifest(made, {name: _marks(path) for name, path in (standing or {}).items()})
+    return Manifest(
+        made, {name: _written(path, (before or {}).get(name, {})) for name, path in (standing or {}).items()}
+    )
+
+
+def look_at(standing: Mapping[str, Path]) -> Seen:
+    """What stat says of all that lies in standing folders."""
+    return {name: {key: _stat(file) for key, file in _files(path).items()} for name, path in standing.items()}
+
+
+def _written(path: Path, before: Mapping[str, tuple[int, ...]]) -> dict[str, FileMark]:
+    there = _files(path)
+    # A step that found all of it there already, and left it so, relies on all of it.
+    written = {name: file for name, file in there.items() if before.get(name) != _stat(file)} or there
+    return {name: _mark(file) for name, file in written.items()}
 
 
 def _is_there(path: Path, single: bool) -> bool:
@@ -123,16 +146,20 @@ def _is_there(path: Path, single: bool) -> bool:
 
 def _record(path: Path) -> dict[str, FileMark]:
     _replace_links(path)
-    marks = _marks(path)
+    marks = {name: _mark(file) for name, file in _files(path).items()}
     for folder, _, _ in os.walk(path):
         sync(Path(folder))
     sync(path.parent)
     return marks
 
 
-def _marks(path: Path) -> dict[str, FileMark]:
-    files = {"": path} if path.is_file() else dict(walk_files(path))
-    return {name: _mark(file) for name, file in files.items()}
+def _files(path: Path) -> dict[str, Path]:
+    return {"": path} if path.is_file() else dict(walk_files(path)) if path.is_dir() else {}
+
+
+def _stat(path: Path) -> tuple[int, ...]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
 def _mark(path: Path) -> FileMark:
@@ -170,6 +197,10 @@ def _unchanged(path: Path, mark: FileMark) -> bool:
     if found.st_size != mark.size:
         return False
     return found.st_mtime_ns == mark.mtime_ns or hash_file(path) == mark.sha256
+
+
+def _contents(outputs: dict[str, dict[str, FileMark]]) -> dict[str, dict[str, str]]:
+    return {output: {name: mark.sha256 for name, mark in files.items()} for output, files in outputs.items()}
 
 
 def _as_json(outputs: dict[str, dict[str, FileMark]]) -> dict[str, Any]:

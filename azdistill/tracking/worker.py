@@ -256,14 +256,13 @@ class Session:
     def _log(self, run_id: str, records: list[Message]) -> None:
         sound = [record for each in records if (record := self._sound(each))]
         self._ours |= {(run_id, record["kind"], record["name"]) for record in sound}
-        self._log_rows(
-            run_id,
-            metrics=[
-                _mlflow("entities").Metric(r["name"], r["value"], r["timestamp"], r["step"])
-                for r in sound
-                if r["kind"] == "metric"
-            ],
-        )
+        metrics = [
+            _mlflow("entities").Metric(r["name"], r["value"], r["timestamp"], r["step"])
+            for r in sound
+            if r["kind"] == "metric"
+        ]
+        with self._telling():
+            self._log_rows(run_id, metrics=metrics)
         self._log_params(run_id, {r["name"]: r["value"] for r in sound if r["kind"] == "param"})
         for record in sound:
             if record["kind"] == "tag":
@@ -279,10 +278,12 @@ class Session:
     def _log_params(self, run_id: str, params: Message) -> None:
         # A step may log an input of its own in another form (15 for 15.0), which MLflow refuses: what was given stands.
         fresh = {name: value for name, value in params.items() if (run_id, valid_name(name)) not in self._given}
-        self._given |= {(run_id, valid_name(name)) for name in fresh}
-        rows = [_mlflow("entities").Param(valid_name(name), str(value)[:_LIMIT]) for name, value in fresh.items()]
-        for start in range(0, len(rows), 100):
-            self._log_rows(run_id, params=rows[start : start + 100])
+        names = list(fresh)
+        for some in (names[start : start + 100] for start in range(0, len(names), 100)):
+            rows = [_mlflow("entities").Param(valid_name(name), str(fresh[name])[:_LIMIT]) for name in some]
+            with self._telling():
+                self._log_rows(run_id, params=rows)
+                self._given |= {(run_id, valid_name(name)) for name in some}
 
     def _log_rows(self, run_id: str, **several: list[Any]) -> None:
         """Log rows of one kind in one call. A store that refuses one of them refuses all: then each goes by itself."""

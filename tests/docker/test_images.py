@@ -189,6 +189,14 @@ def test_a_stage_is_a_base_only_before_it_is_named() -> None:
     assert Context({"Dockerfile": text}, "Dockerfile", {}).bases() == ["python:3", "base", "debian"]
 
 
+def test_words_of_other_instructions_are_no_bases() -> None:
+    text = (
+        b'FROM \\\n  # a comment\n  python:3\nRUN python -c "\\\nfrom sklearn import x"\n'
+        b"RUN <<EOF\nfrom torch import y\nEOF\n# FROM nothing\nCOPY <<-'A' /b\nFROM none\n  A\nFROM debian\n"
+    )
+    assert Context({"Dockerfile": text}, "Dockerfile", {}).bases() == ["python:3", "debian"]
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

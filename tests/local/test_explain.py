@@ -122,9 +122,7 @@ def test_a_result_that_was_collected_is_missed(again: Callable[..., Finished], p
     assert held(find_home()) == []
     finished = again()
     assert statuses(finished) == {"copy": "completed"}
-    assert explained(finished)[0] == (
-        "nothing it depends on has changed, but its result was no longer what it had written"
-    )
+    assert explained(finished)[0] == ("nothing it depends on has changed, but what it had made is not kept any more")
 
 
 def test_the_verbs_print_what_they_found(again: Callable[..., Finished], project: Path) -> None:

@@ -37,6 +37,18 @@ def test_a_mark_says_which_world_its_number_belongs_to(elsewhere: str) -> None:
     assert is_alive(elsewhere)
 
 
+def test_leftovers_are_swept_where_there_is_no_proc_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(marks, "_start_time", lambda pid: "")
+    monkeypatch.setattr(marks, "_world", lambda: "")
+    home = Home(tmp_path).prepare()
+    gone, ours = under_way(home.cache, "broken-"), under_way(home.cache)
+    dead = gone.with_name(gone.name.replace(str(os.getpid()), "4194305"))
+    dead.mkdir()
+    ours.mkdir()
+    Cache(home)
+    assert (dead.exists(), ours.exists()) == (False, True)
+
+
 def test_marks_of_earlier_versions_are_of_this_world() -> None:
     pid, started, _ = own_mark().split()
     assert is_alive(f"{pid} {started}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 from local_helpers import statuses, step, write_pipeline
 
 from azdistill.local.run import Finished
+from azdistill.local.runners import guard
 from azdistill.local.runners.base import GRACE
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="processes are looked up in /proc")
@@ -39,6 +41,21 @@ def gone(seconds: str, within: float) -> bool:
     while sleeping(seconds) and time.monotonic() < until:
         time.sleep(0.02)
     return not sleeping(seconds)
+
+
+@pytest.mark.skipif(shutil.which("ps") is None, reason="asks ps")
+def test_the_members_of_a_group_are_found_without_proc_too() -> None:
+    leader = subprocess.Popen(["/bin/bash", "-c", "sleep 60 & sleep 60 & wait"], start_new_session=True)
+    try:
+        until = time.monotonic() + 20
+        while len(guard.members(leader.pid)) < 3 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert sorted(guard.listed(leader.pid)) == sorted(guard.members(leader.pid))
+        assert len(guard.listed(leader.pid)) == 3
+    finally:
+        guard.kill_group(leader.pid)
+        leader.wait()
+    assert guard.members(leader.pid) == guard.listed(leader.pid) == []
 
 
 @pytest.mark.parametrize(

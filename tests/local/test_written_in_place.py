@@ -62,19 +62,38 @@ def test_what_others_add_to_a_place_counts_for_its_readers_only(run: Run, place:
     assert read(finished) == "one\ntwo\n"
 
 
-def test_two_writers_of_one_place_are_each_reused(run: Run) -> None:
+def test_two_writers_of_one_place_do_not_undo_each_other(run: Run) -> None:
     def both(text: str) -> dict[str, Any]:
-        first = step(f"echo {text} > ${{{{outputs.kept}}}}/x; echo > ${{{{outputs.done}}}}", outputs=("done",))
+        """Neither writes the same twice."""
+        now = "date +%N"
+        first = step(f"({now}; echo {text}) > ${{{{outputs.kept}}}}/x; echo > ${{{{outputs.done}}}}", outputs=("done",))
         first["outputs"]["kept"] = PLACE
-        second = writing("two", "y") | {"inputs": {"after": "${{parent.jobs.w.outputs.done}}"}}
-        second["command"] += " # ${{inputs.after}}"
+        second = step(f"({now}; echo ${{{{inputs.after}}}}) > ${{{{outputs.kept}}}}/y")
+        second |= {"outputs": {"kept": PLACE}, "inputs": {"after": "${{parent.jobs.w.outputs.done}}"}}
         return {"w": first, "v": second}
 
     run(both("one"))
-    changed = both("other")
-    assert statuses(run(changed)) == {"w": "completed", "v": "completed"}
-    # The writer's second run was no new result, but found another place: the entry says so from now on.
-    assert statuses(run(changed)) == {"w": "cached", "v": "cached"}
+    assert statuses(run(both("other"))) == {"w": "completed", "v": "cached"}
+    assert statuses(run(both("other"))) == {"w": "cached", "v": "cached"}
+
+
+def test_what_is_kept_beside_a_place_is_of_the_attempt_that_filled_it(run: Run, place: Path) -> None:
+    job = step("date +%N | tee ${{outputs.kept}}/x > ${{outputs.index}}", outputs=("index",))
+    job["outputs"]["kept"] = PLACE
+    run({"w": job})
+    shutil.rmtree(place)
+    for status in ("completed", "cached"):
+        finished = run({"w": job})
+        assert statuses(finished) == {"w": status}
+        assert Path(finished.state.steps["w"].outputs["index"]).read_text() == (place / "x").read_text()
+
+
+def test_a_result_of_what_came_while_it_was_made_is_not_reused(run: Run, place: Path) -> None:
+    added = step("cat ${{inputs.kept}}/*; echo two > ${{inputs.kept}}/late; echo > ${{outputs.o}}", outputs=("o",))
+    jobs = {"w": writing("one"), "r": added | {"inputs": {"kept": "${{parent.jobs.w.outputs.kept}}"}}}
+    assert statuses(run(jobs)) == {"w": "completed", "r": "completed"}
+    (place / "late").unlink()
+    assert statuses(run(jobs)) == {"w": "cached", "r": "completed"}
 
 
 def test_a_step_may_add_to_the_place_that_it_reads(run: Run, place: Path) -> None:

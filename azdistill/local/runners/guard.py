@@ -73,9 +73,11 @@ def holders(pipe: int) -> list[int]:
 
 
 def members(group: int) -> list[int]:
-    """Ids of the processes of a group that have not ended; empty where there is no /proc."""
+    """Ids of the processes of a group that have not ended."""
+    if not os.path.isdir("/proc/self"):
+        return listed(group)
     found = []
-    for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
+    for name in os.listdir("/proc"):
         if name.isdigit():
             try:
                 with open(f"/proc/{name}/stat", "rb") as file:
@@ -86,6 +88,15 @@ def members(group: int) -> list[int]:
             if int(its_group) == group and state not in (b"Z", b"X"):
                 found.append(int(name))
     return found
+
+
+def listed(group: int) -> list[int]:
+    """The same, asked of the program ps: where there is no /proc (macOS)."""
+    import subprocess
+
+    asked = subprocess.run(["ps", "-A", "-o", "pid=,pgid=,stat="], capture_output=True, text=True, check=False)
+    rows = [line.split() for line in asked.stdout.splitlines()]
+    return [int(row[0]) for row in rows if len(row) > 2 and row[1] == str(group) and not row[2].startswith("Z")]
 
 
 def marked(mark: str) -> list[int]:
