@@ -131,6 +131,8 @@ class _Translation:
         }
         if kind == "parallel":
             step |= {key: node.get(key) for key in _PARALLEL}
+            # A number in a request, but text in YAML.
+            step["mini_batch_size"] = None if (size := step["mini_batch_size"]) is None else str(size)
         if kind == "sweep":
             step |= {key: node.get(key) for key in _SWEEP} | {"early_termination": _policy(node)}
         return _without_nothing(step)
