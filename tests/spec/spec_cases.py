@@ -263,6 +263,7 @@ CASES: dict[str, dict[str, str]] = {
         "inputs: {a: {type: integer, min: «AZD132»low}}\ncommand: run ${{inputs.a}}\n"
     ),
     "not in the enum": job(pipeline("      method: «AZD133»stf\n")),
+    "a number where words are allowed": job(pipeline("      method: «AZD133 warning»3\n")),
     "a default not in the enum": component(
         "inputs: {a: {type: string, default: «AZD133»c, enum: [a, b]}}\ncommand: run ${{inputs.a}}\n"
     ),
