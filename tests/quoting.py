@@ -44,21 +44,26 @@ values = hostile | anything
 harmless = st.text(alphabet=st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="'\""), max_size=20)
 
 
-def started(commands: Sequence[str]) -> list[tuple[int, list[str]]]:
-    """Exit status and output (split at NUL) of each command, all from one start of bash."""
-    done = subprocess.run(
-        ["/bin/bash", "--norc", "-c", PROBE + _LOOP],
+def fed_to(loop: str, commands: Sequence[str]) -> bytes:
+    """What ``loop``, a script of bash that reads ``commands`` from stdin, NUL-separated, writes to stdout."""
+    return subprocess.run(
+        ["/bin/bash", "--norc", "-c", loop],
         input=b"".join(command.encode() + b"\0" for command in commands),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         cwd="/proc/self/fd",  # nothing can be written here: a redirection cannot leave a file behind
         env={"PATH": ""},
-        timeout=120,
+        timeout=300,
         check=True,
-    )
+    ).stdout
+
+
+def started(commands: Sequence[str]) -> list[tuple[int, list[str]]]:
+    """Exit status and output (split at NUL) of each command, all from one start of bash."""
+    output = fed_to(PROBE + _LOOP, commands)
     found: list[tuple[int, list[str]]] = []
     said: list[str] = []
-    for piece in done.stdout.decode("utf-8", "surrogateescape").split("\0"):
+    for piece in output.decode("utf-8", "surrogateescape").split("\0"):
         if piece.startswith("END ") and piece[4:].isdigit():
             # What was said ended with a NUL unless it was none of the probe's.
             found.append((int(piece[4:]), said if said[-1] else said[:-1]))

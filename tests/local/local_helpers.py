@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from azdistill.local.run import Finished, Options
 
 ENVIRONMENT = "azureml:any@latest"
+
+
+class QuietHandler(BaseHTTPRequestHandler):
+    """Answers without a line on stderr."""
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+_Server = TypeVar("_Server", bound=ThreadingHTTPServer)
+
+
+@contextmanager
+def serving(server: _Server) -> Iterator[_Server]:
+    """``server``, answering until the end of the block."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
 
 
 def step(command: str, *, outputs: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from local_helpers import step
+from local_helpers import QuietHandler, serving, step
 
 from azdistill.errors import ServiceError, SpecError
 from azdistill.local.downloads import fetch
@@ -69,7 +68,7 @@ class Server(ThreadingHTTPServer):
     body, asked = b"{}\n", 0
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     server: Server
 
     def do_GET(self) -> None:
@@ -87,18 +86,11 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(self.server.body)
 
-    def log_message(self, *_: object) -> None:
-        return
-
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    made = Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=made.serve_forever, daemon=True)
-    thread.start()
-    yield made
-    made.shutdown()
-    made.server_close()
+    with serving(Server(("127.0.0.1", 0), Handler)) as made:
+        yield made
 
 
 def address(server: Server, path: str = "/data/rows.jsonl") -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-import subprocess
 from collections.abc import Callable, Sequence
 
 import pytest
-from quoting import started
+from quoting import fed_to, started
 
 from azdistill.errors import UserError
 from azdistill.spec import expressions, shell
@@ -62,17 +61,7 @@ def hits(commands: Sequence[str]) -> list[bool]:
     # What a process substitution runs may come late, so each says whose it is.
     loop = r"""p() { :; }; hit() { printf '%s\n' "$n" >&9; }; exec 9>&1; n=0
     while IFS= read -r -d '' text; do ( eval "$text" ) < /dev/null > /dev/null 2>&1; n=$((n + 1)); done"""
-    done = subprocess.run(
-        ["/bin/bash", "--norc", "-c", loop],
-        input=b"".join(command.encode() + b"\0" for command in commands),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd="/proc/self/fd",  # nothing can be written here: a redirection cannot leave a file behind
-        env={"PATH": ""},
-        timeout=300,
-        check=True,
-    )
-    ran = {int(number) for number in done.stdout.split()}
+    ran = {int(number) for number in fed_to(loop, commands).split()}
     return [number in ran for number in range(len(commands))]
 
 
