@@ -2,6 +2,9 @@
 
 Beside each output lies ``.<name>.azdistill-output``, which says what was delivered. A file or folder that has none, or
 that was changed since, belongs to the user: it is refused before the run starts, never overwritten.
+
+Runs may deliver into one folder at the same time: what lies there is only looked at and replaced by the one that has
+the folder's lock, so that the last of them wins as a whole, as it would if they had come one after the other.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,10 +42,13 @@ def refuse_foreign(out: Path, names: Iterable[str]) -> None:
     """Raise a UserError where delivering an output of these names would overwrite something that is not ours."""
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file", code="AZD350")
-    for name in names:
-        known = _delivered(out, name)
-        for path in {out / name, *(delivered.path for delivered in known)}:
-            _refuse_foreign(path, name, known)
+    if not out.exists():
+        return
+    with _locked(out):
+        for name in names:
+            known = _delivered(out, name)
+            for path in {out / name, *(delivered.path for delivered in known)}:
+                _refuse_foreign(path, name, known)
 
 
 def deliver(out: Path, outputs: Mapping[str, Path], *, move: bool = False) -> dict[str, str]:
@@ -51,7 +57,23 @@ def deliver(out: Path, outputs: Mapping[str, Path], *, move: bool = False) -> di
     """
     with disk_errors(f"cannot write to --out {out}", hint="free some space there, or choose another folder"):
         out.mkdir(parents=True, exist_ok=True)
-        return {name: str(_deliver(out, name, path, move)) for name, path in outputs.items()}
+        mark = f"{in_name(own_mark())}.{uuid.uuid4().hex[:8]}{_BUILDING}"
+        made = [
+            _Output(name, path, out / (name + path.suffix if path.is_file() else name), out / f".{name}.{mark}")
+            for name, path in outputs.items()
+        ]
+        try:
+            # Copied before the lock is taken: others would wait for as long as that takes.
+            for each in _outdated(out, made):
+                each.build(move)
+            with _locked(out):
+                for each in made:
+                    each.put(move)
+        finally:
+            for each in made:
+                if each.building.exists():
+                    remove_tree(each.building)
+        return {each.name: str(each.target) for each in made}
 
 
 def withdraw(out: Path, names: Iterable[str]) -> None:
@@ -59,7 +81,9 @@ def withdraw(out: Path, names: Iterable[str]) -> None:
 
     What was changed since is the user's, and stays.
     """
-    with disk_errors(f"cannot write to --out {out}"):
+    if not out.exists():
+        return
+    with disk_errors(f"cannot write to --out {out}"), _locked(out):
         for name in names:
             known = _delivered(out, name)
             for each in known:
@@ -78,32 +102,53 @@ def delivered(out: Path, name: str, files: Mapping[str, str]) -> Path | None:
     return None
 
 
-def _deliver(out: Path, name: str, source: Path, move: bool) -> Path:
-    target = out / (name + source.suffix if source.is_file() else name)
-    _sweep(out, name)
-    before = _delivered(out, name)
-    _refuse_foreign(target, name, before)
-    if any(delivered.path == target and _is_current(delivered, name, source) for delivered in before):
-        return target
-    building = out / f".{name}.{in_name(own_mark())}.{uuid.uuid4().hex[:8]}{_BUILDING}"
-    try:
-        source.rename(building) if move else _copy(source, building)
-        new = _Delivered(target, record({name: building}))
-        # Looked at anew: the copy took its time, and another run or the user may have changed something.
+@dataclass(slots=True)
+class _Output:
+    """An output on its way from ``source`` by way of ``building`` to ``target``."""
+
+    name: str
+    source: Path
+    target: Path
+    building: Path
+    manifest: Manifest | None = None
+
+    def build(self, move: bool) -> Manifest:
+        self.source.rename(self.building) if move else _copy(self.source, self.building)
+        self.manifest = record({self.name: self.building})
+        return self.manifest
+
+    def is_current(self, known: list[_Delivered]) -> bool:
+        source = self.building if self.manifest else self.source
+        return any(each.path == self.target and _is_current(each, self.name, source) for each in known)
+
+    def put(self, move: bool) -> None:
+        """Replace what is there by this one; the folder is locked."""
+        out, name = self.target.parent, self.name
+        if self.is_current(_delivered(out, name)):
+            return
+        # Not built yet: it was there already, and another run has put its own in that place since.
+        new = _Delivered(self.target, self.manifest or self.build(move))
         before = _delivered(out, name)
         # Both are named while one replaces the other: a kill in between leaves nothing that the next run takes for
         # foreign.
         _mark(out, name, [*before, new])
         for path in {each.path for each in before if each.is_there(name)}:
-            # Another run may be at it too.
-            with contextlib.suppress(FileNotFoundError):
-                remove_tree(path)
-        _put(building, target)
-    finally:
-        if building.exists():
-            remove_tree(building)
-    _mark(out, name, [new])
-    return target
+            remove_tree(path)
+        _put(self.building, self.target)
+        _mark(out, name, [new])
+
+
+def _outdated(out: Path, made: list[_Output]) -> list[_Output]:
+    """Those that are not there yet. Raises UserError where what is there is the user's."""
+    found = []
+    with _locked(out):
+        for each in made:
+            _sweep(out, each.name)
+            known = _delivered(out, each.name)
+            _refuse_foreign(each.target, each.name, known)
+            if not each.is_current(known):
+                found.append(each)
+    return found
 
 
 def _put(building: Path, target: Path) -> None:
@@ -117,6 +162,21 @@ def _put(building: Path, target: Path) -> None:
             raise
         message, hint = f"{target} was changed by another run or program meanwhile", "give each run a folder with --out"
         raise UserError(message, code="AZD351", hint=hint) from None
+
+
+@contextlib.contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Keep other runs away from what is delivered to ``out``, where the file system knows locks."""
+    # Imported here: there is none on Windows, where runs are looked at but never made.
+    import fcntl
+
+    with contextlib.ExitStack() as stack:
+        # The folder itself is what is locked: a file of its own would have to stay among the user's.
+        with contextlib.suppress(OSError):
+            handle = os.open(out, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def _sweep(out: Path, name: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -158,7 +161,63 @@ def test_a_marker_that_names_a_place_elsewhere_is_not_believed(
     assert victim.read_text() == "rows"
 
 
-def test_two_runs_that_deliver_at_the_same_moment_are_told_so(
+def test_of_runs_that_deliver_at_the_same_time_one_gives_all_and_none_fails(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def again_and_again(run: int) -> None:
+        for number in range(20):
+            made = tmp_path / "made" / f"{run}-{number}"
+            (made / "report").mkdir(parents=True)
+            for path in (made / "curated.jsonl", made / "report" / f"of-{run}"):
+                path.write_text(f"{run} {number}")
+            refuse_foreign(out, ["report", "curated"])
+            deliver(out, {"report": made / "report", "curated": made / "curated.jsonl"})
+
+    with ThreadPoolExecutor(6) as pool:
+        for ended in [pool.submit(again_and_again, run) for run in range(6)]:
+            ended.result()
+    [report] = (out / "report").iterdir()
+    assert report.read_text() == (out / "curated.jsonl").read_text()
+    assert report.read_text().startswith(report.name.removeprefix("of-"))
+    refuse_foreign(out, ["report", "curated"])
+    assert {path.name for path in out.iterdir()} == {
+        "report",
+        "curated.jsonl",
+        ".report.azdistill-output",
+        ".curated.azdistill-output",
+    }
+
+
+def test_what_another_run_put_in_the_place_of_what_was_there_already_is_replaced(
+    made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, record = tmp_path / "out", outputs.record
+    deliver(out, made)
+    (tmp_path / "other").write_text("another run's rows")
+    (made["report"] / "comparison.json").write_text('{"new": 1}')
+
+    def another_delivers(paths: dict[str, Path]) -> outputs.Manifest:
+        monkeypatch.undo()
+        deliver(out, {"curated": tmp_path / "other"})
+        return record(paths)
+
+    monkeypatch.setattr("azdistill.local.deliver.record", another_delivers)
+    deliver(out, made)
+    assert (out / "curated").read_text() == "rows"
+    assert (out / "report" / "comparison.json").read_text() == '{"new": 1}'
+
+
+def test_where_folders_cannot_be_locked_it_delivers_all_the_same(
+    made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(_file: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    assert Path(deliver(tmp_path / "out", made)["curated"]).read_text() == "rows"
+
+
+def test_what_another_program_puts_there_at_the_same_moment_is_told(
     made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = outputs.record
