@@ -89,7 +89,8 @@ class _Foresight:
             if result.failure:
                 raise result.failure
             return Foreseen("skip", result.detail)
-        if after := tuple(name for name in self._plan.steps if name in step.needs and name not in self._results):
+        if waits := step.needs - self._results.keys():
+            after = tuple(name for name in self._plan.steps if name in waits)
             return Foreseen("after", f"what it needs of {', '.join(after)} is not known before", after)
         if names := [n for n, b in step.inputs.items() if isinstance(b, Local) and self._home.awaits(b.path)]:
             return Foreseen("run", f"its input {', '.join(map(repr, names))} would be fetched first")
