@@ -2,7 +2,7 @@
 
 A file is kept as ``<state>/downloads/<sha256 of the address>/data/<its name>``, and beside ``data`` what the server
 called its version (ETag, or the time it was changed). The next run asks whether that still holds; where the server
-cannot be reached, what is here is used. A dry run asks as well, and fetches nothing.
+cannot be reached, what is here is used, and that is told. A dry run asks as well, and fetches nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -31,15 +31,17 @@ _CHUNK = 1 << 20
 _VERSIONS = {"ETag": "If-None-Match", "Last-Modified": "If-Modified-Since"}
 
 
-def fetch(home: Home, url: str) -> Path:
+def fetch(home: Home, url: str, tell: Callable[[str], object]) -> Path:
     """The file at ``url``, on this disk. ServiceError AZD389 where it cannot be had. Query strings are never shown.
+
+    ``tell`` is told where what is here is used though nobody could be asked whether it is still the same.
 
     Of a home that is only for ``looking`` it is a place that the home ``awaits`` if a run would fetch it.
     """
     shown = _without_query(url)
     folder = home.downloads / hashlib.sha256(url.encode()).hexdigest()[:32]
     known = _known(folder)
-    answer = _ask(url, shown, known)
+    answer = _ask(url, shown, known, tell)
     if answer is None:
         return folder / _DATA / str(known["name"])
     if home.looking:
@@ -50,7 +52,7 @@ def fetch(home: Home, url: str) -> Path:
         return _keep(folder, url, answer, shown)
 
 
-def _ask(url: str, shown: str, known: dict[str, Any]) -> Any:
+def _ask(url: str, shown: str, known: dict[str, Any], tell: Callable[[str], object]) -> Any:
     """The server's answer with the data; None where what is known of it holds, or no server says otherwise."""
     request = urllib.request.Request(url, headers=_conditions(known))
     try:
@@ -61,9 +63,10 @@ def _ask(url: str, shown: str, known: dict[str, Any]) -> Any:
         said = f"the server answered {error.code} {error.reason}"
         raise ServiceError(f"{shown}: {said}", code="AZD389") from error
     except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException) as error:
-        if known:
-            return None
         reason = getattr(error, "reason", error)
+        if known:
+            tell(f"{shown} cannot be asked for ({reason}): what was fetched from there before is used")
+            return None
         raise ServiceError(f"{shown}: {reason}", code="AZD389", hint="give a local file with --set") from error
 
 

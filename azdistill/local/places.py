@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
 from azdistill.local.home import Home
@@ -40,13 +40,21 @@ def standing(home: Home, uri: str, where: Where, report: Report) -> Path | None:
 
 
 def local_input(
-    home: Home, what: str, path: str, kind: str, where: Where, report: Report, data: Mapping[str, Path] | None = None
+    home: Home,
+    what: str,
+    path: str,
+    kind: str,
+    where: Where,
+    report: Report,
+    data: Mapping[str, Path],
+    tell: Callable[[str], object],
 ) -> Path | None:
     """The file or folder that a data input names; None (and a problem) where there is none of its kind.
 
-    ``data`` says what stands here for assets, datastore paths and addresses (``local.data`` of azdistill.yml).
+    ``data`` says what stands here for assets, datastore paths and addresses (``local.data`` of azdistill.yml);
+    ``tell`` is told what the user should know of what was found.
     """
-    local = mapped(path, data or {}) or _resolve(home, what, path, kind, where, report)
+    local = mapped(path, data) or _resolve(home, what, path, kind, where, report, tell)
     if local is None or home.awaits(local):
         return local
     if not local.exists():
@@ -85,7 +93,9 @@ def _mapped(path: str, data: Mapping[str, Path]) -> Path | None:
     return None if ".." in rest.parts else data[name] / rest
 
 
-def _resolve(home: Home, what: str, path: str, kind: str, where: Where, report: Report) -> Path | None:
+def _resolve(
+    home: Home, what: str, path: str, kind: str, where: Where, report: Report, tell: Callable[[str], object]
+) -> Path | None:
     if path.startswith("file://"):
         return Path(path.removeprefix("file://"))
     if found := _DATASTORE.fullmatch(path):
@@ -100,7 +110,7 @@ def _resolve(home: Home, what: str, path: str, kind: str, where: Where, report: 
             # Few pipelines read from a server; a client for http takes as long to import as the rest of this folder.
             from azdistill.local.downloads import fetch
 
-            return fetch(home, path)
+            return fetch(home, path, lambda text: tell(f"{what}: {text}"))
         kinds = {"azureml": "a registered asset", "http": "a folder on a server", "https": "a folder on a server"}
         name = kinds.get(scheme, "remote data")
         hint = "name a local copy under local.data in azdistill.yml, or give one with --set"

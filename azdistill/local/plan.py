@@ -352,7 +352,10 @@ class _Planner:
         self.report.error("AZD342", message, step.where / ("trial" if step.sweep else "component"), hint=hint)
 
     def _path(self, what: str, path: str, kind: str, where: Where) -> Bound | None:
-        found = places.local_input(self.home, what, path, kind, where, self.report, self.data)
+        def tell(text: str) -> None:
+            self.notes.append(unhonoured.Note.at(where, text))
+
+        found = places.local_input(self.home, what, path, kind, where, self.report, self.data, tell)
         return Local(found, kind) if found else None
 
 

@@ -108,15 +108,19 @@ def test_a_file_on_a_server_is_an_input(run: Run, server: Server) -> None:
 
 def test_what_is_here_is_used_where_the_server_is_gone(project: Path, server: Server) -> None:
     home, url = Home(project / ".azdistill"), address(server)
-    first = fetch(home, url)
+    told: list[str] = []
+    first = fetch(home, url, told.append)
+    assert told == []
     server.shutdown()
     server.server_close()
-    assert fetch(home, url) == first
+    assert fetch(home, url, told.append) == first
+    (line,) = told
+    assert line.startswith(f"{url} cannot be asked for (")
     with pytest.raises(ServiceError, match="rows2"):
-        fetch(home, url.replace("rows", "rows2"))
+        fetch(home, url.replace("rows", "rows2"), told.append)
 
 
 def test_a_signature_is_in_no_message(project: Path, server: Server) -> None:
     with pytest.raises(ServiceError, match=r"/missing\?\*\*\*: the server answered 404"):
-        fetch(Home(project / ".azdistill"), address(server, "/missing?sig=canary-0815"))
+        fetch(Home(project / ".azdistill"), address(server, "/missing?sig=canary-0815"), pytest.fail)
     assert "canary-0815" not in redact("sig=canary-0815")

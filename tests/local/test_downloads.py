@@ -11,8 +11,8 @@ import pytest
 from local_helpers import QuietHandler, serving, step, write_pipeline
 
 from azdistill import spec
-from azdistill.errors import ServiceError
-from azdistill.local.downloads import fetch
+from azdistill.errors import ServiceError, SpecError
+from azdistill.local import downloads
 from azdistill.local.dry_run import foresee
 from azdistill.local.home import Home
 from azdistill.local.run import Finished, Options
@@ -52,6 +52,11 @@ class Handler(QuietHandler):
 def server() -> Iterator[Server]:
     with serving(Server(("127.0.0.1", 0), Handler)) as made:
         yield made
+
+
+def fetch(home: Home, url: str) -> Path:
+    """What is fetched with nothing to tell of."""
+    return downloads.fetch(home, url, pytest.fail)
 
 
 @pytest.fixture
@@ -148,5 +153,10 @@ def test_a_dry_run_asks_and_fetches_nothing(run: Callable[..., Finished], projec
     assert foreseen() == first
     server.shutdown()
     server.server_close()
+    (note,) = foresee(spec.load_pipeline(pipeline), Options())[0].notes
+    assert note.startswith(f"input 'rows': {server.url}/rows.jsonl cannot be asked for (")
+    assert note.endswith("Connection refused): what was fetched from there before is used")
+    with pytest.raises(SpecError, match="what was fetched from there before is used"):
+        run(pipeline, options=Options(strict=True))
     assert foreseen()[0] == "reuse"
     assert sorted((project / ".azdistill" / "downloads").rglob("*")) == kept
