@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-# Tests and components train tiny models; more threads than cores only make them slower.
-JOBS   ?= 2
+# Tests wait as much as they compute: three at a time keep two cores busy. What trains tiny models in them has one
+# thread each; more only make it slower.
+JOBS   ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test slow check format docs lock bench seeds screenshots live wheel clean

@@ -18,7 +18,7 @@ from azdistill.local.store import list_runs
 
 #: Seconds after the start; the three steps below take about 0.1 s to begin and 0.3 s each.
 #: A few; `test_kills` has them all, aimed at what is going on.
-MOMENTS = (0.4, 0.7, 1.0, 1.3)
+MOMENTS = (0.5, 1.1)
 
 
 def jobs() -> dict[str, object]:
