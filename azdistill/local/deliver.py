@@ -16,8 +16,9 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from azdistill.errors import UserError
 from azdistill.local.files import disk_errors, remove_tree, walk_files, write_whole
@@ -37,9 +38,14 @@ class _Delivered:
     def is_there(self, name: str) -> bool:
         return self.path.exists() and self.manifest.matches({name: self.path})
 
+    def holds(self, name: str, content: str | None) -> bool:
+        return name in self.manifest.outputs and self.manifest.content(name) == content and self.is_there(name)
 
-def refuse_foreign(out: Path, names: Iterable[str]) -> None:
-    """Raise a UserError where delivering an output of these names would overwrite something that is not ours."""
+
+def refuse_foreign(out: Path, names: Iterable[str], files: Mapping[str, str] | None = None) -> None:
+    """Raise a UserError where delivering outputs of these names would overwrite something that is not ours. ``files``:
+    the names that they will have in ``out``, of those of which that is another and known.
+    """
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file", code="AZD350")
     if not out.exists():
@@ -47,19 +53,27 @@ def refuse_foreign(out: Path, names: Iterable[str]) -> None:
     with _locked(out):
         for name in names:
             known = _delivered(out, name)
-            for path in {out / name, *(delivered.path for delivered in known)}:
+            for path in {out / (files or {}).get(name, name), *(delivered.path for delivered in known)}:
                 _refuse_foreign(path, name, known)
 
 
-def deliver(out: Path, outputs: Mapping[str, Path], *, move: bool = False) -> dict[str, str]:
+def deliver(
+    out: Path, outputs: Mapping[str, Path], contents: Mapping[str, str] | None = None, *, move: bool = False
+) -> dict[str, str]:
     """Copy ``outputs`` into ``out``: a folder as ``out/<name>/``, a file as ``out/<name>`` and its extension if it has
-    one. ``move``: they are on the same disk and nobody needs them where they are.
+    one. What lies there with these ``contents`` (:meth:`Manifest.content`) is left. ``move``: they are on the same
+    disk and nobody needs them where they are.
     """
     with disk_errors(f"cannot write to --out {out}", hint="free some space there, or choose another folder"):
         out.mkdir(parents=True, exist_ok=True)
-        mark = f"{in_name(own_mark())}.{uuid.uuid4().hex[:8]}{_BUILDING}"
         made = [
-            _Output(name, path, out / (name + path.suffix if path.is_file() else name), out / f".{name}.{mark}")
+            _Output(
+                name,
+                path,
+                out / delivered_name(name, path, path.is_file()),
+                _aside(out, name),
+                (contents or {}).get(name),
+            )
             for name, path in outputs.items()
         ]
         try:
@@ -70,10 +84,15 @@ def deliver(out: Path, outputs: Mapping[str, Path], *, move: bool = False) -> di
                 for each in made:
                     each.put(move)
         finally:
-            for each in made:
-                if each.building.exists():
-                    remove_tree(each.building)
+            for path in [path for each in made for path in (each.building, *each.replaced)]:
+                if os.path.lexists(path):
+                    remove_tree(path)
         return {each.name: str(each.target) for each in made}
+
+
+def delivered_name(name: str, path: Path, is_file: bool) -> str:
+    """What an output that lies at ``path`` is called in ``--out``."""
+    return name + path.suffix if is_file else name
 
 
 def withdraw(out: Path, names: Iterable[str]) -> None:
@@ -86,11 +105,13 @@ def withdraw(out: Path, names: Iterable[str]) -> None:
     with disk_errors(f"cannot write to --out {out}"), _locked(out):
         for name in names:
             known = _delivered(out, name)
-            for each in known:
-                if each.is_there(name):
-                    remove_tree(each.path)
+            gone = {_aside(out, name): path for path in _standing(known, name)}
+            for aside, path in gone.items():
+                path.rename(aside)
             if known:
                 _marker(out, name).unlink(missing_ok=True)
+            for aside in gone:
+                remove_tree(aside)
 
 
 def delivered(out: Path, name: str, files: Mapping[str, str]) -> Path | None:
@@ -110,16 +131,19 @@ class _Output:
     source: Path
     target: Path
     building: Path
+    content: str | None
     manifest: Manifest | None = None
+    #: Where what was there before it lies until it is removed, and where it was.
+    replaced: dict[Path, Path] = field(default_factory=dict)
 
     def build(self, move: bool) -> Manifest:
         self.source.rename(self.building) if move else _copy(self.source, self.building)
         self.manifest = record({self.name: self.building})
+        self.content = self.manifest.content(self.name)
         return self.manifest
 
     def is_current(self, known: list[_Delivered]) -> bool:
-        source = self.building if self.manifest else self.source
-        return any(each.path == self.target and _is_current(each, self.name, source) for each in known)
+        return any(each.path == self.target and each.holds(self.name, self.content) for each in known)
 
     def put(self, move: bool) -> None:
         """Replace what is there by this one; the folder is locked."""
@@ -129,13 +153,26 @@ class _Output:
         # Not built yet: it was there already, and another run has put its own in that place since.
         new = _Delivered(self.target, self.manifest or self.build(move))
         before = _delivered(out, name)
+        standing = _standing(before, name)
+        if self.target not in standing and os.path.lexists(self.target):
+            _refuse_changed(self.target)
         # Both are named while one replaces the other: a kill in between leaves nothing that the next run takes for
-        # foreign.
+        # foreign. Nor does it leave a half of either.
         _mark(out, name, [*before, new])
-        for path in {each.path for each in before if each.is_there(name)}:
-            remove_tree(path)
-        _put(self.building, self.target)
+        self.replaced = {_aside(out, name): path for path in standing}
+        try:
+            for aside, path in self.replaced.items():
+                path.rename(aside)
+            _put(self.building, self.target)
+        except BaseException:
+            self._put_back()
+            raise
         _mark(out, name, [new])
+
+    def _put_back(self) -> None:
+        for aside, path in self.replaced.items():
+            if os.path.lexists(aside) and not os.path.lexists(path):
+                aside.rename(path)
 
 
 def _outdated(out: Path, made: list[_Output]) -> list[_Output]:
@@ -153,15 +190,26 @@ def _outdated(out: Path, made: list[_Output]) -> list[_Output]:
 
 def _put(building: Path, target: Path) -> None:
     try:
-        # A file would be replaced without a word, a folder that is not empty is refused.
-        if target.exists():
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         building.rename(target)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-        message, hint = f"{target} was changed by another run or program meanwhile", "give each run a folder with --out"
-        raise UserError(message, code="AZD351", hint=hint) from None
+        _refuse_changed(target)
+
+
+def _refuse_changed(target: Path) -> NoReturn:
+    message, hint = f"{target} was changed by another run or program meanwhile", "give each run a folder with --out"
+    raise UserError(message, code="AZD351", hint=hint) from None
+
+
+def _standing(known: list[_Delivered], name: str) -> list[Path]:
+    """What lies there as it was delivered."""
+    return list({each.path: None for each in known if each.is_there(name)})
+
+
+def _aside(out: Path, name: str) -> Path:
+    """A place in ``out`` for what is on its way; see :func:`_sweep`."""
+    return out / f".{name}.{in_name(own_mark())}.{uuid.uuid4().hex[:8]}{_BUILDING}"
 
 
 @contextlib.contextmanager
@@ -191,7 +239,8 @@ def _sweep(out: Path, name: str) -> None:
 
 
 def _refuse_foreign(path: Path, name: str, known: list[_Delivered]) -> None:
-    if path.exists() and not any(delivered.path == path and delivered.is_there(name) for delivered in known):
+    # A link that leads nowhere, to a disk that is not mounted say, is the user's too.
+    if os.path.lexists(path) and not any(delivered.path == path and delivered.is_there(name) for delivered in known):
         raise UserError(
             f"{path} was not made by azdistill, or has been changed since",
             code="AZD351",
@@ -199,16 +248,7 @@ def _refuse_foreign(path: Path, name: str, known: list[_Delivered]) -> None:
         )
 
 
-def _is_current(delivered: _Delivered, name: str, source: Path) -> bool:
-    if not delivered.is_there(name):
-        return False
-    files = {"": source} if source.is_file() else dict(walk_files(source))
-    found = {key: (mark.size, mark.mtime_ns) for key, mark in delivered.manifest.outputs[name].items()}
-    return found == {key: (path.stat().st_size, path.stat().st_mtime_ns) for key, path in files.items()}
-
-
 def _copy(source: Path, target: Path) -> None:
-    # The times of the files travel along: they tell later that a delivered file is this one.
     for name, path in {"": source}.items() if source.is_file() else walk_files(source):
         copy = target / name if name else target
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from azdistill.local import retries, secrets, unhonoured
 from azdistill.local.branches import refuse_elsewhere
 from azdistill.local.cache import Cache
 from azdistill.local.conditions import given_out, skipped, withheld
-from azdistill.local.deliver import deliver, refuse_foreign, withdraw
+from azdistill.local.deliver import deliver, delivered_name, refuse_foreign, withdraw
 from azdistill.local.execute import Executor
 from azdistill.local.files import disk_errors
 from azdistill.local.given import secrets_of, take_code
@@ -22,6 +22,7 @@ from azdistill.local.hashes import Hashes
 from azdistill.local.home import Home, find_home
 from azdistill.local.interpreter import Interpreter, find_interpreter
 from azdistill.local.listener import Listener, Tracking
+from azdistill.local.outputs import is_file
 from azdistill.local.plan import Plan, make_plan
 from azdistill.local.registered import stand_in
 from azdistill.local.result import Result
@@ -144,7 +145,7 @@ def planned(pipeline: Pipeline, options: Options, home: Home) -> tuple[LocalSett
     if options.keep_going:
         plan = replace(plan, continue_on_step_failure=True)
     if options.out:
-        refuse_foreign(options.out, plan.outputs)
+        refuse_foreign(options.out, plan.outputs, _files(plan))
     return settings, plan
 
 
@@ -268,7 +269,27 @@ def _deliver(plan: Plan, out: Path | None, results: Mapping[str, Result]) -> dic
     if out is None:
         return {name: str(path) for name, path in paths.items()}
     withdraw(out.absolute(), withheld(plan, results))
-    return deliver(out.absolute(), paths)
+    return deliver(out.absolute(), paths, _contents(plan, results))
+
+
+def _contents(plan: Plan, results: Mapping[str, Result]) -> dict[str, str]:
+    """What is known of outputs that nobody else writes to."""
+    own = {
+        name: results[made.step].contents.get(made.output)
+        for name, made in given_out(plan, results).items()
+        if not plan.steps[made.step].outputs[made.output].standing
+    }
+    return {name: content for name, content in own.items() if content}
+
+
+def _files(plan: Plan) -> dict[str, str]:
+    """What the outputs are called in ``--out`` whose place has a name of its own."""
+    planned = {name: plan.steps[made.step].outputs[made.output] for name, made in plan.outputs.items()}
+    return {
+        name: delivered_name(name, output.standing, is_file(output.kind))
+        for name, output in planned.items()
+        if output.standing
+    }
 
 
 def _told(failure: BaseException | None) -> AzdistillError | None:

@@ -232,3 +232,91 @@ def test_what_another_program_puts_there_at_the_same_moment_is_told(
     with pytest.raises(UserError, match="was changed by another run or program meanwhile"):
         deliver(tmp_path / "out", {"report": made["report"]})
     assert (tmp_path / "out" / "report" / "theirs").exists()
+
+
+def test_an_end_while_the_old_is_removed_leaves_the_new_whole(
+    made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    deliver(out, made)
+    (made["report"] / "comparison.json").write_text('{"new": 1}')
+
+    class Killed(BaseException):
+        pass
+
+    def killed(_: Path) -> None:
+        raise Killed
+
+    monkeypatch.setattr("azdistill.local.deliver.remove_tree", killed)
+    with pytest.raises(Killed):
+        deliver(out, made)
+    monkeypatch.undo()
+    assert (out / "report" / "comparison.json").read_text() == '{"new": 1}'
+    refuse_foreign(out, made)
+    deliver(out, made)
+
+
+@pytest.mark.parametrize("when", [1, 2])
+def test_an_end_while_one_replaces_the_other_leaves_one_of_them_whole(
+    made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: int
+) -> None:
+    out, real, calls = tmp_path / "out", Path.rename, []
+    deliver(out, made)
+    (made["report"] / "comparison.json").write_text('{"new": 1}')
+
+    def interrupted(self: Path, target: Path) -> Path:
+        calls.append(target)
+        if len(calls) == when:
+            raise KeyboardInterrupt
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        deliver(out, {"report": made["report"]})
+    monkeypatch.undo()
+    assert len(calls) >= when
+    assert (out / "report" / "comparison.json").read_text() == "{}"
+    assert (out / "report" / "plots" / "a.svg").exists()
+    refuse_foreign(out, made)
+    assert not list(out.glob(".*-tmp"))
+
+
+def test_what_is_withdrawn_is_gone_at_once(
+    made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    deliver(tmp_path / "out", made)
+    monkeypatch.setattr("azdistill.local.deliver.remove_tree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        withdraw(tmp_path / "out", made)
+    monkeypatch.undo()
+    assert not (tmp_path / "out" / "report").exists()
+    refuse_foreign(tmp_path / "out", made)
+
+
+def test_another_content_of_the_same_size_and_time_is_delivered(made: dict[str, Path], tmp_path: Path) -> None:
+    for text in ("label 1", "label 2"):
+        made["curated"].write_text(text)
+        os.utime(made["curated"], (0, 0))
+        deliver(tmp_path / "out", made, {"curated": outputs.hash_file(made["curated"])})
+        assert (tmp_path / "out" / "curated").read_text() == text
+
+
+def test_a_link_of_the_users_that_leads_nowhere_is_refused(made: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "curated").symlink_to(tmp_path / "not mounted")
+    with pytest.raises(UserError, match="was not made by azdistill"):
+        refuse_foreign(tmp_path / "out", made)
+    with pytest.raises(UserError, match="was not made by azdistill"):
+        deliver(tmp_path / "out", made)
+    assert (tmp_path / "out" / "curated").is_symlink()
+
+
+def test_a_file_is_looked_for_under_the_name_that_it_will_have(made: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "curated.csv").write_text("the user's own words")
+    refuse_foreign(tmp_path / "out", made)
+    with pytest.raises(UserError, match=r"curated\.csv was not made by azdistill"):
+        refuse_foreign(tmp_path / "out", made, {"curated": "curated.csv"})
