@@ -286,8 +286,8 @@ def test_arguments_reach_the_script_and_shutdown_is_called(parallel: Callable[..
     def shutdown():
         print("over")
     """
-    finished = parallel(script, 2, "--a 'b c' --d")
-    assert "arguments: ['--a', 'b c', '--d']" in log_of(finished, "a")
+    finished = parallel(script, 2, "--a 'b c'\n--d 'e\nf'\n--g\n")
+    assert r"arguments: ['--a', 'b c', '--d', 'e\nf', '--g']" in log_of(finished, "a")
     assert "over" in log_of(finished, "a")
 
 
