@@ -50,6 +50,7 @@ CODES: dict[str, str] = {
     "AZD175": "A value that YAML reads as another than the one that is written.",
     "AZD176": "A reference to an environment or a compute without the azureml: that Azure ML asks for.",
     "AZD177": "Code, an include, a component, a file of an environment, or a link in code, that leaves the project.",
+    "AZD178": "program_arguments of a parallel step hold what is no argument: a comment, an operator, a command.",
     "AZD180": "A sweep searches an input that its trial does not declare.",
     "AZD181": "A search space that nothing can be drawn from: bounds, steps, a choice of nothing.",
     "AZD182": "A sampling algorithm that does not take a kind of distribution.",

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from azdistill.spec.arguments import on_one_line
 from azdistill.spec.component import INTERFACE_KEYS, environment_of, interface
 from azdistill.spec.fields import Fields
 from azdistill.spec.models import CommandComponent, Parallel
@@ -47,7 +48,7 @@ def task(fields: Fields, of: str) -> dict[str, Any]:
         for key in ("type", "environment", *(("entry_script",) if kind != "model" else ())):
             inner.require(key, "a parallel task")
     return {
-        "command": inner.text("program_arguments") or "",
+        "command": on_one_line(inner.text("program_arguments") or ""),
         "code": inner.path("code"),
         "environment": environment_of(inner, "environment"),
         "parallel": settings(

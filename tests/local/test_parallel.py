@@ -286,9 +286,37 @@ def test_arguments_reach_the_script_and_shutdown_is_called(parallel: Callable[..
     def shutdown():
         print("over")
     """
-    finished = parallel(script, 2, "--a 'b c' --d")
-    assert "arguments: ['--a', 'b c', '--d']" in log_of(finished, "a")
+    finished = parallel(script, 2, "--a 'b c'\n--d 'e\nf'\n--g\n")
+    assert r"arguments: ['--a', 'b c', '--d', 'e\nf', '--g']" in log_of(finished, "a")
     assert "over" in log_of(finished, "a")
+
+
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        ("raise ValueError('no room')", "ValueError: no room\n[parallel] error: worker 0 ended with exit code 1"),
+        ("os.kill(os.getpid(), 9)", "last words\n[parallel] error: worker 0 was killed by signal 9"),
+    ],
+)
+def test_a_shutdown_that_fails_fails_the_step(parallel: Callable[..., Finished], end: str, words: str) -> None:
+    script = f"""
+    import os
+    def init(): pass
+    def run(mini_batch):
+        return mini_batch
+    def shutdown():
+        print("last words", flush=True)
+        if not os.path.exists({str(Path.cwd() / "mended")!r}):
+            {end}
+    """
+    finished = parallel(script, 2)
+    assert statuses(finished) == {"a": "failed"}
+    assert f"{words}, in shutdown() of entry.py" in log_of(finished, "a")
+    (Path.cwd() / "mended").touch()
+    again = parallel(script, 2, options=Options(resume="latest"))
+    assert statuses(again) == {"a": "completed"}
+    # What shutdown() would have made of them is nowhere else.
+    assert "were done by the previous attempt" not in log_of(again, "a")
 
 
 def test_without_append_row_to_the_script_writes_its_output_itself(run: Run, project: Path) -> None:

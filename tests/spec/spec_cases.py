@@ -413,6 +413,10 @@ CASES: dict[str, dict[str, str]] = {
     "an entry script without run()": parallel("score.py", "«AZD173»score.py", script="def init(): ...\n"),
     "an entry script that imports run()": parallel(script="from other import run\ninit = print\n"),
     "rows to an unknown output": parallel("${{outputs.lines}}", "«AZD174»${{outputs.line}}"),
+    "arguments on several lines": parallel("$[[--note", "|\n    --a 'b\n    c'\n    $[[--note"),
+    "a comment among arguments": parallel("$[[--note", "|\n    --a 1  «AZD178»# c\n    $[[--note"),
+    "a command after arguments": parallel("$[[--note", "--a '#;' b#c «AZD178»; $[[--note"),
+    "arguments with an open quote": parallel("$[[--note", '«AZD178»--a " $[[--note'),
     "a parallel component in a command step": {
         "pipeline.yml": "type: pipeline\njobs:\n  a:\n    type: command\n    component: «AZD113»./component.yml\n"
         "    inputs: {texts: {type: uri_folder, path: .}}\n",

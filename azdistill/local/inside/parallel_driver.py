@@ -3,9 +3,10 @@
 The input is split into mini-batches, which worker processes take one after another: each imports the entry script,
 calls ``init()`` once and ``run(mini_batch)`` for each. A mini-batch that raises, takes too long, ends its worker or
 gives back fewer results than it has items is tried again; what then still fails is counted against the thresholds. An
-error_threshold of -1 that is written out says that fewer results are meant: one for a whole partition, say. The results
-go to the ``append_row_to`` file in the order of the mini-batches, whole or not at all. Those that are done are kept in
-a journal until then, so that another attempt runs only the others.
+error_threshold of -1 that is written out says that fewer results are meant: one for a whole partition, say. A worker
+that ends badly in ``shutdown()`` fails the step, as it may have had more to write. The results go to the
+``append_row_to`` file in the order of the mini-batches, whole or not at all. Those that are done are kept in a journal
+until then, so that another attempt runs only the others.
 """
 
 from __future__ import annotations
@@ -85,12 +86,13 @@ class Worker:
         self._answers.close()
         return code
 
-    def finish(self) -> None:
-        """Let it call ``shutdown()`` and end by itself."""
+    def finish(self) -> int:
+        """Let it call ``shutdown()`` and end by itself; its exit code."""
         assert self.process.stdin
         self.process.stdin.close()
-        self.process.wait()
+        code = self.process.wait()
         self._reader.join(1.0)
+        return code
 
 
 class Driver:
@@ -104,6 +106,8 @@ class Driver:
         self._todo: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._stop = ""
+        #: Whether what mini-batches gave is all that came of them: what a shutdown() was to write is nowhere else.
+        self._whole = True
         self._workers: dict[int, Worker] = {}
         self._told = 0.0
         self.target = results_file(settings)
@@ -125,6 +129,8 @@ class Driver:
         threads = [in_background(self._work, number) for number in range(count)]
         for thread in threads:
             thread.join()
+        if not self._whole:
+            self.journal.remove()
         if self._stop:
             raise Stop(self._stop)
         if lost := sum(number not in self.results for number in range(len(self.batches))):
@@ -171,8 +177,18 @@ class Driver:
             except queue.Empty:
                 break
             worker = self._try(number, worker, batch)
-        if worker:
-            worker.end() if self._stop else worker.finish()
+        if worker and self._stop:
+            worker.end()
+        elif worker:
+            self._finish(number, worker)
+
+    def _finish(self, number: int, worker: Worker) -> None:
+        code = worker.finish()
+        # Another's failure ends this one too, and is told then.
+        if code and not self._stop:
+            self._whole = False
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            self._halt(f"worker {number} {how}, in shutdown() of {self.settings['entry_script']} or after it")
 
     def _try(self, number: int, worker: Worker | None, batch: int) -> Worker | None:
         """Run one mini-batch, again where it fails; the worker that is alive afterwards."""

@@ -58,6 +58,7 @@ CHECKS: tuple[Check, ...] = (
     parallel.batch_sizes,
     parallel.entry_scripts,
     parallel.appended_output,
+    parallel.program_arguments,
     control.conditions_that_decide_nothing,
     control.unknown_steps,
     control.steps_in_two_blocks,

@@ -6,6 +6,7 @@ import ast
 from pathlib import Path
 
 from azdistill.errors import did_you_mean
+from azdistill.spec.arguments import no_argument
 from azdistill.spec.checks.survey import Survey
 from azdistill.spec.expressions import parse, references, sole_reference
 from azdistill.spec.models import CommandComponent, Parallel
@@ -106,3 +107,17 @@ def appended_output(survey: Survey, report: Report) -> None:
         elif found[0].name not in component.outputs:
             hint = did_you_mean(found[0].name, list(component.outputs))
             report.error("AZD174", f"there is no output '{found[0].name}'", place, hint=hint)
+
+
+def program_arguments(survey: Survey, report: Report) -> None:
+    """AZD178."""
+    for component in survey.components:
+        found = no_argument(component.command) if component.parallel else None
+        if found is None:
+            continue
+        position, what = found
+        char = component.command[position : position + 1]
+        message = f"program_arguments hold {what}: they are words for the script, and no command"
+        hint = "write it between single quotes, if it is part of an argument"
+        before = component.command[:position].count(char) if char else 0
+        report.error("AZD178", message, component.place("command"), hint=hint, needle=char, occurrence=before)
