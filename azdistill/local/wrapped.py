@@ -9,7 +9,7 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -58,11 +58,16 @@ def variables(
         "kind": step.component.inputs[step.parallel.input].type,
         "append_row_to": outputs[target] if target else None,
         "standing": step.parallel.input in standing,
-        "journal": next((os.path.dirname(path) for path in _committed(step, outputs)), None),
+        "journal": _journal(step, target, outputs),
     }
     return {VARIABLE: json.dumps(told)}
 
 
-def _committed(step: PlannedStep, outputs: Mapping[str, str]) -> Iterator[str]:
-    """The outputs in the attempt's own folder, all of them beside each other."""
-    yield from (path for name, path in outputs.items() if not step.outputs[name].standing)
+def _journal(step: PlannedStep, target: str | None, outputs: Mapping[str, str]) -> str | None:
+    """The folder where the results are kept for another attempt: the one that the outputs of this one lie in.
+
+    None where the step has outputs of its own besides them: what the script writes there, if only in ``shutdown()``,
+    has to be of every mini-batch.
+    """
+    own = [name for name, output in step.outputs.items() if not output.standing]
+    return os.path.dirname(outputs[own[0]]) if own == [target] else None

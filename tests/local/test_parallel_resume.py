@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from local_helpers import log_of, statuses, step, write_pipeline
 from test_parallel import a_step
 
@@ -35,8 +36,8 @@ def run(mini_batch):
 """
 
 
-def noting(project: Path, *, hang: int = 0, extra: str = "pass", **more: Any) -> dict[str, Any]:
-    script = NOTING.replace("BASE", str(project)).replace("HANG", str(hang)).replace("EXTRA", extra)
+def noting(project: Path, *, hang: int = 0, extra: str = "pass", before: str = "", **more: Any) -> dict[str, Any]:
+    script = before + NOTING.replace("BASE", str(project)).replace("HANG", str(hang)).replace("EXTRA", extra)
     settings = {"retry_settings": {"max_retries": 0, "timeout": 60}, "mini_batch_error_threshold": 0, **more}
     return {"a": a_step(project, script, 8, **settings)}
 
@@ -83,9 +84,13 @@ def test_a_killed_runner_costs_at_most_the_mini_batches_in_flight(run: Run, proj
     assert calls(project) == ["000", "002", "004", "004", "006"]
 
 
-def test_a_script_that_writes_files_of_its_own_runs_every_mini_batch(run: Run, project: Path) -> None:
-    own = "import sys; open(os.path.join(sys.argv[1], os.path.basename(mini_batch[0])), 'w').close()"
-    jobs = noting(project, extra=own)
+@pytest.mark.parametrize("when", ["run", "shutdown"])
+def test_a_script_that_writes_files_of_its_own_runs_every_mini_batch(run: Run, project: Path, when: str) -> None:
+    write = "open(os.path.join(sys.argv[1], name), 'w').close()"
+    name = "name = os.path.basename(mini_batch[0])"
+    shutdown = f"import sys\nseen = []\ndef shutdown():\n    for name in seen: {write}\n"
+    extra = f"import sys; {name}; {write}" if when == "run" else f"{name}; seen.append(name)"
+    jobs = noting(project, extra=extra, before=shutdown if when == "shutdown" else "")
     jobs["a"]["task"]["program_arguments"] = "'${{outputs.files}}'"
     jobs["a"]["outputs"]["files"] = {"type": "uri_folder"}
     (project / "stop").write_text("004")
