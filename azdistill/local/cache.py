@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from azdistill.local.files import digest, make_read_only, remove_tree, sync
+from azdistill.local.files import digest, hash_file, make_read_only, remove_tree, sync
 from azdistill.local.home import Home
 from azdistill.local.marks import PATTERN, from_name, in_name, is_abandoned, own_mark
-from azdistill.local.outputs import MANIFEST, Manifest
+from azdistill.local.outputs import MANIFEST, Hash, Manifest
 from azdistill.local.outputs import METRICS as METRICS
 from azdistill.local.store import clean
 
@@ -75,10 +75,13 @@ def under_way(root: Path, what: str = "") -> Path:
 
 
 class Cache:
-    """The entries of one state folder. ``looking``: nothing is written, and the folder need not be there."""
+    """The entries of one state folder. ``looking``: nothing is written, and the folder need not be there.
 
-    def __init__(self, home: Home, *, looking: bool = False) -> None:
-        self._root, self._looking = home.cache, looking
+    ``hash_of`` is asked for the hashes of files that stat does not know again, as those of a restored folder.
+    """
+
+    def __init__(self, home: Home, *, looking: bool = False, hash_of: Hash = hash_file) -> None:
+        self._root, self._looking, self._hash_of = home.cache, looking, hash_of
         if not looking:
             self._sweep()
 
@@ -89,7 +92,7 @@ class Cache:
         if manifest is None:
             return None
         outputs = _places(folder, manifest)
-        if not manifest.matches(outputs):
+        if not manifest.matches(outputs, self._hash_of):
             return None
         if not self._looking:
             try:
@@ -110,6 +113,7 @@ class Cache:
             shutil.copyfile(metrics, building / METRICS)
         (building / _KEY_FILE).write_text(json.dumps(clean(about), ensure_ascii=False, indent=1), encoding="utf-8")
         make_read_only(building / "outputs")
+        manifest = manifest.seen_at(_places(building, manifest))
         manifest.write(building)
         winner = self._publish(building, key, manifest)
         return winner or Entry(self._folder(key), manifest, _places(self._folder(key), manifest))

@@ -52,7 +52,7 @@ def test_an_entry_that_nobody_found_is_removed(home: Home, entry: Entry) -> None
 def test_what_is_collected_while_it_is_found_is_a_miss(
     home: Home, entry: Entry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def matches(self: outputs.Manifest, paths: dict[str, Path]) -> bool:
+    def matches(self: outputs.Manifest, paths: dict[str, Path], hash_of: outputs.Hash) -> bool:
         shutil.rmtree(entry.folder)
         return True
 
