@@ -122,8 +122,7 @@ class Executor:
 
     def reusable(self, step: PlannedStep, fields: dict[str, Any]) -> Entry | None:
         """The cache entry that answers for a step, if what it has written in place is there still as well."""
-        entry = self.cache.find(key_of(fields)) if self.may_reuse(step) else None
-        return entry if entry and entry.manifest.holds(step.in_place, self.hashes.file) else None
+        return self.cache.find(key_of(fields), step.in_place) if self.may_reuse(step) else None
 
     def _found(self, step: PlannedStep, fields: dict[str, Any]) -> Result | None:
         if entry := self.reusable(step, fields):
@@ -387,7 +386,6 @@ class Executor:
         manifest.write(attempt.folder, durable=fields is None)
         key = None
         if fields is not None:
-            key = key_of(fields)
             about = {
                 "fields": fields,
                 "run_id": self.log.run_id,
@@ -395,8 +393,10 @@ class Executor:
                 "seconds": seconds,
                 "outputs": str(attempt.outputs),
             }
-            entry = self.cache.commit(key, manifest, attempt.outputs, attempt.metrics, about)
-            # For people who look around in the run's folder; nothing reads it.
-            attempt.outputs.symlink_to(os.path.relpath(entry.folder / "outputs", attempt.folder))
-            made, manifest = entry.outputs, entry.manifest
+            if entry := self.cache.commit(key_of(fields), manifest, attempt.outputs, attempt.metrics, about):
+                # For people who look around in the run's folder; nothing reads it.
+                attempt.outputs.symlink_to(os.path.relpath(entry.folder / "outputs", attempt.folder))
+                key, made, manifest = entry.folder.name, entry.outputs, entry.manifest
+            else:
+                manifest.write(attempt.folder)
         return Result("completed", seconds, 0, "", {**made, **step.standing}, manifest.contents(), attempt.metrics, key)

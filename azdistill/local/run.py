@@ -105,6 +105,7 @@ def run_pipeline(
             hashes = Hashes(home.hashes)
             ending.callback(hashes.close)
             cache = Cache(home, hash_of=hashes.file)
+            ending.callback(cache.close)
         if resumed:
             # The run's own guard ends these as well, within a moment that a quick user does not wait for.
             guard.sweep(_mark(log.run_id))

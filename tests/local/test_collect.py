@@ -31,6 +31,7 @@ def entry(home: Home, tmp_path: Path) -> Entry:
     (tmp_path / "metrics").write_text('{"kind": "metric", "name": "loss", "value": 0.5}\n')
     manifest = outputs.record({"o": tmp_path / "made" / "o"})
     made = Cache(home).commit(KEY, manifest, tmp_path / "made", tmp_path / "metrics", {})
+    assert made
     (made.folder / USED).touch()
     os.utime(made.folder / USED, (time.time() - 86400,) * 2)
     return made
