@@ -142,8 +142,10 @@ class Executor:
             return self._sweep(step, results, fields, seen)
         for left in range(self.retries, -1, -1):
             result = self._attempt_once(step, taken, results, fields, seen)
-            if not (left and result.again and self._waited(step, self.retries - left, result)):
+            if not (left and result.again):
                 break
+            if not self._waited(step, self.retries - left, result):
+                return Result("canceled", result.seconds, result.exit_code, "canceled")
         return result
 
     def _sweep(self, step: PlannedStep, results: Mapping[str, Result], fields: dict[str, Any], seen: Stamps) -> Result:
