@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from azdistill.errors import AzdistillError, MachineError
+from azdistill.errors import AzdistillError, MachineError, UserError
 from azdistill.local import (
     artifacts,
     environment,
@@ -28,7 +28,7 @@ from azdistill.local import (
     wrapped,
 )
 from azdistill.local import value_outputs as values
-from azdistill.local.attempt import Attempt, append_logged, make_places, redact_file, settle, strange
+from azdistill.local.attempt import Attempt, append_logged, make_places, make_room, redact_file, settle, strange
 from azdistill.local.cache import METRICS, Cache, Entry, key_of
 from azdistill.local.conditions import settled, skipped
 from azdistill.local.files import disk_errors
@@ -50,7 +50,7 @@ from azdistill.local.keyed import write_fields
 from azdistill.local.keys import key_fields
 from azdistill.local.listener import Tracking
 from azdistill.local.outputs import Manifest
-from azdistill.local.plan import Bound, Local, Made, Plan, PlannedStep, Text
+from azdistill.local.plan import Bound, Made, Plan, PlannedStep, Text
 from azdistill.local.result import BRANCH, Result
 from azdistill.local.runners.base import Cancellation, Ended, Job, Runner
 from azdistill.local.select import missing
@@ -197,14 +197,17 @@ class Executor:
 
     def _fields(self, step: PlannedStep, taken: snapshot.Snapshot, results: Mapping[str, Result]) -> dict[str, Any]:
         def content(bound: Bound) -> str:
-            if not isinstance(bound, Made):
-                assert isinstance(bound, Local)
-                return self._content(bound.path)
-            made = self.plan.steps[bound.step].outputs[bound.output]
-            if made.store:
-                return "standing"
-            # A place may hold more, or other things, than when the step that is bound had ended.
-            return self._content(made.standing) if made.standing else results[bound.step].contents[bound.output]
+            if isinstance(bound, Made):
+                made = self.plan.steps[bound.step].outputs[bound.output]
+                if not made.standing or made.store:
+                    return "standing" if made.store else results[bound.step].contents[bound.output]
+            try:
+                # A place may hold more, or other things, than when the step that filled it had ended.
+                return self._content(Path(text_of(bound, results)))
+            except FileNotFoundError as error:
+                name = next(name for name, other in step.inputs.items() if other is bound)
+                gone = f"step '{step.name}': input '{name}': {error.filename} is not there any more"
+                raise UserError(gone, code="AZD345") from None
 
         machine = self.containers.fingerprint(step) if self.containers else self._interpreter(step).fingerprint
         fields = key_fields(step, taken.hashes(self.hashes), content, machine, self.hashes)
@@ -228,8 +231,8 @@ class Executor:
         self, step: PlannedStep, manifest: Manifest, made: Mapping[str, Path], metrics: Path, key: str | None
     ) -> Result:
         """The result of a step that need not run."""
-        for name, place in step.standing.items():
-            (place.parent if outputs.is_file(step.outputs[name].kind) else place).mkdir(parents=True, exist_ok=True)
+        for name in step.standing:
+            make_room(step, name)
         return Result("cached", 0.0, None, "", {**made, **step.standing}, manifest.contents(), metrics, key)
 
     def _content(self, path: Path) -> str:

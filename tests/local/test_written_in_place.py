@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_helpers import statuses, step
+from local_helpers import log_of, statuses, step
 
 from azdistill import spec
+from azdistill.errors import SpecError
 from azdistill.local.dry_run import foresee
 from azdistill.local.run import Finished, Options
 
@@ -162,3 +163,52 @@ def test_a_file_in_place_is_looked_at_too(run: Run, place: Path) -> None:
     assert statuses(run({"w": job})) == {"w": "cached"}
     place.unlink()
     assert statuses(run({"w": job})) == {"w": "completed"}
+
+
+def test_a_file_in_place_that_a_step_leaves_as_it_was_is_told(run: Run) -> None:
+    def jobs(text: str) -> dict[str, Any]:
+        written = step(f"[ {text} = one ] && echo one > ${{{{outputs.kept}}}}; true")
+        return {"w": written | {"outputs": {"kept": PLACE | {"type": "uri_file"}}}}
+
+    told = "output 'kept' was there already and is as it was"
+    assert told not in log_of(run(jobs("one")), "w")
+    assert told in log_of(run(jobs("two")), "w")
+
+
+def kept_as(kind: str, path: str = "kept") -> dict[str, Any]:
+    job = step("echo > ${{outputs.kept}}")
+    return job | {"outputs": {"kept": {"type": kind, "path": f"azureml://datastores/d/paths/{path}"}}}
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [kept_as("uri_file"), kept_as("uri_folder")],
+        [kept_as("uri_folder"), kept_as("uri_file")],
+        [kept_as("uri_file"), kept_as("uri_folder", "kept/in")],
+        [kept_as("uri_folder", "kept/in"), kept_as("uri_file")],
+    ],
+)
+def test_a_place_is_a_file_or_a_folder(run: Run, others: list[dict[str, Any]]) -> None:
+    with pytest.raises(SpecError, match="AZD346") as caught:
+        run({f"s{number}": job for number, job in enumerate(others)})
+    assert [problem.line > 0 for problem in caught.value.problems] == [True]
+
+
+@pytest.mark.parametrize(("kind", "path"), [("uri_folder", "kept"), ("uri_folder", "kept/in"), ("uri_file", "kept/in")])
+def test_a_file_that_is_in_the_way_is_told(run: Run, place: Path, kind: str, path: str) -> None:
+    place.parent.mkdir(parents=True)
+    late = kept_as(kind, path) | {"inputs": {"after": "${{parent.jobs.a.outputs.o}}"}}
+    made = step(f"echo > '{place}'; echo > ${{{{outputs.o}}}}", outputs=("o",))
+    error = run({"a": made, "w": late}).error
+    assert error
+    assert (error.code, "free some space" in str(error)) == ("AZD346", False)
+    assert "step 'w': output 'kept'" in str(error)
+    with pytest.raises(SpecError, match="AZD346"):
+        run({"w": kept_as(kind, path)})
+
+
+def test_a_folder_that_is_in_the_way_is_told(run: Run, place: Path) -> None:
+    place.mkdir(parents=True)
+    with pytest.raises(SpecError, match="AZD346"):
+        run({"w": kept_as("uri_file")})
