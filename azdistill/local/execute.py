@@ -281,6 +281,8 @@ class Executor:
             if failed:
                 log.note(failed.error)
                 return failed
+            for name in outputs.untouched(step.in_place, in_place):
+                log.note(f"output '{name}' was there already and is as it was: this step wrote nothing to it")
             # What it made of more than its key says is not kept for others.
             kept = fields if all(after[name] == files for name, files in seen.items()) else None
             return self._commit(step, attempt, paths, kept, time.monotonic() - started, in_place)

@@ -157,6 +157,11 @@ def look_at(standing: Mapping[str, Path]) -> Seen:
     return {name: {key: _stat(file) for key, file in _files(path).items()} for name, path in standing.items()}
 
 
+def untouched(standing: Mapping[str, Path], before: Seen) -> list[str]:
+    """Names of the standing outputs that hold something, and exactly what they held ``before``."""
+    return [name for name, files in look_at(standing).items() if files and files == before[name]]
+
+
 def _written(path: Path, before: Mapping[str, Stat]) -> dict[str, FileMark]:
     there = _files(path)
     # A step that found all of it there already, and left it so, relies on all of it.
