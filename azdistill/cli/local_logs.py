@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from azdistill.cli.view import why_failed
 from azdistill.errors import AzdistillError, Interrupted, RunFailed, UserError, did_you_mean, exit_code_of_step
 from azdistill.lines import harmless
 from azdistill.local.cache import Cache
+from azdistill.local.hashes import Hashes
 from azdistill.local.home import find_home
 from azdistill.local.store import RunState, StepState, list_runs, load_run, named
 from azdistill.local.sweep.news import trial_name
@@ -107,7 +109,9 @@ def _is_of(name: str, step: StepState, wanted: str) -> bool:
 def _log_of(step: StepState, *, reused: bool) -> list[Path]:
     if step.status != "cached":
         return [Path(step.log)] if step.log else []
-    entry = Cache(find_home(), looking=True).find(step.key) if reused and step.key else None
+    home = find_home()
+    with closing(Hashes(home.hashes, looking=True)) as hashes:
+        entry = Cache(home, looking=True, hash_of=hashes.file).find(step.key) if reused and step.key else None
     outputs = entry.about().get("outputs") if entry else None
     return [Path(outputs).with_name("log.txt")] if outputs else []
 

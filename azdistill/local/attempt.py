@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from azdistill.errors import UserError
 from azdistill.local import mlflow_files, outputs
 from azdistill.local.cache import METRICS
 from azdistill.local.files import remove_tree
@@ -49,12 +50,20 @@ class Attempt:
 def make_places(step: PlannedStep, attempt: Attempt) -> dict[str, Path]:
     """Where the outputs of a step are written: the folders are made, the files are not."""
     attempt.outputs.mkdir()
-    paths = {}
-    for name, output in step.outputs.items():
-        path = output.standing or attempt.outputs / name
+    return {name: make_room(step, name, attempt.outputs / name) for name in step.outputs}
+
+
+def make_room(step: PlannedStep, name: str, fresh: Path | None = None) -> Path:
+    """Where output ``name`` of a step is written, with the folders that it needs: its own place, or else ``fresh``."""
+    output = step.outputs[name]
+    path = output.standing or fresh
+    assert path
+    try:
         (path.parent if outputs.is_file(output.kind) else path).mkdir(parents=True, exist_ok=True)
-        paths[name] = path
-    return paths
+    except (FileExistsError, NotADirectoryError) as error:
+        message = f"step '{step.name}': output '{name}': {error.filename} is, or lies below, a file"
+        raise UserError(message, code="AZD346", hint="give it a place of its own") from None
+    return path
 
 
 def append_logged(attempt: Attempt, known: Sequence[Record] = ()) -> None:

@@ -3,7 +3,8 @@
 An entry is ``cache/<key[:2]>/<key>/`` with ``outputs/``, ``metrics.jsonl``, ``key.json`` (the fields that the key was
 taken over, so that a miss can be explained) and ``manifest.json``. It is built under ``cache/tmp`` and renamed into
 place, so of two runs that build the same entry one wins and the other discards its own. An entry that no longer matches
-its manifest is a miss.
+its manifest is a miss. One whose step wrote in place as well is replaced when that place holds something else, but not
+while another run may read it (:mod:`azdistill.local.leases`).
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ import os
 import re
 import shutil
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from azdistill.local.files import digest, make_read_only, remove_tree, sync
+from azdistill.local.files import digest, hash_file, make_read_only, remove_tree, sync
 from azdistill.local.home import Home
+from azdistill.local.leases import Leases, unleased
 from azdistill.local.marks import PATTERN, from_name, in_name, is_abandoned, own_mark
-from azdistill.local.outputs import MANIFEST, Manifest
+from azdistill.local.outputs import MANIFEST, Hash, Manifest
 from azdistill.local.outputs import METRICS as METRICS
 from azdistill.local.store import clean
 
@@ -75,34 +78,48 @@ def under_way(root: Path, what: str = "") -> Path:
 
 
 class Cache:
-    """The entries of one state folder. ``looking``: nothing is written, and the folder need not be there."""
+    """The entries of one state folder. ``looking``: nothing is written, and the folder need not be there.
 
-    def __init__(self, home: Home, *, looking: bool = False) -> None:
-        self._root, self._looking = home.cache, looking
+    ``hash_of`` is asked for the hashes of files that stat does not know again, as those of a restored folder.
+    """
+
+    def __init__(self, home: Home, *, looking: bool = False, hash_of: Hash = hash_file) -> None:
+        self._root, self._looking, self._hash_of = home.cache, looking, hash_of
+        self._leases = Leases()
         if not looking:
             self._sweep()
 
-    def find(self, key: str) -> Entry | None:
-        """The entry of ``key``, if there is one and it is what was written."""
+    def close(self) -> None:
+        """Let other runs replace what this one has found or made."""
+        self._leases.close()
+
+    def find(self, key: str, standing: Mapping[str, Path] | None = None) -> Entry | None:
+        """The entry of ``key``, if there is one and it is what was written, and what was written beside it to the
+        ``standing`` places is there still.
+        """
+        entry = self._read(key, standing or {})
+        if entry is None or self._looking:
+            return entry
+        if entry.manifest.standing:
+            # Read again: until it was leased, another run might have put its own there.
+            entry = self._read(key, standing or {}) if self._leases.take(entry.folder) else None
+        return entry if entry and _touch(entry.folder / USED) else None
+
+    def _read(self, key: str, standing: Mapping[str, Path]) -> Entry | None:
         folder = self._folder(key)
         manifest = Manifest.read(folder)
         if manifest is None:
             return None
         outputs = _places(folder, manifest)
-        if not manifest.matches(outputs):
+        if not manifest.matches(outputs, self._hash_of) or not manifest.holds(standing, self._hash_of):
             return None
-        if not self._looking:
-            try:
-                (folder / USED).touch()
-            except FileNotFoundError:
-                # It was collected meanwhile.
-                return None
-            except OSError:
-                pass
         return Entry(folder, manifest, outputs)
 
-    def commit(self, key: str, manifest: Manifest, outputs: Path, metrics: Path, about: dict[str, Any]) -> Entry:
-        """Move the folder ``outputs`` into a new entry; the entry of another run that was faster is taken instead."""
+    def commit(self, key: str, manifest: Manifest, outputs: Path, metrics: Path, about: dict[str, Any]) -> Entry | None:
+        """Move the folder ``outputs`` into a new entry; the entry of another run that was faster is taken instead.
+
+        None where that says otherwise of what was written in place, and may be read still: ``outputs`` stays.
+        """
         building = under_way(self._root)
         building.mkdir()
         os.rename(outputs, building / "outputs")
@@ -110,9 +127,15 @@ class Cache:
             shutil.copyfile(metrics, building / METRICS)
         (building / _KEY_FILE).write_text(json.dumps(clean(about), ensure_ascii=False, indent=1), encoding="utf-8")
         make_read_only(building / "outputs")
+        manifest = manifest.seen_at(_places(building, manifest))
         manifest.write(building)
-        winner = self._publish(building, key, manifest)
-        return winner or Entry(self._folder(key), manifest, _places(self._folder(key), manifest))
+        if manifest.standing:
+            self._leases.take(building)
+        if entry := self._publish(building, key, manifest):
+            return entry
+        _move_back(building / "outputs", outputs)
+        remove_tree(building)
+        return None
 
     def _publish(self, building: Path, key: str, manifest: Manifest) -> Entry | None:
         target = self._folder(key)
@@ -125,20 +148,27 @@ class Cache:
                     raise
             else:
                 sync(target.parent)
-                return None
-            # What was written in place then is not there any more: the outputs beside it go with it.
-            if (winner := self.find(key)) and winner.manifest.wrote_as(manifest):
+                return Entry(target, manifest, _places(target, manifest))
+            winner = self._read(key, {})
+            if winner and winner.manifest.wrote_as(manifest) and (winner := self.find(key)):
                 remove_tree(building)
                 return winner
-            self._set_aside(target)
+            # What was written in place then is not there any more: the outputs beside it go with it.
+            if not self._set_aside(target):
+                return None
 
-    def _set_aside(self, broken: Path) -> None:
+    def _set_aside(self, broken: Path) -> bool:
+        """Remove an entry, if no run may read it."""
         aside = under_way(self._root, "broken-")
         try:
-            os.rename(broken, aside)
+            with unleased(broken) as free:
+                if not free:
+                    return False
+                os.rename(broken, aside)
         except FileNotFoundError:
-            return
+            return True
         remove_tree(aside)
+        return True
 
     def _folder(self, key: str) -> Path:
         return self._root / key[:2] / key
@@ -151,6 +181,25 @@ class Cache:
                 # Another run may be at it too.
                 with contextlib.suppress(FileNotFoundError):
                     remove_tree(folder)
+
+
+def _touch(used: Path) -> bool:
+    """Note that an entry is used; False where it was collected meanwhile."""
+    try:
+        used.touch()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _move_back(source: Path, target: Path) -> None:
+    # A folder that nobody may write to cannot be moved to another.
+    mode = source.stat().st_mode
+    source.chmod(mode | 0o200)
+    source.rename(target)
+    target.chmod(mode)
 
 
 def _places(folder: Path, manifest: Manifest) -> dict[str, Path]:

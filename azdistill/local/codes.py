@@ -22,6 +22,7 @@ CODES: dict[str, str] = {
     "AZD336": "A kind of step that runs on Azure only.",
     "AZD337": "What another step makes, or data, stands within other text.",
     "AZD340": "Code that is not on this machine.",
+    "AZD341": "The name of a step is too long for a folder.",
     "AZD342": "A component that is not on this machine.",
     "AZD343": "An output location that has no place on this machine.",
     "AZD344": "A datastore path that leaves its datastore, or leads to what azdistill keeps for itself.",

@@ -56,7 +56,7 @@ def foresee(pipeline: Pipeline, options: Options) -> tuple[Plan, dict[str, Fores
     plan = with_notes(plan, containers, options.strict)
     interpreter = find_interpreter(home, options.python, looking=True)
     hashes = Hashes(home.hashes, looking=True)
-    cache = Cache(home, looking=True)
+    cache = Cache(home, looking=True, hash_of=hashes.file)
     # Of variables only their names are in a key.
     passed = dict.fromkeys(options.variables, "")
     executor = Executor(
@@ -108,7 +108,8 @@ class _Foresight:
             return Foreseen(
                 "reuse", f"nothing it depends on has changed since {made or 'an earlier run'}", compared_with=made
             )
-        if self._resumed and (found := resume.finished(self._resumed.folder, self._plan, step, fields)):
+        known = self._executor.hashes.file
+        if self._resumed and (found := resume.finished(self._resumed.folder, self._plan, step, fields, known)):
             self._keep(step, found[1], resume.places(found[0], list(found[1].outputs)))
             run_id = self._resumed.run_id
             return Foreseen("reuse", f"it finished in {run_id}", compared_with=run_id)
@@ -128,8 +129,8 @@ class _Foresight:
         return f"it runs every time: {asked} was asked for"
 
     def _keep(self, step: PlannedStep, manifest: Manifest, outputs: Mapping[str, Path]) -> None:
-        contents = self._executor.contents(step, manifest)
-        self._results[step.name] = Result("cached", outputs={**outputs, **step.standing}, contents=contents)
+        made = {**outputs, **step.standing}
+        self._results[step.name] = Result("cached", outputs=made, contents=manifest.contents())
 
 
 class _NoLog(RunLog):

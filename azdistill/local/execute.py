@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from azdistill.errors import AzdistillError, MachineError
+from azdistill.errors import AzdistillError, MachineError, UserError
 from azdistill.local import (
     artifacts,
     environment,
@@ -28,17 +28,18 @@ from azdistill.local import (
     wrapped,
 )
 from azdistill.local import value_outputs as values
-from azdistill.local.attempt import Attempt, append_logged, make_places, redact_file, settle, strange
+from azdistill.local.attempt import Attempt, append_logged, make_places, make_room, redact_file, settle, strange
 from azdistill.local.cache import METRICS, Cache, Entry, key_of
 from azdistill.local.conditions import settled, skipped
 from azdistill.local.files import disk_errors
 from azdistill.local.given import (
-    added,
+    Stamps,
     changed,
-    is_standing,
     render,
     secrets_of,
+    shared,
     stamps_of,
+    stores,
     take_code,
     text_of,
     uses_mlflow,
@@ -49,7 +50,7 @@ from azdistill.local.keyed import write_fields
 from azdistill.local.keys import key_fields
 from azdistill.local.listener import Tracking
 from azdistill.local.outputs import Manifest
-from azdistill.local.plan import Bound, Local, Made, Plan, PlannedStep, Text
+from azdistill.local.plan import Bound, Made, Plan, PlannedStep, Text
 from azdistill.local.result import BRANCH, Result
 from azdistill.local.runners.base import Cancellation, Ended, Job, Runner
 from azdistill.local.select import missing
@@ -121,13 +122,7 @@ class Executor:
 
     def reusable(self, step: PlannedStep, fields: dict[str, Any]) -> Entry | None:
         """The cache entry that answers for a step, if what it has written in place is there still as well."""
-        entry = self.cache.find(key_of(fields)) if self.may_reuse(step) else None
-        return entry if entry and entry.manifest.holds(step.in_place) else None
-
-    def contents(self, step: PlannedStep, manifest: Manifest) -> dict[str, str]:
-        """The hashes of a step's outputs by name: what is written in place counts by what is there now."""
-        kept = {name: manifest.content(name) for name in manifest.outputs}
-        return {**kept, **{name: self._content(place) for name, place in step.in_place.items()}}
+        return self.cache.find(key_of(fields), step.in_place) if self.may_reuse(step) else None
 
     def _found(self, step: PlannedStep, fields: dict[str, Any]) -> Result | None:
         if entry := self.reusable(step, fields):
@@ -136,20 +131,24 @@ class Executor:
 
     def _execute(self, step: PlannedStep, results: Mapping[str, Result]) -> Result:
         taken = take_code(step)
+        # Before the key is taken: what is written where others may write as well, from here on, is not in it.
+        seen = stamps_of(step, results, shared(step, self.plan))
         fields = self._fields(step, taken, results)
         if found := self._found(step, fields):
             return found
         if step.name in self.plan.given:
             raise missing(self.plan, [step.name])
         if step.sweep:
-            return self._sweep(step, results, fields)
+            return self._sweep(step, results, fields, seen)
         for left in range(self.retries, -1, -1):
-            result = self._attempt_once(step, taken, results, fields)
-            if not (left and result.again and self._waited(step, self.retries - left, result)):
+            result = self._attempt_once(step, taken, results, fields, seen)
+            if not (left and result.again):
                 break
+            if not self._waited(step, self.retries - left, result):
+                return Result("canceled", result.seconds, result.exit_code, "canceled")
         return result
 
-    def _sweep(self, step: PlannedStep, results: Mapping[str, Result], fields: dict[str, Any]) -> Result:
+    def _sweep(self, step: PlannedStep, results: Mapping[str, Result], fields: dict[str, Any], seen: Stamps) -> Result:
         """The trials of a sweep step, and the best one's outputs as its own."""
         # Imported here: few pipelines have a sweep.
         from azdistill.local.sweep.handing import hand_over
@@ -166,11 +165,16 @@ class Executor:
                 return Result(found.status, seconds, found.exit_code, found.error, failure=found.failure)
             paths, before = make_places(step, attempt), outputs.look_at(step.in_place)
             hand_over(found.best, paths, frozenset(step.standing), attempt.metrics)
-            kept = fields if reusable else None
+            kept = fields if reusable and stamps_of(step, results, seen.keys()) == seen else None
             return self._commit(step, attempt, paths, kept, time.monotonic() - started, before)
 
     def _attempt_once(
-        self, step: PlannedStep, taken: snapshot.Snapshot, results: Mapping[str, Result], fields: dict[str, Any]
+        self,
+        step: PlannedStep,
+        taken: snapshot.Snapshot,
+        results: Mapping[str, Result],
+        fields: dict[str, Any],
+        seen: Stamps,
     ) -> Result:
         attempt, reusable = self._attempt(step), self.may_reuse(step)
         write_fields(attempt.folder, fields, reusable=reusable)
@@ -178,7 +182,7 @@ class Executor:
         artifacts.make_folders(attempt.snapshot)
         wrapped.lay_out(step, attempt.snapshot)
         try:
-            return self._try(step, attempt, taken, results, fields if reusable else None)
+            return self._try(step, attempt, taken, results, fields if reusable else None, seen)
         except MachineError as error:
             if not retries.passing(error):
                 raise
@@ -194,9 +198,16 @@ class Executor:
     def _fields(self, step: PlannedStep, taken: snapshot.Snapshot, results: Mapping[str, Result]) -> dict[str, Any]:
         def content(bound: Bound) -> str:
             if isinstance(bound, Made):
-                return results[bound.step].contents.get(bound.output, "standing")
-            assert isinstance(bound, Local)
-            return self._content(bound.path)
+                made = self.plan.steps[bound.step].outputs[bound.output]
+                if not made.standing or made.store:
+                    return "standing" if made.store else results[bound.step].contents[bound.output]
+            try:
+                # A place may hold more, or other things, than when the step that filled it had ended.
+                return self._content(Path(text_of(bound, results)))
+            except FileNotFoundError as error:
+                name = next(name for name, other in step.inputs.items() if other is bound)
+                gone = f"step '{step.name}': input '{name}': {error.filename} is not there any more"
+                raise UserError(gone, code="AZD345") from None
 
         machine = self.containers.fingerprint(step) if self.containers else self._interpreter(step).fingerprint
         fields = key_fields(step, taken.hashes(self.hashes), content, machine, self.hashes)
@@ -209,7 +220,7 @@ class Executor:
 
     def _finished(self, step: PlannedStep, fields: dict[str, Any]) -> Result | None:
         """What an earlier attempt in this run came to, before the run was resumed."""
-        if not (found := resume.finished(self.log.folder, self.plan, step, fields)):
+        if not (found := resume.finished(self.log.folder, self.plan, step, fields, self.hashes.file)):
             return None
         attempt, manifest = found
         made = resume.places(attempt, list(manifest.outputs))
@@ -220,9 +231,9 @@ class Executor:
         self, step: PlannedStep, manifest: Manifest, made: Mapping[str, Path], metrics: Path, key: str | None
     ) -> Result:
         """The result of a step that need not run."""
-        for name, place in step.standing.items():
-            (place.parent if outputs.is_file(step.outputs[name].kind) else place).mkdir(parents=True, exist_ok=True)
-        return Result("cached", 0.0, None, "", {**made, **step.standing}, self.contents(step, manifest), metrics, key)
+        for name in step.standing:
+            make_room(step, name)
+        return Result("cached", 0.0, None, "", {**made, **step.standing}, manifest.contents(), metrics, key)
 
     def _content(self, path: Path) -> str:
         return self.hashes.tree(path) if path.is_dir() else self.hashes.file(path)
@@ -245,13 +256,15 @@ class Executor:
         taken: snapshot.Snapshot,
         results: Mapping[str, Result],
         fields: dict[str, Any] | None,
+        seen: Stamps,
     ) -> Result:
         paths = make_places(step, attempt)
         values.note_passed(step, attempt.metrics)
         job = self._job(step, attempt, taken, paths, results)
         self.on_start(step.name, attempt)
         with LogWriter(attempt.log, lambda line: self.on_line(step.name, line)) as log:
-            started, before = time.monotonic(), stamps_of(step, results)
+            watched = step.inputs.keys() - stores(step, self.plan)
+            started, before = time.monotonic(), stamps_of(step, results, watched)
             in_place = outputs.look_at(step.in_place)
             try:
                 ended = self.runner.run(job, log.feed, self.cancellation)
@@ -263,19 +276,16 @@ class Executor:
             values.take_logged(step, paths, attempt.metrics)
             if not ended.returncode:
                 artifacts.fill(step, attempt.snapshot, paths, follow=not self.containers)
-            after, shared = stamps_of(step, results), self._shared(step)
-            failed = self._judge(step, job, ended, paths, spoilt) or changed(before, after, ended, shared)
+            after = stamps_of(step, results, watched)
+            failed = self._judge(step, job, ended, paths, spoilt) or changed(before, after, ended, seen)
             if failed:
                 log.note(failed.error)
                 return failed
+            for name in outputs.untouched(step.in_place, in_place):
+                log.note(f"output '{name}' was there already and is as it was: this step wrote nothing to it")
             # What it made of more than its key says is not kept for others.
-            kept = None if added(before, after) else fields
+            kept = fields if all(after[name] == files for name, files in seen.items()) else None
             return self._commit(step, attempt, paths, kept, time.monotonic() - started, in_place)
-
-    def _shared(self, step: PlannedStep) -> list[str]:
-        """The inputs that lie where other steps may write as well."""
-        made = ((name, bound) for name, bound in step.inputs.items() if isinstance(bound, Made))
-        return [name for name, bound in made if bound.output in self.plan.steps[bound.step].standing]
 
     def _job(
         self,
@@ -300,7 +310,7 @@ class Executor:
             **resume.previous(attempt.folder),
             **self._tracked(step, attempt, uses_mlflow(step, taken)),
             **self.variables,
-            **wrapped.variables(step, places, written, {n for n, b in step.inputs.items() if is_standing(b, results)}),
+            **wrapped.variables(step, places, written, stores(step, self.plan)),
             **hidden,
             **step.environment_variables,
         }
@@ -383,7 +393,6 @@ class Executor:
         manifest.write(attempt.folder, durable=fields is None)
         key = None
         if fields is not None:
-            key = key_of(fields)
             about = {
                 "fields": fields,
                 "run_id": self.log.run_id,
@@ -391,9 +400,10 @@ class Executor:
                 "seconds": seconds,
                 "outputs": str(attempt.outputs),
             }
-            entry = self.cache.commit(key, manifest, attempt.outputs, attempt.metrics, about)
-            # For people who look around in the run's folder; nothing reads it.
-            attempt.outputs.symlink_to(os.path.relpath(entry.folder / "outputs", attempt.folder))
-            made, manifest = entry.outputs, entry.manifest
-        contents = self.contents(step, manifest)
-        return Result("completed", seconds, 0, "", {**made, **step.standing}, contents, attempt.metrics, key)
+            if entry := self.cache.commit(key_of(fields), manifest, attempt.outputs, attempt.metrics, about):
+                # For people who look around in the run's folder; nothing reads it.
+                attempt.outputs.symlink_to(os.path.relpath(entry.folder / "outputs", attempt.folder))
+                key, made, manifest = entry.folder.name, entry.outputs, entry.manifest
+            else:
+                manifest.write(attempt.folder)
+        return Result("completed", seconds, 0, "", {**made, **step.standing}, manifest.contents(), attempt.metrics, key)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from azdistill.local.cache import Cache, key_of
 from azdistill.local.files import digest
+from azdistill.local.hashes import Hashes
 from azdistill.local.home import Home
 from azdistill.local.keyed import read_fields
 from azdistill.local.store import RunState, StepState
@@ -119,7 +121,8 @@ def last_alike(home: Home, runs: Sequence[RunState], pipeline: str, step: str) -
 
 
 def _maker(home: Home, state: StepState) -> str:
-    entry = Cache(home, looking=True).find(state.key) if state.key else None
+    with closing(Hashes(home.hashes, looking=True)) as hashes:
+        entry = Cache(home, looking=True, hash_of=hashes.file).find(state.key) if state.key else None
     return str(entry.about().get("run_id", "an earlier run")) if entry else "an earlier run"
 
 

@@ -41,6 +41,8 @@ def disk_errors(doing: str, hint: str = _HINT) -> Iterator[None]:
             raise
         # Of a copy the second is what was written.
         name = error.filename2 or error.filename
+        if error.errno == errno.ENOTDIR:
+            hint = "a file lies where a folder is expected: move it away"
         place = f" ({name})" if name else ""
         raise MachineError(f"{doing}: {error.strerror}{place}", code="AZD310", hint=hint) from error
 

@@ -9,7 +9,7 @@ from azdistill.errors import MachineError, UserError
 from azdistill.local import plain, secrets, snapshot
 from azdistill.local.bound import Passed
 from azdistill.local.files import walk_files
-from azdistill.local.plan import Bound, Local, Made, PlannedStep, Text
+from azdistill.local.plan import Bound, Local, Made, Plan, PlannedStep, Text
 from azdistill.local.result import Result
 from azdistill.local.runners.base import Ended
 from azdistill.spec import expressions
@@ -67,16 +67,25 @@ def text_of(bound: Bound, results: Mapping[str, Result]) -> str:
     return str(found)
 
 
-def is_standing(bound: Bound, results: Mapping[str, Result]) -> bool:
-    """Whether an input is a store of azdistill's, so that no key says what is in it."""
-    return isinstance(bound, Made) and bound.output not in results[bound.step].contents
+def stores(step: PlannedStep, plan: Plan) -> set[str]:
+    """The inputs that are stores of azdistill's, so that no key says what is in them."""
+    return {name for name, made in _made(step) if plan.steps[made.step].outputs[made.output].store}
 
 
-def stamps_of(step: PlannedStep, results: Mapping[str, Result]) -> Stamps:
-    """Size and time of every file of a step's data inputs; stores, and what it writes to itself, may change."""
+def shared(step: PlannedStep, plan: Plan) -> set[str]:
+    """The inputs that lie where other steps and runs may write as well."""
+    return {name for name, made in _made(step) if made.output in plan.steps[made.step].in_place}
+
+
+def _made(step: PlannedStep) -> list[tuple[str, Made]]:
+    return [(name, bound) for name, bound in step.inputs.items() if isinstance(bound, Made)]
+
+
+def stamps_of(step: PlannedStep, results: Mapping[str, Result], names: Collection[str]) -> Stamps:
+    """Size and time of every file of the data inputs in ``names``; what a step writes to itself may change."""
     stamps: dict[str, dict[str, tuple[int, int]]] = {}
     for name, bound in step.inputs.items():
-        if isinstance(bound, Text) or is_standing(bound, results):
+        if name not in names or isinstance(bound, Text):
             continue
         path = Path(text_of(bound, results))
         if path in step.standing.values():
@@ -84,11 +93,6 @@ def stamps_of(step: PlannedStep, results: Mapping[str, Result]) -> Stamps:
         files = walk_files(path) if path.is_dir() else [("", path)]
         stamps[name] = {key: (file.stat().st_size, file.stat().st_mtime_ns) for key, file in files if file.exists()}
     return stamps
-
-
-def added(before: Stamps, after: Stamps) -> bool:
-    """Whether an input has files that it had not when the step started."""
-    return any(after[name].keys() - before[name].keys() for name in before)
 
 
 def changed(before: Stamps, after: Stamps, ended: Ended, shared: Collection[str] = ()) -> Result | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,33 @@ from azdistill.local.hashes import tree_digest
 from azdistill.local.links import links
 from azdistill.spec.models import PRIMITIVES
 
+#: What stat says of a file: its size, when its content and when anything of it was changed, and its inode.
+Stat = tuple[int, int, int, int]
 #: Name of a standing output -> relative path -> what stat said.
-Seen = Mapping[str, Mapping[str, tuple[int, ...]]]
+Seen = Mapping[str, Mapping[str, Stat]]
+#: Reads a file's content, or knows its hash.
+Hash = Callable[[Path], str]
 MANIFEST = "manifest.json"
 METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
 class FileMark:
-    """One file of an output: what it holds, and what stat said when that was found out."""
+    """One file of an output: what it holds, and what stat said when that was found out.
+
+    Marks of earlier versions lack the last two, without which a file is not known by its stat: anybody may set the time
+    of a change to the content.
+    """
 
     sha256: str
     size: int
     mtime_ns: int
+    ctime_ns: int = 0
+    inode: int = 0
+
+    @property
+    def stat(self) -> Stat:
+        return self.size, self.mtime_ns, self.ctime_ns, self.inode
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +58,10 @@ class Manifest:
         """The hash of one output's content, by names and bytes; equal contents have equal hashes wherever they lie."""
         files = {name: mark.sha256 for name, mark in self.outputs[output].items()}
         return files[""] if "" in files else tree_digest(files)
+
+    def contents(self) -> dict[str, str]:
+        """The hashes of all outputs, but for those in places that others may write to as well."""
+        return {name: self.content(name) for name in self.outputs}
 
     def as_json(self) -> dict[str, Any]:
         """The outputs as they are written; :meth:`from_json` reads them."""
@@ -87,19 +105,27 @@ class Manifest:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
-    def matches(self, paths: dict[str, Path]) -> bool:
-        """Whether the outputs at ``paths`` still are what was written. Reads only files whose stat has changed."""
+    def matches(self, paths: Mapping[str, Path], hash_of: Hash = hash_file) -> bool:
+        """Whether the outputs at ``paths`` still are what was written. Reads only files whose stat has changed, as that
+        of a copy has.
+        """
         return set(paths) == set(self.outputs) and all(
-            _same(paths[name], files) for name, files in self.outputs.items()
+            _same(paths[name], files, hash_of) for name, files in self.outputs.items()
         )
+
+    def seen_at(self, paths: Mapping[str, Path]) -> Manifest:
+        """The same of outputs at ``paths`` of which all but the content was changed, such as who may write to them."""
+        return replace(self, outputs={name: _seen(paths[name], files) for name, files in self.outputs.items()})
 
     def wrote_as(self, other: Manifest) -> bool:
         """Whether it says of standing folders what ``other`` says."""
         return _contents(self.standing) == _contents(other.standing)
 
-    def holds(self, standing: Mapping[str, Path]) -> bool:
+    def holds(self, standing: Mapping[str, Path], hash_of: Hash = hash_file) -> bool:
         """Whether all that was written to these standing folders is there still; others may have added to them."""
-        return all(name in self.standing and _has(path, self.standing[name]) for name, path in standing.items())
+        return all(
+            name in self.standing and _has(path, self.standing[name], hash_of) for name, path in standing.items()
+        )
 
 
 def is_file(kind: str) -> bool:
@@ -131,7 +157,12 @@ def look_at(standing: Mapping[str, Path]) -> Seen:
     return {name: {key: _stat(file) for key, file in _files(path).items()} for name, path in standing.items()}
 
 
-def _written(path: Path, before: Mapping[str, tuple[int, ...]]) -> dict[str, FileMark]:
+def untouched(standing: Mapping[str, Path], before: Seen) -> list[str]:
+    """Names of the standing outputs that hold something, and exactly what they held ``before``."""
+    return [name for name, files in look_at(standing).items() if files and files == before[name]]
+
+
+def _written(path: Path, before: Mapping[str, Stat]) -> dict[str, FileMark]:
     there = _files(path)
     # A step that found all of it there already, and left it so, relies on all of it.
     written = {name: file for name, file in there.items() if before.get(name) != _stat(file)} or there
@@ -157,15 +188,21 @@ def _files(path: Path) -> dict[str, Path]:
     return {"": path} if path.is_file() else dict(walk_files(path)) if path.is_dir() else {}
 
 
-def _stat(path: Path) -> tuple[int, ...]:
+def _stat(path: Path) -> Stat:
     found = path.stat()
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
 def _mark(path: Path) -> FileMark:
     sync(path)
-    found = path.stat()
-    return FileMark(hash_file(path), found.st_size, found.st_mtime_ns)
+    found = _stat(path)
+    return FileMark(hash_file(path), *found)
+
+
+def _seen(path: Path, files: dict[str, FileMark]) -> dict[str, FileMark]:
+    now = {name: FileMark(mark.sha256, *_stat(path / name if name else path)) for name, mark in files.items()}
+    # Of what has another time the content may be another.
+    return {name: now[name] if now[name].stat[:2] == mark.stat[:2] else mark for name, mark in files.items()}
 
 
 def _replace_links(root: Path) -> None:
@@ -177,26 +214,24 @@ def _replace_links(root: Path) -> None:
         beside.rename(link)
 
 
-def _same(path: Path, files: dict[str, FileMark]) -> bool:
+def _same(path: Path, files: dict[str, FileMark], hash_of: Hash) -> bool:
     try:
         found = {"": path} if path.is_file() else dict(walk_files(path))
-        return set(found) == set(files) and all(_unchanged(found[name], mark) for name, mark in files.items())
+        return set(found) == set(files) and all(_unchanged(found[name], mark, hash_of) for name, mark in files.items())
     except OSError:
         return False
 
 
-def _has(path: Path, files: dict[str, FileMark]) -> bool:
+def _has(path: Path, files: dict[str, FileMark], hash_of: Hash) -> bool:
     try:
-        return all(_unchanged(path / name if name else path, mark) for name, mark in files.items())
+        return all(_unchanged(path / name if name else path, mark, hash_of) for name, mark in files.items())
     except OSError:
         return False
 
 
-def _unchanged(path: Path, mark: FileMark) -> bool:
-    found = path.stat()
-    if found.st_size != mark.size:
-        return False
-    return found.st_mtime_ns == mark.mtime_ns or hash_file(path) == mark.sha256
+def _unchanged(path: Path, mark: FileMark, hash_of: Hash) -> bool:
+    found = _stat(path)
+    return found == mark.stat or (found[0] == mark.size and hash_of(path) == mark.sha256)
 
 
 def _contents(outputs: dict[str, dict[str, FileMark]]) -> dict[str, dict[str, str]]:
@@ -205,8 +240,7 @@ def _contents(outputs: dict[str, dict[str, FileMark]]) -> dict[str, dict[str, st
 
 def _as_json(outputs: dict[str, dict[str, FileMark]]) -> dict[str, Any]:
     return {
-        output: {name: [mark.sha256, mark.size, mark.mtime_ns] for name, mark in files.items()}
-        for output, files in outputs.items()
+        output: {name: [mark.sha256, *mark.stat] for name, mark in files.items()} for output, files in outputs.items()
     }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
 from azdistill.local.home import Home
+from azdistill.local.outputs import is_file
 from azdistill.spec.fields import is_remote
 from azdistill.spec.source import Report, Where
 
@@ -37,6 +38,25 @@ def standing(home: Home, uri: str, where: Where, report: Report) -> Path | None:
         report.error("AZD344", f"{uri} is where azdistill keeps its own state", where, hint="name another folder")
         return None
     return home.standing(str(path), found[1])
+
+
+def claim(claimed: dict[Path, str], path: Path, kind: str, where: Where, report: Report) -> None:
+    """Add to ``claimed`` that an output of this kind is written to ``path``; a problem where that is, or lies below, a
+    file for one and a folder for another.
+    """
+    wanted = "file" if is_file(kind) else "folder"
+    other = "file" if is_file(claimed.setdefault(path, kind)) else "folder"
+    above = next((parent for parent in path.parents if is_file(claimed.get(parent, "")) or parent.is_file()), None)
+    below = next((place for place in claimed if path in place.parents), None) if is_file(kind) else None
+    if other != wanted:
+        report.error("AZD346", f"{path} is written as a {other} by another output, and as a {wanted} here", where)
+    elif above:
+        report.error("AZD346", f"{path} cannot be written: {above} is a file", where)
+    elif below:
+        report.error("AZD346", f"{path} cannot be a file: another output is written to {below}", where)
+    elif path.is_dir() if wanted == "file" else path.is_file():
+        there = "folder" if wanted == "file" else "file"
+        report.error("AZD346", f"{path} is a {there} where a {kind} is to be written", where)
 
 
 def local_input(

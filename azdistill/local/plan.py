@@ -7,8 +7,7 @@ they stand for. What cannot be run here is found while planning, all of it at on
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +43,8 @@ from azdistill.spec.source import Report, Where
 
 EXCLUSIVE, CACHE_IGNORE, HEADLINE = "azdistill.exclusive", "azdistill.cache_ignore", "azdistill.headline"
 NETWORK = "azdistill.network"
+#: Letters of a step's name, that a folder's may have beside what is added (of a trial, its number).
+_LONGEST_NAME = 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +194,8 @@ class _Planner:
     data: Mapping[str, Path] = field(default_factory=dict)
     steps: dict[str, PlannedStep] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    #: Place on a datastore -> the kind of what is written there.
+    claimed: dict[Path, str] = field(default_factory=dict)
 
     def job_input(self, name: str, declared: Input) -> Bound | None:
         """A pipeline job's own input."""
@@ -252,10 +255,14 @@ class _Planner:
         self, step: Step, component: CommandComponent, scope: _Scope, standing: Mapping[str, Path], under: Under
     ) -> None:
         name = scope.prefix + step.name
+        if len(name.encode()) > _LONGEST_NAME:
+            message = f"step '{name[:40]}...': a name of {len(name)} letters is too long for the folder of its attempts"
+            self.report.error("AZD341", message, step.where, key=True, hint=f"at most {_LONGEST_NAME}")
         if isinstance(component.code, str):
             self.report.error("AZD340", f"code at {component.code} cannot be run locally", component.place("code"))
         distribution = step.distribution or component.distribution
-        self.notes += list(_not_honoured(name, scope, step, component))
+        self.notes += unhonoured.of_step(name, step, component)
+        self.notes += unhonoured.of_size(name, step, component, scope.whole)
         tags = {**component.tags, **step.tags}
         timeout = None if step.sweep else step.limits.get("timeout")
         deterministic = component.is_deterministic if step.is_deterministic is None else step.is_deterministic
@@ -343,6 +350,8 @@ class _Planner:
                 kept = standing.get(".".join(setting.path[2:]))
             # A value is handed on, never kept in a place of its own.
             kept = None if declared.type in PRIMITIVES else kept
+            if kept and setting and isinstance(component, CommandComponent):
+                places.claim(self.claimed, kept, declared.type, setting.where, self.report)
             planned[name] = PlannedOutput(declared.type, kept, bool(kept and self.home.is_store(kept)))
         return planned
 
@@ -479,20 +488,6 @@ def _maker(jobs: Mapping[str, Step], prefix: str, output: str) -> Made | None:
 
 def _text_of(value: Any) -> str | None:
     return None if value is None else str(value)
-
-
-def _not_honoured(name: str, scope: _Scope, step: Step, component: CommandComponent) -> Iterator[str]:
-    yield from unhonoured.of_step(name, step, component)
-    resources = step.resources or component.resources or {}
-    if "instance_count" in resources:
-        where = (step if step.resources else component).where / "resources" / "instance_count"
-        count = scope.whole(resources["instance_count"], where)
-        if count > 1:
-            yield unhonoured.Note.at(where, f"{name}: {count} instances are run as one, on this machine")
-    written = (step.distribution or component.distribution or {}).get("process_count_per_instance", 1)
-    if str(written).isdigit() and int(written) > (os.cpu_count() or 1):
-        where = (step if step.distribution else component).where / "distribution" / "process_count_per_instance"
-        yield unhonoured.Note.at(where, f"{name}: {written} processes share {os.cpu_count() or 1} processors here")
 
 
 def _is_on(value: object) -> bool:

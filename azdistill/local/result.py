@@ -12,7 +12,8 @@ BRANCH, FAILURE = "branch", "failure"
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a step came to. ``outputs`` are the committed ones; ``metrics`` is its metrics file.
+    """What a step came to. ``outputs`` are the committed ones, ``contents`` the hashes of those that nobody changes any
+    more; ``metrics`` is its metrics file.
 
     ``reason`` says why it was skipped, in a word (see :mod:`azdistill.local.conditions`); ``detail`` for people.
     """

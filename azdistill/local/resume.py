@@ -10,7 +10,7 @@ from azdistill.errors import UserError, did_you_mean
 from azdistill.local.files import make_read_only, walk_files
 from azdistill.local.home import Home
 from azdistill.local.keyed import has_fields, same_fields
-from azdistill.local.outputs import MANIFEST, Manifest
+from azdistill.local.outputs import MANIFEST, Hash, Manifest
 from azdistill.local.plan import Made, Plan, PlannedStep
 from azdistill.local.store import RunState, list_runs, named
 
@@ -46,7 +46,9 @@ def attempts(run_folder: Path, step: str) -> Iterator[Path]:
         yield folder / str(number)
 
 
-def finished(run_folder: Path, plan: Plan, step: PlannedStep, fields: dict[str, Any]) -> tuple[Path, Manifest] | None:
+def finished(
+    run_folder: Path, plan: Plan, step: PlannedStep, fields: dict[str, Any], hash_of: Hash
+) -> tuple[Path, Manifest] | None:
     """The attempt of this run that succeeded with these very fields, if its outputs are what it wrote."""
     names = [name for name, output in step.outputs.items() if not output.standing]
     since = max((_ended(run_folder, maker) for maker in _fillers(plan, step)), default=0)
@@ -54,7 +56,7 @@ def finished(run_folder: Path, plan: Plan, step: PlannedStep, fields: dict[str, 
         manifest = Manifest.read(attempt)
         if not manifest or not has_fields(attempt, fields):
             continue
-        if manifest.matches(places(attempt, names)) and manifest.holds(step.in_place):
+        if manifest.matches(places(attempt, names), hash_of) and manifest.holds(step.in_place, hash_of):
             return (attempt, manifest) if _written(attempt) >= since else None
     return None
 

@@ -103,8 +103,10 @@ def run_pipeline(
         with disk_errors("cannot start a run"):
             log = RunLog(home, plan.name, resumed or options.run_id, again=bool(resumed))
             ending.callback(log.close)
-            cache, hashes = Cache(home), Hashes(home.hashes)
+            hashes = Hashes(home.hashes)
             ending.callback(hashes.close)
+            cache = Cache(home, hash_of=hashes.file)
+            ending.callback(cache.close)
         if resumed:
             # The run's own guard ends these as well, within a moment that a quick user does not wait for.
             guard.sweep(_mark(log.run_id))

@@ -5,8 +5,9 @@ What would give other results is refused where the plan is made; what is told he
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from azdistill.errors import Problem, SpecError
@@ -77,6 +78,20 @@ def of_step(name: str, step: Step, component: CommandComponent) -> Iterator[Note
         if said := _MODES.get(_mode(step, key, declared) or ""):
             where = step.inputs[key].where if key in step.inputs else declared.where
             yield Note.at(where, f"{name}: input '{key}' {said}")
+
+
+def of_size(name: str, step: Step, component: CommandComponent, whole: Callable[[Any, Where], int]) -> Iterator[Note]:
+    """Instances, and processes beyond what this machine has; ``whole`` reads a number."""
+    resources = step.resources or component.resources or {}
+    if "instance_count" in resources:
+        where = (step if step.resources else component).where / "resources" / "instance_count"
+        count = whole(resources["instance_count"], where)
+        if count > 1:
+            yield Note.at(where, f"{name}: {count} instances are run as one, on this machine")
+    written = (step.distribution or component.distribution or {}).get("process_count_per_instance", 1)
+    if str(written).isdigit() and int(written) > (os.cpu_count() or 1):
+        where = (step if step.distribution else component).where / "distribution" / "process_count_per_instance"
+        yield Note.at(where, f"{name}: {written} processes share {os.cpu_count() or 1} processors here")
 
 
 def of_runner(steps: Mapping[str, tuple[Mapping[str, Any], Where]], docker: bool, gpus: bool) -> Iterator[Note]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from local_helpers import log_of, statuses, step
 
-from azdistill.errors import MachineError
+from azdistill.errors import Interrupted, MachineError
 from azdistill.local import retries
 from azdistill.local.docker_engine import engine_errors
 from azdistill.local.listener import Listener
@@ -72,6 +72,8 @@ def test_a_wait_for_the_next_attempt_ends_with_the_run(run: Run, monkeypatch: py
 
     finished = run({"a": step("exit 75")}, options=Options(retries=3), listeners=[Cancel()])
     assert finished.state.steps["a"].attempts == 1
+    assert (statuses(finished), finished.state.status) == ({"a": "canceled"}, "canceled")
+    assert isinstance(finished.error, Interrupted)
 
 
 @pytest.mark.parametrize(("code", "attempts"), [("AZD395", 2), ("AZD394", 1)])

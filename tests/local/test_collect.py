@@ -31,6 +31,7 @@ def entry(home: Home, tmp_path: Path) -> Entry:
     (tmp_path / "metrics").write_text('{"kind": "metric", "name": "loss", "value": 0.5}\n')
     manifest = outputs.record({"o": tmp_path / "made" / "o"})
     made = Cache(home).commit(KEY, manifest, tmp_path / "made", tmp_path / "metrics", {})
+    assert made
     (made.folder / USED).touch()
     os.utime(made.folder / USED, (time.time() - 86400,) * 2)
     return made
@@ -52,7 +53,7 @@ def test_an_entry_that_nobody_found_is_removed(home: Home, entry: Entry) -> None
 def test_what_is_collected_while_it_is_found_is_a_miss(
     home: Home, entry: Entry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def matches(self: outputs.Manifest, paths: dict[str, Path]) -> bool:
+    def matches(self: outputs.Manifest, paths: dict[str, Path], hash_of: outputs.Hash) -> bool:
         shutil.rmtree(entry.folder)
         return True
 

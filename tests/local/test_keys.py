@@ -17,6 +17,7 @@ from local_helpers import no_cache, statuses, step, write_pipeline
 
 from azdistill import spec
 from azdistill.local.cache import Cache
+from azdistill.local.hashes import Hashes
 from azdistill.local.home import find_home
 from azdistill.local.run import Finished, Options, run_pipeline
 
@@ -165,7 +166,7 @@ def test_an_upstream_change_that_changes_no_output_stops_there(run: Run) -> None
     assert statuses(other) == {"make": "completed", "use": "completed"}
 
 
-@pytest.mark.parametrize("damage", ["size", "content", "missing", "extra", "manifest"])
+@pytest.mark.parametrize("damage", ["size", "content", "in its old time", "missing", "extra", "manifest"])
 def test_a_damaged_entry_is_a_miss_and_is_made_anew(run: Run, damage: str) -> None:
     jobs = {
         "a": step("mkdir '${{outputs.x}}/in'; echo 1 > '${{outputs.x}}/in/f'")
@@ -181,9 +182,32 @@ def test_a_damaged_entry_is_a_miss_and_is_made_anew(run: Run, damage: str) -> No
     elif damage == "extra":
         (made / "in" / "g").write_text("")
     else:
+        before = (made / "in" / "f").stat().st_mtime_ns
         (made / "in" / "f").write_text("22\n" if damage == "size" else "2\n")
+        if damage == "in its old time":
+            os.utime(made / "in" / "f", ns=(before, before))
     assert statuses(run(jobs)) == {"a": "completed"}
     assert (made / "in" / "f").read_text() == "1\n"
+    assert statuses(run(jobs)) == {"a": "cached"}
+
+
+def test_what_is_cached_is_not_read_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {"x": {"type": "uri_file"}, "y": {"type": "uri_folder"}}
+    jobs = {"a": step("echo 1 | tee '${{outputs.x}}' > '${{outputs.y}}/f'") | {"outputs": made}}
+    run(jobs)
+    known = Hashes.file
+    read: list[Path] = []
+    monkeypatch.setattr(Hashes, "file", lambda self, path: read.append(path) or known(self, path))
+    assert (statuses(run(jobs)), read) == ({"a": "cached"}, [])
+
+
+def test_a_manifest_of_an_earlier_version_holds_for_what_it_says(run: Run) -> None:
+    jobs = {"a": step("echo 1 > '${{outputs.x}}'", outputs=("x",))}
+    made = Path(run(jobs).state.steps["a"].outputs["x"])
+    manifest = made.parents[1] / "manifest.json"
+    stored = json.loads(manifest.read_text())
+    stored["outputs"]["x"][""] = stored["outputs"]["x"][""][:3]
+    manifest.write_text(json.dumps(stored))
     assert statuses(run(jobs)) == {"a": "cached"}
 
 

@@ -307,3 +307,26 @@ def test_a_model_may_be_one_file(run: Run, project: Path, kind: str) -> None:
     (project / "model.pkl").write_text("weights")
     job = step("cat ${{inputs.model}}") | {"inputs": {"model": {"type": kind, "path": "model.pkl"}}}
     assert log_of(run({"a": job}), "a") == "weights"
+
+
+@pytest.mark.parametrize("kind", ["uri_file", "uri_folder"])
+def test_data_that_goes_while_the_run_goes_on_is_told_by_step_and_input(run: Run, project: Path, kind: str) -> None:
+    (project / "rows").mkdir()
+    (project / "rows" / "x").write_text("x")
+    path = "rows/x" if kind == "uri_file" else "rows"
+    given = {"rows": {"type": kind, "path": path}, "after": "${{parent.jobs.a.outputs.o}}"}
+    jobs = {
+        "a": step(f"rm -r '{project}/rows'; echo > ${{{{outputs.o}}}}", outputs=("o",)),
+        "b": step("true ${{inputs.rows}} ${{inputs.after}}", inputs=given),
+    }
+    error = run(jobs).error
+    assert error
+    assert (error.code, error.message.partition(": /")[0]) == ("AZD345", "step 'b': input 'rows'")
+
+
+def test_a_name_that_no_folder_can_have_is_refused_where_it_stands(run: Run) -> None:
+    with pytest.raises(SpecError) as caught:
+        run({"s" * 260: step("true")})
+    problem = caught.value.problems[0]
+    assert (problem.code, problem.line > 0) == ("AZD341", True)
+    run({"s" * 240: step("true")})

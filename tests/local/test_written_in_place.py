@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_helpers import statuses, step
+from local_helpers import log_of, statuses, step
 
+from azdistill import spec
+from azdistill.errors import SpecError
+from azdistill.local.dry_run import foresee
 from azdistill.local.run import Finished, Options
 
 Run = Callable[..., Finished]
@@ -60,6 +63,49 @@ def test_what_others_add_to_a_place_counts_for_its_readers_only(run: Run, place:
     finished = run(jobs)
     assert statuses(finished) == {"w": "cached", "r": "completed"}
     assert read(finished) == "one\ntwo\n"
+
+
+def test_a_reader_is_known_by_what_the_place_holds_when_its_turn_comes(run: Run) -> None:
+    def jobs(text: str) -> dict[str, Any]:
+        later = step(f"echo {text} > ${{{{outputs.own}}}}/y; cat ${{{{inputs.kept}}}}/x > ${{{{outputs.done}}}}")
+        later |= {"outputs": {"own": PLACE, "done": {"type": "uri_file"}}, "inputs": reading()["inputs"]}
+        after = reading()
+        after["inputs"]["after"] = "${{parent.jobs.v.outputs.done}}"
+        return {"w": writing("x"), "v": later, "r": after}
+
+    for text, done in (("1", "completed"), ("2", "completed"), ("1", "cached"), ("1", "cached")):
+        finished = run(jobs(text))
+        assert (read(finished), statuses(finished)["r"]) == (f"x\n{text}\n", done)
+    _, foreseen = foresee(spec.load_pipeline(Path("pipeline.yml")), Options())
+    assert foreseen["r"].action == "reuse"
+
+
+def test_what_was_added_between_two_attempts_is_in_no_key(
+    run: Run, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(_: object) -> float:
+        (place / "y").write_text("two\n")
+        return 0.0
+
+    monkeypatch.setattr("azdistill.local.retries.pause", wait)
+    again = reading()
+    again["command"] += "; ls ${{inputs.kept}}/y || exit 75"
+    assert read(run({"w": writing("one"), "r": again}, options=Options(retries=1))) == "one\ntwo\n"
+    (place / "y").unlink()
+    assert statuses(run({"w": writing("one"), "r": again})) == {"w": "cached", "r": "failed"}
+
+
+def test_what_another_run_wrote_with_the_same_size_and_time_is_another_thing(run: Run, place: Path) -> None:
+    def jobs(text: str) -> dict[str, Any]:
+        dated = writing(text)
+        dated["command"] += "; touch -d 1980-01-01 ${{outputs.kept}}/x"
+        return {"w": dated, "r": reading()}
+
+    for text, done in (("1", "completed"), ("2", "completed"), ("1", "cached")):
+        finished = run(jobs(text))
+        assert statuses(finished) == {"w": "completed", "r": done}
+        assert (read(finished), (place / "x").read_text()) == (f"{text}\n", f"{text}\n")
+    assert statuses(run(jobs("1"))) == {"w": "cached", "r": "cached"}
 
 
 def test_two_writers_of_one_place_do_not_undo_each_other(run: Run) -> None:
@@ -117,3 +163,52 @@ def test_a_file_in_place_is_looked_at_too(run: Run, place: Path) -> None:
     assert statuses(run({"w": job})) == {"w": "cached"}
     place.unlink()
     assert statuses(run({"w": job})) == {"w": "completed"}
+
+
+def test_a_file_in_place_that_a_step_leaves_as_it_was_is_told(run: Run) -> None:
+    def jobs(text: str) -> dict[str, Any]:
+        written = step(f"[ {text} = one ] && echo one > ${{{{outputs.kept}}}}; true")
+        return {"w": written | {"outputs": {"kept": PLACE | {"type": "uri_file"}}}}
+
+    told = "output 'kept' was there already and is as it was"
+    assert told not in log_of(run(jobs("one")), "w")
+    assert told in log_of(run(jobs("two")), "w")
+
+
+def kept_as(kind: str, path: str = "kept") -> dict[str, Any]:
+    job = step("echo > ${{outputs.kept}}")
+    return job | {"outputs": {"kept": {"type": kind, "path": f"azureml://datastores/d/paths/{path}"}}}
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [kept_as("uri_file"), kept_as("uri_folder")],
+        [kept_as("uri_folder"), kept_as("uri_file")],
+        [kept_as("uri_file"), kept_as("uri_folder", "kept/in")],
+        [kept_as("uri_folder", "kept/in"), kept_as("uri_file")],
+    ],
+)
+def test_a_place_is_a_file_or_a_folder(run: Run, others: list[dict[str, Any]]) -> None:
+    with pytest.raises(SpecError, match="AZD346") as caught:
+        run({f"s{number}": job for number, job in enumerate(others)})
+    assert [problem.line > 0 for problem in caught.value.problems] == [True]
+
+
+@pytest.mark.parametrize(("kind", "path"), [("uri_folder", "kept"), ("uri_folder", "kept/in"), ("uri_file", "kept/in")])
+def test_a_file_that_is_in_the_way_is_told(run: Run, place: Path, kind: str, path: str) -> None:
+    place.parent.mkdir(parents=True)
+    late = kept_as(kind, path) | {"inputs": {"after": "${{parent.jobs.a.outputs.o}}"}}
+    made = step(f"echo > '{place}'; echo > ${{{{outputs.o}}}}", outputs=("o",))
+    error = run({"a": made, "w": late}).error
+    assert error
+    assert (error.code, "free some space" in str(error)) == ("AZD346", False)
+    assert "step 'w': output 'kept'" in str(error)
+    with pytest.raises(SpecError, match="AZD346"):
+        run({"w": kept_as(kind, path)})
+
+
+def test_a_folder_that_is_in_the_way_is_told(run: Run, place: Path) -> None:
+    place.mkdir(parents=True)
+    with pytest.raises(SpecError, match="AZD346"):
+        run({"w": kept_as("uri_file")})
