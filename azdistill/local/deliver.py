@@ -167,7 +167,8 @@ class _Output:
         except BaseException:
             self._put_back()
             raise
-        _mark(out, name, [new])
+        # Its new name is a change of a file, as stat tells it.
+        _mark(out, name, [_Delivered(self.target, new.manifest.seen_at({name: self.target}))])
 
     def _put_back(self) -> None:
         for aside, path in self.replaced.items():

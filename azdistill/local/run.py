@@ -275,13 +275,9 @@ def _deliver(plan: Plan, out: Path | None, results: Mapping[str, Result]) -> dic
 
 
 def _contents(plan: Plan, results: Mapping[str, Result]) -> dict[str, str]:
-    """What is known of outputs that nobody else writes to."""
-    own = {
-        name: results[made.step].contents.get(made.output)
-        for name, made in given_out(plan, results).items()
-        if not plan.steps[made.step].outputs[made.output].standing
-    }
-    return {name: content for name, content in own.items() if content}
+    """What is known of the outputs that nobody changes any more."""
+    found = {name: results[made.step].contents.get(made.output) for name, made in given_out(plan, results).items()}
+    return {name: content for name, content in found.items() if content}
 
 
 def _files(plan: Plan) -> dict[str, str]:
