@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from azdistill.spec.bash_frames import Frame
 from azdistill.spec.expressions import Reference
 
 Pieces = Sequence[tuple[str, Reference | None]]
@@ -28,38 +29,10 @@ _SPECIAL_PARAMETERS = "_@*#?-$!{(["
 _ESCAPED = {DOUBLE: '$`"\\\n', HEREDOC: "$`\\\n"}
 _NAMES = {"\n": "a line break", "`": "a backtick", "#": "'#', which starts a comment", "$": "'$', which expands"}
 _CLOSERS = {"(": ")", "{": "}", "[": "]"}
-#: What may stand between the start of a command and the place of its first word.
-_BEFORE_COMMAND = re.compile(
-    r"(?:[ \t]|\\\n|(?:then|do|else|elif|if|while|until|for|!|\{|time|coproc)[ \t]"
-    r"|[A-Za-z_]\w*\+?=[^\s'\"$`\\;&|<>()]*[ \t])*",
-    re.ASCII,
-)
-_ASSIGNMENT = re.compile(_BEFORE_COMMAND.pattern + r"[A-Za-z_]\w*(?:\[[^\s\]]*\])?\+?=(?:\\.|[^\s;&|<>()])*", re.ASCII)
 _CASE = re.compile(r"case(?=[ \t])")
-_EMPTY_CASE = re.compile(r"[ \t]*case[ \t]+\S+\s+in[ \t]+")
 _ESAC = re.compile(r"esac(?=[\s;&|<>()]|\Z)")
 #: How often what is read anew may hold what is read anew.
 _DEEPEST = 40
-
-
-@dataclass(slots=True)
-class _Frame:
-    """An open quote, substitution or group: what it is, who opened it, what closes it.
-
-    ``commands``: commands stand in it (and comments, here-documents). ``nested``: see :data:`NESTED`. ``anew``: what it
-    holds is read with no regard to what is around it. ``half``: one of two brackets, the other has to follow at once.
-    ``words``: brackets around words (an array's elements, alternatives of a pattern). ``cases``: its open ``case``.
-    """
-
-    mode: str
-    owner: int
-    closer: str = ""
-    commands: bool = True
-    nested: bool = False
-    anew: bool = False
-    half: bool = False
-    words: bool = False
-    cases: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +79,19 @@ def read(parts: Pieces) -> tuple[dict[int, str], dict[int, str]]:
         elif origin and any("\ud800" <= char <= "\udfff" for char in text):
             found.blame(number, "half a character (a lone surrogate)")
     text = "".join(text for text, _ in parts)
-    _Reader(found, text, range(len(text)), _Frame(UNQUOTED, -1)).read(len(text))
+    _Reader(found, text, range(len(text)), Frame(UNQUOTED, -1)).read(len(text))
     return found.contexts, found.reasons
 
 
 class _Reader:
     """Reads ``text``, whose characters stand at ``places`` of the command, as what is in the frame ``around``."""
 
-    def __init__(self, found: _Findings, text: str, places: Sequence[int], around: _Frame, depth: int = 0) -> None:
+    def __init__(self, found: _Findings, text: str, places: Sequence[int], around: Frame, depth: int = 0) -> None:
         self.found, self.text, self.places, self.depth = found, text, places, depth
         self.frames = [around]
         self.documents: list[_Document] = []
         self.at = 0
-        #: Where the command that is being read begins, and the last character that bash reads as part of a word.
-        self.command = 0
+        #: The last character that bash reads as part of a word.
         self.escaped = -1
 
     def read(self, end: int) -> None:
@@ -156,7 +128,7 @@ class _Reader:
     def _next(self, ahead: int = 1) -> str:
         return self.text[self.at + ahead : self.at + ahead + 1]
 
-    def _step(self, frame: _Frame) -> None:
+    def _step(self, frame: Frame) -> None:
         mode, char = frame.mode, self.text[self.at]
         if mode == SINGLE:
             self._single(char)
@@ -205,6 +177,8 @@ class _Reader:
                 self._note()
             self.escaped = self.at
             self.at += 1
+            if follower == "\n" and self.frames[-1].word == self.at - 2:
+                self.frames[-1].word = self.at
 
     def _expands(self, mode: str) -> bool:
         follower = self._next()
@@ -213,7 +187,7 @@ class _Reader:
             (follower.isascii() and follower.isalnum()) or follower in _SPECIAL_PARAMETERS + quotes
         )
 
-    def _dollar(self, frame: _Frame) -> None:
+    def _dollar(self, frame: Frame) -> None:
         follower, owner, after = self._next(), self._owner(self.at), self._owner(self.at + 1)
         self._blame(owner, _NAMES["$"])
         if owner != after and not follower.isalnum():
@@ -230,7 +204,7 @@ class _Reader:
         else:
             self.at += 1 if follower == '"' else 2
 
-    def _backtick(self, frame: _Frame) -> None:
+    def _backtick(self, frame: Frame) -> None:
         self._blame(self._owner(self.at), _NAMES["`"])
         escaped = "$`\\" + ('"' if frame.mode == DOUBLE or frame.nested else "")
         inner, at = [], self.at + 1
@@ -245,11 +219,11 @@ class _Reader:
             at += 1
         self._blame(self._owner(at), _NAMES["`"])
         self._anew(
-            [each for each in inner if each < len(self.text)], at, _Frame(UNQUOTED, -1, anew=True, nested=frame.nested)
+            [each for each in inner if each < len(self.text)], at, Frame(UNQUOTED, -1, anew=True, nested=frame.nested)
         )
         self.escaped, self.at = at, at + 1
 
-    def _anew(self, inner: Sequence[int], end: int, around: _Frame) -> None:
+    def _anew(self, inner: Sequence[int], end: int, around: Frame) -> None:
         if self.depth == _DEEPEST:
             self.found.lost = True
             for at in inner:
@@ -261,16 +235,16 @@ class _Reader:
     def _place(self, at: int) -> int:
         return self.places[at] if at < len(self.places) else self.places[-1] + 1
 
-    def _open(self, mode: str, closer: str, length: int, *, commands: bool = True, nested: bool = False) -> _Frame:
+    def _open(self, mode: str, closer: str, length: int, *, commands: bool = True, nested: bool = False) -> Frame:
         nested = nested or self.frames[-1].nested
-        self.frames.append(_Frame(mode, self._owner(self.at), closer, commands, nested))
+        self.frames.append(Frame(mode, self._owner(self.at), closer, commands, nested))
         self.at += length
+        self.frames[-1].word = self.at
         return self.frames[-1]
 
-    def _substitution(self, length: int) -> None:
+    def _substitution(self, length: int, *, nested: bool = False) -> None:
         frame = self._open(UNQUOTED, ")", length)
-        frame.anew, frame.nested = True, False
-        self.command = self.at
+        frame.anew, frame.nested = True, nested
 
     def _arithmetic(self, length: int) -> None:
         for taken in (length - 1, 1):
@@ -292,34 +266,49 @@ class _Reader:
             self._open(SINGLE if char == "'" else DOUBLE, char, 1)
         elif char == "#" and frame.commands and self._starts_word():
             self._blame(owner, _NAMES["#"])
-            self.frames.append(_Frame(COMMENT, -1))
+            self.frames.append(Frame(COMMENT, -1))
         elif char == "[" and self._is_subscript(frame):
             self._open(UNQUOTED, "]", 1, commands=False, nested=True)
+        elif char == ":" and frame.is_offset(self.text, self.at):
+            frame.nested = True
+            self.at += 1
         elif char in _OPERATORS:
             self._operator(char, owner, frame)
         else:
             self._reserved(frame, owner)
             if char in " \t" and frame.commands and not frame.words:
-                self._blank(owner)
+                self._blank(owner, frame)
             self.at += 1
 
-    def _blank(self, owner: int) -> None:
-        if owner < 0 or owner in self.found.reasons:
-            return
-        goes_on = self._owner(self.at + 1) == owner and self._next() not in " \t"
-        if goes_on and _ASSIGNMENT.fullmatch(self.text, self.command, self.at):
+    def _blank(self, owner: int, frame: Frame) -> None:
+        if self._end_word(frame) and owner >= 0 and self._parts_words():
             self._blame(owner, "a blank, after which a command begins")
+        frame.word = self.at + 1
+
+    def _end_word(self, frame: Frame) -> bool:
+        own = all(self._owner(at) < 0 for at in range(frame.word, self.at))
+        return frame.end_word(self.text, self.at, own=own)
+
+    def _parts_words(self) -> bool:
+        """Whether there are two words, before the blank here and after it, only because of blanks in values."""
+        at, parted = self.at, False
+        while (gap := self.text[at : at + 1]) and gap in " \t":
+            parted, at = parted or self._owner(at) < 0, at + 1
+        return not parted and at < len(self.text) and self.text[at] not in _OPERATORS
 
     def _leave(self, char: str, owner: int) -> None:
         self._blame(owner, f"'{char}', which closes what is around it")
         depth, frame = self._depth(), self.frames.pop()
         if (frame.half and self._next() != ")") or any(each.depth > self._depth() for each in self.documents):
             self.found.lost = True
-        if frame.anew or not frame.commands or frame.words:
-            # The word around it goes on; after the group of a subshell a new one begins.
+        around = self.frames[-1]
+        empty = frame.words and not self.text[frame.word : self.at].strip(" \t")
+        defines = empty and around.names_function(self.text, frame.word - 1)
+        if (frame.anew or not frame.commands or frame.words) and not defines:
+            # The word around it goes on; after the group of a subshell, or a function's name, a command begins.
             self.escaped = self.at
         else:
-            self.command = self.at + 1
+            around.begin(self.at + 1)
         self.documents = [each for each in self.documents if each.depth < depth or not frame.anew]
         self.at += 1
 
@@ -329,66 +318,71 @@ class _Reader:
     def _starts_word(self) -> bool:
         return self.at == 0 or (self.text[self.at - 1] in _BLANK and self.escaped != self.at - 1)
 
-    def _starts_command(self, at: int) -> bool:
-        if _BEFORE_COMMAND.fullmatch(self.text, self.command, at) is None:
-            return False
-        # What was looked at is not looked at again: a command may have thousands of words.
-        self.command = at
-        return True
-
-    def _is_subscript(self, frame: _Frame) -> bool:
+    def _is_subscript(self, frame: Frame) -> bool:
         """Whether a '[' opens a subscript: in another, in arithmetic, of an array's element, or of a variable."""
         if frame.closer == "]":
             return True
-        if frame.words:
-            return self._starts_word()
-        start = self.at
-        while start > self.command and (self.text[start - 1].isalnum() or self.text[start - 1] == "_"):
-            start -= 1
-        return frame.commands and self.text[start : self.at].isidentifier() and self._starts_command(start)
+        return self._starts_word() if frame.words else frame.is_element(self.text, self.at)
 
-    def _reserved(self, frame: _Frame, owner: int) -> None:
+    def _reserved(self, frame: Frame, owner: int) -> None:
         """Count the ``case`` that are open: the ``)`` after a pattern closes nothing."""
         if not frame.commands or frame.words or not self._starts_word():
             return
-        if _CASE.match(self.text, self.at) and self._starts_command(self.at):
+        if _CASE.match(self.text, self.at) and frame.starts_command(self.at):
             self._blame(owner, "'case', where a command begins")
             frame.cases += 1
-        elif frame.cases and _ESAC.match(self.text, self.at) and self._ends_case():
+        elif frame.cases and _ESAC.match(self.text, self.at) and frame.starts_command(self.at):
             self._blame(owner, "'esac', where a command begins")
             frame.cases -= 1
 
-    def _ends_case(self) -> bool:
-        return self._starts_command(self.at) or bool(_EMPTY_CASE.fullmatch(self.text, self.command, self.at))
-
-    def _operator(self, char: str, owner: int, frame: _Frame) -> None:
+    def _operator(self, char: str, owner: int, frame: Frame) -> None:
         self._blame(owner, _NAMES.get(char, f"'{char}'"))
         if char == "(":
             self._bracket(frame)
-        elif self.text.startswith("<<<", self.at):
+        elif char in "<>" and self._next() != "(":
+            self._redirection(owner, frame)
+        else:
+            joined = self._joins_redirection(char)
+            if joined:
+                self._end_word(frame)
+            self.at += 1
+            if joined:
+                frame.word = self.at
+            elif char in ";&|\n)" and not frame.words:
+                frame.begin(self.at)
+            if frame.commands and char == "\n" and self.documents:
+                self._bodies()
+                frame.word = self.at
+
+    def _joins_redirection(self, char: str) -> bool:
+        """Whether a '&' or '|' parts no commands: in '>&', '<&', '>|' or '&>'."""
+        before = self.text[self.at - 1 : self.at] if self.escaped != self.at - 1 else ""
+        return (char in "&|" and before in ("<", ">")) or (char == "&" and self._next() == ">")
+
+    def _redirection(self, owner: int, frame: Frame) -> None:
+        frame.redirect(self.text, self.at)
+        if self.text.startswith("<<<", self.at):
             self.at += 3
         elif self.text.startswith("<<", self.at) and owner < 0 and frame.commands:
             self._heredoc()
+            frame.redirects = False
         else:
             self.at += 1
-            if frame.commands and char in ";&|\n)":
-                self.command = self.at
-            if frame.commands and char == "\n" and self.documents:
-                self._bodies()
+        frame.word = self.at
 
-    def _bracket(self, frame: _Frame) -> None:
+    def _bracket(self, frame: Frame) -> None:
         before = self.text[self.at - 1 : self.at] if self.escaped != self.at - 1 else ""
         if before and before in "<>":
-            self._substitution(1)
-        elif frame.commands and self._next() == "(" and self._starts_command(self.at):
+            # In arithmetic, and in some of what '"${' can be, it is none, and quotes in it are none either.
+            self._substitution(1, nested=frame.nested)
+        elif self._next() == "(" and frame.starts_command(self.at):
             self._arithmetic(2)
         elif frame.closer == "}":
             self.at += 1
         else:
-            subshell = frame.commands and self._starts_command(self.at)
+            subshell = frame.starts_command(self.at)
             opened = self._open(UNQUOTED, ")", 1, commands=frame.commands)
             opened.words = frame.commands and not subshell
-            self.command = self.at if subshell else self.command
 
     def _heredoc(self) -> None:
         self.at += 2
@@ -427,7 +421,6 @@ class _Reader:
         for document in self.documents:
             self._body(document)
         self.documents.clear()
-        self.command = self.at
 
     def _body(self, document: _Document) -> None:
         inner: list[int] = []
@@ -443,7 +436,7 @@ class _Reader:
             inner += line
             end = self.at
         if not document.quoted:
-            self._anew(inner, end, _Frame(HEREDOC, -1))
+            self._anew(inner, end, Frame(HEREDOC, -1))
         self.found.note(self._place(end), HEREDOC)
 
     def _line(self, quoted: bool) -> list[int]:

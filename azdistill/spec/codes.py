@@ -48,7 +48,7 @@ CODES: dict[str, str] = {
     "AZD173": "The entry script of a parallel step does not exist, or lacks init() or run().",
     "AZD174": "append_row_to of a parallel step leads to no output.",
     "AZD175": "A value that YAML reads as another than the one that is written.",
-    "AZD176": "A reference to an environment or a compute without the azureml: that Azure ML asks for.",
+    "AZD176": "A reference to an environment, a compute or a datastore without the azureml: that Azure ML asks for.",
     "AZD177": "Code, an include, a component, a file of an environment, or a link in code, that leaves the project.",
     "AZD178": "program_arguments of a parallel step hold what is no argument: a comment, an operator, a command.",
     "AZD180": "A sweep searches an input that its trial does not declare.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from azdistill.spec.component import RUN_KEYS, runnable
+from azdistill.spec.component import NEVER_EMPTY, RUN_KEYS, runnable
 from azdistill.spec.fields import Fields
 from azdistill.spec.models import Binding, CommandComponent, Input, Output, Pipeline, Step, Value
 from azdistill.spec.pipeline import inline_step, job_input, job_output
@@ -26,6 +26,7 @@ def command_job(where: Where, report: Report) -> Pipeline:
     fields.known(_KEYS, "a command job")
     for key in ("command", "environment"):
         fields.require(key, "a command job")
+    fields.filled(NEVER_EMPTY)
     return job_of_one_step(fields, _step)
 
 

@@ -24,6 +24,11 @@ _ASSET_KEYS = {"$schema", "type", "name", "version", "display_name", "descriptio
 INTERFACE_KEYS = _ASSET_KEYS | {"inputs", "outputs", "is_deterministic"}
 RUN_KEYS = {"command", "code", "environment", "additional_includes", "distribution", "resources"}
 COMPONENT_KEYS = INTERFACE_KEYS | RUN_KEYS
+#: What a command that is written in place, as a step or a job, may leave out but not leave empty.
+NEVER_EMPTY = {
+    *("code", "compute", "limits", "resources", "distribution", "environment_variables", "identity", "services"),
+    *("inputs", "outputs", "queue_settings", "display_name", "description", "name", "tags", "properties"),
+}
 _ENVIRONMENT_KEYS = {
     *_ASSET_KEYS - {"type", "display_name"},
     *("image", "conda_file", "build", "os_type", "inference_config", "datastore"),

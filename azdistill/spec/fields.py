@@ -75,6 +75,12 @@ class Fields:
         if self.data.get(key) is None and (self.where.value is None or isinstance(self.where.value, dict)):
             self.report.error("AZD112", f"{of} needs '{key}'", self.where)
 
+    def filled(self, keys: Collection[str]) -> None:
+        """Note those of ``keys`` that have nothing after them, which azure-ai-ml takes for no absent ones."""
+        for key in self.data:
+            if key in keys and self.data[key] is None:
+                self.wrong(self.where / key, "given a value", None, "take the key out, or out of use with a '#'")
+
     def text(self, key: str, *, scalar: bool = False) -> str | None:
         """Text; with ``scalar`` also a number or boolean, as text."""
         value = self.data.get(key)

@@ -12,6 +12,7 @@ from typing import Any
 from azdistill.errors import did_you_mean
 from azdistill.spec.component import (
     INTERFACE_KEYS,
+    NEVER_EMPTY,
     OUTPUT_MODES,
     RUN_KEYS,
     data_mode,
@@ -236,6 +237,7 @@ def _command_step(name: str, fields: Fields, opener: Opener) -> Step:
     if inline:
         for key in ("command", "environment"):
             fields.require(key, "a command step without a component")
+        fields.filled(NEVER_EMPTY)
         return inline_step(name, fields, runnable(fields))
     return _step(name, "command", fields, _component(fields, opener, "command"))
 

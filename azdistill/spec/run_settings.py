@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from azdistill.spec.fields import Fields
@@ -21,11 +22,11 @@ _RESOURCE_KEYS = {
 }
 #: Kinds of identity -> their keys (azure-ai-ml, ``_schema/identity.py``).
 _OF_IDENTITIES: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("managed", "managed_identity"), ("client_id", "object_id", "msi_resource_id")),
+    **dict.fromkeys(("managed", "managed_identity"), ("client_id", "object_id")),
     **dict.fromkeys(("user_identity", "aml_token"), ()),
 }
-#: As which they may be written too.
-_JOINED = {kind.replace("_", ""): kind for kind in _OF_IDENTITIES}
+#: Where the parts of a kind of identity begin that is written in capitals, as azure-ai-ml sees them (``AMLToken``).
+_HUMP = re.compile(r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z0-9])(?=[A-Z])")
 _TIERS, _PRIORITIES = ("spot", "basic", "standard", "premium", "null"), ("low", "medium", "high")
 
 
@@ -48,6 +49,8 @@ def resources(fields: Fields, *, dropped: bool = False) -> dict[str, Any] | None
     inner = Fields(fields.where / "resources", fields.report)
     inner.known(_RESOURCE_KEYS, "resources", dropped=dropped)
     inner.whole("instance_count", at_least=1)
+    inner.text("instance_type")
+    inner.text("shm_size")
     return dict(inner.data) or None
 
 
@@ -56,9 +59,12 @@ def identity(fields: Fields) -> dict[str, Any] | None:
     inner = Fields(fields.where / "identity", fields.report)
     if inner.data:
         inner.require("type", "an identity")
-        kind = _JOINED.get(str(inner.data.get("type")).lower()) or inner.choice("type", tuple(_OF_IDENTITIES))
+        kind = _HUMP.sub("_", str(inner.data.get("type"))).lower()
+        kind = kind if kind in _OF_IDENTITIES else inner.choice("type", tuple(_OF_IDENTITIES), exact=True) or ""
         if kind in _OF_IDENTITIES:
-            inner.known(("type", *_OF_IDENTITIES[kind]), f"an identity of type {kind}")
+            # What a parallel step that is written in place says of it, azure-ai-ml hands on as it is.
+            more = ("msi_resource_id",) if "task" in fields.data else ()
+            inner.known(("type", *_OF_IDENTITIES[kind], *more), f"an identity of type {kind}")
     return dict(inner.data) or None
 
 

@@ -7,8 +7,9 @@ break out arrives unchanged. Outside quotes a value may still be several words, 
 own, and be a pattern that matches file names. Where the template lets it say what runs, it does: at the place of a
 command's name, and as what a command runs or evaluates (``eval``, ``bash -c``, ``let``, ``[[ x -eq ... ]]``).
 
-In ``"${...}"`` and in arithmetic quotes are not what they are elsewhere; a value that holds a character which bash may
-read there breaks out whatever quotes stand around it (:data:`NESTED`). What reads the command is in ``bash.py``.
+In ``"${...}"`` and in arithmetic (so in ``${A[...]}`` and ``${A:...}``) quotes are not what they are elsewhere; a value
+that holds a character which bash may read there breaks out whatever quotes stand around it (:data:`NESTED`). What reads
+the command is in ``bash.py``.
 """
 
 from __future__ import annotations

@@ -63,6 +63,15 @@ CASES: dict[str, dict[str, str]] = {
         e=f"{RUN}, resources: {{instance_count: 2, instance_type: x, locations: [a], max_instance_count: 3,"
         " shm_size: 2g, docker_args: --x, properties: {a: {b: 1}}}",
     ),
+    "words of resources": _steps(
+        a=f"{RUN}, resources: {{shm_size: «AZD111»2, instance_type: x}}",
+        b=f"{INLINE}, resources: {{shm_size: 2g, instance_type: «AZD111»[a, b]}}",
+    ),
+    "what is left empty": _steps(
+        a=f"{INLINE}, compute: «AZD111», code: «AZD111», limits: «AZD111», inputs: «AZD111», display_name: «AZD111»",
+        b=f"{RUN}, code: , display_name: , description: ",
+    ),
+    "what a command job leaves empty": _job("compute:«AZD111»\nlimits:«AZD111»"),
     "keys of resources of a command job": _job("resources: {«AZD110»instance_cont: 3}"),
     "keys of resources of a component are dropped": {
         "component.yml": COMPONENT + "resources: {«AZD110»instance_cout: 2, «AZD110 warning»flavour: 1}\n"
@@ -100,7 +109,10 @@ CASES: dict[str, dict[str, str]] = {
         b=f"{INLINE}, identity: {{type: user_identity, «AZD110»client_id: x}}",
         c=f"{INLINE}, identity: «AZD112»{{client_id: x}}",
         d=f"{RUN}, identity: {{type: AMLToken}}",
-        e=f"{RUN}, identity: {{type: managed, client_id: x}}",
+        e=f"{RUN}, identity: {{type: managed, client_id: x, «AZD110»msi_resource_id: y}}",
+        f=f"{INLINE}, identity: {{type: «AZD113»amltoken}}",
+        g=f"{INLINE}, identity: {{type: ManagedIdentity}}",
+        h=f"{INLINE_PARALLEL}, identity: {{type: MANAGED, msi_resource_id: y}}",
     ),
     "the identity of a pipeline": {
         "pipeline.yml": f"type: pipeline\nidentity: {{type: «AZD113»usr}}\njobs: {{a: {{{INLINE}}}}}\n"

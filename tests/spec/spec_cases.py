@@ -446,7 +446,7 @@ CASES: dict[str, dict[str, str]] = {
         "component.yml": "name: c\ntype: command\nenvironment: «AZD176»my-env\ncommand: run\n"
     },
     "environments of steps that are no references": job(
-        "type: pipeline\nsettings: {default_compute: «AZD176»cpu}\njobs:\n"
+        "type: pipeline\nsettings: {default_compute: «AZD176»cpu, default_datastore: «AZD176»d}\njobs:\n"
         "  a: {command: run, environment: «AZD176»./env.yml}\n"
         "  b: {command: run, environment: «AZD176»ubuntu:22.04}\n"
     ),

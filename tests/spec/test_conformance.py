@@ -172,6 +172,10 @@ REFUSED = (
     "a block that is a name",
     "a step in both blocks",
     "a loop without a body",
+    "words of resources",
+    "what is left empty",
+    "what a command job leaves empty",
+    "identities",
 )
 
 

@@ -19,7 +19,25 @@ HOSTILE = [
     *('"$(hit)"', "' ; hit ; \"", "& hit &", "| hit", "<(hit)", "'`hit`'", "$'\\'; hit; #'", "'\\'; hit; #", "| hit"),
     *("x\nE\nhit\n", "x\nA B\nhit\n", "'\nhit\n'", '"\nhit\n"', "'\nE\nhit\n'", "E)\nhit", "a\\", "'", '"', "E", "# '"),
 ]
+#: Each runs ``hit`` where a command may begin after the first word.
+SEVERAL_WORDS = [
+    *(
+        "k hit",
+        "k  hit",
+        " \thit",
+        "k \t\\\n hit",
+        "'k;(' hit",
+        '"k|k" hit k',
+        "k\\;k hit",
+        "j=k hit",
+        "k j[1]+='k k' hit",
+    ),
+]
 CONSTRUCTS = [
+    *(f"a=(1 2); p ${{a[{V}]}}", f"p ${{a['{V}']:-k}}", f"p ${{!a[{V}]}} ${{#a[k]:-k}}", f'p "${{a[{V}]#k}}"'),
+    *(f"a=(1 2); p ${{a[<(p '{V}')]}}", f"p \"${{u:-<(p '{V}')}}\""),
+    *(f"u=12; p ${{u:{V}}}", f"u=12; p ${{u:0:{V}}}", f"u=12; p ${{@:'{V}'}}", f"a=(1 2); p ${{a[@]: {V}:1}}"),
+    *(f"u=12; p ${{v:-${{u:{V}}}k}}", f"a=(1 2); p ${{a[0]:{V}}}", f'a=(1 2); p "${{a[@]:0:"{V}"}}"'),
     *(f"p \"${{u:-'{V}'}}\"", f'p "${{u:-{V}}}"', f'p "${{u:-"{V}"}}"', f"p ${{u:-'{V}'}}", f"p \"${{u#'{V}'}}\""),
     *(
         f"p `p '{V}'`",
@@ -55,6 +73,23 @@ CONSTRUCTS = [
     ),
 ]
 
+A = f"i={V} p"
+#: Assignments and redirections, before the name of a command.
+BEFORE_NAME = [
+    *(f"i={V} j={V} p", f"j=k  {A}", f"j='k k' {A}", f"j=$(p k) {A}", f"j=`p k` {A}", f"j=(k k) {A}", f"j=() {A}"),
+    *(f"j=$((1)) {A}", f"j=${{u:-k}} i+={V} p", f'j[1]="k k" i[1]={V} p', f"j=\\; \\\n {A}", f"! time -p {A}"),
+    *(f"2>&1 > /dev/null {A}", f"<<< k {A}", f"p && <<E {A}\nk\nE", f"{{m}}>&1 {A}", f"p; <(p k)\n{A}", f"p & {A}"),
+    *(
+        f"p k &> /dev/null; i={V} > /dev/null p",
+        f"p k>|/dev/null; i=1 </dev/null{V} p",
+        f"p > >(p k) | {A}",
+        f"( {A} )",
+    ),
+    *(f"if {A}; then p; fi", f"for k in k; do {A}; done", f"for ((k=0;k<1;k++)) {{ {A}; }}", f"[[ k ]]&& {A}"),
+    *(f"case k in (k) {A}; esac", f"case k in j|k) {A};; esac", f"f ( ) {{ {A}; }}; f", f"f() ( {A} ); f"),
+    *(f"function f {{ {A}; }}; f", f"p $({A})", f"p `{A}`", f"set k; for k do {A}; done", f"coproc f {{ {A}; }}; wait"),
+]
+
 
 def hits(commands: Sequence[str]) -> list[bool]:
     """Whether each command runs ``hit``, all from one start of bash."""
@@ -73,11 +108,12 @@ def rendered(template: str, value: str) -> str | None:
         return None
 
 
-def test_no_value_runs_from_within_a_construct() -> None:
-    tried = [(template, value) for template in CONSTRUCTS for value in HOSTILE]
+@pytest.mark.parametrize(("templates", "values"), [(CONSTRUCTS, HOSTILE), (BEFORE_NAME, SEVERAL_WORDS)])
+def test_no_value_runs_from_within_a_construct(templates: list[str], values: list[str]) -> None:
+    tried = [(template, value) for template in templates for value in values]
     dangerous = hits([template.replace(V, value) for template, value in tried])
     # Bash does run some from within nearly each of them, so there is something to refuse.
-    assert len({template for (template, _), ran in zip(tried, dangerous, strict=True) if ran}) > len(CONSTRUCTS) * 0.9
+    assert len({template for (template, _), ran in zip(tried, dangerous, strict=True) if ran}) > len(templates) * 0.9
     holes = [pair for pair, ran in zip(tried, dangerous, strict=True) if ran and rendered(*pair) is not None]
     assert holes == []
 
@@ -123,7 +159,24 @@ def test_no_value_runs_from_within_a_construct() -> None:
                     f'probe "$(case a in a) probe {V};; esac)"',
                 ),
                 *(f"cat <<E\n$(probe {V})\n${{u:-{V}}}\nE", f"probe --x={V}", f"export x={V}"),
+                *(
+                    f"probe ${{a[{V}]}}",
+                    f'probe "${{u:0:{V}}}"',
+                    f"probe ${{u:{V}}}",
+                    f"probe >&2 x={V}",
+                    f"probe 2>&1 x={V}",
+                ),
+                *(
+                    f"i=1 probe x={V}",
+                    f"probe &>/dev/null x={V}",
+                    f"case {V} in (k) probe x={V};; esac",
+                    f"time probe x={V}",
+                ),
             )
+        ),
+        *(
+            (template, "'a b'$")
+            for template in (f"probe ${{u:-{V}}}", f"probe ${{a[0]:-{V}}}", f"i={V} probe", f"i=(k) x={V}")
         ),
         *((template, "-12.5") for template in (f"probe $(( {V} + 1 ))", f"x={V} probe", f"a[{V}]=1")),
     ],
@@ -184,11 +237,29 @@ def test_no_value_runs_from_a_command_put_together_at_random(seed: int) -> None:
     commands = _Commands(random.Random(seed))
     kept: list[tuple[str, str]] = []
     while len(kept) < 2000:
-        template, value = commands.any(commands.random.choice((1, 2, 2, 3))), commands.random.choice(HOSTILE)
+        template, value = (
+            commands.any(commands.random.choice((1, 2, 2, 3))),
+            commands.random.choice(HOSTILE),
+        )
         if len(template) < 400 and rendered(template, value) is not None:
             kept.append((template, value))
     ran = hits([template.replace(V, value) for template, value in kept])
     assert [pair for pair, hit in zip(kept, ran, strict=True) if hit] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+def test_no_value_runs_behind_assignments_put_together_at_random(seed: int) -> None:
+    commands = _Commands(random.Random(seed))
+    tried: list[tuple[str, str]] = []
+    while len(tried) < 1500:
+        template = commands.some(commands.prefix, 2, " ", 3) + " p"
+        # Escaped quotes may leave a value outside of those it was put in, where it is what the template runs.
+        if len(template) < 400 and '\\"' not in template:
+            tried.append((template, commands.random.choice(SEVERAL_WORDS)))
+    ran = hits([template.replace(V, value) for template, value in tried])
+    assert sum(ran) > 50
+    assert [pair for pair, hit in zip(tried, ran, strict=True) if hit and rendered(*pair) is not None] == []
 
 
 class _Commands:
@@ -202,9 +273,9 @@ class _Commands:
         return self.commands(depth) + last
 
     def commands(self, depth: int) -> str:
-        return self._some(self.command, depth, self.random.choice(("; ", "\n", " && ")), 2)
+        return self.some(self.command, depth, self.random.choice(("; ", "\n", " && ")), 2)
 
-    def _some(self, make: Callable[[int], str], depth: int, between: str, most: int) -> str:
+    def some(self, make: Callable[[int], str], depth: int, between: str, most: int) -> str:
         return between.join(make(depth) for _ in range(self.random.randint(1, most)))
 
     def _plain(self) -> str:
@@ -223,9 +294,12 @@ class _Commands:
         less = depth - 1
         makers: list[Callable[[], str]] = [
             self._plain,
-            lambda: f'"{self._some(self.quoted, less, "", 3)}"',
+            lambda: f'"{self.some(self.quoted, less, "", 3)}"',
             lambda: f"$({self.commands(less)})",
             lambda: self._backticks(less),
+            lambda: (
+                self.random.choice(("${a[%s]}", "${a[%s]:-k}", "${u:%s}", "${u:0:%s}", "${@:%s}")) % self.word(less)
+            ),
             lambda: "${u" + self.random.choice(("#", "%", ":-", "-", "+")) + self.word(less) + "}",
             lambda: self.random.choice(("$(( {} ))", "$[{}]", "\\{}", "$'e\\'k'{}")).format(self.word(less)),
             lambda: f"<({self.commands(less)})",
@@ -241,6 +315,7 @@ class _Commands:
         makers: list[Callable[[], str]] = [
             lambda: "${u:-" + self.quoted(less) + "}",
             lambda: "${u#" + self.word(less) + "}",
+            lambda: self.random.choice(("${a[%s]}", "${u: %s:1}")) % self.word(less),
             lambda: f"$({self.commands(less)})",
             lambda: f"$(case a in a) {self.commands(less)};; esac)",
             lambda: self._backticks(less, quoted=True),
@@ -253,16 +328,23 @@ class _Commands:
             return self.random.choice(parts)
         return self._backticks(depth - 1) if self.random.random() < 0.5 else f"$({self.commands(depth - 1)})"
 
+    def prefix(self, depth: int) -> str:
+        return self.random.choice(("i={}", "i+={}", "i[1]={}", "i=({})", "2>&1 <<<{}")).format(self.word(depth))
+
     def command(self, depth: int) -> str:
         if depth <= 0 or self.random.random() < 0.3:
-            return "p " + self._some(self.word, depth, " ", 3)
+            return "p " + self.some(self.word, depth, " ", 3)
         less, plain = depth - 1, self._plain()
-        body = self._some(self.body, less, "\n", 3)
+        body = self.some(self.body, less, "\n", 3)
         makers: list[Callable[[], str]] = [
             lambda: self.random.choice(
                 ("( {} )", "{{ {}; }}", "if p; then {}; fi", "for ((i=0;i<1;i++)); do {}; done")
             ).format(self.commands(less)),
             lambda: f"case {plain} in k|a) {self.commands(less)};; (b) {self.commands(less)} ;; esac",
+            lambda: f"{self.some(self.prefix, less, ' ', 3)} p {plain}",
+            lambda: self.random.choice(("f() {{ {}; }}; f", "function f {{ {}; }}; f", "f() ( {} ); f")).format(
+                self.commands(less)
+            ),
             lambda: f"p <<E {self.word(less)}\n{body}\nE\n",
             lambda: self.random.choice(
                 ("p <<E\n{}\nE\n", "p <<'A B'\n{}\nA B\n", 'p <<-"E"\n{}\n\tE\n', "p a[1<<E\n{}\nE\n")

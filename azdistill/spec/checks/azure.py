@@ -52,11 +52,12 @@ def bare_references(survey: Survey, report: Report) -> None:
         if isinstance(named, str) and not _is_reference(named):
             report.error("AZD176", f"environment '{named}' is no reference", where, hint=_meant(named, where))
     for scope in survey.scopes:
-        where = scope.where / "settings" / "default_compute"
-        compute = where.value if scope.is_job else None
-        if isinstance(compute, str) and not _is_reference(compute) and compute.lower() not in ("serverless", "local"):
-            hint = f"did you mean 'azureml:{compute}'?"
-            report.error("AZD176", f"default_compute '{compute}' is no reference", where, hint=hint)
+        for key, words in (("default_compute", ("serverless", "local")), ("default_datastore", ())):
+            where = scope.where / "settings" / key
+            named = where.value if scope.is_job else None
+            if isinstance(named, str) and not _is_reference(named) and named.lower() not in words:
+                hint = f"did you mean 'azureml:{named}'?"
+                report.error("AZD176", f"{key} '{named}' is no reference", where, hint=hint)
 
 
 def _is_reference(text: str) -> bool:
