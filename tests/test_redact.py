@@ -62,6 +62,14 @@ def test_hexadecimal_and_html_are_hidden(form: str) -> None:
     assert redact.redact(f"x {form} y") == "x *** y"
 
 
+@pytest.mark.parametrize("value", ["single ' only", 'double " only', "both ' and \" and \\", "a tab \t and \x01"])
+@pytest.mark.parametrize("beside", ["", "'", '"', "'\""])
+def test_what_repr_makes_of_a_value_is_hidden(value: str, beside: str) -> None:
+    redact.register(value)
+    shown = redact.redact(repr(f"{beside}{value}"))[1:-1]
+    assert shown.replace("\\'", "'") == f"{beside}***"
+
+
 def test_of_two_values_where_one_begins_the_other_the_longer_is_hidden_whole() -> None:
     redact.register("secret")
     redact.register("secret-and-more")
