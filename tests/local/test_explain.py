@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
-from local_helpers import no_cache, statuses, step, write_pipeline
+from local_helpers import hands_on, no_cache, statuses, step, write_pipeline
 
 from azdistill.cli import cli
 from azdistill.local import store
@@ -99,6 +99,17 @@ def test_a_step_that_failed_is_explained_against(run: Run) -> None:
     run(jobs)
     finished = run(jobs)
     assert explained(finished, "a")[0].startswith("nothing it depends on has changed, but it did not succeed in test_")
+
+
+def test_that_a_hidden_value_changed_is_said_without_showing_it(
+    run: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use = {"command": "echo > ${{outputs.o}}", "inputs": {"v": {"type": "string"}}}
+    pipeline = hands_on(project, use | {"outputs": {"o": {"type": "uri_file"}}}, is_deterministic=False)
+    monkeypatch.setenv("MY_KEY", "the-first-secret")
+    run(pipeline)
+    monkeypatch.setenv("MY_KEY", "another-secret")
+    assert explained(run(pipeline), "b") == ("a secret that it is handed is not what it was", [])
 
 
 def test_steps_that_never_had_a_key(run: Run, again: Callable[..., Finished]) -> None:
