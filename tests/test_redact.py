@@ -81,6 +81,13 @@ def test_very_short_values_are_not_registered_because_they_would_mask_ordinary_w
     assert redact.redact("turn it on") == "turn it on"
 
 
+@pytest.mark.parametrize("value", ["stripped-word ", "\tstripped-word", " stripped-word\r\n", "a\n  stripped-word \nb"])
+def test_a_value_is_hidden_though_blanks_around_it_were_stripped(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY", value)
+    secrets.hide(["KEY"])
+    assert redact.redact("it is <stripped-word>") == "it is <***>"
+
+
 #: As a PEM file, whose lines are registered one by one.
 KEY_FILE = "-----BEGIN KEY-----\n" + "".join(f"{base64.b64encode(bytes([n] * 48)).decode()}\n" for n in range(26))
 
