@@ -64,6 +64,8 @@ def explain(home: Home, run: RunState, step: str, runs: Sequence[RunState]) -> E
         return because(f"it did not run: {state.detail}")
     if state.status in ("pending", "skipped") or (state.status == "canceled" and not state.attempts):
         return because("it did not run")
+    if state.status == "failed" and not state.started:
+        return because(f"it failed before it was started: {state.error}")
     fields = read_fields(home, run, step)
     if state.status == "cached":
         made = _maker(home, state)
