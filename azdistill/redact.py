@@ -127,6 +127,8 @@ def _forms(value: str) -> set[str]:
     for encoded in (quote(raw, safe=""), quote(raw), quote_plus(raw)):
         forms |= {encoded, _ESCAPE.sub(lambda found: found[0].lower(), encoded)}
     forms |= {raw.hex(), raw.hex().upper(), html.escape(value)}
+    # As Python's repr shows it, alone or in a text that has a double quote, where every single one is escaped.
+    forms |= {repr(value)[1:-1], repr(f'"{value}')[2:-1]}
     forms |= _base64_lines(raw)
     forms |= _encoded(raw)
     return {form for form in forms if len(form) >= SHORTEST}

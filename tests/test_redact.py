@@ -62,6 +62,14 @@ def test_hexadecimal_and_html_are_hidden(form: str) -> None:
     assert redact.redact(f"x {form} y") == "x *** y"
 
 
+@pytest.mark.parametrize("value", ["single ' only", 'double " only', "both ' and \" and \\", "a tab \t and \x01"])
+@pytest.mark.parametrize("beside", ["", "'", '"', "'\""])
+def test_what_repr_makes_of_a_value_is_hidden(value: str, beside: str) -> None:
+    redact.register(value)
+    shown = redact.redact(repr(f"{beside}{value}"))[1:-1]
+    assert shown.replace("\\'", "'") == f"{beside}***"
+
+
 def test_of_two_values_where_one_begins_the_other_the_longer_is_hidden_whole() -> None:
     redact.register("secret")
     redact.register("secret-and-more")
@@ -71,6 +79,13 @@ def test_of_two_values_where_one_begins_the_other_the_longer_is_hidden_whole() -
 def test_very_short_values_are_not_registered_because_they_would_mask_ordinary_words() -> None:
     redact.register("on")
     assert redact.redact("turn it on") == "turn it on"
+
+
+@pytest.mark.parametrize("value", ["stripped-word ", "\tstripped-word", " stripped-word\r\n", "a\n  stripped-word \nb"])
+def test_a_value_is_hidden_though_blanks_around_it_were_stripped(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY", value)
+    secrets.hide(["KEY"])
+    assert redact.redact("it is <stripped-word>") == "it is <***>"
 
 
 #: As a PEM file, whose lines are registered one by one.

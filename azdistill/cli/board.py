@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from azdistill.lines import harmless
+from azdistill.redact import redact
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -55,7 +56,7 @@ class Board:
         """Show a run."""
         from rich.live import Live
 
-        self.title, self._rows = harmless(title), {name: Row() for name in steps}
+        self.title, self._rows = shown(title), {name: Row() for name in steps}
         self.live = Live(console=self.console, refresh_per_second=4, transient=True, get_renderable=self._draw)
         self.live.start()
 
@@ -82,7 +83,7 @@ class Board:
 
     def print(self, text: str, style: str = "") -> None:
         """A line that stays, above the table."""
-        self.console.print(harmless(text), style=style, markup=False, soft_wrap=True)
+        self.console.print(shown(text), style=style, markup=False, soft_wrap=True)
 
     def print_table(self) -> None:
         """The table as it is, to stay."""
@@ -95,7 +96,8 @@ class Board:
 
         with self._lock:
             recent = [
-                Text(f"{name} | {text}", style="dim", no_wrap=True, overflow="ellipsis") for name, text in self._lines
+                Text(shown(f"{name} | {text}"), style="dim", no_wrap=True, overflow="ellipsis")
+                for name, text in self._lines
             ]
             return Group(Text(self.title, style="bold"), self._table(), *recent)
 
@@ -108,8 +110,8 @@ class Board:
             table.add_column(heading, justify="right" if heading == "time" else "left", no_wrap=True)
         for name, row in self._rows.items():
             seconds = time.monotonic() - row.started if row.status == "running" else row.seconds
-            shown = duration(seconds) if row.status not in _TIMELESS else ""
-            table.add_row(Text(name), Text(row.status, _STYLES.get(row.status, "")), shown, _progress(row))
+            time_of = duration(seconds) if row.status not in _TIMELESS else ""
+            table.add_row(Text(name), Text(row.status, _STYLES.get(row.status, "")), time_of, _progress(row))
         return table
 
 
@@ -120,13 +122,21 @@ def _progress(row: Row) -> RenderableType:
 
     record = row.progress
     if row.status != "running" or not record:
-        return Text(row.detail, style="dim")
+        return Text(shown(row.detail), style="dim")
     done, total = float(record.get("done") or 0), float(record.get("total") or 0)
     left = f", {duration(float(record['eta']))} left" if record.get("eta") and done < total else ""
     words = f"{done:g}/{total:g}, {float(record.get('rate') or 0):.1f}/s{left}  {record.get('text') or ''}"
     grid = Table.grid(padding=(0, 1))
-    grid.add_row(ProgressBar(total=total or 1, completed=done, width=24), Text(words, style="dim"))
+    grid.add_row(ProgressBar(total=total or 1, completed=done, width=24), Text(shown(words), style="dim"))
     return grid
+
+
+def shown(text: str) -> str:
+    """``text`` as anybody may see it: no secret is in it, and nothing that would steer a terminal.
+
+    Names and values come from files of others, and what a step says may repeat what it was given.
+    """
+    return redact(harmless(text))
 
 
 def duration(seconds: float) -> str:

@@ -21,6 +21,7 @@ from azdistill.spec.models import Pipeline
 from azdistill.tracking import Tracker, tracking_uri
 
 _IMAGES = "a container has the Python of its image: local.environments in azdistill.yml names another"
+_NAMED = "export NAME=..., then --env NAME"
 
 
 def run(
@@ -76,6 +77,9 @@ def options_of(
         raise UserError("--network is for containers", code="AZD378", hint="add --docker")
     if python and docker:
         raise UserError("--python is for steps that run without containers", code="AZD378", hint=_IMAGES)
+    if any("=" in name for name in variables):
+        # Not shown: the value is likely a secret.
+        raise UserError("--env takes the name of a variable, not its value", code="AZD330", hint=_NAMED)
     fixed: dict[str, Any] = {"jobs": jobs} if jobs else {}
     return Options(
         out=out,

@@ -8,13 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-from azdistill.cli.board import Board, Row, duration
+from azdistill.cli.board import Board, Row, duration, shown
 from azdistill.cli.failure import error_lines
-from azdistill.lines import harmless
 from azdistill.local.listener import Listener, Record
 from azdistill.local.plan import Plan
 from azdistill.local.store import RunState, StepState, TrialState
-from azdistill.redact import redact
 
 
 class View(Listener):
@@ -33,15 +31,15 @@ class View(Listener):
 
     def warn(self, text: str) -> None:
         """Show a warning of the program's own."""
-        print(f"warning: {text}", file=sys.stderr, flush=True)
+        print(shown(f"warning: {text}"), file=sys.stderr, flush=True)
 
     def preparing(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(shown(text), file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
-        """Show a line, without what would steer a terminal: names and values come from files of others."""
+        """Show a line."""
         # In one piece with its end: several threads do so.
-        print(f"{harmless(text)}\n", end="", file=self._stream, flush=True)
+        print(f"{shown(text)}\n", end="", file=self._stream, flush=True)
 
 
 class PlainView(View):
@@ -98,7 +96,7 @@ class LiveView(View):
             self._board.progress(name, record)
 
     def trial_ended(self, name: str, trial: TrialState) -> None:
-        self._board.print(redact(f"{name}: {trial.line}"))
+        self._board.print(f"{name}: {trial.line}")
 
     def step_ended(self, name: str, step: StepState) -> None:
         self._board.show(name, Row(step.status, 0.0, step.seconds, detail=step.detail))
@@ -133,7 +131,7 @@ def why_failed(run: RunState) -> list[str]:
         if step.status == "failed":
             lines.append(f"step '{name}' failed: {step.error}")
             if step.log:
-                lines += [f"  {redact(line)}" for line in error_lines(Path(step.log))]
+                lines += [f"  {line}" for line in error_lines(Path(step.log))]
                 lines.append(f"  log: {step.log}")
     return lines
 
@@ -145,7 +143,7 @@ def best_line(name: str, step: StepState) -> str:
         return ""
     drawn = ", ".join(f"{key}={value}" for key, value in best.hyperparameters.items())
     reached = "" if best.metric is None else f" ({best.metric:.6g})"
-    return redact(f"{name}: best trial {best.number}{reached}: {drawn}")
+    return f"{name}: best trial {best.number}{reached}: {drawn}"
 
 
 def _time_of(step: StepState) -> str:

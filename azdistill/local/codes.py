@@ -14,7 +14,7 @@ CODES: dict[str, str] = {
     "AZD312": "The run is going on in another process, and nobody else may write to its log.",
     "AZD320": "A file that `code` or `additional_includes` names is gone.",
     "AZD321": "A link in code leads out of the project, or in a ring.",
-    "AZD330": "A secret is named by a variable that is not set.",
+    "AZD330": "A secret is named by a variable that is not set, or given where its variable's name belongs.",
     "AZD331": "An expression in a command stands for nothing.",
     "AZD332": "A step before did not give an output that this one needs.",
     "AZD334": "A value that a step wrote does not fit the input of another that it is handed to.",

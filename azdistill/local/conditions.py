@@ -10,6 +10,7 @@ from azdistill.local import value_outputs
 from azdistill.local.bound import Bound, Gate, Made, Text
 from azdistill.local.plan import Plan, PlannedStep
 from azdistill.local.result import BRANCH, Result
+from azdistill.redact import redact
 from azdistill.spec import values
 from azdistill.spec.models import PRIMITIVES
 
@@ -49,7 +50,7 @@ def _boolean(gate: Gate, text: str, origin: str = "") -> bool:
     try:
         return bool(values.parse("boolean", text))
     except ValueError:
-        message = f"the condition of '{gate.name}'{origin} is {text[:100]!r}: neither true nor false"
+        message = f"the condition of '{gate.name}'{origin} is {redact(text)[:100]!r}: neither true nor false"
         raise UserError(message, code="AZD335") from None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from azdistill.local import resume
-from azdistill.local.cache import Cache
+from azdistill.local.cache import Cache, key_of
 from azdistill.local.execute import Executor
 from azdistill.local.explain import Difference, against, last_alike
 from azdistill.local.hashes import Hashes
@@ -17,10 +17,18 @@ from azdistill.local.interpreter import find_interpreter
 from azdistill.local.outputs import Manifest
 from azdistill.local.plan import Local, Plan, PlannedStep
 from azdistill.local.result import Result
-from azdistill.local.run import Options, home_of, make_containers, own_interpreters, planned, with_notes
+from azdistill.local.run import (
+    Options,
+    hide_secrets,
+    home_of,
+    make_containers,
+    own_interpreters,
+    planned,
+    with_notes,
+)
 from azdistill.local.runners.base import Cancellation, Ended
 from azdistill.local.select import missing
-from azdistill.local.store import RunLog, RunState, list_runs
+from azdistill.local.store import RunLog, RunState, clean, list_runs
 from azdistill.spec.models import Pipeline
 
 
@@ -51,6 +59,7 @@ def foresee(pipeline: Pipeline, options: Options) -> tuple[Plan, dict[str, Fores
     """
     home = replace(home_of(options), looking=True)
     settings, plan = planned(pipeline, options, home)
+    hide_secrets(plan, options)
     resumed = resume.run_to_resume(home, options.resume, plan.name) if options.resume else None
     containers = make_containers(options, settings) if options.docker else None
     plan = with_notes(plan, containers, options.strict)
@@ -119,7 +128,8 @@ class _Foresight:
         if not self._executor.may_reuse(step):
             return Foreseen("run", self._why_never(step))
         earlier = last_alike(self._home, self._runs, self._plan.name, step.name)
-        reason, other, changed = against(self._home, earlier, step.name, fields)
+        # What is kept of an earlier run has its secrets hidden.
+        reason, other, changed = against(self._home, earlier, step.name, clean(fields), key_of(fields))
         return Foreseen("run", reason, (), other, changed)
 
     def _why_never(self, step: PlannedStep) -> str:

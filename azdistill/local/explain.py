@@ -64,6 +64,8 @@ def explain(home: Home, run: RunState, step: str, runs: Sequence[RunState]) -> E
         return because(f"it did not run: {state.detail}")
     if state.status in ("pending", "skipped") or (state.status == "canceled" and not state.attempts):
         return because("it did not run")
+    if state.status == "failed" and not state.started:
+        return because(f"it failed before it was started: {state.error}")
     fields = read_fields(home, run, step)
     if state.status == "cached":
         made = _maker(home, state)
@@ -71,20 +73,25 @@ def explain(home: Home, run: RunState, step: str, runs: Sequence[RunState]) -> E
     if fields is None:
         return because("it runs every time: is_deterministic is false, or force_rerun or --no-cache was asked for")
     before = [other for other in runs if other.started < run.started]
-    reason, other, found = against(home, last_alike(home, before, run.pipeline, step), step, fields)
+    reason, other, found = against(home, last_alike(home, before, run.pipeline, step), step, fields, state.key)
     return because(reason, other, found)
 
 
 def against(
-    home: Home, earlier: RunState | None, step: str, fields: dict[str, Any]
+    home: Home, earlier: RunState | None, step: str, fields: dict[str, Any], key: str | None
 ) -> tuple[str, str | None, list[Difference]]:
-    """Why a step with these ``fields`` is run, seen from an earlier run: the reason, that run's id, what differs."""
+    """Why a step with these ``fields``, in which secrets are hidden, is run, seen from an earlier run: the reason, that
+    run's id, what differs. ``key`` is of the fields as they are, where it is known.
+    """
     if earlier is None:
         return "it had not run before", None, []
     before = read_fields(home, earlier, step) or {}
     found = differences(before, fields) if key_of(before) != key_of(fields) else []
+    known = earlier.steps[step].key
     if found:
         reason = f"{found[0].path} is not what it was"
+    elif key and known and key != known:
+        reason = "a secret that it is handed is not what it was"
     elif earlier.steps[step].status not in ("completed", "cached"):
         reason = f"nothing it depends on has changed, but it did not succeed in {earlier.run_id}"
     else:

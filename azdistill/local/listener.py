@@ -12,6 +12,8 @@ from azdistill.local.plan import Plan
 from azdistill.local.store import RunState, StepState, TrialState
 
 Record = dict[str, Any]
+#: What is counted comes nowhere near it.
+_MOST = 1e15
 
 
 class Listener:
@@ -71,12 +73,12 @@ class Tail:
         self._offset = self._lines = self._inode = 0
 
     def read(self) -> list[Record]:
-        """The new records; lines that are no JSON object are passed over."""
+        """The new records; lines that are none are passed over."""
         whole = self._whole_lines()
         self._offset += len(whole)
         lines = whole.split(b"\n")
         self._lines += len(lines) - 1
-        return [record for line in lines if (record := _record(line))]
+        return [record for line in lines if (record := _record(line)) and _says_all(record)]
 
     def _whole_lines(self) -> bytes:
         # The step may have put anything in the file's place: to open a pipe would wait for ever.
@@ -104,11 +106,22 @@ class Tail:
 def is_record(line: bytes) -> bool:
     """Whether a line of a metrics file says what its kind has to say."""
     record = _record(line)
-    if record is None or record["kind"] not in ("metric", "param", "tag"):
-        return record is not None
+    return record is not None and _says_all(record)
+
+
+def _says_all(record: Record) -> bool:
+    if record["kind"] == "progress":
+        return all(_counts(record.get(name)) for name in ("done", "total", "rate", "eta"))
+    if record["kind"] not in ("metric", "param", "tag"):
+        return True
     if not isinstance(record.get("name"), str) or "value" not in record:
         return False
     return record["kind"] != "metric" or isinstance(record["value"], int | float)
+
+
+def _counts(value: Any) -> bool:
+    """Whether a bar and a time can be drawn of ``value``: no infinity, no number of hundreds of digits."""
+    return value is None or (isinstance(value, int | float) and abs(value) < _MOST)
 
 
 def _record(line: bytes) -> Record | None:

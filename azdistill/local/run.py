@@ -92,9 +92,8 @@ def run_pipeline(
     _refuse_code(plan)
     resumed = run_to_resume(home, options.resume, plan.name).run_id if options.resume else None
     home.prepare()
-    _hide_secrets(plan)
+    hide_secrets(plan, options)
     passed = secrets.resolve(options.variables)
-    secrets.hide(options.variables)
     containers = make_containers(options, settings, listeners) if options.docker else None
     plan = with_notes(plan, containers, options.strict)
     with disk_errors(f"cannot write the state folder {home.root}"):
@@ -225,9 +224,9 @@ def _refuse_code(plan: Plan) -> None:
                 take_code(step)
 
 
-def _hide_secrets(plan: Plan) -> None:
-    for step in plan.steps.values():
-        secrets.hide(secrets_of(step))
+def hide_secrets(plan: Plan, options: Options) -> None:
+    """Let no text show the values that are passed to the steps of a run with these options."""
+    secrets.hide([*options.variables, *(name for step in plan.steps.values() for name in secrets_of(step))])
 
 
 def _known(executor: Executor) -> dict[str, Result]:

@@ -20,7 +20,9 @@ def names(values: Iterable[str]) -> list[str]:
 def hide(variables: Iterable[str]) -> None:
     """Register the values of those ``variables`` that are set, so that no text shows them."""
     values = [os.environ.get(name, "") for name in variables]
-    redact.register(*values, *(line for value in values for line in value.splitlines()))
+    lines = [line for value in values for line in (value, *value.splitlines())]
+    # A shell, and many a program, strips what it is given.
+    redact.register(*{form for line in lines for form in (line, line.strip())})
 
 
 def unset(variables: Iterable[str]) -> list[str]:

@@ -167,7 +167,7 @@ def _run_resumed(run: RunState, event: Event) -> None:
 
 def _run_ended(run: RunState, event: Event) -> None:
     run.status, run.seconds = event["status"], event["seconds"]
-    run.outputs, run.error = event["outputs"], event.get("error", "")
+    run.outputs, run.error = event["outputs"], redact(event.get("error", ""))
     run.withheld = event.get("withheld", {})
 
 
@@ -180,8 +180,9 @@ def _step_started(run: RunState, event: Event) -> None:
 def _step_ended(run: RunState, event: Event) -> None:
     step = run.steps.setdefault(event["step"], StepState())
     step.status, step.seconds = event["status"], event.get("seconds", 0.0)
-    step.exit_code, step.error = event.get("exit_code"), event.get("error", "")
-    step.reason, step.detail = event.get("reason", ""), event.get("detail", "")
+    # On disk no secret is in them; nor in what the run itself tells of its steps meanwhile.
+    step.exit_code, step.error = event.get("exit_code"), redact(event.get("error", ""))
+    step.reason, step.detail = event.get("reason", ""), redact(event.get("detail", ""))
     step.metrics = event.get("metrics", {})
     step.outputs, step.key = event.get("outputs", {}), event.get("key", step.key)
 
@@ -204,7 +205,7 @@ def _trial_ended(run: RunState, event: Event) -> None:
     trial.hyperparameters, trial.draw = event["hyperparameters"], event["draw"]
     trial.sweep = event.get("sweep", "")
     trial.status, trial.metric, trial.reports = event["status"], event.get("metric"), event["reports"]
-    trial.seconds, trial.error, trial.key = event["seconds"], event.get("error", ""), event.get("key")
+    trial.seconds, trial.error, trial.key = event["seconds"], redact(event.get("error", "")), event.get("key")
 
 
 def _sweep_ended(run: RunState, event: Event) -> None:

@@ -18,6 +18,7 @@ from azdistill.errors import UserError
 from azdistill.local.bound import Made, Passed
 from azdistill.local.listener import Tail
 from azdistill.local.plan import PlannedStep
+from azdistill.redact import redact
 from azdistill.spec import values
 from azdistill.spec.checks.values import break_out, fit
 from azdistill.spec.models import PRIMITIVES
@@ -126,4 +127,6 @@ def note_passed(step: PlannedStep, metrics: Path) -> None:
 
 
 def _short(text: str) -> str:
+    # Hidden before it is cut: of half a secret nobody would know that it is one.
+    text = redact(text)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 4]} ..."

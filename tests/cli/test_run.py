@@ -13,9 +13,12 @@ from urllib.parse import quote
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from jsonschema import validate
 
+from azdistill.cli import cli
 from azdistill.cli.runs import _change
+from azdistill.errors import UserError
 
 SCHEMA = {
     "type": "object",
@@ -171,6 +174,15 @@ def test_the_state_folder_can_lie_elsewhere(project: Path, tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "state" / "runs").is_dir()
     assert not (project / ".azdistill").exists()
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_a_variable_is_passed_by_its_name_and_a_value_is_not_repeated(project: Path, more: list[str]) -> None:
+    given = ["run", str(project / "pipeline.yml"), "--env", "KEY=abc123secretXYZ", *more]
+    done = CliRunner().invoke(cli, given)
+    assert isinstance(done.exception, UserError)
+    assert str(done.exception).startswith("error[AZD330]: --env takes the name of a variable, not its value")
+    assert "abc123secretXYZ" not in done.output + str(done.exception)
 
 
 def test_a_secret_is_in_nothing_that_is_written_or_printed(project: Path) -> None:

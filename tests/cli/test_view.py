@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from azdistill import redact
 from azdistill.cli import main
 from azdistill.cli.board import duration
 from azdistill.cli.view import LiveView, PlainView, View, make_view
@@ -110,6 +113,50 @@ def test_what_a_pipeline_is_called_does_not_steer_the_terminal(
     text = terminal.getvalue()
     assert text.count("demo") >= 3
     assert not any(part in text for part in ("title", "\x1b[2J", "\x9b", "\u202e"))
+
+
+SECRET = "s3cr3t-Value/with+chars==\"q'"
+
+
+@pytest.fixture
+def hidden() -> Iterator[str]:
+    """A secret that is registered."""
+    redact.register(SECRET)
+    yield SECRET
+    redact.forget()
+
+
+@pytest.mark.parametrize("view", [PlainView, LiveView])
+def test_no_secret_is_in_anything_that_is_shown(
+    view: type[View], hidden: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "200")
+    terminal = Terminal()
+    run, plan = a_run(tmp_path)
+    torn = f"{hidden[:9]}\x1b[1m{hidden[9:]}"
+    with view(terminal) as told:
+        told.run_started(run, replace(plan, notes=(f"note {hidden}",)))
+        told.warn(f"warned {hidden}")
+        told.preparing(f"pulling {torn}")
+        told.step_started("first", StepState("running"))
+        for text in (hidden, torn, [hidden]):
+            told.line("first", f"line {text}")
+            told.record("first", {"kind": "progress", "done": 1, "total": 2, "text": text})
+            if isinstance(told, LiveView):
+                assert told._board.live
+                told._board.live.refresh()
+        run.steps["first"] = StepState("failed", seconds=1, error=f"it is '{hidden}', which is not allowed")
+        told.step_ended("first", run.steps["first"])
+        run.steps["second"] = StepState("skipped", reason="branch", detail=f"'{hidden}' is false")
+        told.step_ended("second", run.steps["second"])
+        run.status, run.withheld = "failed", {"o": f"why {hidden}"}
+        told.run_ended(run)
+    said = terminal.getvalue() + "".join(capsys.readouterr())
+    assert "step 'first' failed: it is '***', which is not allowed" in said
+    assert said.count("***") >= 6
+    assert hidden[:9] not in said
+    assert hidden[9:] not in said
 
 
 def test_an_error_does_not_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,6 +52,20 @@ def write_pipeline(path: Path, jobs: dict[str, Any], **more: Any) -> Path:
     return path
 
 
+def hands_on(project: Path, use: dict[str, Any], **made: Any) -> Path:
+    """A pipeline whose step ``a`` hands the secret MY_KEY, and a Z, on to its step ``b``, of the component ``use``."""
+    tell = "test '${{inputs.k}}'; printf '%s' \"$MY_KEY\"Z > ${{outputs.v}}"
+    made = {"command": tell, "inputs": {"k": {"type": "string"}}, "outputs": {"v": {"type": "string"}}} | made
+    for name, component in {"made": made, "use": use}.items():
+        whole = {"type": "command", "name": name, "environment": ENVIRONMENT, **component}
+        (project / f"{name}.yml").write_text(yaml.safe_dump(whole), encoding="utf-8")
+    jobs = {
+        "a": {"type": "command", "component": "./made.yml", "inputs": {"k": "env:MY_KEY"}},
+        "b": {"type": "command", "component": "./use.yml", "inputs": {"v": "${{parent.jobs.a.outputs.v}}"}},
+    }
+    return write_pipeline(project / "pipeline.yml", jobs)
+
+
 def statuses(finished: Finished) -> dict[str, str]:
     """What each step came to."""
     return {name: state.status for name, state in finished.state.steps.items()}

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from local_helpers import step, write_pipeline
+from local_helpers import hands_on, step, write_pipeline
 
+from azdistill import redact
 from azdistill.cli.run import run_command
 from azdistill.errors import UserError
 from azdistill.local.run import Finished
@@ -144,3 +145,30 @@ def test_a_selection_is_foreseen_and_what_it_lacks_is_refused(run: Run, project:
 def test_what_a_run_would_refuse_is_refused(project: Path, options: tuple[str, ...]) -> None:
     pipeline = write_pipeline(project / "pipeline.yml", jobs())
     assert isinstance(dry_run(pipeline, *options).exception, UserError)
+
+
+@pytest.fixture
+def my_key(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A secret that no run of this process has hidden yet."""
+    monkeypatch.setenv("MY_KEY", "s3cr3t-Value-ABCDEFG")
+    return "s3cr3t-Value-ABCDEFG"
+
+
+def test_no_secret_is_in_what_it_raises(run: Run, project: Path, my_key: str) -> None:
+    given = {"type": "string", "enum": ["q", "r"]}
+    pipeline = hands_on(project, {"command": "true", "inputs": {"v": given}})
+    run(pipeline)
+    redact.forget()
+    result = dry_run(pipeline, "--json")
+    assert "it is '***Z', which is not allowed" in json.loads(result.stdout)["error"]
+    assert my_key not in result.output + str(result.exception)
+
+
+@pytest.mark.usefixtures("my_key")
+def test_a_hidden_value_that_is_what_it_was_is_no_difference(run: Run, project: Path) -> None:
+    pipeline = hands_on(project, {"command": "exit 1", "inputs": {"v": {"type": "string"}}})
+    run(pipeline)
+    redact.forget()
+    told = foreseen(pipeline)["b"]
+    assert told["differences"] == []
+    assert told["reason"].startswith("nothing it depends on has changed, but it did not succeed in test_")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from local_helpers import log_of, statuses, step
 
 from azdistill import redact
 from azdistill.errors import Interrupted
-from azdistill.local.attempt import redact_file, settle
+from azdistill.local.attempt import redact_file, settle, strange
 from azdistill.local.home import find_home
 from azdistill.local.listener import Tail
 from azdistill.local.run import Finished, Options
@@ -90,6 +91,17 @@ def test_metrics_of_which_the_last_has_no_line_end_are_all_read(run: Run) -> Non
         finished = run({"a": job})
         assert statuses(finished) == {"a": status}
         assert finished.state.steps["a"].metrics == {"m1": 1, "m2": 2}
+
+
+@pytest.mark.parametrize("name", ["done", "total", "rate", "eta"])
+@pytest.mark.parametrize("value", ['"5 of 10"', "[1]", "NaN", "-Infinity", "1" + 400 * "0"])
+def test_progress_that_cannot_be_drawn_is_no_record(tmp_path: Path, name: str, value: str) -> None:
+    path = tmp_path / "metrics.jsonl"
+    bad = f'{{"kind": "progress", "{name}": {value}}}'
+    good = '{"kind": "progress", "done": 5, "total": 1.5, "rate": null, "text": "asking"}'
+    path.write_text(f"{bad}\n{good}\n")
+    assert Tail(path).read() == [json.loads(good)]
+    assert strange(path)[0].startswith("1 line of the metrics file passed over, the first is line 1: ")
 
 
 def test_a_reader_goes_on_in_a_file_whose_secrets_were_hidden_meanwhile(tmp_path: Path) -> None:

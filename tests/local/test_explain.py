@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
-from local_helpers import no_cache, statuses, step, write_pipeline
+from local_helpers import hands_on, no_cache, statuses, step, write_pipeline
 
 from azdistill.cli import cli
 from azdistill.local import store
@@ -22,7 +22,7 @@ from azdistill.local.collect import Held, held, to_remove
 from azdistill.local.explain import explain
 from azdistill.local.files import remove_tree
 from azdistill.local.home import find_home
-from azdistill.local.run import Finished
+from azdistill.local.run import Finished, Options
 from azdistill.local.store import list_runs
 
 Run = Callable[..., Finished]
@@ -101,6 +101,17 @@ def test_a_step_that_failed_is_explained_against(run: Run) -> None:
     assert explained(finished, "a")[0].startswith("nothing it depends on has changed, but it did not succeed in test_")
 
 
+def test_that_a_hidden_value_changed_is_said_without_showing_it(
+    run: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use = {"command": "echo > ${{outputs.o}}", "inputs": {"v": {"type": "string"}}}
+    pipeline = hands_on(project, use | {"outputs": {"o": {"type": "uri_file"}}}, is_deterministic=False)
+    monkeypatch.setenv("MY_KEY", "the-first-secret")
+    run(pipeline)
+    monkeypatch.setenv("MY_KEY", "another-secret")
+    assert explained(run(pipeline), "b") == ("a secret that it is handed is not what it was", [])
+
+
 def test_steps_that_never_had_a_key(run: Run, again: Callable[..., Finished]) -> None:
     assert explained(again(options=no_cache))[0].startswith("it runs every time")
     failed = run(
@@ -109,6 +120,18 @@ def test_steps_that_never_had_a_key(run: Run, again: Callable[..., Finished]) ->
     )
     assert explained(failed, "b")[0] == "it did not run: step 'a' failed"
     assert explained(failed, "a")[0] == "it had not run before"
+
+
+@pytest.mark.parametrize("options", [Options(), Options(resume="latest")])
+def test_a_step_that_failed_before_it_was_started_says_why(
+    run: Run, project: Path, monkeypatch: pytest.MonkeyPatch, options: Options
+) -> None:
+    monkeypatch.setenv("MY_KEY", "some-secret")
+    use = {"command": "exit 3", "inputs": {"v": {"type": "string"}}}
+    assert explained(run(hands_on(project, use)), "b")[0] == "it had not run before"
+    use["inputs"] = {"v": {"type": "string", "enum": ["q", "r"]}}
+    told = "it failed before it was started: step 'b': input 'v' is given what step 'a' wrote as 'v': it is '***Z', "
+    assert explained(run(hands_on(project, use), options=options), "b")[0] == f"{told}which is not allowed"
 
 
 def test_a_result_that_was_collected_is_missed(again: Callable[..., Finished], project: Path) -> None:

@@ -286,3 +286,34 @@ def test_values_that_were_handed_on_are_parameters_of_the_run(run: Run, use: Cal
 def test_one_line_end_after_a_value_does_not_count(tmp_path: Path, written: bytes, text: str) -> None:
     (tmp_path / "v").write_bytes(written)
     assert value_outputs.read(tmp_path / "v") == text
+
+
+@pytest.fixture
+def my_key(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A secret, longer than a message shows of a value, with what Python's repr spells differently."""
+    value = """s3cr3t-Value/with\'chars==\"q\\""" + "".join(f"{number:03d}x" for number in range(100))
+    monkeypatch.setenv("MY_KEY", value)
+    return value
+
+
+def gives_it_away(kind: str = "string") -> dict[str, Any]:
+    """A step that writes the secret that it is given as its value."""
+    given = {"inputs": {"k": "env:MY_KEY"}}
+    return writes("test '${{inputs.k}}'; printf '%s' \"$MY_KEY\" > ${{outputs.v}}", kind, **given)
+
+
+@pytest.mark.parametrize(
+    ("kind", "declared", "failed", "told"),
+    [
+        ("string", "{type: string, enum: [q, r]}", "b", "it is '***', which is not allowed"),
+        ("boolean", "{type: boolean}", "a", "is declared boolean; what was written, '***', is"),
+    ],
+)
+def test_a_message_about_a_value_shows_no_secret(
+    run: Run, use: Callable[..., dict[str, Any]], my_key: str, kind: str, declared: str, failed: str, told: str
+) -> None:
+    finished = run({"a": gives_it_away(kind), "b": use(declared)})
+    assert told in finished.state.steps[failed].error
+    for text in (finished.state.steps[failed].error, finished.state.error, str(finished.error)):
+        assert told in text
+        assert my_key[:9] not in text
