@@ -50,7 +50,7 @@ from azdistill.local.keyed import write_fields
 from azdistill.local.keys import key_fields
 from azdistill.local.listener import Tracking
 from azdistill.local.outputs import Manifest
-from azdistill.local.plan import Bound, Made, Plan, PlannedStep, Text
+from azdistill.local.plan import Bound, Local, Made, Plan, PlannedStep, Text
 from azdistill.local.result import BRANCH, Result
 from azdistill.local.runners.base import Cancellation, Ended, Job, Runner
 from azdistill.local.select import missing
@@ -322,7 +322,9 @@ class Executor:
         read = [*places.values(), *(texts[name] for name in places), *resume.previous(attempt.folder).values()]
         write = [attempt.outputs, *step.standing.values(), *([attempt.mlflow] if attempt.mlflow.is_dir() else [])]
         spelt = [plain.word(str(path)) for path in write]
-        return self.containers.keep(job, step, read, [*write, *spelt, attempt.metrics])
+        own = [name for name, bound in step.inputs.items() if isinstance(bound, Local)]
+        data = [place for name in own for place in (places[name], texts[name])]
+        return self.containers.keep(job, step, read, [*write, *spelt, attempt.metrics], data)
 
     def _tracked(self, step: PlannedStep, attempt: Attempt, uses_mlflow: bool) -> dict[str, str]:
         """The MLflow variables of a step; without a network it logs to files, which are read when it has ended.
@@ -376,7 +378,7 @@ class Executor:
         if not self.containers:
             return None
         container = self.containers.of(job)
-        return [job.folder, *container.read, *container.write]
+        return [job.folder, *container.read, *container.linked.values(), *container.write]
 
     def _commit(
         self,

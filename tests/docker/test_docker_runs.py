@@ -225,6 +225,39 @@ def test_a_link_out_of_a_container_gives_nothing_of_this_machine_away(run: Run, 
     assert not [path for path in kept if b"not for a container" in path.read_bytes()]
 
 
+def test_links_out_of_an_input_lead_where_they_lead_for_a_process(run: Run, project: Path) -> None:
+    for name in ("data", "outside/folder"):
+        (project / name).mkdir(parents=True)
+    for name in ("data/own", "outside/absolute", "outside/relative", "outside/folder/in"):
+        (project / name).write_text(f"{name}\n")
+    (project / "data" / "absolute").symlink_to(project / "outside" / "absolute")
+    (project / "data" / "relative").symlink_to("../outside/relative")
+    (project / "data" / "folder").symlink_to(project / "outside" / "folder")
+    given = {"data": {"type": "uri_folder", "path": "./data"}}
+    command = (
+        "cat ${{inputs.data}}/{own,absolute,relative,folder/in} > ${{outputs.o}}; ! touch ${{inputs.data}}/folder/x"
+    )
+    job = {"command": command, "inputs": given, "outputs": {"o": "uri_file"}}
+    state = run({"a": job}).state.steps["a"]
+    assert state.error == ""
+    assert Path(state.outputs["o"]).read_text().split() == [
+        "data/own",
+        "outside/absolute",
+        "outside/relative",
+        "outside/folder/in",
+    ]
+
+
+def test_a_link_that_a_step_may_have_left_leads_the_next_container_nowhere(run: Run, project: Path) -> None:
+    (project / "secret").write_text("not for a container")
+    place = project / ".azdistill" / "datastores" / "mine" / "kept"
+    place.mkdir(parents=True)
+    (place / "left").symlink_to(project / "secret")
+    given = {"data": {"type": "uri_folder", "path": "azureml://datastores/mine/paths/kept"}}
+    state = run({"a": {"command": "cat ${{inputs.data}}/left", "inputs": given}}).state.steps["a"]
+    assert (state.status, state.error) == ("failed", "the command ended with exit code 1")
+
+
 def test_a_link_to_an_input_is_kept_as_its_content(run: Run, project: Path) -> None:
     (project / "data").write_text("rows")
     given = {"data": {"type": "uri_file", "path": "./data"}}
