@@ -17,7 +17,7 @@ from azdistill.local.docker_engine import Engine, gateway
 from azdistill.local.images import NAME_ONE, Images, Settings, unnamed
 from azdistill.local.linked import linked
 from azdistill.local.plan import PlannedStep
-from azdistill.local.runners.base import Job
+from azdistill.local.runners.base import Cancellation, Job
 from azdistill.local.runners.docker import Container
 from azdistill.spec.source import Report
 
@@ -37,7 +37,7 @@ NO_LIMITS = Limits()
 
 class Containers:
     """The containers of one run. ``network``: the network of every step, in place of what each asks for; ``limits``:
-    those of every step that asks for no others.
+    those of every step that asks for no others; ``cancellation``: what ends the making of images.
     """
 
     def __init__(
@@ -47,9 +47,10 @@ class Containers:
         network: str | None = None,
         say: Callable[[str], None] = print,
         limits: Limits = NO_LIMITS,
+        cancellation: Cancellation | None = None,
     ) -> None:
         self.engine, self._limits = engine, limits
-        self._images = Images(engine, settings, say)
+        self._images = Images(engine, settings, say, cancellation)
         self._network = network
         self._lock = threading.Lock()
         self._known: dict[str, Container] = {}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from azdistill.errors import AzdistillError, MachineError, UserError
+from azdistill.errors import AzdistillError, Interrupted, MachineError, UserError
 from azdistill.local import (
     artifacts,
     environment,
@@ -93,6 +93,8 @@ class Executor:
         try:
             with disk_errors(f"step '{step.name}'"):
                 return self._execute(settled(step, results, self.plan), results)
+        except Interrupted:
+            return Result("canceled")
         except AzdistillError as error:
             return Result("failed", error=error.message, failure=error)
         except Exception as error:  # noqa: BLE001 - a defect of ours: told at the end of the run, with its traceback
