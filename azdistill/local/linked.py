@@ -15,7 +15,12 @@ from azdistill.errors import UserError
 from azdistill.local.home import FOLDER, Home
 
 #: What a link leads to in these is the machine's own, and in a container the container's: the python of a venv.
-_PROGRAMS = ("/bin", "/lib", "/lib32", "/lib64", "/sbin", *(f"/usr/{name}" for name in ("bin", "lib", "lib64", "sbin")))
+_PROGRAMS = tuple(
+    f"{above}/{name}/" for above in ("", "/usr", "/usr/local") for name in ("bin", "lib", "lib64", "sbin")
+)
+#: What a state folder of any name holds.
+_KNOWN_BY = Home(Path()).hashes.name
+#: How many links may lead on to one another, as for the system.
 _MOST = 40
 
 
@@ -58,7 +63,7 @@ class _Search:
         except (OSError, _Ours):
             return None
         # What leads nowhere, or round in a ring, is not counted as data either.
-        if not os.path.exists(here) or here in above or _is_program(target):
+        if not os.path.exists(here) or here in above or f"{target}/".startswith(_PROGRAMS):
             return None
         known = self._here(target)
         if known is None:
@@ -121,12 +126,12 @@ def _own_text(path: str) -> str | None:
 
 def _is_ours(folder: str) -> bool:
     """Whether a folder lies in a state folder, or is one."""
-    return any(map(_is_state, (folder, *map(str, Path(folder).parents))))
+    while not _is_state(folder):
+        if folder == "/":
+            return False
+        folder = os.path.dirname(folder)
+    return True
 
 
 def _is_state(folder: str) -> bool:
-    return os.path.basename(folder) == FOLDER or Home(Path(folder)).hashes.exists()
-
-
-def _is_program(path: str) -> bool:
-    return any(Path(path).is_relative_to(folder) for folder in (*_PROGRAMS, "/usr/local/bin", "/usr/local/lib"))
+    return os.path.basename(folder) == FOLDER or os.path.exists(os.path.join(folder, _KNOWN_BY))
