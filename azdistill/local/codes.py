@@ -62,5 +62,6 @@ CODES: dict[str, str] = {
     "AZD396": "No image is known on this machine for an environment that is only named.",
     "AZD397": "An image cannot be pulled or built.",
     "AZD398": "The folder of an environment holds no Dockerfile.",
+    "AZD399": "A link in data leads to one place on this machine, and in a container to another.",
     "AZD900": "The operating system refused something that azdistill did not foresee.",
 }

@@ -15,8 +15,9 @@ from azdistill.errors import SpecError
 from azdistill.local.docker_args import Limits, parse
 from azdistill.local.docker_engine import Engine, gateway
 from azdistill.local.images import NAME_ONE, Images, Settings, unnamed
+from azdistill.local.linked import linked
 from azdistill.local.plan import PlannedStep
-from azdistill.local.runners.base import Job
+from azdistill.local.runners.base import Cancellation, Job
 from azdistill.local.runners.docker import Container
 from azdistill.spec.source import Report
 
@@ -36,7 +37,7 @@ NO_LIMITS = Limits()
 
 class Containers:
     """The containers of one run. ``network``: the network of every step, in place of what each asks for; ``limits``:
-    those of every step that asks for no others.
+    those of every step that asks for no others; ``cancellation``: what ends the making of images.
     """
 
     def __init__(
@@ -46,9 +47,10 @@ class Containers:
         network: str | None = None,
         say: Callable[[str], None] = print,
         limits: Limits = NO_LIMITS,
+        cancellation: Cancellation | None = None,
     ) -> None:
         self.engine, self._limits = engine, limits
-        self._images = Images(engine, settings, say)
+        self._images = Images(engine, settings, say, cancellation)
         self._network = network
         self._lock = threading.Lock()
         self._known: dict[str, Container] = {}
@@ -81,8 +83,13 @@ class Containers:
         """The network of a step's container: none, unless the step or the command line asks for one."""
         return self._network or (_NETWORK if step.network else "none")
 
-    def keep(self, job: Job, step: PlannedStep, read: Iterable[str], write: Iterable[str | Path]) -> Job:
-        """Remember what the container of ``job`` is made of; gives the job as a container can run it."""
+    def keep(
+        self, job: Job, step: PlannedStep, read: Iterable[str], write: Iterable[str | Path], data: Iterable[str] = ()
+    ) -> Job:
+        """Remember what the container of ``job`` is made of; gives the job as a container can run it.
+
+        ``data``: what it reads and is the user's, so that it reads what links in there lead to as well.
+        """
         network = self.network(step)
         written = {Path(path) for path in write}
         seen = {Path(path) for path in read} - written
@@ -97,6 +104,7 @@ class Containers:
             image=self.fingerprint(step)["image"],
             read=tuple(sorted(seen)),
             write=tuple(sorted(written)),
+            linked=linked((Path(path) for path in data), (job.folder, *seen, *written)),
             network=network,
             hosts=self._hosts(network),
             limits=self._limits_of(step),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,11 +31,16 @@ class Engine:
     socket: str
     gpus: bool
 
+    def connection(self, begun: Callable[[Any], None]) -> Any:
+        """Another client of the engine; ``begun`` is given each of its responses before that is read."""
+        api = _client(self.socket)
+        api.hooks["response"].append(lambda response, **_: begun(response))
+        return api
+
 
 def connect() -> Engine:
     """The engine that DOCKER_HOST names, or the usual one. MachineError where there is none that can be used."""
     try:
-        import docker
         from docker.errors import DockerException
     except ImportError as error:
         raise MachineError(
@@ -43,13 +48,19 @@ def connect() -> Engine:
         ) from error
     socket = _socket()
     try:
-        api = docker.APIClient(base_url=f"unix://{socket}", version="auto", timeout=_TIMEOUT)
+        api = _client(socket)
         runtimes = api.info().get("Runtimes") or {}
     except (DockerException, OSError) as error:
         raise MachineError(
             f"no Docker engine answers at {socket}: {_first(error)}", code="AZD391", hint=_START
         ) from error
     return Engine(api, socket, "nvidia" in runtimes)
+
+
+def _client(socket: str) -> Any:
+    import docker
+
+    return docker.APIClient(base_url=f"unix://{socket}", version="auto", timeout=_TIMEOUT)
 
 
 def _socket() -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from azdistill.errors import AzdistillError, MachineError, UserError
+from azdistill.errors import AzdistillError, Interrupted, MachineError, UserError
 from azdistill.local import (
     artifacts,
     environment,
@@ -50,7 +50,7 @@ from azdistill.local.keyed import write_fields
 from azdistill.local.keys import key_fields
 from azdistill.local.listener import Tracking
 from azdistill.local.outputs import Manifest
-from azdistill.local.plan import Bound, Made, Plan, PlannedStep, Text
+from azdistill.local.plan import Bound, Local, Made, Plan, PlannedStep, Text
 from azdistill.local.result import BRANCH, Result
 from azdistill.local.runners.base import Cancellation, Ended, Job, Runner
 from azdistill.local.select import missing
@@ -93,6 +93,8 @@ class Executor:
         try:
             with disk_errors(f"step '{step.name}'"):
                 return self._execute(settled(step, results, self.plan), results)
+        except Interrupted:
+            return Result("canceled")
         except AzdistillError as error:
             return Result("failed", error=error.message, failure=error)
         except Exception as error:  # noqa: BLE001 - a defect of ours: told at the end of the run, with its traceback
@@ -322,7 +324,9 @@ class Executor:
         read = [*places.values(), *(texts[name] for name in places), *resume.previous(attempt.folder).values()]
         write = [attempt.outputs, *step.standing.values(), *([attempt.mlflow] if attempt.mlflow.is_dir() else [])]
         spelt = [plain.word(str(path)) for path in write]
-        return self.containers.keep(job, step, read, [*write, *spelt, attempt.metrics])
+        own = [name for name, bound in step.inputs.items() if isinstance(bound, Local)]
+        data = [place for name in own for place in (places[name], texts[name])]
+        return self.containers.keep(job, step, read, [*write, *spelt, attempt.metrics], data)
 
     def _tracked(self, step: PlannedStep, attempt: Attempt, uses_mlflow: bool) -> dict[str, str]:
         """The MLflow variables of a step; without a network it logs to files, which are read when it has ended.
@@ -376,7 +380,7 @@ class Executor:
         if not self.containers:
             return None
         container = self.containers.of(job)
-        return [job.folder, *container.read, *container.write]
+        return [job.folder, *container.read, *container.linked.values(), *container.write]
 
     def _commit(
         self,

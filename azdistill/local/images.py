@@ -14,7 +14,7 @@ import os
 import re
 import tarfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ import yaml
 
 from azdistill.errors import MachineError, UserError
 from azdistill.local.docker_engine import Engine, engine_errors
+from azdistill.local.docker_stream import Answer, answers, refuse_canceled
 from azdistill.local.files import digest, walk_files
+from azdistill.local.runners.base import Cancellation
 from azdistill.spec.models import Environment
 
 REPOSITORY = "azdistill-environment"
@@ -61,18 +63,23 @@ def unnamed(environment: str | Environment | None, step: str) -> str:
 class Images:
     """The images of one run: each environment is looked at once, and is the same image for every step from then on.
 
-    ``say`` is told, line by line, what a build prints.
+    ``say`` is told, line by line, what a build prints. When the run is canceled a build or pull is ended, and no other
+    begun.
     """
 
-    def __init__(self, engine: Engine, settings: Settings, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, engine: Engine, settings: Settings, say: Callable[[str], None], cancellation: Cancellation | None = None
+    ) -> None:
         self._engine, self._settings, self._say = engine, settings, say
+        self._cancellation = cancellation or Cancellation()
         self._lock = threading.Lock()
         self._found: list[tuple[str | Environment | None, str]] = []
 
     def identity(self, environment: str | Environment | None, step: str) -> str:
         """The id (``sha256:...``) of the image for ``environment``, which is built or pulled where it is not there.
 
-        UserError for an environment that names no image here, MachineError for one that cannot be built or pulled.
+        UserError for an environment that names no image here, MachineError for one that cannot be built or pulled,
+        Interrupted in a run that is canceled.
         """
         return self._once(environment, lambda: self._identity(self._made_of(environment, step)))
 
@@ -82,6 +89,7 @@ class Images:
 
     def _once(self, environment: str | Environment | None, find: Callable[[], str]) -> str:
         with self._lock:
+            refuse_canceled(self._cancellation)
             # Compared, not hashed: what an environment holds may be a mapping. There are few.
             for known, image in self._found:
                 if known == environment:
@@ -142,30 +150,32 @@ class Images:
         self._say(f"pulling {name}")
         repository, tag = _split(name)
         with engine_errors(f"pulling {name}"):
-            self._follow(self._engine.api.pull(repository, tag=tag, stream=True, decode=True), f"pulling {name}")
+            self._follow(lambda api: api.pull(repository, tag=tag, stream=True, decode=True), f"pulling {name}")
         return self._present(name)
 
     def _build(self, made: Context, tag: str) -> str:
         self._say(f"building {tag}")
         with engine_errors(f"building {tag}"):
-            answers = self._engine.api.build(
-                fileobj=made.archive(),
-                custom_context=True,
-                dockerfile=made.dockerfile,
-                tag=tag,
-                buildargs=dict(made.arguments),
-                network_mode=self._settings.network,
-                labels={"azdistill.environment": tag},
-                rm=True,
-                forcerm=True,
-                decode=True,
-            )
-            self._follow(answers, f"building {tag}")
+            self._follow(lambda api: api.build(**self._order(made, tag)), f"building {tag}")
         return self._present(tag)
 
-    def _follow(self, answers: Iterator[Mapping[str, Any]], doing: str) -> None:
+    def _order(self, made: Context, tag: str) -> dict[str, Any]:
+        return {
+            "fileobj": made.archive(),
+            "custom_context": True,
+            "dockerfile": made.dockerfile,
+            "tag": tag,
+            "buildargs": dict(made.arguments),
+            "network_mode": self._settings.network,
+            "labels": {"azdistill.environment": tag},
+            "rm": True,
+            "forcerm": True,
+            "decode": True,
+        }
+
+    def _follow(self, ask: Callable[[Any], Iterable[Answer]], doing: str) -> None:
         last: list[str] = []
-        for answer in answers:
+        for answer in answers(self._engine, ask, self._cancellation):
             if text := str(answer.get("stream") or "").rstrip():
                 last = [*last[-19:], text]
                 self._say(text)

@@ -94,7 +94,8 @@ def run_pipeline(
     home.prepare()
     hide_secrets(plan, options)
     passed = secrets.resolve(options.variables)
-    containers = make_containers(options, settings, listeners) if options.docker else None
+    cancellation = Cancellation()
+    containers = make_containers(options, settings, listeners, cancellation) if options.docker else None
     plan = with_notes(plan, containers, options.strict)
     with disk_errors(f"cannot write the state folder {home.root}"):
         interpreter = find_interpreter(home, options.python)
@@ -111,7 +112,7 @@ def run_pipeline(
             guard.sweep(_mark(log.run_id))
         runner = _runner(log.run_id, containers)
         ending.callback(runner.close)
-        executor = Executor(plan, log, cache, hashes, interpreter, runner, Cancellation(), options.use_cache, passed)
+        executor = Executor(plan, log, cache, hashes, interpreter, runner, cancellation, options.use_cache, passed)
         executor.interpreters = own_interpreters(home, plan, settings)
         executor.retries = options.retries
         if not containers:
@@ -165,7 +166,12 @@ def with_notes(plan: Plan, containers: Containers | None, strict: bool) -> Plan:
     return replace(plan, notes=(*ours, *more, *left_out(plan)))
 
 
-def make_containers(options: Options, settings: LocalSettings, listeners: Sequence[Listener] = ()) -> Containers:
+def make_containers(
+    options: Options,
+    settings: LocalSettings,
+    listeners: Sequence[Listener] = (),
+    cancellation: Cancellation | None = None,
+) -> Containers:
     """What the steps of a run are contained in. MachineError where there is no engine."""
 
     # Imported here: what talks to Docker takes a tenth of the time that a run in processes needs to start.
@@ -176,7 +182,8 @@ def make_containers(options: Options, settings: LocalSettings, listeners: Sequen
         for listener in listeners:
             listener.preparing(text)
 
-    return Containers(connect(), settings.images, options.network or settings.network, say, settings.limits)
+    network = options.network or settings.network
+    return Containers(connect(), settings.images, network, say, settings.limits, cancellation)
 
 
 def _tell_environments(executor: Executor, listeners: Sequence[Listener]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,9 @@ import yaml
 from built_images import removed_when_over
 
 from azdistill import redact, spec
-from azdistill.errors import SpecError
+from azdistill.errors import Interrupted, SpecError
 from azdistill.local.docker_engine import Engine
-from azdistill.local.listener import Tracking
+from azdistill.local.listener import Listener, Tracking
 from azdistill.local.run import Finished, Options, run_pipeline
 from azdistill.local.settings import read_settings
 from azdistill.local.tracked import is_foreign
@@ -34,7 +36,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine) -> 
 
 @pytest.fixture
 def run(project: Path, image: str) -> Run:
-    def start(jobs: dict[str, Any], *, options: Options | None = None, tracking: Any = None, **more: Any) -> Finished:
+    def start(
+        jobs: dict[str, Any],
+        *,
+        options: Options | None = None,
+        tracking: Any = None,
+        listeners: Sequence[Listener] = (),
+        **more: Any,
+    ) -> Finished:
         for job in jobs.values():
             job.setdefault("environment", {"image": image})
             job.setdefault("type", "command")
@@ -43,7 +52,7 @@ def run(project: Path, image: str) -> Run:
         path.write_text(yaml.safe_dump({"type": "pipeline", "display_name": "test", "jobs": jobs, **more}))
         pipeline = spec.load_pipeline(path)
         assert [problem for problem in spec.check(pipeline) if problem.severity == "error"] == []
-        return run_pipeline(pipeline, options or Options(docker=True), tracking=tracking)
+        return run_pipeline(pipeline, options or Options(docker=True), listeners, tracking)
 
     return start
 
@@ -120,6 +129,24 @@ def test_exit_codes_and_missing_outputs_fail_a_step(run: Run) -> None:
     missing = run({"a": {"command": "true", "outputs": {"made": "uri_file"}}})
     assert missing.state.steps["a"].status == "failed"
     assert "did not write output 'made'" in missing.state.steps["a"].error
+
+
+def test_a_run_is_interrupted_while_an_image_is_built_and_starts_nothing_more(
+    run: Run, project: Path, image: str
+) -> None:
+    (project / "image").mkdir()
+    (project / "image" / "Dockerfile").write_text(f"FROM {image}\nRUN sleep 48.11\n")
+
+    class Impatient(Listener):
+        def preparing(self, text: str) -> None:
+            if "Running in" in text:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    jobs = {"a": {"command": "true", "environment": {"build": {"path": "./image"}}}, "b": {"command": "true"}}
+    finished = run(jobs, options=Options(docker=True, jobs=2), listeners=[Impatient()])
+    assert isinstance(finished.error, Interrupted)
+    assert {finished.state.steps[name].status for name in "ab"} <= {"canceled", "completed"}
+    assert finished.state.steps["a"].status == "canceled"
 
 
 def test_a_time_limit_ends_a_step(run: Run) -> None:
@@ -223,6 +250,39 @@ def test_a_link_out_of_a_container_gives_nothing_of_this_machine_away(run: Run, 
     assert "holds a link" in finished.state.steps["a"].error
     kept = [path for path in (project / ".azdistill").rglob("*") if path.is_file() and not path.is_symlink()]
     assert not [path for path in kept if b"not for a container" in path.read_bytes()]
+
+
+def test_links_out_of_an_input_lead_where_they_lead_for_a_process(run: Run, project: Path) -> None:
+    for name in ("data", "outside/folder"):
+        (project / name).mkdir(parents=True)
+    for name in ("data/own", "outside/absolute", "outside/relative", "outside/folder/in"):
+        (project / name).write_text(f"{name}\n")
+    (project / "data" / "absolute").symlink_to(project / "outside" / "absolute")
+    (project / "data" / "relative").symlink_to("../outside/relative")
+    (project / "data" / "folder").symlink_to(project / "outside" / "folder")
+    given = {"data": {"type": "uri_folder", "path": "./data"}}
+    command = (
+        "cat ${{inputs.data}}/{own,absolute,relative,folder/in} > ${{outputs.o}}; ! touch ${{inputs.data}}/folder/x"
+    )
+    job = {"command": command, "inputs": given, "outputs": {"o": "uri_file"}}
+    state = run({"a": job}).state.steps["a"]
+    assert state.error == ""
+    assert Path(state.outputs["o"]).read_text().split() == [
+        "data/own",
+        "outside/absolute",
+        "outside/relative",
+        "outside/folder/in",
+    ]
+
+
+def test_a_link_that_a_step_may_have_left_leads_the_next_container_nowhere(run: Run, project: Path) -> None:
+    (project / "secret").write_text("not for a container")
+    place = project / ".azdistill" / "datastores" / "mine" / "kept"
+    place.mkdir(parents=True)
+    (place / "left").symlink_to(project / "secret")
+    given = {"data": {"type": "uri_folder", "path": "azureml://datastores/mine/paths/kept"}}
+    state = run({"a": {"command": "cat ${{inputs.data}}/left", "inputs": given}}).state.steps["a"]
+    assert (state.status, state.error) == ("failed", "the command ended with exit code 1")
 
 
 def test_a_link_to_an_input_is_kept_as_its_content(run: Run, project: Path) -> None:

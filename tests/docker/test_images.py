@@ -1,5 +1,7 @@
 """Images: what an environment is made of decides what is built, and nothing is built twice."""
 
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,9 +11,10 @@ import docker.errors
 import pytest
 from built_images import removed_when_over
 
-from azdistill.errors import MachineError, UserError
+from azdistill.errors import Interrupted, MachineError, UserError
 from azdistill.local.docker_engine import Engine
 from azdistill.local.images import Context, Images, Settings, _mapped, _split
+from azdistill.local.runners.base import Cancellation
 from azdistill.spec.models import Environment
 from azdistill.spec.source import Source, Where
 
@@ -87,7 +90,8 @@ class Registry:
 
     def images(self) -> Images:
         """Of one run."""
-        return Images(SimpleNamespace(api=self), Settings(), lambda line: None)  # type: ignore[arg-type]
+        engine: Any = SimpleNamespace(api=self, connection=lambda begun: self)
+        return Images(engine, Settings(), lambda line: None)
 
 
 def test_a_base_that_is_not_here_yet_makes_no_second_build(tmp_path: Path) -> None:
@@ -133,6 +137,45 @@ def test_a_build_that_fails_says_what_it_printed(images: Images, folder: Path) -
         file.write("RUN echo it is broken here && exit 7\n")
     with pytest.raises(MachineError, match=r"(?s)returned a non-zero code: 7.*it is broken here"):
         images.identity(environment(build_path=folder), "a")
+
+
+def test_a_build_ends_when_the_run_is_canceled_and_no_image_is_looked_for_after_it(
+    engine: Engine, image: str, folder: Path
+) -> None:
+    with open(folder / "Dockerfile", "a") as file:
+        file.write("RUN sleep 47.11\n")
+    cancellation, lines = Cancellation(), []
+
+    def say(line: str) -> None:
+        lines.append(line)
+        if "Running in" in line:
+            cancellation.ask()
+
+    images = Images(engine, Settings(), say, cancellation)
+    for wanted in (environment(build_path=folder), environment(image=image)):
+        with pytest.raises(Interrupted):
+            images.identity(wanted, "a")
+    assert "Running in" in lines[-1]
+    running = lines[-1].split()[-1]
+    until = time.monotonic() + 20
+    while any(each["Id"].startswith(running) for each in engine.api.containers()) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert time.monotonic() < until
+
+
+def test_an_engine_that_says_nothing_is_not_waited_for(tmp_path: Path) -> None:
+    registry, cancellation, silence = Registry(), Cancellation(), threading.Event()
+
+    def pull(*_: object, **__: object) -> list[dict[str, str]]:
+        cancellation.ask()
+        silence.wait()
+        return []
+
+    silent: Any = SimpleNamespace(inspect_image=registry.inspect_image, pull=pull)
+    engine: Any = SimpleNamespace(api=silent, connection=lambda begun: silent)
+    with pytest.raises(Interrupted):
+        Images(engine, Settings(), lambda line: None, cancellation).identity(environment(image="base:1"), "a")
+    silence.set()
 
 
 def test_an_environment_that_is_only_a_name_needs_a_line_of_its_own(

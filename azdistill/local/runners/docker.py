@@ -45,12 +45,14 @@ class Container:
     """What a step's container is made of, beside its job.
 
     ``image`` is an id or a name; ``read`` and ``write`` are paths of this machine that it sees under the same names;
-    ``network`` is a Docker network, ``none`` or ``host``; ``hosts`` gives names their addresses.
+    ``linked`` says what of this machine lies, to be read, at places in there; ``network`` is a Docker network, ``none``
+    or ``host``; ``hosts`` gives names their addresses.
     """
 
     image: str
     read: tuple[Path, ...] = ()
     write: tuple[Path, ...] = ()
+    linked: Mapping[Path, Path] = field(default_factory=dict)
     network: str = "none"
     hosts: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
@@ -115,7 +117,8 @@ class DockerRunner:
         }
 
     def _host(self, job: Job, container: Container) -> dict[str, Any]:
-        read, write, limits = container.read, (job.folder, *container.write), container.limits
+        read, limits = {path: path for path in container.read} | dict(container.linked), container.limits
+        mounts = [_mount(place, path, read_only=True) for place, path in read.items()]
         host = self._engine.api.create_host_config(
             network_mode=container.network,
             cap_drop=["ALL"],
@@ -125,7 +128,7 @@ class DockerRunner:
             mem_limit=limits.memory,
             nano_cpus=round(limits.cpus * 1e9) if limits.cpus else None,
             extra_hosts=dict(container.hosts),
-            mounts=[*(_mount(path, read_only=True) for path in read), *(_mount(path) for path in write)],
+            mounts=[*mounts, *(_mount(path, path) for path in (job.folder, *container.write))],
             # What it prints comes over the attached stream; a second copy would only fill the disk.
             log_config={"type": "none", "config": {}},
         )
@@ -202,10 +205,10 @@ class _Watch:
             self._engine.api.kill(self._identity, name)
 
 
-def _mount(path: Path, read_only: bool = False) -> Any:
+def _mount(place: Path, path: Path, read_only: bool = False) -> Any:
     from docker.types import Mount
 
-    return Mount(target=str(path), source=str(path), type="bind", read_only=read_only)
+    return Mount(target=str(place), source=str(path), type="bind", read_only=read_only)
 
 
 def _start_guard(engine: Engine, session: str) -> subprocess.Popen[bytes]:
