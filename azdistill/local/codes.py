@@ -9,7 +9,7 @@ CODES: dict[str, str] = {
     "AZD304": "A process cannot be started.",
     "AZD305": "The interpreter given with --python or local.pythons does not exist.",
     "AZD306": "The interpreter given with --python or local.pythons does not answer as a Python interpreter.",
-    "AZD310": "The disk: full, read-only, or not permitted.",
+    "AZD310": "The disk: full, read-only, or not permitted; or no place for the state folder.",
     "AZD311": "There is a run of the id given already.",
     "AZD312": "The run is going on in another process, and nobody else may write to its log.",
     "AZD320": "A file that `code` or `additional_includes` names is gone.",
