@@ -25,7 +25,7 @@ CODES: dict[str, str] = {
     "AZD341": "The name of a step is too long for a folder.",
     "AZD342": "A component that is not on this machine.",
     "AZD343": "An output location that has no place on this machine.",
-    "AZD344": "A datastore path that leaves its datastore, or leads to what azdistill keeps for itself.",
+    "AZD344": "A datastore path that leaves its datastore, or data that is, or holds, what azdistill keeps for itself.",
     "AZD345": "Local data does not exist.",
     "AZD346": "A file where a folder is expected, or a folder where a file is.",
     "AZD347": "Data that a local run does not fetch.",
