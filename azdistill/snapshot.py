@@ -68,6 +68,10 @@ class Snapshot:
         found = {name: hashes.file(path) for name, path in self.files.items()}
         return found | {name: f"zip:{hashes.tree(folder)}" for name, folder in self.zipped.items()}
 
+    def executables(self) -> dict[str, str]:
+        """The files that are executable, as ``NAME/executable``: no file is called so where NAME is one."""
+        return {f"{name}/executable": "yes" for name, path in self.files.items() if _is_executable(path)}
+
     def tree_hash(self, hashes: Hashing) -> str:
         """One hash over all names and contents."""
         return tree_digest(self.hashes(hashes))
@@ -79,7 +83,7 @@ class Snapshot:
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
-            os.chmod(target, 0o755 if os.access(source, os.X_OK) else 0o644)
+            os.chmod(target, 0o755 if _is_executable(source) else 0o644)
         for name, source in self.zipped.items():
             _zip(source, folder / name)
 
@@ -169,6 +173,10 @@ def _refuse_leaving(path: Path, inside: tuple[Path, ...]) -> None:
     if real != os.path.abspath(path) and all(leaves(path, folder) for folder in inside):
         hint = f"it leads to {real}: copy that into the project, or name the link in .amlignore"
         raise StrayLink(f"{path} is a link that leaves the project ({inside[0]})", code="AZD321", hint=hint)
+
+
+def _is_executable(path: Path) -> bool:
+    return os.access(path, os.X_OK)
 
 
 def _zip(folder: Path, target: Path) -> None:

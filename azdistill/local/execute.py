@@ -212,7 +212,9 @@ class Executor:
                 raise UserError(gone, code="AZD345") from None
 
         machine = self.containers.fingerprint(step) if self.containers else self._interpreter(step).fingerprint
-        fields = key_fields(step, taken.hashes(self.hashes), content, machine, self.hashes)
+        # What is executable is laid out so: a command may tell the difference.
+        code = taken.hashes(self.hashes) | taken.executables()
+        fields = key_fields(step, code, content, machine, self.hashes)
         # Their values may be secrets: names alone count.
         return fields | {"variables": sorted(self.variables)} if self.variables else fields
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,16 +32,19 @@ _HINT = "free some space, or move the state folder with AZDISTILL_HOME"
 
 
 @contextmanager
-def disk_errors(doing: str, hint: str = _HINT) -> Iterator[None]:
-    """Turn what the file system refuses (full, read-only, no permission) into a MachineError saying what was tried."""
+def disk_errors(doing: str, hint: str = _HINT, also: Collection[int] = ()) -> Iterator[None]:
+    """Turn what the file system refuses (full, read-only, no permission) into a MachineError saying what was tried.
+
+    ``also``: numbers of errors that are no defect of ours here.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno not in _DISK:
+        if error.errno not in _DISK and error.errno not in also:
             raise
         # Of a copy the second is what was written.
         name = error.filename2 or error.filename
-        if error.errno == errno.ENOTDIR:
+        if error.errno in (errno.ENOTDIR, errno.EEXIST):
             hint = "a file lies where a folder is expected: move it away"
         place = f" ({name})" if name else ""
         raise MachineError(f"{doing}: {error.strerror}{place}", code="AZD310", hint=hint) from error

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from azdistill.errors import MachineError
 from azdistill.local.files import disk_errors
 
 FOLDER = ".azdistill"
@@ -13,6 +15,8 @@ FOLDER = ".azdistill"
 AWAITED = "awaited"
 #: Written into the state folder so that git leaves it alone, as .venv and .ruff_cache do.
 _IGNORE = "# Made by azdistill.\n*\n"
+#: Why a folder cannot be made though the disk would take it.
+_NO_PLACE = frozenset({errno.EEXIST, errno.ENOENT, errno.ENAMETOOLONG})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +48,13 @@ class Home:
 
     def prepare(self) -> Home:
         """Make the folders; a MachineError where that cannot be."""
-        with disk_errors(f"cannot write the state folder {self.root}"):
+        doing, folders = f"cannot write the state folder {self.root}", (self.runs, self.cache / "tmp")
+        for folder in folders:
+            _refuse_lost(folder, doing)
+        with disk_errors(doing, also=_NO_PLACE):
             # In a folder of the user's own, git would be told to pass over all that lies there.
             ours = self.root.name == FOLDER or not self.root.exists() or not any(self.root.iterdir())
-            for folder in (self.runs, self.cache / "tmp"):
+            for folder in folders:
                 folder.mkdir(parents=True, exist_ok=True)
             ignore = self.root / ".gitignore"
             if ours and not ignore.exists():
@@ -63,6 +70,15 @@ class Home:
     def is_store(self, standing: Path) -> bool:
         """Whether a standing place is azdistill's own, on no datastore of the user's."""
         return not standing.is_relative_to(self.root / "datastores")
+
+
+def _refuse_lost(folder: Path, doing: str) -> None:
+    """Raise for a link on the way to ``folder`` that leads nowhere: a disk that is not mounted, as a rule."""
+    for path in (folder, *folder.parents):
+        if os.path.islink(path) and not os.path.exists(path):
+            hint = "make what it leads to, take it away, or name another folder with AZDISTILL_HOME"
+            message = f"{doing}: {path} is a link that leads to nothing: {os.readlink(path)}"
+            raise MachineError(message, code="AZD310", hint=hint)
 
 
 def find_home() -> Home:

@@ -26,7 +26,9 @@ def key_fields(
     interpreter: Mapping[str, Any],
     hashes: Hashes,
 ) -> dict[str, Any]:
-    """The fields of a step: ``code`` maps its files to their hashes, ``content`` hashes what an input holds."""
+    """The fields of a step: ``code`` maps its files to their hashes, and says which of them are executable; ``content``
+    hashes what an input holds.
+    """
     inputs = {name: bound for name, bound in step.inputs.items() if name not in step.cache_ignore}
     component = step.component
     return {

@@ -81,6 +81,12 @@ def local_input(
         report.error("AZD345", f"{what}: {local} does not exist", where)
     elif not (local.is_file() or local.is_dir()):
         report.error("AZD346", f"{what}: {local} is no file but a pipe, a socket or a device", where)
+    elif home.root.resolve().is_relative_to(local.resolve()):
+        message = f"{what}: {local} holds azdistill's own state folder, {home.root}, which changes while a step runs"
+        hint = (
+            "give a folder of the data alone, or move what is azdistill's with AZDISTILL_HOME and MLFLOW_TRACKING_URI"
+        )
+        report.error("AZD344", message, where, hint=hint)
     elif kind in _FOLDERS and not local.is_dir():
         report.error("AZD346", f"{what}: {local} is a file where a {kind} is expected", where)
     elif kind == "uri_file" and local.is_dir():

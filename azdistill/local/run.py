@@ -313,7 +313,16 @@ def _error(state: RunState, results: Mapping[str, Result]) -> AzdistillError | N
         if result.failure:
             return _told(result.failure)
         hint = "--retries 3 tries again what ends with exit code 75" if retries.worth(result.exit_code) else ""
-        error = RunFailed(f"step '{name}': {result.error}", code="AZD370", hint=hint)
-        error.exit_code = exit_code_of_step(result.exit_code or 1)
-        return error
+        return _failed(f"step '{name}': {result.error}", result.exit_code, hint)
+    # Of a part of a run that was resumed: what failed was left as it was.
+    for step in state.steps.values() if state.status == "failed" else ():
+        if step.status == "failed":
+            hint = f"what was selected has succeeded; --resume {state.run_id} runs the rest"
+            return _failed(state.error, step.exit_code, hint)
     return None
+
+
+def _failed(message: str, exit_code: int | None, hint: str) -> RunFailed:
+    error = RunFailed(message, code="AZD370", hint=hint)
+    error.exit_code = exit_code_of_step(exit_code or 1)
+    return error

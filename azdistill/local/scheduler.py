@@ -71,7 +71,7 @@ class Scheduler:
             self._run_steps()
             self._skip_rest()
             status, error, outputs = self._outcome(deliver, signals)
-            kept = withheld(plan, self._results) if status == "completed" else {}
+            kept = withheld(plan, self._results) if outputs or status == "completed" else {}
             self._log.append(
                 "run_ended",
                 status=status,
@@ -198,12 +198,20 @@ class Scheduler:
             return "canceled", "interrupted", {}
         try:
             with signals.stopping():
-                return "completed", "", deliver(self._results)
+                return *self._with_rest(), deliver(self._results)
         except _Stopped:
             return "canceled", "interrupted while the outputs were delivered", {}
         except Exception as error:  # noqa: BLE001 - told when the run's end is on disk
             self.undelivered = error
             return "failed", error.message if isinstance(error, AzdistillError) else str(error), {}
+
+    def _with_rest(self) -> tuple[str, str]:
+        """The status and error of a run whose selected steps ended well: those that are left as they were count too."""
+        steps = self._log.state.steps
+        left = [name for name in self._plan.apart if name in steps and steps[name].status == "failed"]
+        if not left:
+            return "completed", ""
+        return "failed", f"step '{left[0]}', which is not selected, had failed: {steps[left[0]].error}"
 
     def _started(self, name: str, attempt: Attempt) -> None:
         with self._tail_lock:

@@ -50,6 +50,30 @@ def test_an_asset_is_what_azdistill_yml_says(run: Run, project: Path, path: str)
     assert shown(finished) == "{}\n"
 
 
+@pytest.mark.parametrize("path", [".", "..", "link"])
+def test_data_that_holds_the_state_folder_is_refused(run: Run, project: Path, path: str) -> None:
+    """Each run would change it while it goes on."""
+    (project / "link").symlink_to(".")
+    jobs = {"show": step("ls ${{inputs.rows}}", inputs={"rows": "${{parent.inputs.rows}}"})}
+    with pytest.raises(SpecError) as caught:
+        run(jobs, inputs={"rows": {"type": "uri_folder", "path": path}})
+    [problem] = caught.value.problems
+    assert problem.code == "AZD344"
+    assert "input 'rows'" in problem.message
+    assert str(project / ".azdistill") in problem.message
+
+
+def test_data_beside_or_in_the_state_folder_is_no_state(
+    run: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("data", "state/datastores/raw/rows"):
+        (project / folder).mkdir(parents=True)
+    monkeypatch.setenv("AZDISTILL_HOME", str(project / "state"))
+    for path in ("data", "state/datastores/raw/rows"):
+        jobs = {"show": step("ls ${{inputs.rows}}", inputs={"rows": "${{parent.inputs.rows}}"})}
+        assert run(jobs, inputs={"rows": {"type": "uri_folder", "path": path}}).error is None
+
+
 def test_a_version_of_its_own_comes_before_the_name(run: Run, project: Path) -> None:
     (project / "one").write_text("1")
     (project / "two").write_text("2")

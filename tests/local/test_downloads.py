@@ -14,7 +14,7 @@ import pytest
 from local_helpers import QuietHandler, serving, statuses, step, write_pipeline
 
 from azdistill import spec
-from azdistill.errors import ServiceError, SpecError
+from azdistill.errors import MachineError, ServiceError, SpecError
 from azdistill.local import downloads
 from azdistill.local.dry_run import foresee
 from azdistill.local.home import Home
@@ -274,3 +274,9 @@ def test_a_dry_run_asks_and_fetches_nothing(run: Callable[..., Finished], projec
         run(pipeline, options=Options(strict=True))
     assert foreseen()[0] == "reuse"
     assert sorted((project / ".azdistill" / "downloads").rglob("*")) == kept
+
+
+def test_a_state_folder_that_leads_nowhere_is_told_before_data_is_kept(server: Server, project: Path) -> None:
+    (project / ".azdistill").symlink_to("/nowhere/azd")
+    with pytest.raises(MachineError, match="is a link that leads to nothing"):
+        fetch(Home(project / ".azdistill"), f"{server.url}/rows.jsonl")

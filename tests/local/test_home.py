@@ -55,6 +55,38 @@ def test_git_is_told_to_pass_over_the_state_folder_and_over_no_other(tmp_path: P
     assert not (Home(tmp_path / "mine").prepare().root / ".gitignore").exists()
 
 
+@pytest.mark.parametrize("inner", ["", "runs", "cache"])
+@pytest.mark.parametrize("target", ["/nowhere/azd", "."], ids=["nothing", "ring"])
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path, inner: str, target: str) -> None:
+    home = Home(tmp_path / ".azdistill")
+    link = home.root / inner
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(link if target == "." else target)
+    with pytest.raises(MachineError) as caught:
+        home.prepare()
+    assert caught.value.code == "AZD310"
+    assert caught.value.message.startswith(f"cannot write the state folder {home.root}: {link} is a link that leads")
+
+
+def test_a_file_where_the_state_folder_has_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "runs").touch()
+    with pytest.raises(MachineError, match="runs") as caught:
+        Home(tmp_path).prepare()
+    assert (caught.value.code, caught.value.hint) == (
+        "AZD310",
+        "a file lies where a folder is expected: move it away",
+    )
+
+
+@pytest.mark.parametrize("place", ["/proc/nope", f"/tmp/{'long' * 70}"])
+def test_a_place_where_no_folder_can_be_made_is_told(place: str) -> None:
+    if not Path("/proc/self").exists():
+        pytest.skip("made for Linux")
+    with pytest.raises(MachineError, match=place) as caught:
+        Home(Path(place)).prepare()
+    assert caught.value.code == "AZD310"
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 2 MB; the test is skipped where none can be mounted."""

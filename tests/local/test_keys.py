@@ -17,9 +17,11 @@ from local_helpers import no_cache, statuses, step, write_pipeline
 
 from azdistill import spec
 from azdistill.local.cache import Cache
+from azdistill.local.explain import explain
 from azdistill.local.hashes import Hashes
 from azdistill.local.home import find_home
 from azdistill.local.run import Finished, Options, run_pipeline
+from azdistill.local.store import list_runs
 
 Run = Callable[..., Finished]
 
@@ -72,6 +74,16 @@ def test_an_unchanged_step_is_not_run_again(cached: Callable[..., str]) -> None:
 def test_a_touched_file_is_no_change(cached: Callable[..., str], project: Path) -> None:
     for path in (project / "rows.jsonl", project / "code" / "main.py", project / "copy.yml"):
         os.utime(path, ns=(1, 1))
+    assert cached() == "cached"
+
+
+def test_code_that_becomes_executable_is_a_change_that_is_named(cached: Callable[..., str], project: Path) -> None:
+    (project / "code" / "main.py").chmod(0o755)
+    assert [cached(), cached()] == ["completed", "cached"]
+    home, runs = find_home(), list_runs(find_home())
+    told = explain(home, runs[1], "copy", runs)
+    assert told.reason == "code/main.py/executable is not what it was"
+    (project / "code" / "main.py").chmod(0o600)
     assert cached() == "cached"
 
 

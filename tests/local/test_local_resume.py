@@ -95,6 +95,30 @@ def test_a_resumed_selection_lists_only_what_the_run_has_had(run: Run) -> None:
     assert statuses(again) == {"b": "completed", "a": "failed"}
 
 
+def test_a_run_stays_failed_while_a_step_that_is_not_selected_is(run: Run, project: Path) -> None:
+    def jobs() -> dict[str, Any]:
+        made = step(f"test -e '{project}/b' && echo b > ${{{{outputs.o}}}}", outputs=("o",))
+        made["outputs"] = {"o": "${{parent.outputs.o}}"}
+        return {"a": step("true"), "b": made, "d": step(f"test -e '{project}/d' || exit 4")}
+
+    def resumed(name: str) -> Finished:
+        (project / name).touch()
+        options = Options(selection=Selection(only=(name,)), resume="latest", out=project / "out")
+        return run(jobs(), outputs={"o": {"type": "uri_file"}}, options=options)
+
+    run(jobs(), outputs={"o": {"type": "uri_file"}}, options=Options(keep_going=True))
+    part = resumed("b")
+    assert statuses(part) == {"a": "completed", "b": "completed", "d": "failed"}
+    assert part.error
+    assert "step 'd', which is not selected, had failed: " in part.error.message
+    assert f"--resume {part.state.run_id}" in part.error.hint
+    assert load_run(part.state.folder).status == part.state.status == "failed"
+    # What was asked for is given out all the same.
+    assert (project / "out" / "o").read_text() == "b\n"
+    whole = resumed("d")
+    assert (whole.state.status, whole.error) == ("completed", None)
+
+
 def test_a_torn_log_is_gone_on_with_behind_its_last_whole_event(run: Run, project: Path) -> None:
     failed = run(gated(project))
     log = failed.state.folder / "events.jsonl"

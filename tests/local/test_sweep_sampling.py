@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azdistill.local.sweep.planned import PlannedSweep
-from azdistill.local.sweep.sampling import dimensions, make_sampler, quantile
+from azdistill.local.sweep.sampling import Draw, dimensions, make_sampler, quantile
 from azdistill.spec import reader
 from azdistill.spec.source import Report, Where
 from azdistill.spec.sweep import distribution
@@ -149,6 +149,24 @@ def test_bayesian_sampling_goes_on_where_an_earlier_run_was() -> None:
     points = [first.ask(number) for number in (1, 2, 3)]
     second = make_sampler(sweep)
     assert [second.ask(number, point.draw) for number, point in enumerate(points, 1)] == points
+
+
+def side_by_side(sweep: PlannedSweep, known: list[Draw], total: int) -> list[Draw]:
+    """What a sampler gives whose trials end two by two, the first of them as they were in an earlier run."""
+    sampler, found = make_sampler(sweep), list[Draw]()
+    for number in range(1, total + 1):
+        found.append(sampler.ask(number, known[number - 1] if number <= len(known) else None).draw)
+        if number % 2 == 0:
+            sampler.tell(number - 1, found[-2]["x"])
+            sampler.tell(number, found[-1]["x"])
+    return found
+
+
+@pytest.mark.parametrize("before", [2, 3, 7])
+def test_bayesian_sampling_that_goes_on_draws_what_an_unbroken_run_draws(before: int) -> None:
+    sweep = planned({"x": {"type": "uniform", "min_value": 0, "max_value": 1}}, "bayesian", concurrent=2)
+    whole = side_by_side(sweep, [], 8)
+    assert side_by_side(sweep, whole[:before], 8) == whole
 
 
 def test_a_trial_without_a_metric_is_no_result_to_bayesian_sampling() -> None:

@@ -204,7 +204,8 @@ class _Bayesian:
         import optuna
 
         self._sweep, self.size = sweep, sweep.total
-        self._asked: dict[int, Any] = {}
+        #: The number of a trial -> Optuna's own, from 0 on.
+        self._asked: dict[int, int] = {}
         direction: Literal["maximize", "minimize"] = "maximize" if sweep.maximize else "minimize"
         with _quiet():
             sampler = optuna.samplers.TPESampler(
@@ -215,10 +216,21 @@ class _Bayesian:
 
     def ask(self, number: int, draw: Draw | None = None) -> Point:
         with _quiet():
-            if draw is not None and draw.keys() == self._space.keys():
-                self._study.enqueue_trial(dict(draw))
-            trial = self._asked[number] = self._study.ask(self._space)
-        return point(self._sweep, trial.params)
+            # Also where it is known: what is drawn after it is then what an unbroken run would draw.
+            trial = self._study.ask(self._space)
+            found, params = trial.number, trial.params
+            if draw is not None and draw.keys() == self._space.keys() and draw != params:
+                found, params = self._put_in_place_of(trial, draw), dict(draw)
+        self._asked[number] = found
+        return point(self._sweep, params)
+
+    def _put_in_place_of(self, trial: Any, draw: Draw) -> int:
+        """Optuna's number of a trial at ``draw``, which stands in the study for one that was drawn in vain."""
+        from optuna.trial import TrialState, create_trial
+
+        self._study.tell(trial, state=TrialState.FAIL)
+        self._study.add_trial(create_trial(state=TrialState.RUNNING, params=dict(draw), distributions=self._space))
+        return int(trial.number) + 1
 
     def tell(self, number: int, value: float | None) -> None:
         import optuna
