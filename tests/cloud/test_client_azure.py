@@ -148,6 +148,7 @@ def submit(client: MLClient, folder: Path, monkeypatch: pytest.MonkeyPatch) -> A
     )
 
 
+@pytest.mark.slow
 def test_waiting_ends_when_the_time_is_up_and_says_how_to_go_on(
     kept: tuple[Workspace, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

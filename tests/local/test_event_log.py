@@ -47,6 +47,7 @@ def events(run: Run) -> Path:
     return log
 
 
+@pytest.mark.slow
 def test_a_log_that_ends_at_any_byte_is_read_and_gone_on_with(events: Path) -> None:
     whole, complete, home = events.read_bytes(), read_events(events), find_home()
     for length in range(len(whole) + 1):

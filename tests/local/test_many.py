@@ -15,6 +15,7 @@ Run = Callable[..., Finished]
 GO_ON = {"continue_on_step_failure": True}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 8])
 def test_200_steps_that_fail_are_200_failures(run: Run, threads: int) -> None:
     finished = run({f"s{n}": step("exit 3") for n in range(200)}, options=Options(jobs=threads), settings=GO_ON)

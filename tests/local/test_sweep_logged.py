@@ -57,6 +57,7 @@ def test_it_is_read_from_mlflow_too_where_the_code_knows_the_metrics_file(run: R
     assert [trial.metric for trial in trials(finished)] == [2, 1]
 
 
+@pytest.mark.slow
 def test_events_of_a_sweep_are_read_wherever_the_log_ends(run: Run) -> None:
     fails = f"if [ ${{{{inputs.x}}}} = 3 ]; then exit 3; fi; {log()} {KEEP}"
     finished = run({"s": sweep_step(fails, {"x": choice(2, 1, 3)})})
