@@ -8,7 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+
+# Whether a change passes must not hang on a draw: all draw the same examples until the test itself is changed.
+# `pytest --hypothesis-profile default` draws others.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.load_profile("repeatable")
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests" / "components"))

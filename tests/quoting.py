@@ -32,7 +32,7 @@ POSITIONS = {
 }
 
 #: A step's command: appends what the probe is given to the step's output.
-TO_OUTPUT = "set -f +B; probe() {{ printf '%s\\0' RUN \"$@\" >> '${{{{outputs.o}}}}'; }}\n{}"
+TO_OUTPUT = "set -f +B; HOME='~'; probe() {{ printf '%s\\0' RUN \"$@\" >> '${{{{outputs.o}}}}'; }}\n{}"
 #: A Python program that writes its arguments there, as JSON.
 ARGV = "import json, os, sys; open(os.environ['AZURE_ML_OUTPUT_o'], 'w').write(json.dumps(sys.argv[1:]))"
 
