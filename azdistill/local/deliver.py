@@ -162,7 +162,9 @@ class _Output:
         self.replaced = {_aside(out, name): path for path in standing}
         try:
             for aside, path in self.replaced.items():
-                path.rename(aside)
+                # Where nothing can be locked, another run may be at it too.
+                with contextlib.suppress(FileNotFoundError):
+                    path.rename(aside)
             _put(self.building, self.target)
         except BaseException:
             self._put_back()

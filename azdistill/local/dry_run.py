@@ -156,8 +156,8 @@ class _NoRunner:
     name = "none"
 
     def run(self, job: object, output: object, cancellation: object) -> Ended:
-        """Never called: there is nothing to run."""
-        raise NotImplementedError
+        """Never called: a dry run starts nothing."""
+        raise AssertionError("a dry run started a step")
 
     def close(self) -> None:
         """Nothing to end."""
