@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
+from azdistill.aml.project import leaves, root_of
 from azdistill.errors import UserError
-from azdistill.spec.project import leaves, root_of
 from azdistill.trees import hash_file, tree_digest, walk_files
 
 if TYPE_CHECKING:

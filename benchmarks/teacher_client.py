@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "components"), str(ROOT / "components/teacher_inference")]
+sys.path[:0] = [str(ROOT / "components"), str(ROOT / "components/teacher/teacher_inference")]
 
 from answer_store import AnswerStore  # noqa: E402  (after the path is set)
 from chat_api import ChatApi  # noqa: E402

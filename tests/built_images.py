@@ -9,8 +9,8 @@ from typing import Any
 import docker.errors
 import pytest
 
-from azdistill.local.docker_engine import Engine
-from azdistill.local.images import Images
+from azdistill.local.runners.docker.engine import Engine
+from azdistill.local.runners.docker.images import Images
 
 
 @contextlib.contextmanager

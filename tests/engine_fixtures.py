@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from azdistill.errors import MachineError
-from azdistill.local.docker_engine import Engine, connect
+from azdistill.local.runners.docker.engine import Engine, connect
 
 #: An image with bash and python3, for the tests that only need a container.
 IMAGE = os.environ.get("AZDISTILL_DOCKER_IMAGE", "azdistill-test-base:bookworm")

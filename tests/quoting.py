@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
-from azdistill import spec
+from azdistill import aml
 from azdistill.errors import Problem
-from azdistill.local.run import Finished, Options, run_pipeline
+from azdistill.local.run_pipeline import Finished, Options, run_pipeline
 
 #: Written by the probe: how often it ran, and each argument, NUL-separated. No file names and no braces are expanded.
 PROBE = r"""probe() { printf 'RUN\0'; printf '%s\0' "$@"; }; set -f +B; HOME='~'; """
@@ -126,12 +126,12 @@ def pipeline(
 
 def errors(path: Path) -> list[Problem]:
     """What the checks refuse."""
-    return [problem for problem in spec.check(spec.load_pipeline(path)) if problem.severity == "error"]
+    return [problem for problem in aml.check(aml.load_pipeline(path)) if problem.severity == "error"]
 
 
 def written(path: Path, options: Options) -> bytes:
     """The output of a pipeline's step, which completes."""
-    finished: Finished = run_pipeline(spec.load_pipeline(path), options)
+    finished: Finished = run_pipeline(aml.load_pipeline(path), options)
     assert finished.error is None, finished.error
     return Path(finished.state.steps["a"].outputs["o"]).read_bytes()
 

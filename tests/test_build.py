@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from azdistill import DistillationJob, SpecError, assets, build, recipe, skus, spec
-from azdistill.build.graph import FLOWS, STEPS
-from azdistill.build.inputs import inputs_of
-from azdistill.build.write import MARK, render, write
+from azdistill import DistillationJob, SpecError, aml, assets, compile, recipe, skus
+from azdistill.compile.graph import FLOWS, STEPS
+from azdistill.compile.inputs import inputs_of
+from azdistill.compile.write import MARK, render, write
 from azdistill.errors import UserError
 from azdistill.recipe.models import IN_JOB_KEYS, Recipe
 from azdistill.recipe.names import every_path, put
@@ -30,7 +30,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def built(project: Path, **settings: Any) -> build.Built:
+def built(project: Path, **settings: Any) -> compile.Built:
     tree: dict[str, Any] = {
         "task": "nli",
         "teacher": {"model": "my-teacher", "endpoint": "http://127.0.0.1:1/v1"},
@@ -41,7 +41,7 @@ def built(project: Path, **settings: Any) -> build.Built:
         put(tree, tuple(name.split("__")), value)
     path = project / "recipe.yml"
     path.write_text(yaml.safe_dump(tree))
-    return build.compile_recipe(path)
+    return compile.compile_recipe(path)
 
 
 def jobs(project: Path, **settings: Any) -> dict[str, Any]:
@@ -237,7 +237,7 @@ def test_every_step_has_a_limit(project: Path) -> None:
 # --- a teacher inside the job, and several machines -----------------------------------------------------------------
 
 
-def in_job(project: Path, model: str = "deepseek-v3.1", **settings: Any) -> build.Built:
+def in_job(project: Path, model: str = "deepseek-v3.1", **settings: Any) -> compile.Built:
     (project / "train.jsonl").write_text(json.dumps(ROW) + "\n")
     tree: dict[str, Any] = {
         "task": "nli",
@@ -248,7 +248,7 @@ def in_job(project: Path, model: str = "deepseek-v3.1", **settings: Any) -> buil
     for name, value in settings.items():
         put(tree, tuple(name.split("__")), value)
     (project / "recipe.yml").write_text(yaml.safe_dump(tree))
-    return build.compile_recipe(project / "recipe.yml")
+    return compile.compile_recipe(project / "recipe.yml")
 
 
 def component_of(node: dict[str, Any]) -> str:
@@ -267,7 +267,7 @@ def test_an_open_teacher_without_an_endpoint_runs_inside_the_job(project: Path) 
     chosen = steps["teacher"]["resources"]["instance_type"]
     assert skus.get(chosen).total_gpu_memory_gib > 671
     assert any(f"no endpoint: it runs inside the job, on {chosen}" in note for note in made.notes)
-    assert [problem for problem in spec.check(made.pipeline()) if problem.severity == "error"] == []
+    assert [problem for problem in aml.check(made.pipeline()) if problem.severity == "error"] == []
 
 
 def test_a_teacher_of_unknown_size_gets_much_memory_and_that_is_said(project: Path) -> None:
@@ -326,7 +326,7 @@ def test_every_setting_of_a_teacher_that_is_run_reaches_it(project: Path) -> Non
         given = made.mapping["jobs"][step]["inputs"]
         assert {*own, "startup_timeout", "revision"} <= set(given)
         assert given["revision"] == "${{parent.inputs.teacher_revision}}"
-        assert [problem for problem in spec.check(made.pipeline()) if problem.severity == "error"] == []
+        assert [problem for problem in aml.check(made.pipeline()) if problem.severity == "error"] == []
 
 
 def test_several_machines_answer_shards_that_are_gathered(project: Path) -> None:
@@ -364,7 +364,7 @@ def test_the_student_is_trained_by_as_many_processes_as_there_are_gpus(
     expected = {"type": "pytorch", "process_count_per_instance": processes} if processes else None
     assert node.get("distribution") == expected
     assert "distribution" not in made.mapping["jobs"]["evaluate"]
-    assert spec.check(made.pipeline()) == []
+    assert aml.check(made.pipeline()) == []
 
 
 # --- the contract with the components --------------------------------------------------------------------------------
@@ -437,7 +437,7 @@ def test_every_setting_of_a_recipe_reaches_a_component_and_is_accepted_there(pro
         for inner in (value if isinstance(value, dict) else [""])
     }
     assert {".".join(path) for path in every_path()} - {".".join(path) for path in given} == SHAPING
-    assert spec.check(result.pipeline()) == []
+    assert aml.check(result.pipeline()) == []
     # data, task and method, and one input for each of the others: none is swallowed on the way.
     derived = {"model_name", "teacher_licence"}
     assert len(set(result.mapping["inputs"]) - derived) == len(given)
@@ -483,11 +483,11 @@ def refused_by_components(pipeline: dict[str, Any], name: str) -> list[Any]:
 
 def test_load_opens_recipes_and_pipelines_alike(project: Path) -> None:
     result = built(project)
-    pipeline, left = build.load(project / "recipe.yml", {"num_epochs": "2"})
+    pipeline, left = compile.load(project / "recipe.yml", {"num_epochs": "2"})
     assert left == {}
     assert "num_epochs" in pipeline.inputs
     (project / "job.yml").write_text(render(result, project, {}))
-    again, left = build.load(project / "job.yml", {"num_epochs": "2"})
+    again, left = compile.load(project / "job.yml", {"num_epochs": "2"})
     assert left == {"num_epochs": "2"}
     assert list(again.jobs) == PLAIN
 
@@ -497,9 +497,9 @@ def test_what_is_written_is_a_sound_pipeline_equal_to_the_one_in_memory(project:
     folder = project / "deep" / "down"
     folder.mkdir(parents=True)
     (folder / "job.yml").write_text(render(result, folder, {}))
-    written, problems = spec.examine(folder / "job.yml")
+    written, problems = aml.examine(folder / "job.yml")
     assert problems == []
-    assert isinstance(written, spec.Pipeline)
+    assert isinstance(written, aml.Pipeline)
     mapping = yaml.safe_load((folder / "job.yml").read_text())
     assert mapping["inputs"]["training_data"]["path"] == "../../gold.jsonl"
     for name, node in mapping["jobs"].items():
@@ -538,8 +538,8 @@ def test_only_files_of_our_own_are_overwritten(project: Path) -> None:
 def test_check_finds_what_the_recipe_alone_does_not_show(project: Path) -> None:
     built(project)
     path = project / "recipe.yml"
-    assert build.check(path) == []
-    breaking = build.check(path, {"evaluation.title": "it's a'; rm -rf /"})
+    assert compile.check(path) == []
+    breaking = compile.check(path, {"evaluation.title": "it's a'; rm -rf /"})
     assert [problem.severity for problem in breaking] == ["error"]
 
 
@@ -561,7 +561,7 @@ def test_a_recipe_with_errors_is_not_built(project: Path) -> None:
     built(project)
     reading = recipe.read(project / "recipe.yml", {"num_epochs": "three"})
     with pytest.raises(SpecError, match="num_epochs"):
-        build.build(reading)
+        compile.build(reading)
 
 
 def test_inputs_name_every_path_absolutely(project: Path) -> None:

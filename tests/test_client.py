@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from client_program import SANDBOX
 
-from azdistill import DistillationJob, MLClient, UserError, spec
-from azdistill.build.naming import student_name
+from azdistill import DistillationJob, MLClient, UserError, aml
 from azdistill.client import evaluation, names
+from azdistill.compile.naming import student_name
 from azdistill.recipe.refer import Weights
 
 STUDENT = SANDBOX / "student"
@@ -109,7 +109,7 @@ def test_a_model_is_measured_as_the_run_that_made_it_says(tmp_path: Path) -> Non
     assert mapping["inputs"]["batch_size"] == "4"
     assert mapping["jobs"]["evaluate"]["inputs"]["max_new_tokens"] == "${{parent.inputs.max_new_tokens}}"
     assert "baseline_id" not in mapping["inputs"]
-    assert spec.check(spec.pipeline_from(mapping, tmp_path, "test")) == []
+    assert aml.check(aml.pipeline_from(mapping, tmp_path, "test")) == []
 
 
 def test_test_data_that_is_not_there_is_named(tmp_path: Path) -> None:

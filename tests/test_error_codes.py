@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from azdistill.cloud.codes import CODES as CLOUD
-from azdistill.local.codes import CODES as LOCAL
+from azdistill.aml.error_codes import CODES as SPEC
+from azdistill.cloud.error_codes import CODES as CLOUD
+from azdistill.local.error_codes import CODES as LOCAL
 from azdistill.recipe.codes import CODES as RECIPE
-from azdistill.spec.codes import CODES as SPEC
 
 ROOT = Path(__file__).parents[1]
 #: The code of an error to which nobody gave one.

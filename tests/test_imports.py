@@ -39,7 +39,7 @@ def imports_of(path: Path) -> set[str]:
 
 
 def part_of(dotted: str) -> str:
-    """``azdistill.spec.expressions`` belongs to the part ``spec``."""
+    """``azdistill.aml.expressions`` belongs to the part ``spec``."""
     return dotted.split(".")[1] if "." in dotted else ""
 
 

@@ -7,11 +7,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from azdistill.aml import reader
 from azdistill.recipe import microsoft
 from azdistill.recipe.names import every_path
 from azdistill.recipe.origin import Origin
 from azdistill.recipe.read import interpret
-from azdistill.spec import reader
 
 scalars = st.one_of(
     st.none(),

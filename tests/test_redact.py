@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azdistill import redact
-from azdistill.local import secrets
+from azdistill.local.run import secrets
 
 SECRET = "sk-canary/9f3+=Zq 7"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from azdistill import build
+from azdistill import compile
 from azdistill.cli import main
 from azdistill.cli.schedule_run import fired_pipeline
 from azdistill.recipe.schedule_file import check_schedule, read_schedule
@@ -25,7 +25,7 @@ outputs: {{found: {{type: uri_file}}}}
 jobs:
   find:
     type: command
-    component: {ROOT}/components/resolve_data/component.yml
+    component: {ROOT}/components/data/resolve_data/component.yml
     inputs:
       reference: ${{{{parent.inputs.reference}}}}
       folder: ${{{{parent.inputs.folder}}}}
@@ -149,7 +149,7 @@ def test_validate_knows_schedules(project: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_data_that_is_looked_up_has_a_step_of_its_own(project: Path) -> None:
-    mapping = build.compile_recipe("recipe.yml").mapping
+    mapping = compile.compile_recipe("recipe.yml").mapping
     assert mapping["inputs"]["training_data_folder"]["path"] == str(project / "incoming")
     assert mapping["inputs"]["training_data_reference"] == "{yyyy}/*.jsonl"
     assert mapping["inputs"]["test_data_reference"] == "azureml:questions@latest"
@@ -173,7 +173,7 @@ def test_data_that_is_looked_up_has_a_step_of_its_own(project: Path) -> None:
 )
 def test_what_cannot_be_looked_up_is_said_at_its_line(project: Path, value: str, said: str) -> None:
     (project / "recipe.yml").write_text(RECIPE.replace('{latest: "incoming/{yyyy}/*.jsonl"}', value))
-    found = [problem for problem in build.check("recipe.yml") if problem.severity == "error"]
+    found = [problem for problem in compile.check("recipe.yml") if problem.severity == "error"]
     assert [(problem.code, problem.line) for problem in found] == [("AZD205", 5)], found
     assert said in found[0].message
 

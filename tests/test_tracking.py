@@ -19,9 +19,9 @@ import yaml
 
 from azdistill import redact
 from azdistill.cli.runs import _newest_view, ui_command
-from azdistill.tracking import Tracker, tracking_uri
-from azdistill.tracking.columns import MOST, columns
-from azdistill.tracking.worker import VIEW_TAG, valid_name
+from azdistill.local.tracking import Tracker, tracking_uri
+from azdistill.local.tracking.worker import VIEW_TAG, valid_name
+from azdistill.mlflow_columns import MOST, columns
 
 ROOT = Path(__file__).parents[1]
 
@@ -339,7 +339,7 @@ def test_what_is_wrong_before_a_run_is_said_at_once(project: Path) -> None:
 @pytest.mark.slow
 def test_a_wait_that_is_noticed_is_announced(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
-    monkeypatch.setattr("azdistill.tracking._NOTICED", 0.0)
+    monkeypatch.setattr("azdistill.local.tracking._NOTICED", 0.0)
     tracker = Tracker(tracking_uri(), told.append)
     tracker.run_started("r", "e", {}, {}, [])
     tracker.run_ended("completed", {}, [])
@@ -350,7 +350,7 @@ def test_a_wait_that_is_noticed_is_announced(project: Path, monkeypatch: pytest.
 @pytest.mark.slow
 def test_a_runner_that_dies_leaves_no_run_open_and_no_process(project: Path) -> None:
     script = (
-        "import os, sys; from azdistill.tracking import Tracker, tracking_uri\n"
+        "import os, sys; from azdistill.local.tracking import Tracker, tracking_uri\n"
         "t = Tracker(tracking_uri(), print); t.run_started('r', 'e', {}, {'azdistill.run_id': 'r'}, [])\n"
         "print(t.child_run_id('s', 60), t._process.pid, flush=True); os.kill(os.getpid(), 9)"
     )

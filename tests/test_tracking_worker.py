@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from azdistill import redact
-from azdistill.tracking import Tracker, _answer, worker
-from azdistill.tracking.worker import Session, as_taken
+from azdistill.local.tracking import Tracker, _answer, worker
+from azdistill.local.tracking.worker import Session, as_taken
 
 URI = "https://user:pass-word-1@mlflow.example.org"
 #: ``mlflow.client`` of a server: its ``set_terminated`` prints where the run is to be seen.

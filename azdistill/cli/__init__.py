@@ -9,8 +9,8 @@ import sys
 import click
 
 from azdistill.errors import AzdistillError
-from azdistill.lines import harmless
 from azdistill.redact import redact
+from azdistill.terminal import harmless
 
 #: verb -> (module, one line for --help). The line stands here so that --help imports no verb.
 VERBS = {

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from azdistill.lines import harmless
 from azdistill.redact import redact
+from azdistill.terminal import harmless
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -27,9 +27,9 @@ def explain_command(run_name: str, step: str | None, as_json: bool) -> None:
     RUN is a run id, the beginning of one, or 'latest'. Without STEP there is a line for every step.
     """
     from azdistill.cli.runs import find_run
-    from azdistill.local.explain import explain, short
-    from azdistill.local.home import find_home
-    from azdistill.local.store import list_runs
+    from azdistill.local.cache.explain import explain, short
+    from azdistill.local.store.home import find_home
+    from azdistill.local.store.runs import list_runs
 
     home, run = find_home(), find_run(run_name)
     runs = list_runs(home)
@@ -66,8 +66,8 @@ def cache_command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def list_entries(as_json: bool) -> None:
     """List the results that are kept, the one used last first."""
-    from azdistill.local.collect import held
-    from azdistill.local.home import find_home
+    from azdistill.local.cache.gc import held
+    from azdistill.local.store.home import find_home
 
     entries = held(find_home())
     if as_json:
@@ -88,8 +88,8 @@ def collect_entries(older_than: str | None, max_size: str | None, dry_run: bool)
 
     What a run that is going on uses stays, and so does what was used within the last hour.
     """
-    from azdistill.local.collect import held, remove, to_remove
-    from azdistill.local.home import find_home
+    from azdistill.local.cache.gc import held, remove, to_remove
+    from azdistill.local.store.home import find_home
 
     if older_than is None and max_size is None:
         raise UserError("say what may go", code="AZD387", hint="--older-than 30d, or --max-size 20GB")

@@ -20,9 +20,9 @@ def cancel_command(run: str | None, wait: bool, where: Any) -> None:
     has ended already is left as it is.
     """
     from azdistill.cli import following
-    from azdistill.cloud import recent
-    from azdistill.cloud.cancel import cancel
-    from azdistill.cloud.connect import connect
+    from azdistill.cloud.jobs import recent
+    from azdistill.cloud.jobs.cancel import cancel
+    from azdistill.cloud.workspace.connect import connect
 
     connection = connect(where)
     name = recent.resolve(connection, run)

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TextIO
 
 from azdistill.cli.board import Board, Row, duration
-from azdistill.cloud.follow import FollowListener, Job, JobStep
+from azdistill.cloud.jobs.follow import FollowListener, Job, JobStep
 
 _STATES = {
     **{"NotStarted": "pending", "Queued": "queued", "Preparing": "preparing", "Provisioning": "preparing"},

@@ -14,9 +14,9 @@ from azdistill.errors import AzdistillError
 from azdistill.redact import redact
 
 if TYPE_CHECKING:
-    from azdistill.cloud.connect import Connection, Where
     from azdistill.cloud.doctor.finding import Finding
-    from azdistill.cloud.prepare import Prepared
+    from azdistill.cloud.submit.prepare import Prepared
+    from azdistill.cloud.workspace.connect import Connection, Where
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "bright_black"}
 _WIDTH = 13
@@ -85,8 +85,8 @@ def _prepared(recipe: Path | None, where: Where) -> Prepared | None:
 
 def _connection(where: Where, recipe: Path | None) -> tuple[Connection | None, list[Finding]]:
     """The workspace, or why there is none and what is therefore not looked at."""
-    from azdistill.cloud.connect import connect
     from azdistill.cloud.doctor.finding import SKIP, Finding, failed
+    from azdistill.cloud.workspace.connect import connect
 
     try:
         return connect(where, recipe.resolve().parent if recipe else None), []
@@ -162,8 +162,8 @@ def _probe(
     from azdistill.cli import following
     from azdistill.cloud.doctor.probe import probe
     from azdistill.cloud.doctor.recipe import teacher
-    from azdistill.cloud.plan import make_plan
-    from azdistill.cloud.submit import submit
+    from azdistill.cloud.submit.plan import make_plan
+    from azdistill.cloud.submit.submit import submit
 
     folder = recipe.resolve().parent if recipe else Path.cwd()
     job = probe(compute, teacher(prepared), folder, where.profile)

@@ -19,9 +19,9 @@ from azdistill.cli.workspace import workspace_options
 from azdistill.errors import MachineError, UserError
 
 if TYPE_CHECKING:
-    from azdistill.cloud.connect import Connection
-    from azdistill.cloud.download import Fetched
-    from azdistill.cloud.outputs import Output
+    from azdistill.cloud.jobs.download import Fetched
+    from azdistill.cloud.jobs.outputs import Output
+    from azdistill.cloud.workspace.connect import Connection
 
 #: Files gather here, below DIR, until all of them are whole.
 _GATHERED = ".azdistill-download"
@@ -44,10 +44,10 @@ def download_command(
     A download that was killed is taken up where it was. RUN is a name, the beginning of the name of a run submitted
     from this folder, or 'latest' (the default).
     """
-    from azdistill.cloud import recent
-    from azdistill.cloud.connect import connect
-    from azdistill.cloud.follow import get_job
-    from azdistill.cloud.outputs import Outputs
+    from azdistill.cloud.jobs import recent
+    from azdistill.cloud.jobs.follow import get_job
+    from azdistill.cloud.jobs.outputs import Outputs
+    from azdistill.cloud.workspace.connect import connect
 
     if step is not None and output is None:
         raise UserError(f"which output of step '{step}'?", code="AZD438", hint="name it with --output")
@@ -72,8 +72,8 @@ def deliver(
     connection: Connection, run: str, outputs: Sequence[Output], out: Path, *, say: Callable[[str], None]
 ) -> dict[str, str]:
     """Download ``outputs`` of ``run`` into ``out``; output -> where it is now. ``say`` is told what was done."""
-    from azdistill.local import deliver as delivery
-    from azdistill.local.files import disk_errors
+    from azdistill.local.outputs import deliver as delivery
+    from azdistill.local.store.durable_files import disk_errors
 
     delivery.refuse_foreign(out, [each.name for each in outputs])
     result: dict[str, str] = {}
@@ -92,7 +92,7 @@ def deliver(
 
 
 def _fetch(connection: Connection, run: str, output: Output, gathered: Path) -> Fetched:
-    from azdistill.cloud.download import fetch
+    from azdistill.cloud.jobs.download import fetch
 
     # A name of its own for what lies elsewhere, so that nothing of another run is taken for it.
     place = f"{connection.workspace_id} {run} {output.place.datastore} {output.place.path}"

@@ -11,9 +11,9 @@ import click
 
 from azdistill.cli.local_run import open_pipeline, options_of
 from azdistill.errors import AzdistillError
+from azdistill.local.cache.explain import short
 from azdistill.local.dry_run import Foreseen, foresee
-from azdistill.local.explain import short
-from azdistill.local.store import clean
+from azdistill.local.store.runs import clean
 from azdistill.redact import redact
 
 

@@ -15,12 +15,12 @@ from azdistill.errors import Interrupted, ServiceError, UserError
 from azdistill.redact import redact
 
 if TYPE_CHECKING:
-    from azdistill.cloud.connect import Connection, Where
-    from azdistill.cloud.endpoints.kept import Kept
+    from azdistill.cloud.endpoints.existing import Kept
     from azdistill.cloud.endpoints.plan import Wish
     from azdistill.cloud.endpoints.region import Region
     from azdistill.cloud.endpoints.teacher import Teacher
     from azdistill.cloud.endpoints.up import Order
+    from azdistill.cloud.workspace.connect import Connection, Where
 
 _T = TypeVar("_T", bound=Callable[..., Any])
 _PRECISIONS = ("fp32", "bf16", "fp16", "fp8", "int8", "int4", "mxfp4")
@@ -128,8 +128,8 @@ def up_command(teacher: str, where: Where, yes: bool, **sizes: Any) -> None:
 
     A second call goes on where a first was ended, or keeps the endpoint for longer.
     """
-    from azdistill.cloud.connect import connect
     from azdistill.cloud.endpoints.up import up
+    from azdistill.cloud.workspace.connect import connect
 
     connection = connect(where)
     order = _order(teacher, connection, sizes)
@@ -150,10 +150,10 @@ def up_command(teacher: str, where: Where, yes: bool, **sizes: Any) -> None:
 @workspace_options
 def list_command(where: Where, as_json: bool) -> None:
     """Show what up made and is still there, half-made things too."""
-    from azdistill.cloud.connect import connect
-    from azdistill.cloud.endpoints import kept, names
+    from azdistill.cloud.endpoints import existing, names
+    from azdistill.cloud.workspace.connect import connect
 
-    found = kept.kept(connect(where))
+    found = existing.kept(connect(where))
     if as_json:
         click.echo(json.dumps([one.as_json() for one in found], indent=2))
         return
@@ -168,8 +168,8 @@ def list_command(where: Where, as_json: bool) -> None:
 @workspace_options
 def down_command(name: str, where: Where) -> None:
     """Remove what up made under NAME: its connection, its deployment, and the endpoint. Nothing else."""
-    from azdistill.cloud.connect import connect
-    from azdistill.cloud.endpoints.kept import down
+    from azdistill.cloud.endpoints.existing import down
+    from azdistill.cloud.workspace.connect import connect
 
     down(connect(where), name, _say)
     click.echo(f"{name} is gone")
@@ -180,17 +180,17 @@ def down_command(name: str, where: Where) -> None:
 @workspace_options
 def reap_command(where: Where, dry_run: bool) -> None:
     """Remove every endpoint of ours whose time is over."""
-    from azdistill.cloud.connect import connect
-    from azdistill.cloud.endpoints import kept, names
+    from azdistill.cloud.endpoints import existing, names
+    from azdistill.cloud.workspace.connect import connect
 
     connection, failures = connect(where), []
-    over = [one for one in kept.kept(connection) if one.expired(names.now())]
+    over = [one for one in existing.kept(connection) if one.expired(names.now())]
     for one in over:
         if dry_run:
             click.echo(f"{one.name} expired {one.expires}")
             continue
         try:
-            kept.down(connection, one.name, _say)
+            existing.down(connection, one.name, _say)
             click.echo(f"{one.name} is gone, it expired {one.expires}")
         except (ServiceError, UserError) as error:
             # The others are to go all the same.
@@ -279,8 +279,8 @@ def _wished(name: str, sizes: dict[str, Any]) -> tuple[Teacher, Wish]:
 
 
 def _region(where: Where) -> Region:
-    from azdistill.cloud.connect import connect
     from azdistill.cloud.endpoints.region import find_region
+    from azdistill.cloud.workspace.connect import connect
 
     try:
         connection = connect(where)
@@ -292,6 +292,6 @@ def _region(where: Where) -> Region:
 
 
 def _prices() -> dict[str, float]:
-    from azdistill.cloud.profiles import find_project
+    from azdistill.cloud.workspace.profiles import find_project
 
     return {name: float(price) for name, price in find_project(Path.cwd()).prices.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from azdistill.lines import telling
+from azdistill.terminal import telling
 
 #: The end of a log is enough: what went wrong is said last.
 _READ = 256 * 1024

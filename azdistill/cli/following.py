@@ -12,8 +12,8 @@ from azdistill.errors import AzdistillError, Interrupted, RunFailed, exit_code_o
 from azdistill.redact import redact
 
 if TYPE_CHECKING:
-    from azdistill.cloud.connect import Connection
-    from azdistill.cloud.follow import Job
+    from azdistill.cloud.jobs.follow import Job
+    from azdistill.cloud.workspace.connect import Connection
 
 
 def stream(connection: Connection, name: str, *, as_json: bool = False) -> Job:
@@ -22,7 +22,7 @@ def stream(connection: Connection, name: str, *, as_json: bool = False) -> Job:
     Raises Interrupted where it is left to itself; how the run ended is in the job (see :func:`finish`).
     """
     from azdistill.cli.cloud_view import make_cloud_view
-    from azdistill.cloud.follow import follow
+    from azdistill.cloud.jobs.follow import follow
 
     canceled = False
     while True:
@@ -32,7 +32,7 @@ def stream(connection: Connection, name: str, *, as_json: bool = False) -> Job:
         except KeyboardInterrupt:
             if canceled or not _cancels(name):
                 raise left_alone(name) from None
-        from azdistill.cloud.cancel import cancel
+        from azdistill.cloud.jobs.cancel import cancel
 
         cancel(connection, name)
         canceled = True
@@ -90,8 +90,8 @@ def error_of(job: Job) -> AzdistillError | None:
 
 def why_failed(connection: Connection, job: Job) -> list[str]:
     """The failed step and the first lines of its log that say why; where the log cannot be read, nothing of it."""
-    from azdistill.cloud.history import History
-    from azdistill.cloud.logs import why
+    from azdistill.cloud.jobs.logs import why
+    from azdistill.cloud.jobs.run_history import History
 
     step = job.failed_step
     if step is None or not step.run_id:

@@ -8,17 +8,17 @@ from typing import Any
 
 import click
 
-from azdistill import build, spec
-from azdistill.build.sets import apply_sets, parse_sets
+from azdistill import aml, compile
+from azdistill.aml.models import Pipeline
 from azdistill.cli.view import make_view
+from azdistill.compile.sets import apply_sets, parse_sets
 from azdistill.errors import SpecError, UserError
-from azdistill.local.listener import Listener
-from azdistill.local.run import Finished, Options, run_pipeline
-from azdistill.local.select import Selection
-from azdistill.local.tracked import TrackingListener
+from azdistill.local.plan.selection import Selection
+from azdistill.local.run.listener import Listener
+from azdistill.local.run_pipeline import Finished, Options, run_pipeline
+from azdistill.local.tracking import Tracker, tracking_uri
+from azdistill.local.tracking.listener import TrackingListener
 from azdistill.redact import redact
-from azdistill.spec.models import Pipeline
-from azdistill.tracking import Tracker, tracking_uri
 
 _IMAGES = "a container has the Python of its image: local.environments in azdistill.yml names another"
 _NAMED = "export NAME=..., then --env NAME"
@@ -100,9 +100,9 @@ def options_of(
 
 def open_pipeline(file: Path, sets: Sequence[str]) -> Pipeline:
     """The pipeline in ``file`` with ``--set`` applied, checked. Prints warnings; raises SpecError for errors."""
-    opened = build.open_file(file, parse_sets(sets))
+    opened = compile.open_file(file, parse_sets(sets))
     pipeline = apply_sets(opened.pipeline, opened.left)
-    problems = spec.check(pipeline)
+    problems = aml.check(pipeline)
     if any(problem.severity == "error" for problem in problems):
         raise SpecError(problems)
     for text in [*map(str, opened.warnings + problems), *(f"note: {note}" for note in opened.notes)]:

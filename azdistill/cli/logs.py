@@ -11,8 +11,8 @@ from azdistill.cli.workspace import workspace_options
 from azdistill.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from azdistill.cloud.connect import Connection, Where
-    from azdistill.cloud.follow import Job
+    from azdistill.cloud.jobs.follow import Job
+    from azdistill.cloud.workspace.connect import Connection, Where
 
 
 @click.command("logs")
@@ -30,9 +30,9 @@ def logs_command(step: str | None, run: str | None, follows: bool, where: Any) -
     if _is_here(step, run, where, follows):
         return
     from azdistill.cli import following
-    from azdistill.cloud import recent
-    from azdistill.cloud.connect import connect
-    from azdistill.cloud.follow import get_job
+    from azdistill.cloud.jobs import recent
+    from azdistill.cloud.jobs.follow import get_job
+    from azdistill.cloud.workspace.connect import connect
 
     try:
         connection = connect(where)
@@ -59,7 +59,7 @@ def logs_command(step: str | None, run: str | None, follows: bool, where: Any) -
 def _is_here(step: str | None, run: str | None, where: Where, follows: bool) -> bool:
     """Print the logs of a run on this machine, if that is what is meant: a workspace that is named has the others."""
     from azdistill.cli.local_logs import meant_here, print_logs
-    from azdistill.cloud import recent
+    from azdistill.cloud.jobs import recent
 
     submitted = recent.submitted()
     if any(dataclasses.astuple(where)) or (run is None and step in submitted):
@@ -77,8 +77,8 @@ def _nowhere(error: UserError, run: str | None) -> UserError:
     """The error where no workspace is named, and nothing here is meant either."""
     if error.code != "AZD411":
         return error
-    from azdistill.local.home import find_home
-    from azdistill.local.store import list_runs
+    from azdistill.local.store.home import find_home
+    from azdistill.local.store.runs import list_runs
 
     known = [found.run_id for found in list_runs(find_home())][:5]
     if run is None or not known:
@@ -98,9 +98,9 @@ def refuse_unknown_step(job: Job, step: str | None) -> None:
 
 
 def _print(connection: Connection, job: Job, step: str | None) -> None:
-    from azdistill.cloud.failures import explain
-    from azdistill.cloud.history import History
-    from azdistill.cloud.logs import LogTail
+    from azdistill.cloud.jobs.logs import LogTail
+    from azdistill.cloud.jobs.run_history import History
+    from azdistill.cloud.workspace.errors import explain
 
     tail = LogTail(History(connection), [step] if step else None, reused=step is not None)
     with explain("reading logs"):
@@ -112,7 +112,7 @@ def _print(connection: Connection, job: Job, step: str | None) -> None:
 
 def _follow(connection: Connection, name: str, step: str | None) -> Job:
     from azdistill.cli.following import left_alone
-    from azdistill.cloud.follow import FollowListener, follow
+    from azdistill.cloud.jobs.follow import FollowListener, follow
 
     class Lines(FollowListener):
         def line(self, step: str, text: str) -> None:

@@ -11,8 +11,8 @@ import click
 from azdistill.cli.workspace import workspace_options
 
 if TYPE_CHECKING:
-    from azdistill.cloud.connect import Where
     from azdistill.cloud.publish import Asset
+    from azdistill.cloud.workspace.connect import Where
 
 
 @click.command("publish")
@@ -27,7 +27,7 @@ def publish_command(paths: tuple[Path, ...], registry: str | None, dry_run: bool
     PATHS are files, or folders that are searched for component.yml and environment.yml; without any, azdistill's own
     are published. A version is the hash of what it holds: what has not changed is not published again.
     """
-    from azdistill.cloud.connect import begin_import, connect
+    from azdistill.cloud.workspace.connect import begin_import, connect
 
     begin_import()
     from azdistill.cloud import publish

@@ -16,9 +16,9 @@ from azdistill.cli.workspace import workspace_options
 from azdistill.errors import AzdistillError, MachineError, ServiceError, UserError
 
 if TYPE_CHECKING:
-    from azdistill.cloud.connect import Connection
-    from azdistill.cloud.pull import Pulled, PulledRun
-    from azdistill.tracking.pulled import Entry, PulledStore
+    from azdistill.cloud.jobs.pull import Pulled, PulledRun
+    from azdistill.cloud.workspace.connect import Connection
+    from azdistill.local.tracking.pulled import Entry, PulledStore
 
 _SHOWN = 20
 
@@ -35,8 +35,8 @@ def pull_command(runs: tuple[str, ...], experiment: str | None, since: str | Non
     RUNS are names, or beginnings of names of runs submitted from this folder; without any, --experiment and --since
     choose, or else the run submitted last from this folder. Pulling a run again adds what is new of it.
     """
-    from azdistill.cloud import recent
-    from azdistill.cloud.connect import connect
+    from azdistill.cloud.jobs import recent
+    from azdistill.cloud.workspace.connect import connect
 
     connection = connect(where)
     if runs or not (experiment or since):
@@ -78,7 +78,7 @@ def _fail(failures: dict[str, AzdistillError], others: int) -> NoReturn:
 
 
 def _chosen(connection: Connection, experiment: str | None, since: str | None) -> list[str]:
-    from azdistill.cloud.listing import list_runs, moment_since
+    from azdistill.cloud.jobs.listing import list_runs, moment_since
 
     begin = moment_since(since) if since else None
     names = [run.name for run in list_runs(connection, experiment=experiment, since=begin)]
@@ -91,8 +91,8 @@ def _chosen(connection: Connection, experiment: str | None, since: str | None) -
 
 def _pull(connection: Connection, name: str, to_stderr: bool) -> bool:
     """Bring one run here; whether anything was new."""
-    from azdistill.cloud.pull import pull
-    from azdistill.tracking import tracking_uri
+    from azdistill.cloud.jobs.pull import pull
+    from azdistill.local.tracking import tracking_uri
 
     store = _store(tracking_uri())
     with _storing(), tempfile.TemporaryDirectory(prefix="azdistill-pull-") as folder:
@@ -110,7 +110,7 @@ def _pull(connection: Connection, name: str, to_stderr: bool) -> bool:
 
 @functools.cache
 def _store(uri: str) -> PulledStore:
-    from azdistill.tracking.pulled import PulledStore
+    from azdistill.local.tracking.pulled import PulledStore
 
     with _storing():
         return PulledStore(uri)
@@ -130,7 +130,7 @@ def _storing() -> Iterator[None]:
 
 
 def _entry(pulled: Pulled, run: PulledRun) -> Entry:
-    from azdistill.tracking.pulled import Entry
+    from azdistill.local.tracking.pulled import Entry
 
     return Entry(
         key=run.run_id,
@@ -148,7 +148,7 @@ def _entry(pulled: Pulled, run: PulledRun) -> Entry:
 def _is_kept(name: str) -> bool:
     """Whether ``compare`` knows how the run ended."""
     from azdistill.cli.pulled_runs import pulled_runs
-    from azdistill.local.home import find_home
+    from azdistill.local.store.home import find_home
 
     ended = ("completed", "failed", "canceled")
     return any(run.run_id == name and run.status in ended for run in pulled_runs(find_home().root))
@@ -157,7 +157,7 @@ def _is_kept(name: str) -> bool:
 def _keep(pulled: Pulled, workspace: str) -> None:
     """Where ``compare`` and ``runs`` look."""
     from azdistill.cli.pulled_runs import PulledRun, PulledStep
-    from azdistill.local.home import find_home
+    from azdistill.local.store.home import find_home
 
     job, (parent, *children) = pulled.job, pulled.runs
     home = find_home().prepare()
@@ -178,7 +178,7 @@ def list_azure(connection: Connection, *, as_json: bool, everything: bool) -> No
     """Print the runs of a workspace, newest first."""
     from itertools import islice
 
-    from azdistill.cloud.listing import list_runs
+    from azdistill.cloud.jobs.listing import list_runs
 
     runs = list(islice(list_runs(connection), None if everything else _SHOWN + 1))
     shown = runs if everything else runs[:_SHOWN]

@@ -23,14 +23,14 @@ def compile_command(recipe: Path, output: str, sets: tuple[str, ...], force: boo
     RECIPE is a recipe of azdistill or an Azure ML job of `type: distillation`. The pipeline is what `azdistill run`
     runs and what `az ml job create -f FILE` takes.
     """
-    from azdistill import spec
-    from azdistill.build import compile_recipe
-    from azdistill.build.sets import parse_sets
-    from azdistill.build.write import render, write
+    from azdistill import aml
+    from azdistill.compile import compile_recipe
+    from azdistill.compile.sets import parse_sets
+    from azdistill.compile.write import render, write
 
     given = parse_sets(sets)
     built = compile_recipe(recipe, given)
-    found = spec.check(built.pipeline())
+    found = aml.check(built.pipeline())
     if any(problem.severity == "error" for problem in found):
         raise SpecError(found)
     for problem in built.warnings + found:

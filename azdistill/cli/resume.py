@@ -23,9 +23,9 @@ def resume_command(run: str | None, streams: bool, as_json: bool, where: Any) ->
     folder, or 'latest' (the default). With --stream the exit code follows the new run.
     """
     from azdistill.cli import following
-    from azdistill.cloud import recent
-    from azdistill.cloud.connect import connect
-    from azdistill.cloud.resume import resume
+    from azdistill.cloud.jobs import recent
+    from azdistill.cloud.submit.resume import resume
+    from azdistill.cloud.workspace.connect import connect
 
     connection = connect(where)
     name = recent.resolve(connection, run)

@@ -21,7 +21,7 @@ from azdistill.errors import MachineError, UserError, did_you_mean
 
 if TYPE_CHECKING:
     from azdistill.cli.pulled_runs import PulledRun
-    from azdistill.local.store import RunState
+    from azdistill.local.store.runs import RunState
 
 _Run = TypeVar("_Run", bound="RunState | PulledRun")
 
@@ -59,7 +59,7 @@ def runs_command(ctx: click.Context, as_json: bool, everything: bool, azure: boo
         return
     if azure:
         from azdistill.cli.pull import list_azure
-        from azdistill.cloud.connect import connect
+        from azdistill.cloud.workspace.connect import connect
 
         list_azure(connect(where), as_json=as_json, everything=everything)
         return
@@ -103,7 +103,7 @@ def compare_command(first: str, second: str, as_json: bool) -> None:
 @click.option("--port", type=click.IntRange(1, 65535), help="Port (default: a free one, 5000 if it is).")
 def ui_command(port: int | None) -> None:
     """Open the MLflow UI of this folder's runs on 127.0.0.1; Ctrl-C ends it."""
-    from azdistill.tracking import tracking_uri
+    from azdistill.local.tracking import tracking_uri
 
     uri = tracking_uri()
     if uri.startswith(("http://", "https://", "azureml:", "databricks")):
@@ -126,8 +126,8 @@ def ui_command(port: int | None) -> None:
 def known_runs() -> list[RunState | PulledRun]:
     """Local runs and pulled ones, newest first."""
     from azdistill.cli.pulled_runs import pulled_runs
-    from azdistill.local.home import find_home
-    from azdistill.local.store import list_runs
+    from azdistill.local.store.home import find_home
+    from azdistill.local.store.runs import list_runs
 
     home = find_home()
     runs: list[RunState | PulledRun] = [*list_runs(home), *pulled_runs(home.root)]
@@ -136,8 +136,8 @@ def known_runs() -> list[RunState | PulledRun]:
 
 def find_run(name: str) -> RunState:
     """The local run that ``name`` stands for: an id, the beginning of exactly one, or ``latest``."""
-    from azdistill.local.home import find_home
-    from azdistill.local.store import list_runs
+    from azdistill.local.store.home import find_home
+    from azdistill.local.store.runs import list_runs
 
     return _meant(name, list_runs(find_home()))
 
@@ -148,7 +148,7 @@ def _meant(name: str, runs: list[_Run]) -> _Run:
         raise UserError("there are no runs here yet", code="AZD383", hint="azdistill run FILE")
     if name == "latest":
         return runs[0]
-    from azdistill.local.store import named
+    from azdistill.local.store.runs import named
 
     if found := named(name, runs):
         return found
@@ -199,7 +199,7 @@ def _print_runs(runs: Sequence[RunState | PulledRun]) -> None:
     from rich.text import Text
 
     from azdistill.cli.board import duration
-    from azdistill.tracking.columns import columns
+    from azdistill.mlflow_columns import columns
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("run", "status", "started", "time", "metrics"):
@@ -244,7 +244,7 @@ def _newest_view(uri: str) -> str:
     """The page of the experiment that ran last, with its headline metrics as columns; empty where none is known."""
     if not uri.startswith("sqlite:///"):
         return ""
-    from azdistill.tracking.worker import VIEW_TAG
+    from azdistill.local.tracking.worker import VIEW_TAG
 
     query = (
         "SELECT r.experiment_id FROM runs r JOIN experiment_tags t ON t.experiment_id = r.experiment_id "

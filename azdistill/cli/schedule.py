@@ -16,11 +16,11 @@ from azdistill.errors import UserError
 from azdistill.redact import redact
 
 if TYPE_CHECKING:
-    from azdistill.cloud.connect import Connection, Where
     from azdistill.cloud.schedules.apply import Change
+    from azdistill.cloud.schedules.desired import Wanted
     from azdistill.cloud.schedules.listing import Fired
     from azdistill.cloud.schedules.resource import Stored
-    from azdistill.cloud.schedules.wanted import Wanted
+    from azdistill.cloud.workspace.connect import Connection, Where
     from azdistill.recipe.firings import Firing
 
 _sets = click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help="Give an input another value.")
@@ -101,8 +101,8 @@ def diff_verb(
 @workspace_options
 def list_verb(everything: bool, as_json: bool, where: Where) -> None:
     """List the schedules of the workspace and when each fires next."""
-    from azdistill.cloud.connect import connect
     from azdistill.cloud.schedules import resource
+    from azdistill.cloud.workspace.connect import connect
 
     found = [one for one in resource.every(connect(where)) if everything or one.ours]
     if as_json:
@@ -120,8 +120,8 @@ def list_verb(everything: bool, as_json: bool, where: Where) -> None:
 @workspace_options
 def show_verb(name: str, as_json: bool, where: Where) -> None:
     """Show a schedule: its trigger, its next five firings and its last runs."""
-    from azdistill.cloud.connect import connect
     from azdistill.cloud.schedules import listing, resource
+    from azdistill.cloud.workspace.connect import connect
 
     connection = connect(where)
     stored = resource.get(connection, name)
@@ -157,9 +157,9 @@ def disable_verb(name: str, where: Where) -> None:
 @workspace_options
 def trigger_verb(name: str, sets: tuple[str, ...], as_json: bool, where: Where) -> None:
     """Start now what a schedule starts; with --set, its job is submitted afresh with other inputs."""
-    from azdistill.build.sets import parse_sets
-    from azdistill.cloud.connect import connect
     from azdistill.cloud.schedules.changes import trigger
+    from azdistill.cloud.workspace.connect import connect
+    from azdistill.compile.sets import parse_sets
 
     started = trigger(connect(where), name, parse_sets(sets), _now())
     click.echo(f"started {started.how}: {started.studio_url}", err=True)
@@ -173,9 +173,9 @@ def trigger_verb(name: str, sets: tuple[str, ...], as_json: bool, where: Where) 
 @workspace_options
 def delete_verb(name: str, yes: bool, where: Where) -> None:
     """Disable and delete a schedule. Its runs stay."""
-    from azdistill.cloud.connect import connect
     from azdistill.cloud.schedules import resource
     from azdistill.cloud.schedules.changes import delete
+    from azdistill.cloud.workspace.connect import connect
 
     connection = connect(where)
     resource.get(connection, name)
@@ -202,13 +202,13 @@ def _planned(
     file: Path, name: str | None, sets: Sequence[str], frozen: tuple[str, ...], where: Where
 ) -> tuple[Change, Connection]:
     """What applying would do, after everything that can be checked without a workspace was."""
-    from azdistill.build.sets import parse_sets
-    from azdistill.cloud.connect import begin_import, connect
+    from azdistill.cloud.workspace.connect import begin_import, connect
+    from azdistill.compile.sets import parse_sets
 
     begin_import()
     from azdistill.cloud.schedules.apply import plan
+    from azdistill.cloud.schedules.desired import raise_for, read_wanted
     from azdistill.cloud.schedules.freshness import check_fresh
-    from azdistill.cloud.schedules.wanted import raise_for, read_wanted
 
     wanted = read_wanted(file, name=name, sets=parse_sets(sets), profile=where.profile)
     problems = check_fresh(wanted.prepared, frozen)
@@ -268,8 +268,8 @@ def _agree(question: str, yes: bool) -> None:
 
 
 def _switch(name: str, where: Where, enabled: bool) -> None:
-    from azdistill.cloud.connect import connect
     from azdistill.cloud.schedules.changes import enable
+    from azdistill.cloud.workspace.connect import connect
 
     word = "enabled" if enabled else "disabled"
     changed = enable(connect(where), name, enabled=enabled)

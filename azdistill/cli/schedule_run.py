@@ -10,15 +10,15 @@ from typing import Any
 
 import click
 
-from azdistill import build, spec
+from azdistill import aml, compile
 from azdistill import recipe as recipes
-from azdistill.build.sets import apply_sets, parse_sets
+from azdistill.aml import Pipeline, reader
+from azdistill.aml.load import is_schedule
 from azdistill.cli import local_run
+from azdistill.compile.sets import apply_sets, parse_sets
 from azdistill.errors import SpecError, UserError
-from azdistill.local.run import Finished
+from azdistill.local.run_pipeline import Finished
 from azdistill.recipe.schedule_file import read_schedule
-from azdistill.spec import Pipeline, reader
-from azdistill.spec.loader import is_schedule
 
 _TRIGGER_TIME = "${{creation_context.trigger_time}}"
 
@@ -54,22 +54,22 @@ def fired_pipeline(file: Path, sets: Mapping[str, str], at: datetime) -> Pipelin
     if is_schedule(data):
         written = read_schedule(file)
         mapping = _filled(written.mapping, moment)
-        pipeline = apply_sets(spec.pipeline_from(mapping, written.folder, str(written.job_file)), sets)
+        pipeline = apply_sets(aml.pipeline_from(mapping, written.folder, str(written.job_file)), sets)
     elif recipes.is_recipe(data):
         pipeline = _of_recipe(file, sets, moment)
     else:
         hint = "`azdistill run` runs a pipeline"
         raise UserError(f"{file} says no schedule", code="AZD451", hint=hint)
-    problems = spec.check(pipeline)
+    problems = aml.check(pipeline)
     if any(problem.severity == "error" for problem in problems):
         raise SpecError(problems)
     return pipeline
 
 
 def _of_recipe(file: Path, sets: Mapping[str, str], moment: str) -> Pipeline:
-    opened = build.open_file(file, sets)
+    opened = compile.open_file(file, sets)
     if "as_of" in opened.pipeline.inputs and "as_of" not in sets:
-        opened = build.open_file(file, {**sets, "as_of": moment})
+        opened = compile.open_file(file, {**sets, "as_of": moment})
     for text in [*map(str, opened.warnings), *(f"note: {note}" for note in opened.notes)]:
         click.echo(text, err=True)
     return opened.pipeline

@@ -10,7 +10,7 @@ import click
 from azdistill.cli.workspace import workspace_options
 
 if TYPE_CHECKING:
-    from azdistill.cloud.follow import Job
+    from azdistill.cloud.jobs.follow import Job
 
 
 @click.command("status")
@@ -26,9 +26,9 @@ def status_command(run: str | None, wait: bool, as_json: bool, where: Any) -> No
     that its input or a service was at fault), 130 when it was canceled.
     """
     from azdistill.cli import following
-    from azdistill.cloud import recent
-    from azdistill.cloud.connect import connect
-    from azdistill.cloud.follow import get_job
+    from azdistill.cloud.jobs import recent
+    from azdistill.cloud.jobs.follow import get_job
+    from azdistill.cloud.workspace.connect import connect
 
     connection = connect(where)
     name = recent.resolve(connection, run)

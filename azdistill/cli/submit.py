@@ -14,9 +14,9 @@ from azdistill.errors import UserError
 from azdistill.redact import redact
 
 if TYPE_CHECKING:
-    from azdistill.cloud.connect import Connection, Where
-    from azdistill.cloud.plan import SubmitPlan
-    from azdistill.cloud.prepare import Prepared
+    from azdistill.cloud.submit.plan import SubmitPlan
+    from azdistill.cloud.submit.prepare import Prepared
+    from azdistill.cloud.workspace.connect import Connection, Where
 
 
 @click.command("submit")
@@ -45,12 +45,12 @@ def submit_command(
     Everything is checked, and a plan is shown, before anything is uploaded: where steps run, what is uploaded, what
     Azure takes from earlier runs, and what it may cost.
     """
-    from azdistill.build.sets import parse_sets
-    from azdistill.cloud.connect import begin_import, connect
+    from azdistill.cloud.workspace.connect import begin_import, connect
+    from azdistill.compile.sets import parse_sets
 
     begin_import()
-    from azdistill.cloud.plan import make_plan
-    from azdistill.cloud.prepare import prepare
+    from azdistill.cloud.submit.plan import make_plan
+    from azdistill.cloud.submit.prepare import prepare
 
     prepared = prepare(file, parse_sets(sets), profile=where.profile, experiment=experiment)
     _say_findings(prepared)
@@ -91,7 +91,7 @@ def _agree(plan: SubmitPlan, yes: bool) -> None:
 
 
 def _send(connection: Connection, prepared: Prepared, plan: SubmitPlan, *, stream: bool, as_json: bool) -> None:
-    from azdistill.cloud.submit import make_name, submit
+    from azdistill.cloud.submit.submit import make_name, submit
 
     name = make_name(prepared)
     url = connection.studio_url(name)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from azdistill.cloud.plan import PlannedStep, SubmitPlan
-from azdistill.cloud.uploads import Upload
+from azdistill.cloud.submit.plan import PlannedStep, SubmitPlan
+from azdistill.cloud.submit.uploads import Upload
 
 
 def plan_lines(plan: SubmitPlan) -> Iterator[str]:

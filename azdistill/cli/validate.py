@@ -44,23 +44,23 @@ def validate_command(files: tuple[Path, ...], as_json: bool) -> None:
 
 def _examine(file: Path) -> tuple[str, list[Problem]]:
     """What ``file`` holds, in words, and what is wrong with it."""
-    from azdistill import spec
+    from azdistill import aml
 
     if _is_recipe(file):
-        from azdistill import build
+        from azdistill import compile
 
-        return "recipe", build.check(file)
+        return "recipe", compile.check(file)
     if _is_schedule(file):
         from azdistill.recipe.schedule_file import check_schedule
 
         return "schedule", check_schedule(file)
-    read, problems = spec.examine(file)
+    read, problems = aml.examine(file)
     return _described(read), problems
 
 
 def _is_recipe(file: Path) -> bool:
-    from azdistill.spec import reader
-    from azdistill.spec.loader import kind_of
+    from azdistill.aml import reader
+    from azdistill.aml.load import kind_of
 
     try:
         data = reader.read(file).data
@@ -74,8 +74,8 @@ def _is_recipe(file: Path) -> bool:
 
 
 def _is_schedule(file: Path) -> bool:
-    from azdistill.spec import reader
-    from azdistill.spec.loader import is_schedule
+    from azdistill.aml import reader
+    from azdistill.aml.load import is_schedule
 
     try:
         return is_schedule(reader.read(file).data)
@@ -136,7 +136,7 @@ def _excerpt(problem: Problem, gutter: str, colour: str) -> list[str]:
     if not 0 < problem.line <= len(source):
         return []
     # Hidden before anything is cut or measured, so that no half of a secret is left over.
-    from azdistill.spec.checks.secrets import hidden
+    from azdistill.aml.checks.secrets import hidden
 
     text = _clean(hidden(source[problem.line - 1]))
     column = max(0, min(problem.column - 1, len(text)))

@@ -10,9 +10,9 @@ from typing import TextIO
 
 from azdistill.cli.board import Board, Row, duration, shown
 from azdistill.cli.failure import error_lines
-from azdistill.local.listener import Listener, Record
-from azdistill.local.plan import Plan
-from azdistill.local.store import RunState, StepState, TrialState
+from azdistill.local.plan.planner import Plan
+from azdistill.local.run.listener import Listener, Record
+from azdistill.local.store.runs import RunState, StepState, TrialState
 
 
 class View(Listener):

@@ -30,8 +30,8 @@ def workspace_options(verb: _T) -> _T:
 
     @wraps(verb)
     def with_where(**options: Any) -> Any:
-        from azdistill.cloud.connect import Where
-        from azdistill.cloud.quiet import quiet
+        from azdistill.cloud.workspace.connect import Where
+        from azdistill.cloud.workspace.quiet import quiet
 
         context = click.get_current_context(silent=True)
         verbose = context.obj.get("verbose", 0) if context and isinstance(context.obj, dict) else 0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from azdistill.client.progress import say
-from azdistill.cloud.follow import FollowListener, Job, JobStep
-from azdistill.cloud.job import ENDED
+from azdistill.cloud.jobs.follow import FollowListener, Job, JobStep
+from azdistill.cloud.jobs.job import ENDED
 
 
 class FollowLines(FollowListener):

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from azdistill.build import Built, build
-from azdistill.build.naming import distilled_name, student_name
+from azdistill.compile import Built, build
+from azdistill.compile.naming import distilled_name, student_name
 from azdistill.recipe import Recipe, from_settings
 
 

@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from azdistill import build, spec
+from azdistill import aml, compile
+from azdistill.aml.models import Pipeline
 from azdistill.client import evaluation, names
 from azdistill.client.job import DistillationJob
 from azdistill.client.progress import Lines, say
 from azdistill.errors import Interrupted, RunFailed, SpecError, UserError, did_you_mean
-from azdistill.local.home import Home
-from azdistill.local.run import Finished, Options, run_pipeline
-from azdistill.local.store import RunState, StepState, list_runs
-from azdistill.local.tracked import TrackingListener
+from azdistill.local.run_pipeline import Finished, Options, run_pipeline
+from azdistill.local.store.home import Home
+from azdistill.local.store.runs import RunState, StepState, list_runs
+from azdistill.local.tracking import Tracker, tracking_uri
+from azdistill.local.tracking.listener import TrackingListener
 from azdistill.recipe.refer import weights_of
 from azdistill.redact import redact
-from azdistill.spec.models import Pipeline
-from azdistill.tracking import Tracker, tracking_uri
 
 #: A run's status in the words of Azure ML. ``lost``: the process that ran it is gone.
 _STATUSES = {
@@ -98,13 +98,13 @@ class LocalJobs:
             built = job.to_pipeline()
             return self.run(built.pipeline(), "DistillationJob", [*map(str, built.warnings), *built.notes])
         if isinstance(job, str | Path):
-            opened = build.open_file(job)
+            opened = compile.open_file(job)
             return self.run(opened.pipeline, str(job), [*map(str, opened.warnings), *opened.notes])
         raise needs_workspace(f"a {type(job).__name__} of azure-ai-ml", "give a DistillationJob or a pipeline's file")
 
     def run(self, pipeline: Pipeline, source: str, notes: Sequence[str]) -> LocalJob:
         """Check a pipeline and run it to its end."""
-        problems = spec.check(pipeline)
+        problems = aml.check(pipeline)
         if any(problem.severity == "error" for problem in problems):
             raise SpecError(problems)
         for note in [*notes, *map(str, problems)]:
@@ -204,7 +204,7 @@ class LocalModels:
         names.check_metrics(metrics)
         subject = self._subject(model_name, task_type)
         mapping = evaluation.evaluation_of(subject, test_data)
-        pipeline = spec.pipeline_from(mapping, Path.cwd(), "models.evaluate")
+        pipeline = aml.pipeline_from(mapping, Path.cwd(), "models.evaluate")
         job = self._jobs.run(pipeline, "models.evaluate", [])
         if job.status != "Completed":
             raise RunFailed(f"measuring {model_name} failed (run {job.name}): {job.error}", code="AZD496")

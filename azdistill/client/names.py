@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from azdistill.build.naming import BASELINE, DISTILLED
+from azdistill.compile.naming import BASELINE, DISTILLED
 from azdistill.errors import UserError, did_you_mean
 
 Column = Literal["distilled", "baseline"]

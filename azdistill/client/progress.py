@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from azdistill.local.listener import Listener
-from azdistill.local.plan import Plan
-from azdistill.local.store import RunState, StepState
+from azdistill.local.plan.planner import Plan
+from azdistill.local.run.listener import Listener
+from azdistill.local.store.runs import RunState, StepState
 from azdistill.redact import redact
 
 

@@ -13,17 +13,17 @@ from azdistill.client import evaluation, names
 from azdistill.client.following import FollowLines
 from azdistill.client.job import DistillationJob
 from azdistill.client.progress import say
-from azdistill.cloud import models
-from azdistill.cloud.connect import CONFIG, Connection, Where, config_at, connect
-from azdistill.cloud.download import read
-from azdistill.cloud.failures import explain
-from azdistill.cloud.follow import Job, follow, get_job
-from azdistill.cloud.models import MODEL_TAG
-from azdistill.cloud.outputs import Outputs
-from azdistill.cloud.prepare import Prepared, prepare, prepare_mapping
-from azdistill.cloud.quiet import hushed
-from azdistill.cloud.recent import remember
-from azdistill.cloud.submit import submit
+from azdistill.cloud.jobs import distilled_models
+from azdistill.cloud.jobs.distilled_models import MODEL_TAG
+from azdistill.cloud.jobs.download import read
+from azdistill.cloud.jobs.follow import Job, follow, get_job
+from azdistill.cloud.jobs.outputs import Outputs
+from azdistill.cloud.jobs.recent import remember
+from azdistill.cloud.submit.prepare import Prepared, prepare, prepare_mapping
+from azdistill.cloud.submit.submit import submit
+from azdistill.cloud.workspace.connect import CONFIG, Connection, Where, config_at, connect
+from azdistill.cloud.workspace.errors import explain
+from azdistill.cloud.workspace.quiet import hushed
 from azdistill.errors import RunFailed, ServiceError, UserError, did_you_mean
 from azdistill.recipe.refer import weights_of
 
@@ -178,13 +178,13 @@ class Models:
         return names.pick(evaluation.measured(report, subject.column), metrics)
 
     def _subject(self, name: str, task_type: str | None, clock: _Clock) -> evaluation.Subject:
-        made = models.makers(self._connection)
+        made = distilled_models.makers(self._connection)
         known = sorted(each for distilled in made for each in names.both(distilled))
         wanted = names.model_name(name, known)
         runs = made.get(wanted.distilled, [])
         job = get_job(self._connection, runs[0]) if runs else None
         if wanted.column == "baseline":
-            inputs = models.inputs_of(job) if job else {}
+            inputs = distilled_models.inputs_of(job) if job else {}
             source = evaluation.source_of(inputs) or weights_of(wanted.student, Path.cwd(), "student")
             return evaluation.subject(name, "baseline", source, inputs, task_type, _where(job))
         return self._distilled(name, job, known, task_type, clock)
@@ -193,7 +193,7 @@ class Models:
         self, name: str, job: Job | None, known: list[str], task_type: str | None, clock: _Clock
     ) -> evaluation.Subject:
         if job is None:
-            asset = models.registered(self._connection, name)
+            asset = distilled_models.registered(self._connection, name)
             if asset is None:
                 hint = did_you_mean(name, known) or "jobs.create_or_update(DistillationJob(...)) makes one"
                 raise UserError(f"no run makes a model '{name}', and none is registered", code="AZD490", hint=hint)
@@ -202,7 +202,12 @@ class Models:
             self._ended(job.name, f"the run that makes {name}", clock) if not job.has_ended else _completed(job, name)
         )
         return evaluation.subject(
-            name, "distilled", models.distilled(done), models.inputs_of(done), task_type, _where(done)
+            name,
+            "distilled",
+            distilled_models.distilled(done),
+            distilled_models.inputs_of(done),
+            task_type,
+            _where(done),
         )
 
     def _ended(self, run: str, what: str, clock: _Clock) -> Job:
@@ -247,4 +252,4 @@ def _completed(job: Job, what: str) -> Job:
 
 
 def _where(job: Job | None) -> dict[str, Any]:
-    return models.where_of(job, "evaluate") if job else {}
+    return distilled_models.where_of(job, "evaluate") if job else {}

@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from azdistill import assets, spec
-from azdistill.cloud.failures import explain
-from azdistill.cloud.fingerprint import of_asset
-from azdistill.cloud.quiet import hushed, quiet
+from azdistill import aml, assets
+from azdistill.aml.models import CommandComponent, Environment, PipelineComponent
+from azdistill.cloud.submit.fingerprint import of_asset
+from azdistill.cloud.workspace.errors import explain
+from azdistill.cloud.workspace.quiet import hushed, quiet
 from azdistill.errors import Problem, SpecError, UserError
-from azdistill.spec.models import CommandComponent, Environment, PipelineComponent
 
 if TYPE_CHECKING:
-    from azdistill.cloud.connect import Connection
+    from azdistill.cloud.workspace.connect import Connection
 
 #: So many digits tell any two versions apart, and can be read out.
 DIGITS = 16
@@ -101,7 +101,7 @@ def find(paths: Sequence[Path]) -> list[Asset]:
     found: dict[Path, Any] = {}
     problems: list[Problem] = []
     for path in dict.fromkeys(file.resolve() for folder in folders for file in _files(folder)):
-        read, wrong = spec.examine(path)
+        read, wrong = aml.examine(path)
         problems += [problem for problem in wrong if problem.severity == "error"]
         if isinstance(read, _KINDS):
             found[path] = read
@@ -176,6 +176,6 @@ def environment_file(environment: Any) -> Path | None:
 def _with_environment(asset: Asset, references: dict[Path, str]) -> Asset:
     if asset.kind == "environment":
         return asset
-    read, _ = spec.examine(asset.path)
+    read, _ = aml.examine(asset.path)
     file = environment_file(getattr(read, "environment", None))
     return replace(asset, environment=references.get(file)) if file else asset

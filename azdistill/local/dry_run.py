@@ -7,17 +7,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from azdistill.local import resume
-from azdistill.local.cache import Cache, key_of
-from azdistill.local.execute import Executor
-from azdistill.local.explain import Difference, against, last_alike
-from azdistill.local.hashes import Hashes
-from azdistill.local.home import Home
-from azdistill.local.interpreter import find_interpreter
-from azdistill.local.outputs import Manifest
-from azdistill.local.plan import Local, Plan, PlannedStep
-from azdistill.local.result import Result
-from azdistill.local.run import (
+from azdistill.aml.models import Pipeline
+from azdistill.local.cache.entries import Cache, key_of
+from azdistill.local.cache.explain import Difference, against, last_alike
+from azdistill.local.cache.hashes import Hashes
+from azdistill.local.outputs.manifest import Manifest
+from azdistill.local.plan.planner import Local, Plan, PlannedStep
+from azdistill.local.plan.selection import missing
+from azdistill.local.run import resume
+from azdistill.local.run.interpreter import find_interpreter
+from azdistill.local.run.result import Result
+from azdistill.local.run.step import Executor
+from azdistill.local.run_pipeline import (
     Options,
     hide_secrets,
     home_of,
@@ -27,9 +28,8 @@ from azdistill.local.run import (
     with_notes,
 )
 from azdistill.local.runners.base import Cancellation, Ended
-from azdistill.local.select import missing
-from azdistill.local.store import RunLog, RunState, clean, list_runs
-from azdistill.spec.models import Pipeline
+from azdistill.local.store.home import Home
+from azdistill.local.store.runs import RunLog, RunState, clean, list_runs
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from azdistill.local.home import Home
-from azdistill.local.store import RunState, clean
+from azdistill.local.store.home import Home
+from azdistill.local.store.runs import RunState, clean
 
 _FILE = "key.json"
 _OWN = "own-key.json"

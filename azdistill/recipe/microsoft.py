@@ -14,10 +14,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from azdistill import catalog
+from azdistill.aml.source import Steps
 from azdistill.errors import Problem, did_you_mean
 from azdistill.recipe import names
 from azdistill.recipe.origin import Origin
-from azdistill.spec.source import Steps
 
 #: What ``learning_rate_multiplier`` multiplies: a usual rate for LoRA, which is what the service trained with.
 BASE_LEARNING_RATE = 2e-4

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from azdistill.aml.source import Place, Source, Steps, Where
 from azdistill.errors import Problem
-from azdistill.spec.source import Place, Source, Steps, Where
 
 #: What stands for a file in problems of settings that were given on the command line.
 COMMAND_LINE = "--set"

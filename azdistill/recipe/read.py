@@ -13,6 +13,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from azdistill.aml import reader
+from azdistill.aml.source import Steps
 from azdistill.errors import Problem, SpecError, UserError, did_you_mean
 from azdistill.recipe import microsoft, names
 from azdistill.recipe.advice import advice
@@ -20,8 +22,6 @@ from azdistill.recipe.models import ENDPOINT_KEYS, Recipe
 from azdistill.recipe.origin import COMMAND_LINE, Origin
 from azdistill.recipe.refer import Role, weights_of
 from azdistill.recipe.schedule_checks import findings
-from azdistill.spec import reader
-from azdistill.spec.source import Steps
 
 Tree = dict[str, Any]
 #: The problem of a recipe whose teacher has no address.

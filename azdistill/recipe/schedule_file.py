@@ -9,17 +9,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from azdistill.aml import check, examine, reader
+from azdistill.aml.checks.names import JOB_NAME
+from azdistill.aml.checks.secrets import literal_secrets
+from azdistill.aml.checks.survey import Survey
+from azdistill.aml.load import kind_of
+from azdistill.aml.models import Pipeline
+from azdistill.aml.pipelines import job_input, job_settings
+from azdistill.aml.source import Report, Where
 from azdistill.errors import Problem, SpecError, did_you_mean
 from azdistill.recipe.schedule import Pattern, Schedule
 from azdistill.recipe.schedule_checks import findings
-from azdistill.spec import check, examine, reader
-from azdistill.spec.checks.names import JOB_NAME
-from azdistill.spec.checks.secrets import literal_secrets
-from azdistill.spec.checks.survey import Survey
-from azdistill.spec.loader import kind_of
-from azdistill.spec.models import Pipeline
-from azdistill.spec.pipeline import job_input, job_settings
-from azdistill.spec.source import Report, Where
 
 _KEYS = ("$schema", "name", "display_name", "description", "tags", "properties", "trigger", "create_job")
 _JOB_KEYS = ("type", "job", "inputs", "outputs", "settings", "experiment_name", "display_name", "description", "tags")

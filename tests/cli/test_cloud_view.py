@@ -8,7 +8,7 @@ import time
 import pytest
 
 from azdistill.cli.cloud_view import LiveCloudView, PlainCloudView, make_cloud_view, state_of, step_lines
-from azdistill.cloud.job import Job, JobStep
+from azdistill.cloud.jobs.job import Job, JobStep
 
 
 class Terminal(io.StringIO):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from azdistill import build, spec
+from azdistill import aml, compile
 from azdistill.cli import main
 from azdistill.project import create
 
@@ -39,8 +39,8 @@ def test_init_writes_a_project_that_compiles_for_every_task(
     assert f"next: cd {tmp_path / 'new'} && azdistill validate recipe.yml" in capsys.readouterr().out
     assert run("validate", tmp_path / "new" / "recipe.yml") == 0
     monkeypatch.setenv("TEACHER_ENDPOINT", "http://127.0.0.1:9/v1")
-    built = build.compile_recipe(tmp_path / "new" / "recipe.yml")
-    assert spec.check(built.pipeline()) == []
+    built = compile.compile_recipe(tmp_path / "new" / "recipe.yml")
+    assert aml.check(built.pipeline()) == []
     strategy = built.mapping["inputs"]["strategy"]
     assert (tmp_path / "new" / "prompts" / task / f"{strategy}.jinja2").is_file()
     gold = task != "conversation"
@@ -94,9 +94,9 @@ def test_compile_writes_a_pipeline_and_says_what_it_decided(project: Path, capsy
     assert said.out == ""
     assert "note: temperature 0.7 means sampling_temperature" in said.err
     assert "next: azdistill run job.yml" in said.err
-    written, problems = spec.examine("job.yml")
+    written, problems = aml.examine("job.yml")
     assert problems == []
-    assert isinstance(written, spec.Pipeline)
+    assert isinstance(written, aml.Pipeline)
     assert yaml.safe_load(Path("job.yml").read_text())["inputs"]["num_epochs"] == 1
 
 

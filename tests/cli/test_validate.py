@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from azdistill import redact
+from azdistill.aml import load_pipeline
+from azdistill.aml.checks.secrets import hidden
 from azdistill.cli.validate import validate_command
 from azdistill.errors import SpecError
-from azdistill.spec import load_pipeline
-from azdistill.spec.checks.secrets import hidden
 
 COMPONENT = """\
 name: train

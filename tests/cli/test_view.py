@@ -13,8 +13,8 @@ from azdistill import redact
 from azdistill.cli import main
 from azdistill.cli.board import duration
 from azdistill.cli.view import LiveView, PlainView, View, make_view
-from azdistill.local.plan import Plan
-from azdistill.local.store import RunState, StepState
+from azdistill.local.plan.planner import Plan
+from azdistill.local.store.runs import RunState, StepState
 
 
 class Terminal(io.StringIO):

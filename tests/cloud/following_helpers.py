@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from loopback import Workspace
 
-from azdistill.cloud import recent
-from azdistill.cloud.connect import Connection, connect
-from azdistill.cloud.follow import Job, follow
+from azdistill.cloud.jobs import recent
+from azdistill.cloud.jobs.follow import Job, follow
+from azdistill.cloud.workspace.connect import Connection, connect
 
 ROOT = Path(__file__).parents[2]
 CANARY = "canary-4f1d"

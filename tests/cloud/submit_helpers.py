@@ -9,8 +9,8 @@ from unittest.mock import patch
 
 from loopback import Workspace
 
-from azdistill.cloud.clouds import find
-from azdistill.cloud.connect import Connection
+from azdistill.cloud.workspace.clouds import find
+from azdistill.cloud.workspace.connect import Connection
 
 COMPONENT = """\
 $schema: https://azuremlschemas.azureedge.net/latest/commandComponent.schema.json
@@ -104,7 +104,7 @@ def impatient() -> Iterator[list[float]]:
     waited: list[float] = []
     from azure.core.pipeline.transport import HttpTransport
 
-    from azdistill.cloud import submit
+    from azdistill.cloud.submit import submit
 
     with (
         patch.object(HttpTransport, "sleep", lambda _, seconds: waited.append(seconds)),

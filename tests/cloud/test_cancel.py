@@ -6,7 +6,7 @@ from pathlib import Path
 
 from following_helpers import Cloud, briefly
 
-from azdistill.cloud.follow import follow
+from azdistill.cloud.jobs.follow import follow
 
 
 def test_a_run_is_canceled_and_ends_so(cloud: Cloud, tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_one_that_ends_meanwhile_is_no_error(cloud: Cloud) -> None:
     job = cloud.workspace.store["jobs"][name]
     fault = cloud.workspace.fail("POST {ws}/jobs/{name}/cancel", status=400, times=1)
     real = cloud.connection.rest.call
-    from azdistill.cloud.cancel import cancel
+    from azdistill.cloud.jobs.cancel import cancel
 
     def ends(method: str, path: str, **options: object) -> object:
         try:

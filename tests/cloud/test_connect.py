@@ -12,8 +12,8 @@ import pytest
 from loopback import Workspace
 from submit_helpers import connection_to, impatient
 
-from azdistill.cloud import clouds
-from azdistill.cloud.connect import Where, connect
+from azdistill.cloud.workspace import clouds
+from azdistill.cloud.workspace.connect import Where, connect
 from azdistill.errors import AzdistillError, ServiceError, UserError
 
 ALL = {"subscription_id": "sub-config", "resource_group": "group-config", "workspace_name": "work-config"}
@@ -200,7 +200,7 @@ def test_connecting_imports_neither_the_sdk_nor_anything_heavy() -> None:
     import subprocess
 
     code = (
-        "import sys\nfrom azdistill.cloud.connect import Where, connect\n"
+        "import sys\nfrom azdistill.cloud.workspace.connect import Where, connect\n"
         "connect(Where('s', 'g', 'w')).studio_url('x')\n"
         "assert 'azure.ai.ml' not in sys.modules and 'mlflow' not in sys.modules"
     )

@@ -12,11 +12,11 @@ from loopback import Workspace
 from loopback_pipelines import IMAGE, completed, write
 from submit_helpers import connection_to
 
-from azdistill.cloud.connect import Connection
-from azdistill.cloud.leaves import leaves
-from azdistill.cloud.plan import make_plan
-from azdistill.cloud.prepare import Prepared, prepare
-from azdistill.cloud.submit import submit
+from azdistill.cloud.submit.command_steps import leaves
+from azdistill.cloud.submit.plan import make_plan
+from azdistill.cloud.submit.prepare import Prepared, prepare
+from azdistill.cloud.submit.submit import submit
+from azdistill.cloud.workspace.connect import Connection
 
 CHECK = f"""
     name: check

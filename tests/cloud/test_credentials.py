@@ -16,8 +16,8 @@ import pytest
 from loopback import Workspace
 from submit_helpers import impatient
 
-from azdistill.cloud.connect import Connection, Where, connect
-from azdistill.cloud.failures import explain
+from azdistill.cloud.workspace.connect import Connection, Where, connect
+from azdistill.cloud.workspace.errors import explain
 from azdistill.errors import AzdistillError
 
 

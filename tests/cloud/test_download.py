@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from following_helpers import Cloud, a_cloud
 
-from azdistill.cloud.download import _relative
-from azdistill.cloud.follow import Job
-from azdistill.cloud.storage import Container, Place
+from azdistill.cloud.jobs.download import _relative
+from azdistill.cloud.jobs.follow import Job
+from azdistill.cloud.jobs.storage import Container, Place
 from azdistill.errors import ServiceError
 
 LARGE = "GET /blob/*large.bin"

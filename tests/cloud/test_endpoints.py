@@ -16,13 +16,13 @@ import pytest
 from loopback import Workspace
 
 from azdistill.cli import main
-from azdistill.cloud.connect import Connection, connect
-from azdistill.cloud.endpoints import kept, names, resources, up
+from azdistill.cloud.endpoints import existing, names, resources, up
 from azdistill.cloud.endpoints.expiry import expires, hours_of, moment_of
 from azdistill.cloud.endpoints.plan import EndpointPlan, Wish, make_plan
 from azdistill.cloud.endpoints.region import find_region
 from azdistill.cloud.endpoints.teacher import find_teacher
-from azdistill.cloud.rest import Rest
+from azdistill.cloud.workspace.connect import Connection, connect
+from azdistill.cloud.workspace.rest import Rest
 from azdistill.errors import ServiceError, UserError
 
 SANDBOX_TEACHER = Path(__file__).parents[2] / "examples" / "sandbox" / "teacher"
@@ -499,16 +499,16 @@ def test_up_killed_at_any_request_is_listed_and_goes_down(
             break
         points += 1
         there = left(ws)
-        found = kept.kept(anew())
+        found = existing.kept(anew())
         assert [one.name for one in found] == ([ordered.name] if there else []), f"request {request}"
         if there:
             if not any(one.startswith("connections") for one in there):
                 assert found[0].missing
-            kept.down(anew(), ordered.name, quietly)
+            existing.down(anew(), ordered.name, quietly)
         assert left(ws) == [], f"request {request}"
     # The last one was let through; it is whole.
     assert points >= 12
-    assert [one.missing for one in kept.kept(anew())] == [()]
+    assert [one.missing for one in existing.kept(anew())] == [()]
 
 
 @pytest.mark.slow
@@ -520,10 +520,10 @@ def test_up_killed_at_any_request_goes_on_when_called_again(
     for request in range(1, 40):
         over = not killed(monkeypatch, request, sent, lambda: up.up(anew(), ordered, quietly))
         ready = up.up(anew(), ordered, quietly)
-        (one,) = kept.kept(anew())
+        (one,) = existing.kept(anew())
         assert (one.missing, one.state, one.connection) == ((), "Succeeded", f"azdistill-{ordered.name}")
         assert ready.address.endswith("/v1")
-        kept.down(anew(), ordered.name, quietly)
+        existing.down(anew(), ordered.name, quietly)
         assert left(ws) == []
         if over:
             break
@@ -539,13 +539,13 @@ def test_down_killed_at_any_request_goes_on_when_called_again(
     ordered = order(anew())
     for request in range(1, 40):
         up.up(anew(), ordered, quietly)
-        over = not killed(monkeypatch, request, sent, lambda: kept.down(anew(), ordered.name, quietly))
+        over = not killed(monkeypatch, request, sent, lambda: existing.down(anew(), ordered.name, quietly))
         if left(ws):
             # What is being removed may be gone by the time it is listed.
-            found = [one.name for one in kept.kept(anew())]
+            found = [one.name for one in existing.kept(anew())]
             if left(ws):
                 assert found == [ordered.name]
-                kept.down(anew(), ordered.name, quietly)
+                existing.down(anew(), ordered.name, quietly)
         assert left(ws) == [], f"request {request}"
         if over:
             break

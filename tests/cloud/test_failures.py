@@ -8,8 +8,8 @@ import pytest
 from loopback import Workspace
 from submit_helpers import connection_to, impatient
 
-from azdistill.cloud.connect import Connection
-from azdistill.cloud.failures import explain, translate
+from azdistill.cloud.workspace.connect import Connection
+from azdistill.cloud.workspace.errors import explain, translate
 from azdistill.errors import AzdistillError, UserError
 from azdistill.redact import forget, register
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from following_helpers import Cloud, briefly
 
-from azdistill.cloud import recent
-from azdistill.cloud.follow import FollowListener, Job, JobStep, _Patience, follow, get_job
-from azdistill.cloud.job import exit_code_in, job_from, message_of, moment, producer, step_from
+from azdistill.cloud.jobs import recent
+from azdistill.cloud.jobs.follow import FollowListener, Job, JobStep, _Patience, follow, get_job
+from azdistill.cloud.jobs.job import exit_code_in, job_from, message_of, moment, producer, step_from
 from azdistill.errors import AzdistillError, ServiceError
 
 HISTORY = "GET {history}/runs/{run}/details"
@@ -171,7 +171,7 @@ def test_a_cut_connection_is_made_anew(cloud: Cloud) -> None:
 
 def test_a_page_of_children_after_another(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     job = cloud.finished()
-    from azdistill.cloud.history import History
+    from azdistill.cloud.jobs.run_history import History
 
     history = History(cloud.connection)
     real = cloud.connection.rest.call
@@ -199,7 +199,7 @@ def test_waiting_ends_when_the_time_given_is_over(cloud: Cloud, tmp_path: Path) 
 
 def test_a_silent_service_is_told_and_given_up_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("azdistill.cloud.follow.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("azdistill.cloud.jobs.follow.time.monotonic", lambda: now[0])
     told = Told()
 
     def wait(seconds: float) -> None:
@@ -248,7 +248,7 @@ def test_somebody_at_a_terminal_may_cancel(cloud: Cloud, tmp_path: Path, monkeyp
             raise KeyboardInterrupt
         return follow(*arguments, **options, sleep=briefly)
 
-    monkeypatch.setattr("azdistill.cloud.follow.follow", once)
+    monkeypatch.setattr("azdistill.cloud.jobs.follow.follow", once)
     job = following.stream(cloud.connection, name)
     assert job.status == "Canceled"
     error = following.error_of(job)
@@ -268,7 +268,7 @@ def test_steps_stand_in_the_order_of_the_pipeline_whatever_ran_first() -> None:
 
 
 def test_a_run_is_known_by_its_node_though_it_is_shown_under_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    from azdistill.cloud.follow import _names
+    from azdistill.cloud.jobs.follow import _names
 
     assert _names({"a": {"display_name": "Shown so"}, "b": {}}) == {"Shown so": "a", "a": "a", "b": "b"}
 

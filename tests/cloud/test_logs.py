@@ -9,9 +9,9 @@ import pytest
 from following_helpers import CANARY, Cloud
 
 from azdistill import redact
-from azdistill.cloud.follow import get_job
-from azdistill.cloud.history import History
-from azdistill.cloud.logs import LogTail, chosen
+from azdistill.cloud.jobs.follow import get_job
+from azdistill.cloud.jobs.logs import LogTail, chosen
+from azdistill.cloud.jobs.run_history import History
 
 LOG = "GET /blob/*std_log.txt"
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from loopback.execution.translate import Refused, output_settings, pipeline_of, seconds
 
-from azdistill.spec import check, pipeline_from
+from azdistill.aml import check, pipeline_from
 
 COMPONENT = {
     "tags": {"azdistill.headline": "true"},

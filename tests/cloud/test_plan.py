@@ -11,10 +11,10 @@ from submit_helpers import connection_to, impatient, make_project
 
 from azdistill import skus
 from azdistill.cli.submit_text import plan_lines
-from azdistill.cloud import uploads
-from azdistill.cloud.connect import Connection
-from azdistill.cloud.plan import SubmitPlan, make_plan
-from azdistill.cloud.prepare import prepare
+from azdistill.cloud.submit import uploads
+from azdistill.cloud.submit.plan import SubmitPlan, make_plan
+from azdistill.cloud.submit.prepare import prepare
+from azdistill.cloud.workspace.connect import Connection
 from azdistill.errors import ServiceError, SpecError
 
 ROOT = Path(__file__).parents[2]
@@ -153,7 +153,7 @@ def test_a_model_step_without_a_gpu_is_a_warning(connection: Connection, ws: Wor
     sets = {"teacher_key": "connection:teacher"}
     prepared = prepare(ROOT / "pipelines" / "distill.yml", sets)
     jobs = prepared.mapping["jobs"]
-    from azdistill.cloud.prepare import prepare_mapping
+    from azdistill.cloud.submit.prepare import prepare_mapping
 
     slow = {**prepared.mapping, "jobs": {**jobs, "finetune": {**jobs["finetune"], "compute": "azureml:cpu-cluster"}}}
     plan = make_plan(connection, prepare_mapping(slow, ROOT / "pipelines"))
@@ -173,8 +173,8 @@ def test_images_name_their_base_and_cuda(connection: Connection) -> None:
 
 @pytest.mark.parametrize("name", ["data", "train"])
 def test_our_environments_name_their_base_and_cuda_as_their_dockerfile_does(name: str) -> None:
-    from azdistill.cloud.images import Image, _base
-    from azdistill.spec import load_environment
+    from azdistill.aml import load_environment
+    from azdistill.cloud.submit.images import Image, _base
 
     environment = load_environment(ROOT / "environments" / name / "environment.yml")
     assert environment.tags["base_image"] == _base(environment)
@@ -187,7 +187,7 @@ def test_ready_environments_take_the_place_of_others(connection: Connection, ws:
     folder = Path(ws.folder) / "ready"
     folder.mkdir()
     (folder / "azdistill.yml").write_text(text)
-    from azdistill.cloud.profiles import find_profile
+    from azdistill.cloud.workspace.profiles import find_profile
 
     sets = {"teacher_key": "connection:teacher"}
     prepared = prepare(ROOT / "pipelines" / "distill.yml", sets, profile=find_profile("dev", folder))
@@ -231,7 +231,7 @@ def test_a_large_file_is_named(
 def test_quota_that_cannot_hold_it_is_refused(
     ws: Workspace, connection: Connection, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from azdistill.cloud.facts import Facts, Quota
+    from azdistill.cloud.submit.workspace_facts import Facts, Quota
 
     sku = skus.find(GPU)
     assert sku is not None
@@ -245,7 +245,7 @@ def test_quota_that_cannot_hold_it_is_refused(
 
 
 def test_quota_is_read_from_the_workspaces_region(connection: Connection) -> None:
-    from azdistill.cloud.facts import Facts
+    from azdistill.cloud.submit.workspace_facts import Facts
 
     quotas = Facts(connection).quotas
     assert quotas

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from submit_helpers import make_project
 
-from azdistill.cloud.clouds import METADATA_URL
-from azdistill.cloud.leaves import leaves
-from azdistill.cloud.prepare import Prepared, prepare, prepare_mapping
-from azdistill.cloud.profiles import find_profile, find_project
+from azdistill.cloud.submit.command_steps import leaves
+from azdistill.cloud.submit.prepare import Prepared, prepare, prepare_mapping
+from azdistill.cloud.workspace.clouds import METADATA_URL
+from azdistill.cloud.workspace.profiles import find_profile, find_project
 from azdistill.errors import SpecError, UserError
 
 ROOT = Path(__file__).parents[2]

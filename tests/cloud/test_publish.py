@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from loopback import Workspace
 
-from azdistill import assets, spec
+from azdistill import aml, assets
 from azdistill.cli.publish import publish_command
 from azdistill.cloud import publish
 from azdistill.errors import AzdistillError, SpecError, UserError
@@ -150,7 +150,7 @@ def test_a_registry_that_is_not_there_is_named(workspace: Workspace, assets_fold
 
 
 def test_every_kind_of_asset_has_a_version_of_its_own(assets_folder: Path) -> None:
-    read: Any = spec.examine(assets_folder / "env" / "environment.yml")[0]
+    read: Any = aml.examine(assets_folder / "env" / "environment.yml")[0]
     assert read.name == "greeting"
     versions = [asset.version for asset in publish.find([assets_folder])]
     assert all(len(version) == publish.DIGITS for version in versions)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from following_helpers import Answer, Cloud, run_cli
 
-from azdistill.cloud.follow import Job
-from azdistill.cloud.listing import moment_since
+from azdistill.cloud.jobs.follow import Job
+from azdistill.cloud.jobs.listing import moment_since
 from azdistill.errors import UserError
 
 

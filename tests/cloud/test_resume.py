@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from following_helpers import Cloud
 
-from azdistill.cloud import recent
-from azdistill.cloud.follow import get_job
-from azdistill.cloud.resume import RESUMED_FROM, body_again, renamed
+from azdistill.cloud.jobs import recent
+from azdistill.cloud.jobs.follow import get_job
+from azdistill.cloud.submit.resume import RESUMED_FROM, body_again, renamed
 
 
 def test_a_failed_run_goes_on_from_what_it_finished(cloud: Cloud) -> None:

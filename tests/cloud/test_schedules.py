@@ -15,8 +15,8 @@ from submit_helpers import connection_to, impatient, make_project
 
 from azdistill.cli import main
 from azdistill.cli import schedule as verbs
-from azdistill.cloud.connect import Connection
 from azdistill.cloud.schedules import changes, listing, resource
+from azdistill.cloud.workspace.connect import Connection
 
 ROOT = Path(__file__).parents[2]
 SHARED = os.environ.get("AZDISTILL_SHARED", str(ROOT.parent / "shared"))
@@ -37,11 +37,11 @@ outputs:
 jobs:
   find:
     type: command
-    component: {ROOT}/components/resolve_data/component.yml
+    component: {ROOT}/components/data/resolve_data/component.yml
     inputs: {{reference: "${{{{parent.inputs.reference}}}}", as_of: "${{{{parent.inputs.as_of}}}}"}}
   prepare:
     type: command
-    component: {ROOT}/components/prepare_data/component.yml
+    component: {ROOT}/components/data/prepare_data/component.yml
     inputs:
       training_data: ${{{{parent.jobs.find.outputs.data}}}}
       task_type: qa

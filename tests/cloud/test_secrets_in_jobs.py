@@ -14,9 +14,9 @@ from loopback.record import forms
 from loopback_teacher import LoopbackTeacher
 from submit_helpers import connection_to
 
-from azdistill.cloud.follow import Job, follow
-from azdistill.cloud.prepare import prepare
-from azdistill.cloud.submit import submit
+from azdistill.cloud.jobs.follow import Job, follow
+from azdistill.cloud.submit.prepare import prepare
+from azdistill.cloud.submit.submit import submit
 
 ROOT = Path(__file__).parents[2]
 CANARY = "canary-9d7e0c51f3-of-the-teacher"
@@ -38,7 +38,7 @@ def ask(ws: Workspace, folder: Path, teacher: LoopbackTeacher, key: str) -> Job:
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     step = {
         "type": "command",
-        "component": str(ROOT / "components" / "teacher_inference" / "component.yml"),
+        "component": str(ROOT / "components" / "teacher" / "teacher_inference" / "component.yml"),
         "inputs": {
             "rows": {"type": "uri_file", "path": "./rows.jsonl"},
             # A teacher of its own for each test: what it answered once is not asked again.

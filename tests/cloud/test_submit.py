@@ -16,12 +16,12 @@ import yaml
 from loopback import Recorded, Workspace
 from submit_helpers import connection_to, make_project
 
+from azdistill.aml import load_component
 from azdistill.cli import main
-from azdistill.cloud.connect import Connection
-from azdistill.cloud.prepare import prepare
-from azdistill.cloud.submit import submit
+from azdistill.cloud.submit.prepare import prepare
+from azdistill.cloud.submit.submit import submit
+from azdistill.cloud.workspace.connect import Connection
 from azdistill.snapshot import take
-from azdistill.spec import load_component
 
 ROOT = Path(__file__).parents[2]
 SHARED = os.environ.get("AZDISTILL_SHARED", str(ROOT.parent / "shared"))
@@ -258,8 +258,8 @@ def test_with_vv_the_sdk_is_heard(ws: Workspace, project: Path) -> None:
 def test_the_sdk_is_imported_while_the_spec_is_checked(
     azdistill: Any, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from azdistill.cloud import connect
-    from azdistill.cloud import prepare as module
+    from azdistill.cloud.submit import prepare as module
+    from azdistill.cloud.workspace import connect
 
     started = threading.Event()
     real = module.prepare
@@ -356,7 +356,7 @@ def test_a_profile_reaches_the_job(ws: Workspace, connection: Connection, projec
 def test_a_ready_image_is_used_instead_of_building_one(ws: Workspace, connection: Connection, tmp_path: Path) -> None:
     image = "mcr.microsoft.com/ready/data:1"
     (tmp_path / "azdistill.yml").write_text(f"profiles: {{dev: {{environments: {{azdistill-data: '{image}'}}}}}}")
-    from azdistill.cloud.profiles import find_profile
+    from azdistill.cloud.workspace.profiles import find_profile
 
     sets = {"teacher_key": "connection:teacher"}
     prepared = prepare(ROOT / "pipelines" / "distill.yml", sets, profile=find_profile("dev", tmp_path))
@@ -392,8 +392,8 @@ def test_a_step_in_a_private_cloud_is_told_where_its_services_are(
 
 
 def test_in_the_public_cloud_a_step_is_told_nothing() -> None:
-    from azdistill.cloud.clouds import find
-    from azdistill.cloud.sdk_job import variables
+    from azdistill.cloud.submit.sdk_job import variables
+    from azdistill.cloud.workspace.clouds import find
 
     assert variables(find("AzureCloud")) == {}
     assert variables(find("AzureChinaCloud")) == {

@@ -18,9 +18,9 @@ import pytest
 from loopback import Workspace
 from submit_helpers import connection_to, impatient, make_project
 
-from azdistill.cloud.plan import make_plan
-from azdistill.cloud.prepare import prepare
-from azdistill.cloud.submit import submit
+from azdistill.cloud.submit.plan import make_plan
+from azdistill.cloud.submit.prepare import prepare
+from azdistill.cloud.submit.submit import submit
 from azdistill.errors import AzdistillError
 
 #: They start real models or go through a whole submit many times over.

@@ -10,10 +10,10 @@ import yaml
 from loopback import Workspace
 from submit_helpers import connection_to
 
-from azdistill.cloud.connect import Connection
-from azdistill.cloud.leaves import leaves
-from azdistill.cloud.prepare import prepare
-from azdistill.cloud.submit import submit
+from azdistill.cloud.submit.command_steps import leaves
+from azdistill.cloud.submit.prepare import prepare
+from azdistill.cloud.submit.submit import submit
+from azdistill.cloud.workspace.connect import Connection
 
 TRIAL = {
     "$schema": "https://azuremlschemas.azureedge.net/latest/commandComponent.schema.json",

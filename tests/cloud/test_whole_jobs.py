@@ -88,7 +88,7 @@ def program(tmp_path: Path, hub: Path, monkeypatch: pytest.MonkeyPatch) -> Progr
 
 def keep_the_key(workspace: Workspace) -> None:
     """A workspace connection with the teacher's key."""
-    from azdistill.cloud.connect import connect
+    from azdistill.cloud.workspace.connect import connect
 
     properties = {"category": "ApiKey", "authType": "ApiKey", "target": "teacher", "credentials": {"key": CANARY}}
     connection = connect()

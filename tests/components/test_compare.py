@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import labels as wording
 import pytest
-import wording
 from paired_tests import bootstrap_p, difference_ci, holm, mcnemar, ratio_ci
 from tiny_models import write_jsonl
 

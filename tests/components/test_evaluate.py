@@ -13,7 +13,7 @@ from tiny_models import BARE, save_tiny, sums, write_jsonl
 
 torch = pytest.importorskip("torch")
 
-from column_answers import Answer, latency_facts  # noqa: E402
+from answers import Answer, latency_facts  # noqa: E402
 from common.tasks import get_task  # noqa: E402
 from scoring import Scorer, bootstrap, wilson  # noqa: E402
 from text_metrics import corpus_bleu, density, macro_f1, token_f1  # noqa: E402

@@ -183,7 +183,7 @@ def settings(folder: Path, student: Path, **changes: Any) -> Namespace:
 
 
 def run(given: Namespace, rows: int = 40) -> tuple[Any, dict[str, Any]]:
-    from finetune_run import Student, train
+    from training import Student, train
 
     student = Student(given)
     training, _ = student.examples(sums(rows), "rows")
@@ -233,7 +233,7 @@ def test_a_run_that_was_killed_ends_as_an_uninterrupted_one(
 
 
 def test_checkpoints_of_other_settings_are_not_resumed(tmp_path: Path) -> None:
-    from finetune_run import checkpoint_folder, last_checkpoint
+    from training import checkpoint_folder, last_checkpoint
 
     def saved(folder: Path, step: int, state: str | None = "{}") -> str:
         path = folder / f"checkpoint-{step}"
@@ -255,8 +255,8 @@ def test_checkpoints_of_other_settings_are_not_resumed(tmp_path: Path) -> None:
 
 
 def test_merged_adapters_compute_what_the_adapted_model_computed(tmp_path: Path, student_folder: Path) -> None:
-    from finetune_run import Student, train
     from modelling.models import load_model
+    from training import Student, train
 
     given = settings(tmp_path, student_folder, lora=True, num_epochs=2)
     student = Student(given)

@@ -15,7 +15,7 @@ from distillation_losses import Teacher, cross_entropy, mixed, soft_divergence, 
 from modelling.chat import Chat, Encoded  # noqa: E402
 from modelling.examples import Example, make_examples  # noqa: E402
 from modelling.logit_store import Distributions, LogitStore, LogitWriter  # noqa: E402
-from student_head import Head  # noqa: E402
+from sparse_head import Head  # noqa: E402
 from student_trainer import IGNORED, Collator, LengthBuckets, Objective, StudentTrainer  # noqa: E402
 from teacher_scoring import score, top_and_tails  # noqa: E402
 

@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from answer_extraction import Unparsable, unwrap
 from answer_store import AnswerStore, answer_key
 from chat_api import ChatApi, Malformed, address
 from common.rows import make_row
 from common.step import BadConfig
 from common.tasks import get_task
+from retry_wait import LAST_CEILING, asked_wait, backoff
 from throttle import Throttle
-from unwrapping import Unparsable, unwrap
-from waiting import LAST_CEILING, asked_wait, backoff
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -11,11 +11,11 @@ from typing import Any
 import yaml
 from engine_fixtures import IMAGE
 
-from azdistill import spec
-from azdistill.local.listener import Listener
-from azdistill.local.plan import Plan
-from azdistill.local.run import Finished, Options, run_pipeline
-from azdistill.local.store import RunState
+from azdistill import aml
+from azdistill.local.plan.planner import Plan
+from azdistill.local.run.listener import Listener
+from azdistill.local.run_pipeline import Finished, Options, run_pipeline
+from azdistill.local.store.runs import RunState
 
 
 @dataclass
@@ -105,8 +105,8 @@ class Project:
         **more: Any,
     ) -> Ran:
         """Write a pipeline of ``jobs`` and run it to its end; ``more`` are keys of the pipeline."""
-        pipeline = spec.load_pipeline(self.pipeline(jobs, **more))
-        errors = [str(problem) for problem in spec.check(pipeline) if problem.severity == "error"]
+        pipeline = aml.load_pipeline(self.pipeline(jobs, **more))
+        errors = [str(problem) for problem in aml.check(pipeline) if problem.severity == "error"]
         assert not errors, "\n".join(errors)
         told = Told()
         return Ran(run_pipeline(pipeline, self.options(**(options or {})), [told, *listeners]), told)

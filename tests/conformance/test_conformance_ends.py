@@ -15,7 +15,7 @@ import pytest
 from conformance_helpers import Project, Ran, command_step
 from conformance_table import row
 
-from azdistill.local.docker_engine import LABEL, connect
+from azdistill.local.runners.docker.engine import LABEL, connect
 from azdistill.local.runners.guard import marked
 
 PATIENCE = 120

@@ -10,9 +10,9 @@ from conformance_helpers import Project, Ran, command_step
 from conformance_table import REFUSED, row
 from engine_fixtures import IMAGE
 
-from azdistill import spec
+from azdistill import aml
 from azdistill.errors import Problem, SpecError
-from azdistill.local.run import run_pipeline
+from azdistill.local.run_pipeline import run_pipeline
 
 ENTRY = """
 import argparse, os, sys
@@ -86,7 +86,7 @@ def refusals(project: Project, job: dict[str, Any]) -> list[Problem]:
     """The errors that ``job`` is refused with, before anything runs."""
     path = project.pipeline({"fine": command_step("true"), "odd": job})
     with pytest.raises(SpecError) as caught:
-        run_pipeline(spec.load_pipeline(path), project.options())
+        run_pipeline(aml.load_pipeline(path), project.options())
     assert not (project.folder / ".azdistill" / "runs").exists()
     return [problem for problem in caught.value.problems if problem.severity == "error"]
 

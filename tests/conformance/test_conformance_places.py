@@ -17,10 +17,10 @@ from conformance_table import IGNORED, REFUSED, row
 from engine_fixtures import IMAGE
 
 from azdistill.errors import SpecError
-from azdistill.local.docker_engine import LABEL, Engine
-from azdistill.local.listener import Listener
-from azdistill.local.plan import Plan
-from azdistill.local.store import RunState
+from azdistill.local.plan.planner import Plan
+from azdistill.local.run.listener import Listener
+from azdistill.local.runners.docker.engine import LABEL, Engine
+from azdistill.local.store.runs import RunState
 
 #: Writes down which rights it has, and what becomes of an attempt to write into each place it is given.
 PROBE = """

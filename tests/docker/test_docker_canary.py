@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from canaries import assert_nowhere, tell, write_pipeline
 
-from azdistill.local.docker_engine import Engine
+from azdistill.local.runners.docker.engine import Engine
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from kills.killing import STEPS, Clean, Ground, Moment, processes
 
-from azdistill.local.docker_engine import LABEL, Engine
+from azdistill.local.runners.docker.engine import LABEL, Engine
 
 pytestmark = pytest.mark.slow
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from azdistill import spec
-from azdistill.local.docker_engine import LABEL, Engine
-from azdistill.local.run import Finished, Options, run_pipeline
-from azdistill.local.store import load_run
+from azdistill import aml
+from azdistill.local.run_pipeline import Finished, Options, run_pipeline
+from azdistill.local.runners.docker.engine import LABEL, Engine
+from azdistill.local.store.runs import load_run
 
 Run = Callable[[list[str], int], Finished]
 
@@ -29,7 +29,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine, image: 
         path = tmp_path / "pipeline.yml"
         settings = {"continue_on_step_failure": True}
         path.write_text(yaml.safe_dump({"type": "pipeline", "settings": settings, "jobs": jobs}))
-        return run_pipeline(spec.load_pipeline(path), Options(docker=True, jobs=threads))
+        return run_pipeline(aml.load_pipeline(path), Options(docker=True, jobs=threads))
 
     return start
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from azdistill import redact, spec
-from azdistill.local.docker_engine import Engine
+from azdistill import aml, redact
+from azdistill.aml.models import Pipeline
 from azdistill.local.dry_run import foresee
-from azdistill.local.run import Options, run_pipeline
-from azdistill.local.select import Selection
-from azdistill.spec.models import Pipeline
+from azdistill.local.plan.selection import Selection
+from azdistill.local.run_pipeline import Options, run_pipeline
+from azdistill.local.runners.docker.engine import Engine
 
 DOCKER = Options(docker=True)
 
@@ -42,7 +42,7 @@ def pipeline(project: Path, image: str, **changed: Any) -> Pipeline:
         jobs[name] |= more
     path = project / "pipeline.yml"
     path.write_text(yaml.safe_dump({"type": "pipeline", "display_name": "test", "jobs": jobs}))
-    return spec.load_pipeline(path)
+    return aml.load_pipeline(path)
 
 
 def test_a_selected_step_finds_what_it_needs_and_a_dry_run_says_so_before(project: Path, image: str) -> None:

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from azdistill.errors import MachineError
-from azdistill.local.docker_args import Limits
-from azdistill.local.docker_engine import LABEL, Engine, gateway, sweep_orphans
 from azdistill.local.runners.base import Cancellation, Ended, Job
-from azdistill.local.runners.docker import Container, DockerRunner
-from azdistill.local.store import own_mark
+from azdistill.local.runners.docker.engine import LABEL, Engine, gateway, sweep_orphans
+from azdistill.local.runners.docker.limits import Limits
+from azdistill.local.runners.docker.runner import Container, DockerRunner
+from azdistill.local.store.runs import own_mark
 
 Run = Callable[..., tuple[Ended, str]]
 RUN_ID = f"test-{os.getpid()}"
@@ -175,9 +175,9 @@ def test_an_image_that_is_not_there_is_an_error_of_this_machine(run: Run, contai
 _VICTIM = """
 import sys
 from pathlib import Path
-from azdistill.local.docker_engine import connect
+from azdistill.local.runners.docker.engine import connect
 from azdistill.local.runners.base import Cancellation, Job
-from azdistill.local.runners.docker import Container, DockerRunner
+from azdistill.local.runners.docker.runner import Container, DockerRunner
 
 runner = DockerRunner(connect(), sys.argv[1], lambda job: Container(sys.argv[2]))
 job = Job("a.1", "echo started; sleep 300", Path(sys.argv[3]), {})

@@ -13,13 +13,13 @@ import pytest
 import yaml
 from built_images import removed_when_over
 
-from azdistill import redact, spec
+from azdistill import aml, redact
 from azdistill.errors import Interrupted, SpecError
-from azdistill.local.docker_engine import Engine
-from azdistill.local.listener import Listener, Tracking
-from azdistill.local.run import Finished, Options, run_pipeline
-from azdistill.local.settings import read_settings
-from azdistill.local.tracked import is_foreign
+from azdistill.local.plan.local_settings import read_settings
+from azdistill.local.run.listener import Listener, Tracking
+from azdistill.local.run_pipeline import Finished, Options, run_pipeline
+from azdistill.local.runners.docker.engine import Engine
+from azdistill.local.tracking.listener import is_foreign
 
 Run = Callable[..., Finished]
 
@@ -50,8 +50,8 @@ def run(project: Path, image: str) -> Run:
             job["outputs"] = {name: {"type": kind} for name, kind in job.get("outputs", {}).items()}
         path = project / "pipeline.yml"
         path.write_text(yaml.safe_dump({"type": "pipeline", "display_name": "test", "jobs": jobs, **more}))
-        pipeline = spec.load_pipeline(path)
-        assert [problem for problem in spec.check(pipeline) if problem.severity == "error"] == []
+        pipeline = aml.load_pipeline(path)
+        assert [problem for problem in aml.check(pipeline) if problem.severity == "error"] == []
         return run_pipeline(pipeline, options or Options(docker=True), listeners, tracking)
 
     return start

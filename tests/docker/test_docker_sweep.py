@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
-from azdistill import spec
-from azdistill.local.docker_engine import LABEL, Engine
-from azdistill.local.home import Home
-from azdistill.local.run import Finished, Options, run_pipeline
-from azdistill.local.store import list_runs
+from azdistill import aml
+from azdistill.local.run_pipeline import Finished, Options, run_pipeline
+from azdistill.local.runners.docker.engine import LABEL, Engine
+from azdistill.local.store.home import Home
+from azdistill.local.store.runs import list_runs
 
 LOG = """printf '{"kind": "metric", "name": "loss", "value": %s}\\n' ${{inputs.x}} >> "$AZDISTILL_METRICS_FILE"; """
 #: What MLflow does, in an image that has none of it.
@@ -56,7 +56,7 @@ def pipeline(project: Path, image: str, command: str, values: list[int], **more:
 
 
 def run(file: Path) -> Finished:
-    return run_pipeline(spec.load_pipeline(file), Options(docker=True, out=Path("out"), home=file.parent / "home"))
+    return run_pipeline(aml.load_pipeline(file), Options(docker=True, out=Path("out"), home=file.parent / "home"))
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_containers_of_trials_die_with_the_runner_and_the_sweep_goes_on(
     runner.wait(60)
     wait_for(lambda: not containers(), 5)
     finished = run_pipeline(
-        spec.load_pipeline(file), Options(docker=True, out=Path("out"), home=project / "home", resume="latest")
+        aml.load_pipeline(file), Options(docker=True, out=Path("out"), home=project / "home", resume="latest")
     )
     assert finished.error is None
     assert [trial.status for trial in finished.state.steps["s"].trials.values()] == ["cached", *["completed"] * 2]

@@ -11,12 +11,12 @@ import docker.errors
 import pytest
 from built_images import removed_when_over
 
+from azdistill.aml.models import Environment
+from azdistill.aml.source import Source, Where
 from azdistill.errors import Interrupted, MachineError, UserError
-from azdistill.local.docker_engine import Engine
-from azdistill.local.images import Context, Images, Settings, _mapped, _split
 from azdistill.local.runners.base import Cancellation
-from azdistill.spec.models import Environment
-from azdistill.spec.source import Source, Where
+from azdistill.local.runners.docker.engine import Engine
+from azdistill.local.runners.docker.images import Context, Images, Settings, _mapped, _split
 
 
 def environment(**fields: Any) -> Environment:

@@ -11,8 +11,8 @@ from program import ROOT
 from snapshots import chat, write_jsonl
 from tiny_models import save_tiny
 
-from azdistill import assets, build, redact, spec
-from azdistill.local.run import Finished, Options, run_pipeline
+from azdistill import aml, assets, compile, redact
+from azdistill.local.run_pipeline import Finished, Options, run_pipeline
 
 #: What differs between two runs whatever they do: times, and what was asked twice because nobody knew of the other.
 MEASURED = {"latency", "seconds", "requests", "reused", "shared", "retries", "prompt_tokens", "completion_tokens"}
@@ -37,15 +37,15 @@ def recipe(folder: Path, **teacher: Any) -> Path:
 def answered(folder: Path, monkeypatch: pytest.MonkeyPatch, home: str, **teacher: Any) -> tuple[Finished, Path]:
     """Run what a recipe makes, up to the answered rows."""
     monkeypatch.setenv("AZDISTILL_HOME", str(folder / home))
-    built = build.compile_recipe(recipe(folder, **teacher))
+    built = compile.compile_recipe(recipe(folder, **teacher))
     steps = ["prepare", "teacher_shards", "teacher_parallel", "teacher"]
     mapping = built.mapping
     jobs = {name: node for name, node in mapping["jobs"].items() if name in steps}
     outputs = ("train", "validation", "rejects", "summary")
     jobs["teacher"].setdefault("outputs", {}).update({name: f"${{{{parent.outputs.{name}}}}}" for name in outputs})
     mapping = {**mapping, "jobs": jobs, "outputs": {name: {"type": "uri_file"} for name in outputs}}
-    pipeline = spec.pipeline_from(mapping, folder, "recipe.yml")
-    assert [problem for problem in spec.check(pipeline) if problem.severity == "error"] == []
+    pipeline = aml.pipeline_from(mapping, folder, "recipe.yml")
+    assert [problem for problem in aml.check(pipeline) if problem.severity == "error"] == []
     finished = run_pipeline(pipeline, Options(out=folder / f"{home}-out"))
     redact.forget()
     return finished, folder / f"{home}-out"
@@ -87,9 +87,9 @@ def test_one_machine_and_several_give_the_same(tmp_path: Path, monkeypatch: pyte
 def test_the_parallel_component_brings_the_code_it_imports_and_no_more() -> None:
     from azdistill import snapshot
 
-    component = spec.load_component(assets.component("teacher_parallel"))
-    assert isinstance(component, spec.CommandComponent)
+    component = aml.load_component(assets.component("teacher_parallel"))
+    assert isinstance(component, aml.CommandComponent)
     assert isinstance(component.code, Path)
-    taken = snapshot.take(component.code, base=ROOT / "components" / "teacher_parallel")
+    taken = snapshot.take(component.code, base=ROOT / "components" / "teacher" / "teacher_parallel")
     folders = {name.partition("/")[0] for name in taken.files if "/" in name}
     assert folders == {"common", "modelling", "teacher_inference", "teacher_in_job", "teacher_parallel"}

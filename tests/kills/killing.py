@@ -14,10 +14,10 @@ from typing import Any
 
 import yaml
 
-from azdistill.local.home import Home
-from azdistill.local.outputs import Manifest
+from azdistill.local.outputs.manifest import Manifest
 from azdistill.local.runners.guard import marked
-from azdistill.local.store import RunState, list_runs
+from azdistill.local.store.home import Home
+from azdistill.local.store.runs import RunState, list_runs
 
 STEPS = ("a", "b", "c")
 #: Files that a step writes, so that its commit takes long enough to be hit.

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from azdistill.cli import main
-from azdistill.local.execute import Executor
+from azdistill.local.run.step import Executor
 
 
 def _mark(file: int, phase: str, name: str) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from local_helpers import write_pipeline
 
-from azdistill import redact, spec
-from azdistill.local.run import Finished, Options, run_pipeline
+from azdistill import aml, redact
+from azdistill.local.run_pipeline import Finished, Options, run_pipeline
 
 
 @pytest.fixture(autouse=True)
@@ -32,8 +32,8 @@ def run(project: Path) -> Callable[..., Finished]:
         jobs: dict[str, Any] | Path, *, listeners: Any = (), options: Options | None = None, **more: Any
     ) -> Finished:
         path = jobs if isinstance(jobs, Path) else write_pipeline(project / "pipeline.yml", jobs, **more)
-        pipeline = spec.load_pipeline(path)
-        problems = [problem for problem in spec.check(pipeline) if problem.severity == "error"]
+        pipeline = aml.load_pipeline(path)
+        problems = [problem for problem in aml.check(pipeline) if problem.severity == "error"]
         assert not problems, "\n".join(map(str, problems))
         return run_pipeline(pipeline, options or Options(), listeners)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from local_helpers import log_of, statuses, step
 
-from azdistill import spec
-from azdistill.local.run import Finished, Options
+from azdistill import aml
+from azdistill.local.run_pipeline import Finished, Options
 
 Run = Callable[..., Finished]
 ARTIFACTS: dict[str, Any] = {"outputs": {"artifacts": {"type": "uri_folder"}}}
@@ -54,4 +54,4 @@ def test_a_command_that_never_mentions_artifacts_is_no_mistake(project: Path) ->
         "type: pipeline\njobs:\n"
         "  a: {command: run > outputs/x, environment: azureml:e@latest, outputs: {artifacts: }}\n"
     )
-    assert spec.examine(project / "pipeline.yml")[1] == []
+    assert aml.examine(project / "pipeline.yml")[1] == []

@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from local_helpers import step
 
-from azdistill import spec
-from azdistill.local.conditions import skipped
-from azdistill.local.home import Home
-from azdistill.local.plan import Plan, make_plan
-from azdistill.local.result import BRANCH, Result
+from azdistill import aml
+from azdistill.local.plan.planner import Plan, make_plan
+from azdistill.local.run.result import BRANCH, Result
+from azdistill.local.run.skipping import skipped
+from azdistill.local.store.home import Home
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def walked(plan: Plan) -> set[str]:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=drawn())
 def test_what_is_run_is_what_every_condition_around_it_lets_through(case: Drawn, project: Path) -> None:
-    pipeline = spec.pipeline_from({"type": "pipeline", "jobs": jobs_of(case)}, project, "p.yml")
-    assert [problem for problem in spec.check(pipeline) if problem.severity == "error"] == []
+    pipeline = aml.pipeline_from({"type": "pipeline", "jobs": jobs_of(case)}, project, "p.yml")
+    assert [problem for problem in aml.check(pipeline) if problem.severity == "error"] == []
     plan = make_plan(pipeline, Home(project / ".azdistill"))
     assert walked(plan) == {f"s{number}" for number in range(len(case.needs)) if runs(case, number)}

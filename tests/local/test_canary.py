@@ -36,7 +36,7 @@ def test_an_endpoints_key_is_nowhere_whether_it_is_taken_or_refused(
     (project / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     step = {
         "type": "command",
-        "component": str(ROOT / "components" / "teacher_inference" / "component.yml"),
+        "component": str(ROOT / "components" / "teacher" / "teacher_inference" / "component.yml"),
         "inputs": {
             "rows": {"type": "uri_file", "path": "./rows.jsonl"},
             **{"task_type": "qa", "teacher_model": "t", "teacher_endpoint": f"{serving.url}/v1"},

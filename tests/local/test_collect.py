@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from azdistill.local import outputs
-from azdistill.local.cache import USED, Cache, Entry
-from azdistill.local.collect import held, remove
-from azdistill.local.home import Home
+from azdistill.local.cache.entries import USED, Cache, Entry
+from azdistill.local.cache.gc import held, remove
+from azdistill.local.outputs import manifest as outputs
+from azdistill.local.store.home import Home
 
 KEY = "ab" * 32
 

@@ -11,10 +11,10 @@ import yaml
 from click.testing import CliRunner
 from local_helpers import ENVIRONMENT, log_of, statuses
 
-from azdistill import spec
+from azdistill import aml
 from azdistill.cli import cli as program
 from azdistill.errors import SpecError
-from azdistill.local.run import Finished, Options, run_pipeline
+from azdistill.local.run_pipeline import Finished, Options, run_pipeline
 
 SCHEMA = "https://azuremlschemas.azureedge.net/latest/commandJob.schema.json"
 COMMAND = "echo '${{inputs.word}}' $COLOUR > '${{outputs.text}}'; cat '${{inputs.data}}' >> '${{outputs.text}}'"
@@ -39,8 +39,8 @@ def job(**more: Any) -> Path:
 
 
 def run(file: Path, options: Options | None = None) -> Finished:
-    pipeline = spec.load_pipeline(file)
-    assert not [problem for problem in spec.check(pipeline) if problem.severity == "error"]
+    pipeline = aml.load_pipeline(file)
+    assert not [problem for problem in aml.check(pipeline) if problem.severity == "error"]
     return run_pipeline(pipeline, options or Options())
 
 
@@ -93,7 +93,7 @@ def test_what_is_not_honoured_is_refused_by_strict() -> None:
 
 def test_what_is_wrong_in_a_command_job_is_told_with_its_line() -> None:
     file = job(command="echo '${{inputs.wrod}}' > '${{outputs.text}}'", comand="x")
-    found = {problem.code: problem for problem in spec.examine(file)[1] if problem.severity == "error"}
+    found = {problem.code: problem for problem in aml.examine(file)[1] if problem.severity == "error"}
     lines = file.read_text().splitlines()
     assert "comand" in found["AZD110"].message
     assert lines[found["AZD110"].line - 1].startswith("comand")
@@ -103,17 +103,17 @@ def test_what_is_wrong_in_a_command_job_is_told_with_its_line() -> None:
 
 def test_a_value_that_would_break_out_of_the_command_is_refused() -> None:
     file = job(inputs={"word": "it's", "data": {"type": "uri_file", "path": "data.txt"}})
-    assert any(problem.severity == "error" for problem in spec.examine(file)[1])
+    assert any(problem.severity == "error" for problem in aml.examine(file)[1])
 
 
 def test_a_command_job_is_no_component(project: Path) -> None:
     job()
     Path("pipeline.yml").write_text(yaml.safe_dump({"type": "pipeline", "jobs": {"a": {"component": "./job.yml"}}}))
-    assert "AZD114" in {problem.code for problem in spec.examine("pipeline.yml")[1]}
+    assert "AZD114" in {problem.code for problem in aml.examine("pipeline.yml")[1]}
 
 
 def test_submitting_a_command_job_is_refused_by_name() -> None:
-    from azdistill.cloud.prepare import prepare
+    from azdistill.cloud.submit.prepare import prepare
 
     with pytest.raises(SpecError) as caught:
         prepare(job())

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from local_helpers import log_of, statuses, step, write_pipeline
 
-from azdistill import spec
+from azdistill import aml
 from azdistill.errors import SpecError, UserError
+from azdistill.local.cache.explain import explain
 from azdistill.local.dry_run import foresee
-from azdistill.local.explain import explain
-from azdistill.local.home import find_home
-from azdistill.local.run import Finished, Options
-from azdistill.local.select import Selection
-from azdistill.local.store import list_runs, read_events
+from azdistill.local.plan.selection import Selection
+from azdistill.local.run_pipeline import Finished, Options
+from azdistill.local.store.home import find_home
+from azdistill.local.store.runs import list_runs, read_events
 
 Run = Callable[..., Finished]
 FLAG = "${{parent.jobs.check.outputs.flag}}"
@@ -259,7 +259,7 @@ def test_a_resumed_run_takes_the_branch_again(run: Run, project: Path) -> None:
 
 
 def foreseen(project: Path, jobs: dict[str, Any], **options: Any) -> dict[str, tuple[str, tuple[str, ...]]]:
-    pipeline = spec.load_pipeline(write_pipeline(project / "pipeline.yml", jobs))
+    pipeline = aml.load_pipeline(write_pipeline(project / "pipeline.yml", jobs))
     return {name: (f.action, f.after) for name, f in foresee(pipeline, Options(**options))[1].items()}
 
 

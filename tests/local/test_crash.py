@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from local_helpers import step, write_pipeline
 
-from azdistill.local.home import find_home
 from azdistill.local.runners.guard import marked
-from azdistill.local.store import list_runs
+from azdistill.local.store.home import find_home
+from azdistill.local.store.runs import list_runs
 
 #: Seconds after the start; the three steps below take about 0.1 s to begin and 0.3 s each.
 #: A few; `test_kills` has them all, aimed at what is going on.

@@ -10,9 +10,9 @@ import pytest
 from local_helpers import QuietHandler, serving, step
 
 from azdistill.errors import ServiceError, SpecError
-from azdistill.local.downloads import fetch
-from azdistill.local.home import Home
-from azdistill.local.run import Finished
+from azdistill.local.plan.downloads import fetch
+from azdistill.local.run_pipeline import Finished
+from azdistill.local.store.home import Home
 from azdistill.redact import redact
 
 Run = Callable[..., Finished]

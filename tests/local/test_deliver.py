@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from azdistill.errors import UserError
-from azdistill.local import outputs
-from azdistill.local.deliver import deliver, refuse_foreign, withdraw
-from azdistill.local.store import own_mark
+from azdistill.local.outputs import manifest
+from azdistill.local.outputs.deliver import deliver, refuse_foreign, withdraw
+from azdistill.local.store.runs import own_mark
 
 
 @pytest.fixture
@@ -128,15 +128,15 @@ def test_what_the_user_changed_while_the_run_went_on_stays(tmp_path: Path) -> No
 def test_what_the_user_changes_while_the_new_is_copied_is_refused(
     made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, record = tmp_path / "out", outputs.record
+    out, record = tmp_path / "out", manifest.record
     deliver(out, made)
     made["curated"].write_text("new rows")
 
-    def meanwhile(paths: dict[str, Path]) -> outputs.Manifest:
+    def meanwhile(paths: dict[str, Path]) -> manifest.Manifest:
         (out / "curated").write_text("the user's own words")
         return record(paths)
 
-    monkeypatch.setattr("azdistill.local.deliver.record", meanwhile)
+    monkeypatch.setattr("azdistill.local.outputs.deliver.record", meanwhile)
     with pytest.raises(UserError, match="was changed by another run or program meanwhile"):
         deliver(out, {"curated": made["curated"]})
     assert (out / "curated").read_text() == "the user's own words"
@@ -152,7 +152,7 @@ def test_a_marker_that_names_a_place_elsewhere_is_not_believed(
     marker = out / ".curated.azdistill-output"
     stored = json.loads(marker.read_text())
     stored["delivered"][0]["path"] = path.format(tmp=tmp_path)
-    stored["delivered"][0]["manifest"] = outputs.record({"curated": victim}).as_json()
+    stored["delivered"][0]["manifest"] = manifest.record({"curated": victim}).as_json()
     marker.write_text(json.dumps(stored))
     withdraw(out, ["curated"])
     assert victim.read_text() == "rows"
@@ -191,17 +191,17 @@ def test_of_runs_that_deliver_at_the_same_time_one_gives_all_and_none_fails(tmp_
 def test_what_another_run_put_in_the_place_of_what_was_there_already_is_replaced(
     made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, record = tmp_path / "out", outputs.record
+    out, record = tmp_path / "out", manifest.record
     deliver(out, made)
     (tmp_path / "other").write_text("another run's rows")
     (made["report"] / "comparison.json").write_text('{"new": 1}')
 
-    def another_delivers(paths: dict[str, Path]) -> outputs.Manifest:
+    def another_delivers(paths: dict[str, Path]) -> manifest.Manifest:
         monkeypatch.undo()
         deliver(out, {"curated": tmp_path / "other"})
         return record(paths)
 
-    monkeypatch.setattr("azdistill.local.deliver.record", another_delivers)
+    monkeypatch.setattr("azdistill.local.outputs.deliver.record", another_delivers)
     deliver(out, made)
     assert (out / "curated").read_text() == "rows"
     assert (out / "report" / "comparison.json").read_text() == '{"new": 1}'
@@ -220,15 +220,15 @@ def test_where_folders_cannot_be_locked_it_delivers_all_the_same(
 def test_what_another_program_puts_there_at_the_same_moment_is_told(
     made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = outputs.record
+    record = manifest.record
 
-    def another_is_faster(paths: dict[str, Path]) -> outputs.Manifest:
+    def another_is_faster(paths: dict[str, Path]) -> manifest.Manifest:
         found = record(paths)
         (tmp_path / "out" / "report").mkdir(exist_ok=True)
         (tmp_path / "out" / "report" / "theirs").touch()
         return found
 
-    monkeypatch.setattr("azdistill.local.deliver.record", another_is_faster)
+    monkeypatch.setattr("azdistill.local.outputs.deliver.record", another_is_faster)
     with pytest.raises(UserError, match="was changed by another run or program meanwhile"):
         deliver(tmp_path / "out", {"report": made["report"]})
     assert (tmp_path / "out" / "report" / "theirs").exists()
@@ -247,7 +247,7 @@ def test_an_end_while_the_old_is_removed_leaves_the_new_whole(
     def killed(_: Path) -> None:
         raise Killed
 
-    monkeypatch.setattr("azdistill.local.deliver.remove_tree", killed)
+    monkeypatch.setattr("azdistill.local.outputs.deliver.remove_tree", killed)
     with pytest.raises(Killed):
         deliver(out, made)
     monkeypatch.undo()
@@ -288,7 +288,7 @@ def test_what_is_withdrawn_is_gone_at_once(
         raise KeyboardInterrupt
 
     deliver(tmp_path / "out", made)
-    monkeypatch.setattr("azdistill.local.deliver.remove_tree", killed)
+    monkeypatch.setattr("azdistill.local.outputs.deliver.remove_tree", killed)
     with pytest.raises(KeyboardInterrupt):
         withdraw(tmp_path / "out", made)
     monkeypatch.undo()
@@ -300,7 +300,7 @@ def test_another_content_of_the_same_size_and_time_is_delivered(made: dict[str, 
     for text in ("label 1", "label 2"):
         made["curated"].write_text(text)
         os.utime(made["curated"], (0, 0))
-        deliver(tmp_path / "out", made, {"curated": outputs.hash_file(made["curated"])})
+        deliver(tmp_path / "out", made, {"curated": manifest.hash_file(made["curated"])})
         assert (tmp_path / "out" / "curated").read_text() == text
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from local_helpers import log_of, statuses, step
 
-from azdistill import spec
+from azdistill import aml
 from azdistill.errors import SpecError
-from azdistill.local.run import Finished, Options
+from azdistill.local.run_pipeline import Finished, Options
 from azdistill.local.runners.guard import marked
 
 Run = Callable[..., Finished]
@@ -168,5 +168,5 @@ def test_bad_distributions_are_found_before_the_run(project: Path, code: str, di
 
     path = write_pipeline(project / "pipeline.yml", {"a": step("true", distribution=distribution)})
     with pytest.raises(SpecError) as raised:
-        spec.load_pipeline(path)
+        aml.load_pipeline(path)
     assert [problem.code for problem in raised.value.problems] == [code]

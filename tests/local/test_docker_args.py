@@ -2,7 +2,7 @@
 
 import pytest
 
-from azdistill.local.docker_args import Limits, parse
+from azdistill.local.runners.docker.limits import Limits, parse
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from azdistill.local.runners.docker_guard import labelled, sweep
+from azdistill.local.runners.docker.guard import labelled, sweep
 
 CONTAINER = [{"Id": "one"}]
 LABEL = "azdistill.session=mine"

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from local_helpers import QuietHandler, serving, statuses, step, write_pipeline
 
-from azdistill import spec
+from azdistill import aml
 from azdistill.errors import MachineError, ServiceError, SpecError
-from azdistill.local import downloads
 from azdistill.local.dry_run import foresee
-from azdistill.local.home import Home
-from azdistill.local.run import Finished, Options
-from azdistill.local.store import RunState
+from azdistill.local.plan import downloads
+from azdistill.local.run_pipeline import Finished, Options
+from azdistill.local.store.home import Home
+from azdistill.local.store.runs import RunState
 
 BODY = b'{"row": 1}\n'
 
@@ -254,7 +254,7 @@ def test_a_dry_run_asks_and_fetches_nothing(run: Callable[..., Finished], projec
     pipeline = write_pipeline(project / "pipeline.yml", {"show": show}, inputs={"rows": rows})
 
     def foreseen() -> tuple[str, str]:
-        (told,) = foresee(spec.load_pipeline(pipeline), Options())[1].values()
+        (told,) = foresee(aml.load_pipeline(pipeline), Options())[1].values()
         return told.action, told.reason
 
     first = ("run", "its input 'rows' would be fetched first")
@@ -267,7 +267,7 @@ def test_a_dry_run_asks_and_fetches_nothing(run: Callable[..., Finished], projec
     assert foreseen() == first
     server.shutdown()
     server.server_close()
-    (note,) = foresee(spec.load_pipeline(pipeline), Options())[0].notes
+    (note,) = foresee(aml.load_pipeline(pipeline), Options())[0].notes
     assert note.startswith(f"input 'rows': {server.url}/rows.jsonl cannot be asked for (")
     assert note.endswith("Connection refused): what was fetched from there before is used")
     with pytest.raises(SpecError, match="what was fetched from there before is used"):

@@ -14,11 +14,11 @@ from local_helpers import log_of, statuses, step
 
 from azdistill import redact
 from azdistill.errors import Interrupted
-from azdistill.local.attempt import redact_file, settle, strange
-from azdistill.local.home import find_home
-from azdistill.local.listener import Tail
-from azdistill.local.run import Finished, Options
-from azdistill.local.store import list_runs
+from azdistill.local.run.attempt import redact_file, settle, strange
+from azdistill.local.run.listener import Tail
+from azdistill.local.run_pipeline import Finished, Options
+from azdistill.local.store.home import find_home
+from azdistill.local.store.runs import list_runs
 
 Run = Callable[..., Finished]
 JOBS = {
@@ -40,7 +40,7 @@ def test_a_signal_while_outputs_are_delivered_stops_that(
         target.write_text("half")
         os.kill(os.getpid(), number)
 
-    monkeypatch.setattr("azdistill.local.deliver._copy", copied)
+    monkeypatch.setattr("azdistill.local.outputs.deliver._copy", copied)
     finished = run(JOBS, options=Options(out=project / "out"), **DECLARED)
     assert isinstance(finished.error, Interrupted)
     assert [state.status for state in list_runs(find_home())] == ["canceled"]
@@ -57,7 +57,7 @@ def test_a_delivery_that_fails_for_a_reason_unforeseen_ends_the_run_too(
     def copied(source: Path, target: Path) -> None:
         raise OSError(40, "too many levels")
 
-    monkeypatch.setattr("azdistill.local.deliver._copy", copied)
+    monkeypatch.setattr("azdistill.local.outputs.deliver._copy", copied)
     with pytest.raises(OSError, match="too many levels"):
         run(JOBS, options=Options(out=project / "out"), **DECLARED)
     (state,) = list_runs(find_home())
@@ -73,7 +73,7 @@ def test_something_else_in_place_of_the_metrics_file_fails_its_step(run: Run, th
 
 
 def test_an_artifact_of_an_impossible_name_is_passed_over(run: Run, project: Path) -> None:
-    from azdistill.local.tracked import TrackingListener
+    from azdistill.local.tracking.listener import TrackingListener
 
     class Quiet:
         def __getattr__(self, name: str) -> Any:

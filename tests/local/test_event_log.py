@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from local_helpers import step
 
 from azdistill.errors import UserError
-from azdistill.local.event_log import EventLog
-from azdistill.local.home import Home, find_home
-from azdistill.local.run import Finished
-from azdistill.local.store import RunLog, list_runs, load_run, own_mark, read_events
+from azdistill.local.run_pipeline import Finished
+from azdistill.local.store.event_log import EventLog
+from azdistill.local.store.home import Home, find_home
+from azdistill.local.store.runs import RunLog, list_runs, load_run, own_mark, read_events
 
 Run = Callable[..., Finished]
 STATUSES = {"pending", "running", "completed", "failed", "skipped", "canceled"}
@@ -160,7 +160,7 @@ def test_two_writers_are_refused(tmp_path: Path) -> None:
 _WRITER = """
 import sys
 from pathlib import Path
-from azdistill.local.event_log import EventLog
+from azdistill.local.store.event_log import EventLog
 log = EventLog(Path(sys.argv[1]))
 print("writing", flush=True)
 sys.stdin.read()

@@ -16,14 +16,14 @@ from click.testing import CliRunner
 from local_helpers import hands_on, no_cache, statuses, step, write_pipeline
 
 from azdistill.cli import cli
-from azdistill.local import store
-from azdistill.local.cache import USED
-from azdistill.local.collect import Held, held, to_remove
-from azdistill.local.explain import explain
-from azdistill.local.files import remove_tree
-from azdistill.local.home import find_home
-from azdistill.local.run import Finished, Options
-from azdistill.local.store import list_runs
+from azdistill.local.cache.entries import USED
+from azdistill.local.cache.explain import explain
+from azdistill.local.cache.gc import Held, held, to_remove
+from azdistill.local.run_pipeline import Finished, Options
+from azdistill.local.store import runs
+from azdistill.local.store.durable_files import remove_tree
+from azdistill.local.store.home import find_home
+from azdistill.local.store.runs import list_runs
 
 Run = Callable[..., Finished]
 
@@ -191,8 +191,8 @@ def test_explaining_reads_only(run: Run, project: Path) -> None:
 def test_the_runs_are_read_once_however_many_steps_there_are(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run({name: step("exit 3") for name in "abc"})
     read: list[Path] = []
-    load = store.load_run
-    monkeypatch.setattr(store, "load_run", lambda folder: read.append(folder) or load(folder))
+    load = runs.load_run
+    monkeypatch.setattr(runs, "load_run", lambda folder: read.append(folder) or load(folder))
     found = CliRunner().invoke(cli, ["explain", "latest"])
     assert len(found.output.splitlines()) == 3
     # Once to find the run that is meant, once to see what was before it.
@@ -241,7 +241,7 @@ def test_what_is_in_use_or_was_just_used_stays() -> None:
 def test_entries_of_a_running_run_are_in_use(project: Path, run: Run) -> None:
     finished = run(write_pipeline(project / "p.yml", {"a": step("echo x > ${{outputs.o}}", outputs=("o",))}))
     log = finished.state.folder / "events.jsonl"
-    from azdistill.local.store import own_mark
+    from azdistill.local.store.runs import own_mark
 
     events = [json.loads(line) for line in log.read_text().splitlines()]
     events[0]["runner"] = own_mark()

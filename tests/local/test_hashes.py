@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from azdistill.local import hashes as module
-from azdistill.local.files import hash_file
-from azdistill.local.hashes import Hashes
+from azdistill.local.cache import hashes as module
+from azdistill.local.cache.hashes import Hashes
+from azdistill.local.store.durable_files import hash_file
 
 
 def aged(path: Path, seconds: float = 60) -> Path:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from local_helpers import step
 
-from azdistill import spec
+from azdistill import aml
 from azdistill.errors import MachineError, SpecError, UserError
-from azdistill.local.home import find_home
-from azdistill.local.plan import PlannedStep
-from azdistill.local.run import Finished, Options, run_pipeline
-from azdistill.local.store import list_runs
+from azdistill.local.plan.planner import PlannedStep
+from azdistill.local.run_pipeline import Finished, Options, run_pipeline
+from azdistill.local.store.home import find_home
+from azdistill.local.store.runs import list_runs
 
 
 def test_a_link_that_leaves_the_project_is_refused_before_any_step_runs(project: Path) -> None:
@@ -27,8 +27,8 @@ def test_a_link_that_leaves_the_project_is_refused_before_any_step_runs(project:
         "b": step("cat ${{inputs.i}} passwd", code="./src", inputs={"i": "${{parent.jobs.a.outputs.o}}"}),
     }
     # What a program made is not looked into by the checks of a file.
-    pipeline = spec.pipeline_from({"type": "pipeline", "jobs": jobs}, project, "made")
-    assert not spec.check(pipeline)
+    pipeline = aml.pipeline_from({"type": "pipeline", "jobs": jobs}, project, "made")
+    assert not aml.check(pipeline)
     with pytest.raises(UserError) as caught:
         run_pipeline(pipeline, Options())
     assert caught.value.code == "AZD321"
@@ -71,7 +71,7 @@ def test_code_that_may_not_be_read_is_told_before_anything_runs(
         asked.append(planned.name)
         raise PermissionError(errno.EACCES, "Permission denied", "inner")
 
-    monkeypatch.setattr("azdistill.local.run.take_code", refused)
+    monkeypatch.setattr("azdistill.local.run_pipeline.take_code", refused)
     with pytest.raises(MachineError, match=r"step 'a': Permission denied \(.*inner\)"):
         run({name: step("true", code="./code") for name in ("a", "b")})
     assert asked == ["a"]

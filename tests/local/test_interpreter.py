@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from azdistill.local import interpreter
-from azdistill.local.home import Home
-from azdistill.local.interpreter import find_interpreter
+from azdistill.local.run import interpreter
+from azdistill.local.run.interpreter import find_interpreter
+from azdistill.local.store.home import Home
 
 
 @pytest.fixture

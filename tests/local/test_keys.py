@@ -15,13 +15,13 @@ import pytest
 import yaml
 from local_helpers import no_cache, statuses, step, write_pipeline
 
-from azdistill import spec
-from azdistill.local.cache import Cache
-from azdistill.local.explain import explain
-from azdistill.local.hashes import Hashes
-from azdistill.local.home import find_home
-from azdistill.local.run import Finished, Options, run_pipeline
-from azdistill.local.store import list_runs
+from azdistill import aml
+from azdistill.local.cache.entries import Cache
+from azdistill.local.cache.explain import explain
+from azdistill.local.cache.hashes import Hashes
+from azdistill.local.run_pipeline import Finished, Options, run_pipeline
+from azdistill.local.store.home import find_home
+from azdistill.local.store.runs import list_runs
 
 Run = Callable[..., Finished]
 
@@ -267,7 +267,7 @@ def test_two_runs_at_once_share_one_cache_unharmed(project: Path) -> None:
     jobs = {
         f"s{number}": step(f"sleep 0.1; echo {number} > '${{{{outputs.x}}}}'", outputs=("x",)) for number in range(4)
     }
-    pipeline = spec.load_pipeline(write_pipeline(project / "pipeline.yml", jobs))
+    pipeline = aml.load_pipeline(write_pipeline(project / "pipeline.yml", jobs))
     finished: list[Finished] = []
     threads = [
         threading.Thread(target=lambda: finished.append(run_pipeline(pipeline, replace(Options(), jobs=4))))

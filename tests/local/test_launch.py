@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from azdistill.local.inside import launch
+from azdistill.local.in_step import launch
 
 MARK = b"[rank 1] "
 

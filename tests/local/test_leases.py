@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from local_helpers import statuses, step
 
-from azdistill.local.cache import Cache, Entry
-from azdistill.local.home import Home
-from azdistill.local.leases import Leases, unleased
-from azdistill.local.listener import Listener
-from azdistill.local.outputs import record
-from azdistill.local.run import Finished
-from azdistill.local.store import StepState
+from azdistill.local.cache.entries import Cache, Entry
+from azdistill.local.cache.leases import Leases, unleased
+from azdistill.local.outputs.manifest import record
+from azdistill.local.run.listener import Listener
+from azdistill.local.run_pipeline import Finished
+from azdistill.local.store.home import Home
+from azdistill.local.store.runs import StepState
 
 KEY = "cd" * 32
 

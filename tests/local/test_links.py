@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from local_helpers import statuses, step
 
-from azdistill.local import mlflow_files
-from azdistill.local.links import stray
-from azdistill.local.run import Finished
+from azdistill.local.outputs import mlflow_files
+from azdistill.local.outputs.links import stray
+from azdistill.local.run_pipeline import Finished
 
 Run = Callable[..., Finished]
 

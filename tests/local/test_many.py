@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from local_helpers import log_of, step
 
-from azdistill.local.run import Finished, Options
-from azdistill.local.store import load_run
+from azdistill.local.run_pipeline import Finished, Options
+from azdistill.local.store.runs import load_run
 
 Run = Callable[..., Finished]
 GO_ON = {"continue_on_step_failure": True}

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from azdistill.local import deliver, docker_engine, marks
-from azdistill.local.cache import Cache, under_way
-from azdistill.local.home import Home
-from azdistill.local.store import RunLog, is_alive, load_run, own_mark
+from azdistill.local.cache.entries import Cache, under_way
+from azdistill.local.outputs import deliver
+from azdistill.local.runners.docker import engine as docker_engine
+from azdistill.local.store import process_marks
+from azdistill.local.store.home import Home
+from azdistill.local.store.runs import RunLog, is_alive, load_run, own_mark
 
 #: The first process of a container on this machine, and one of a machine that was started at another time.
 ELSEWHERE = ["1 12 {boot}_1", "1 12 0123456789abcdef0123456789abcdef_4026531836"]
@@ -27,19 +29,19 @@ def elsewhere(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def long_ago(monkeypatch: pytest.MonkeyPatch) -> None:
     """What has just been made has not changed for a week."""
-    monkeypatch.setattr(marks, "LONG_AGO", -1.0)
+    monkeypatch.setattr(process_marks, "LONG_AGO", -1.0)
 
 
 def test_a_mark_says_which_world_its_number_belongs_to(elsewhere: str) -> None:
     assert is_alive(own_mark())
-    assert not marks.is_elsewhere(own_mark())
-    assert marks.is_elsewhere(elsewhere)
+    assert not process_marks.is_elsewhere(own_mark())
+    assert process_marks.is_elsewhere(elsewhere)
     assert is_alive(elsewhere)
 
 
 def test_leftovers_are_swept_where_there_is_no_proc_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(marks, "_start_time", lambda pid: "")
-    monkeypatch.setattr(marks, "_world", lambda: "")
+    monkeypatch.setattr(process_marks, "_start_time", lambda pid: "")
+    monkeypatch.setattr(process_marks, "_world", lambda: "")
     home = Home(tmp_path).prepare()
     gone, ours = under_way(home.cache, "broken-"), under_way(home.cache)
     dead = gone.with_name(gone.name.replace(str(os.getpid()), "4194305"))
@@ -53,18 +55,18 @@ def test_marks_of_earlier_versions_are_of_this_world() -> None:
     pid, started, _ = own_mark().split()
     assert is_alive(f"{pid} {started}")
     assert not is_alive(f"{pid} 1")
-    assert not marks.is_elsewhere("1 12")
+    assert not process_marks.is_elsewhere("1 12")
 
 
 def test_a_mark_survives_being_part_of_a_name(elsewhere: str) -> None:
     for mark in (own_mark(), elsewhere, "12 34", "12 "):
-        assert marks.from_name(marks.in_name(mark)) == mark
+        assert process_marks.from_name(process_marks.in_name(mark)) == mark
 
 
 @pytest.mark.parametrize("what", ["", "collected-", "broken-"])
 def test_what_another_world_builds_in_the_cache_is_left_alone(tmp_path: Path, elsewhere: str, what: str) -> None:
     home = Home(tmp_path).prepare()
-    theirs = home.cache / "tmp" / f"{what}{marks.in_name(elsewhere)}-abcd1234"
+    theirs = home.cache / "tmp" / f"{what}{process_marks.in_name(elsewhere)}-abcd1234"
     own, dead = under_way(home.cache, what), home.cache / "tmp" / f"{what}999999999-12-abcd1234"
     for folder in (theirs, own, dead):
         folder.mkdir()
@@ -75,7 +77,7 @@ def test_what_another_world_builds_in_the_cache_is_left_alone(tmp_path: Path, el
 @pytest.mark.usefixtures("long_ago")
 def test_what_another_world_has_not_touched_for_a_week_goes(tmp_path: Path, elsewhere: str) -> None:
     home = Home(tmp_path).prepare()
-    (home.cache / "tmp" / f"{marks.in_name(elsewhere)}-abcd1234").mkdir()
+    (home.cache / "tmp" / f"{process_marks.in_name(elsewhere)}-abcd1234").mkdir()
     own = under_way(home.cache)
     own.mkdir()
     Cache(home)
@@ -92,7 +94,7 @@ def test_what_earlier_versions_were_removing_goes(tmp_path: Path) -> None:
 
 def test_what_another_world_delivers_is_left_alone(tmp_path: Path, elsewhere: str) -> None:
     (tmp_path / "made").write_text("rows")
-    theirs = tmp_path / "out" / f".made.{marks.in_name(elsewhere)}.abcd1234.azdistill-tmp"
+    theirs = tmp_path / "out" / f".made.{process_marks.in_name(elsewhere)}.abcd1234.azdistill-tmp"
     theirs.mkdir(parents=True)
     deliver.deliver(tmp_path / "out", {"made": tmp_path / "made"})
     assert theirs.exists()

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from azdistill.local.order import Order, in_order
-from azdistill.local.plan import PlannedStep
+from azdistill.local.plan.order import Order, in_order
+from azdistill.local.plan.planner import PlannedStep
 
 
 @dataclass

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from local_helpers import log_of, statuses, write_pipeline
 
-from azdistill import spec
-from azdistill.local.home import find_home
-from azdistill.local.run import Finished, Options
+from azdistill import aml
+from azdistill.local.run_pipeline import Finished, Options
 from azdistill.local.runners.guard import marked
-from azdistill.local.store import list_runs
+from azdistill.local.store.home import find_home
+from azdistill.local.store.runs import list_runs
 
 Run = Callable[..., Finished]
 PIPELINE = Path(__file__).parent / "pipelines" / "parallel" / "pipeline.yml"
@@ -92,12 +92,12 @@ def test_azure_ai_ml_reads_it_as_we_do() -> None:
         job = pytest.importorskip("azure.ai.ml").load_job(PIPELINE)
     finally:
         logging.disable(logging.NOTSET)
-    ours = spec.load_pipeline(PIPELINE)
+    ours = aml.load_pipeline(PIPELINE)
     assert {name: step.type for name, step in ours.jobs.items()} == {n: node.type for n, node in job.jobs.items()}
     for name in ("count", "inline"):
         node, step = job.jobs[name], ours.jobs[name]
         component = step.component
-        assert isinstance(component, spec.CommandComponent)
+        assert isinstance(component, aml.CommandComponent)
         assert component.parallel
         theirs = node._component
         given = {"retries": node.retry_settings or theirs.retry_settings, "task": node.task or theirs.task}
@@ -407,7 +407,7 @@ def test_mistakes_are_found_before_the_run_at_their_place(
         job["task"] = {key: value for key, value in job["task"].items() if value is not None}
     job = {key: value for key, value in job.items() if value is not None}
     path = write_pipeline(project / "pipeline.yml", {"a": job}, outputs={"out": {"type": "uri_file"}})
-    _, problems = spec.examine(path)
+    _, problems = aml.examine(path)
     errors = [problem for problem in problems if problem.severity == "error"]
     assert {problem.code for problem in errors} == {code}, errors
     assert all(problem.line for problem in errors)
@@ -419,7 +419,7 @@ def test_a_script_without_run_is_found(project: Path) -> None:
         {"a": a_step(project, "def main(): pass")},
         outputs={"out": {"type": "uri_file"}},
     )
-    (problem,) = spec.examine(path)[1]
+    (problem,) = aml.examine(path)[1]
     assert (problem.code, problem.message) == ("AZD173", "entry.py has no init() and run()")
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from azdistill.local.inside import parallel_driver
-from azdistill.local.inside.parallel_driver import Driver, Stop, Worker
+from azdistill.local.in_step import parallel_driver
+from azdistill.local.in_step.parallel_driver import Driver, Stop, Worker
 
 SETTINGS: dict[str, Any] = {
     **{"input": "data", "kind": "uri_folder", "mini_batch_size": 1, "in_bytes": False, "partition_keys": []},

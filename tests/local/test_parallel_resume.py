@@ -14,8 +14,8 @@ import pytest
 from local_helpers import log_of, statuses, step, write_pipeline
 from test_parallel import a_step
 
-from azdistill.local.inside.parallel_journal import NAME, Journal
-from azdistill.local.run import Finished, Options
+from azdistill.local.in_step.parallel_journal import NAME, Journal
+from azdistill.local.run_pipeline import Finished, Options
 
 Run = Callable[..., Finished]
 LATEST = Options(resume="latest")

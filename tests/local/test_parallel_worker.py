@@ -8,7 +8,7 @@ from typing import Any
 import pandas
 import pytest
 
-from azdistill.local.inside.parallel_worker import Source, rows_of
+from azdistill.local.in_step.parallel_worker import Source, rows_of
 
 ODD = "a\u2028b\u0085c\x0cd\x1ce"
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from azdistill.local import plain
+from azdistill.local.run import shell_safe_paths
 
 
 @pytest.fixture(autouse=True)
@@ -16,12 +16,12 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
-    plain._folder.cache_clear()
+    shell_safe_paths._folder.cache_clear()
     return folder
 
 
 def test_a_path_that_is_one_word_is_itself(temporary: Path) -> None:
-    assert plain.word("/data/größer/a-b_c.jsonl") == "/data/größer/a-b_c.jsonl"
+    assert shell_safe_paths.word("/data/größer/a-b_c.jsonl") == "/data/größer/a-b_c.jsonl"
     assert not list(temporary.iterdir())
 
 
@@ -29,11 +29,11 @@ def test_the_link_stands_as_far_up_as_can_be(tmp_path: Path, temporary: Path) ->
     file = tmp_path / "my project" / "data" / "x.csv"
     file.parent.mkdir(parents=True)
     file.write_text("x")
-    word = Path(plain.word(str(file)))
+    word = Path(shell_safe_paths.word(str(file)))
     assert word.name == "x.csv"
     assert not word.is_symlink()
     assert word.resolve() == file.resolve()
-    assert plain.word(str(file)) == str(word)
+    assert shell_safe_paths.word(str(file)) == str(word)
     assert len(list(next(temporary.iterdir()).iterdir())) == 1
 
 
@@ -41,22 +41,22 @@ def test_links_to_what_is_gone_are_swept(tmp_path: Path, temporary: Path) -> Non
     gone, kept = tmp_path / "a b", tmp_path / "c d"
     gone.mkdir()
     kept.mkdir()
-    plain.word(str(gone)), plain.word(str(kept))
+    shell_safe_paths.word(str(gone)), shell_safe_paths.word(str(kept))
     gone.rmdir()
-    plain._folder.cache_clear()
-    plain.word(str(kept))
+    shell_safe_paths._folder.cache_clear()
+    shell_safe_paths.word(str(kept))
     assert [link.readlink() for link in next(temporary.iterdir()).iterdir()] == [kept]
 
 
 def test_a_folder_that_others_may_write_to_is_not_used(tmp_path: Path, temporary: Path) -> None:
-    plain.word(str(tmp_path / "a b"))
+    shell_safe_paths.word(str(tmp_path / "a b"))
     ours = next(temporary.iterdir())
     ours.chmod(0o777)
-    plain._folder.cache_clear()
-    assert not plain.word(str(tmp_path / "a b")).startswith(f"{ours}/")
+    shell_safe_paths._folder.cache_clear()
+    assert not shell_safe_paths.word(str(tmp_path / "a b")).startswith(f"{ours}/")
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=20), min_size=1))
 def test_every_path_becomes_one_word(names: list[str]) -> None:
-    word = plain.word("/" + "/".join(names))
-    assert plain._WORD.fullmatch(word)
+    word = shell_safe_paths.word("/" + "/".join(names))
+    assert shell_safe_paths._WORD.fullmatch(word)

@@ -23,11 +23,11 @@ from quoting import (
     written,
 )
 
-from azdistill import spec
+from azdistill import aml
+from azdistill.aml.models import Pipeline
 from azdistill.cli.local_run import open_pipeline
 from azdistill.errors import SpecError
-from azdistill.local.run import Options, run_pipeline
-from azdistill.spec.models import Pipeline
+from azdistill.local.run_pipeline import Options, run_pipeline
 
 WITHOUT_CACHE = Options(use_cache=False)
 batches = settings(
@@ -91,7 +91,7 @@ def test_a_hostile_value_that_no_check_has_seen_is_refused_where_it_is_used(proj
     refused = [value for value in payloads(canary) if not _opens(project, position, "written", [value])]
     for value in refused[::4]:
         path = _pipeline(project, position, [value])
-        finished = run_pipeline(spec.load_pipeline(path), WITHOUT_CACHE)
+        finished = run_pipeline(aml.load_pipeline(path), WITHOUT_CACHE)
         assert finished.error is not None
         assert finished.error.code == "AZD156"
         assert not canary.exists()

@@ -11,11 +11,11 @@ import yaml
 from local_helpers import statuses, step
 
 from azdistill.errors import UserError
-from azdistill.local.listener import Listener
-from azdistill.local.plan import Plan
-from azdistill.local.run import Finished, Options
-from azdistill.local.select import Selection
-from azdistill.local.store import RunState, load_run
+from azdistill.local.plan.planner import Plan
+from azdistill.local.plan.selection import Selection
+from azdistill.local.run.listener import Listener
+from azdistill.local.run_pipeline import Finished, Options
+from azdistill.local.store.runs import RunState, load_run
 
 Run = Callable[..., Finished]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from azdistill.errors import UserError
-from azdistill.local.hashes import Hashes
+from azdistill.local.cache.hashes import Hashes
 from azdistill.local.snapshot import take
 
 

@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 from local_helpers import log_of, statuses, step, write_pipeline
 
-from azdistill import spec
+from azdistill import aml
 from azdistill.errors import SpecError
-from azdistill.local.home import find_home
-from azdistill.local.plan import Plan, make_plan
-from azdistill.local.run import Finished
+from azdistill.local.plan.planner import Plan, make_plan
+from azdistill.local.run_pipeline import Finished
+from azdistill.local.store.home import find_home
 
 Run = Callable[..., Finished]
 
 
 def planned(job: dict[str, Any], **more: Any) -> Plan:
     """The plan of a pipeline with one step, ``a``."""
-    pipeline = spec.load_pipeline(write_pipeline(find_home().root.parent / "pipeline.yml", {"a": job}, **more))
-    assert not [problem for problem in spec.check(pipeline) if problem.severity == "error"]
+    pipeline = aml.load_pipeline(write_pipeline(find_home().root.parent / "pipeline.yml", {"a": job}, **more))
+    assert not [problem for problem in aml.check(pipeline) if problem.severity == "error"]
     return make_plan(pipeline, find_home())
 
 

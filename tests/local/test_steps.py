@@ -12,10 +12,10 @@ import pytest
 from local_helpers import log_of, no_cache, statuses, step
 
 from azdistill.errors import Interrupted, MachineError, RunFailed, SpecError, UserError
-from azdistill.local.home import find_home
-from azdistill.local.run import Finished, Options
+from azdistill.local.run_pipeline import Finished, Options
 from azdistill.local.runners.guard import marked
-from azdistill.local.store import list_runs, load_run
+from azdistill.local.store.home import find_home
+from azdistill.local.store.runs import list_runs, load_run
 
 PIPELINES = Path(__file__).parent / "pipelines"
 Run = Callable[..., Finished]
@@ -249,8 +249,8 @@ def test_outputs_that_cannot_be_delivered_fail_the_run(run: Run, project: Path) 
 
 
 def test_a_canceled_run_says_so(run: Run) -> None:
-    from azdistill.local.listener import Listener
-    from azdistill.local.store import StepState
+    from azdistill.local.run.listener import Listener
+    from azdistill.local.store.runs import StepState
 
     class Impatient(Listener):
         def step_started(self, name: str, step: StepState) -> None:

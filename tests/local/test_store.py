@@ -10,8 +10,8 @@ import pytest
 
 from azdistill import redact
 from azdistill.errors import MachineError
-from azdistill.local.home import Home, find_home
-from azdistill.local.store import RunLog, is_alive, list_runs, load_run, own_mark, read_events
+from azdistill.local.store.home import Home, find_home
+from azdistill.local.store.runs import RunLog, is_alive, list_runs, load_run, own_mark, read_events
 
 
 @pytest.fixture

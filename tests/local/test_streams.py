@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azdistill import redact
-from azdistill.lines import harmless
-from azdistill.local.streams import LogWriter
+from azdistill.local.run.step_log import LogWriter
+from azdistill.terminal import harmless
 
 SECRET = "s3cr3t-välue-0123456789"
 

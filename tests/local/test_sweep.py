@@ -13,13 +13,13 @@ from click.testing import CliRunner
 from local_helpers import log_of, statuses, step, write_pipeline
 from sweep_helpers import KEEP, came_to, choice, given, log, sweep_step, text_of, trials, uniform
 
-from azdistill import spec
+from azdistill import aml
 from azdistill.cli import cli
 from azdistill.errors import SpecError, UserError
-from azdistill.local.collect import held
-from azdistill.local.home import find_home
-from azdistill.local.run import Finished, Options
-from azdistill.local.select import Selection
+from azdistill.local.cache.gc import held
+from azdistill.local.plan.selection import Selection
+from azdistill.local.run_pipeline import Finished, Options
+from azdistill.local.store.home import find_home
 
 Run = Callable[..., Finished]
 RANDOM = {"type": "random", "seed": 7}
@@ -333,7 +333,7 @@ def test_a_sweep_job_by_itself_is_run_as_a_pipeline_of_one_step(project: Path) -
     }
     Path("job.yml").write_text(yaml.safe_dump(job))
     Path("data.txt").write_text("here")
-    assert [str(problem) for problem in spec.examine("job.yml")[1]] == []
+    assert [str(problem) for problem in aml.examine("job.yml")[1]] == []
     told = CliRunner().invoke(cli, ["run", "job.yml", "--no-tracking", "--json", "--out", "out"])
     assert told.exit_code == 0, told.output
     assert json.loads(told.stdout)["steps"]["main"]["best_trial"] == 2

@@ -11,8 +11,8 @@ import pytest
 from sweep_helpers import KEEP, came_to, choice, log, sweep_step, text_of, trials
 
 from azdistill.cli.view import LiveView, PlainView
-from azdistill.local.run import Finished
-from azdistill.local.store import load_run, read_events
+from azdistill.local.run_pipeline import Finished
+from azdistill.local.store.runs import load_run, read_events
 
 Run = Callable[..., Finished]
 TRAIN = """

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azdistill.local.sweep.planned import PlannedSweep
+from azdistill.aml import reader
+from azdistill.aml.source import Report, Where
+from azdistill.aml.sweep_models import KINDS, Distribution
+from azdistill.aml.sweeps import distribution
+from azdistill.local.plan.sweeps import PlannedSweep
 from azdistill.local.sweep.sampling import Draw, dimensions, make_sampler, quantile
-from azdistill.spec import reader
-from azdistill.spec.source import Report, Where
-from azdistill.spec.sweep import distribution
-from azdistill.spec.sweep_models import KINDS, Distribution
 
 BOUNDS = {"min_value": -2, "max_value": 3}
 NORMAL = {"mu": 1, "sigma": 0.5}

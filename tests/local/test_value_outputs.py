@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from local_helpers import log_of, statuses, step, write_pipeline
 
-from azdistill import spec
+from azdistill import aml
 from azdistill.errors import UserError
-from azdistill.local import value_outputs
-from azdistill.local.run import Finished, Options
-from azdistill.local.store import read_events
+from azdistill.local.outputs import value_outputs
+from azdistill.local.run_pipeline import Finished, Options
+from azdistill.local.store.runs import read_events
 
 Run = Callable[..., Finished]
 KINDS = ("string", "integer", "number", "boolean")
@@ -204,7 +204,7 @@ def test_a_value_within_other_text_is_refused(project: Path) -> None:
 
     jobs = {"a": prints("x"), "b": step("echo ${{inputs.v}}", inputs={"v": "at ${{parent.jobs.a.outputs.v}} now"})}
     with pytest.raises(SpecError) as caught:
-        foresee(spec.load_pipeline(write_pipeline(project / "pipeline.yml", jobs)), Options())
+        foresee(aml.load_pipeline(write_pipeline(project / "pipeline.yml", jobs)), Options())
     assert [p.code for p in caught.value.problems] == ["AZD337"]
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from local_helpers import log_of, statuses, step
 
-from azdistill import spec
+from azdistill import aml
 from azdistill.errors import SpecError
 from azdistill.local.dry_run import foresee
-from azdistill.local.run import Finished, Options
+from azdistill.local.run_pipeline import Finished, Options
 
 Run = Callable[..., Finished]
 PLACE = {"type": "uri_folder", "path": "azureml://datastores/d/paths/kept"}
@@ -76,7 +76,7 @@ def test_a_reader_is_known_by_what_the_place_holds_when_its_turn_comes(run: Run)
     for text, done in (("1", "completed"), ("2", "completed"), ("1", "cached"), ("1", "cached")):
         finished = run(jobs(text))
         assert (read(finished), statuses(finished)["r"]) == (f"x\n{text}\n", done)
-    _, foreseen = foresee(spec.load_pipeline(Path("pipeline.yml")), Options())
+    _, foreseen = foresee(aml.load_pipeline(Path("pipeline.yml")), Options())
     assert foreseen["r"].action == "reuse"
 
 
@@ -87,7 +87,7 @@ def test_what_was_added_between_two_attempts_is_in_no_key(
         (place / "y").write_text("two\n")
         return 0.0
 
-    monkeypatch.setattr("azdistill.local.retries.pause", wait)
+    monkeypatch.setattr("azdistill.local.run.retries.pause", wait)
     again = reading()
     again["command"] += "; ls ${{inputs.kept}}/y || exit 75"
     assert read(run({"w": writing("one"), "r": again}, options=Options(retries=1))) == "one\ntwo\n"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from azdistill import SpecError, build, spec
-from azdistill.build.write import render
+from azdistill import SpecError, aml, compile
+from azdistill.compile.write import render
 
 ROOT = Path(__file__).parents[2]
 PIPELINES = sorted((ROOT / "pipelines").glob("*.yml"))
@@ -75,14 +75,14 @@ def test_every_component_loads_with_the_sdk(sdk: Any) -> None:
 
 @pytest.mark.parametrize("path", [*PIPELINES, *COMPONENTS], ids=lambda path: path.parent.name + "/" + path.name)
 def test_our_own_checks_find_nothing(path: Path) -> None:
-    _, problems = spec.examine(path)
+    _, problems = aml.examine(path)
     assert problems == []
 
 
 @pytest.mark.parametrize(("name", "recipe"), [("distill", SAME_AS_DISTILL), ("distill_logits", SAME_AS_LOGITS)])
 def test_the_builder_writes_what_the_ready_pipelines_say(tmp_path: Path, name: str, recipe: str) -> None:
     (tmp_path / "recipe.yml").write_text(recipe)
-    made = build.compile_recipe(tmp_path / "recipe.yml").mapping
+    made = compile.compile_recipe(tmp_path / "recipe.yml").mapping
     ready = yaml.safe_load((ROOT / "pipelines" / f"{name}.yml").read_text())
     ready["inputs"]["training_data"]["path"] = str(ROOT / "pipelines" / "data" / "nli.jsonl")
     for node in ready["jobs"].values():
@@ -106,14 +106,14 @@ def test_the_distillation_jobs_of_azure_mls_samples_compile_unchanged(tmp_path: 
         sets = {"teacher_endpoint": "http://127.0.0.1:9/v1"}
         if "summarization" in path.name:
             with pytest.raises(SpecError, match=r"there is no \./train_summarization\.jsonl"):
-                build.compile_recipe(path, sets)
+                compile.compile_recipe(path, sets)
             sets["training_data"] = str(path.parent / "validation_summarization.jsonl")
-        made = build.compile_recipe(path, sets)
+        made = compile.compile_recipe(path, sets)
         job = tmp_path / f"{path.stem}.yml"
         text = render(made, tmp_path, sets)
         assert "EXAMPLE_API_KEY" not in text
         job.write_text(text)
-        assert spec.examine(job)[1] == []
+        assert aml.examine(job)[1] == []
         compiled[path.stem.removeprefix("distillation_")] = len(sdk.load_job(job).jobs)
     # Conversations end with an answer, which is gold: one step more.
     assert compiled == {"conversation": 9, "math": 8, "nli": 8, "nlu_qa": 8, "summarization": 8}

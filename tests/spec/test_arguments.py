@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from quoting import PROBE
 
-from azdistill import spec
-from azdistill.spec.arguments import no_argument, on_one_line
+from azdistill import aml
+from azdistill.aml.arguments import no_argument, on_one_line
 
 #: What makes a difference to a shell, alone and together.
 texts = st.lists(
@@ -88,5 +88,5 @@ def test_a_value_on_a_line_of_its_own_is_held_to_its_place(tmp_path: Path, value
         + "input_data: ${{inputs.texts}}\ntask:\n  type: run_function\n  code: .\n  entry_script: score.py\n"
         "  environment: azureml:e@latest\n  program_arguments: |\n    --a\n    ${{inputs.note}}\n"
     )
-    (problem,) = spec.examine(tmp_path / "component.yml")[1]
+    (problem,) = aml.examine(tmp_path / "component.yml")[1]
     assert problem.code == "AZD156"

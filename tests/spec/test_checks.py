@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from spec_cases import CASES, MARK, TRAIN, job, pipeline, write
 
-from azdistill import redact, spec
+from azdistill import aml, redact
+from azdistill.aml.error_codes import CODES
 from azdistill.errors import Problem
-from azdistill.spec.codes import CODES
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def found(problems: list[Problem]) -> set[tuple[str, str, str, int, int]]:
 @pytest.mark.parametrize("files", CASES.values(), ids=CASES)
 def test_check(files: dict[str, str], tmp_path: Path) -> None:
     file, expected = write(tmp_path, files)
-    _, problems = spec.examine(file)
+    _, problems = aml.examine(file)
     assert found(problems) == expected, "\n".join(map(str, problems))
 
 
@@ -43,12 +43,12 @@ def test_everything_wrong_is_reported_at_once(tmp_path: Path) -> None:
     )
     file, expected = write(tmp_path, job(text))
     assert len(expected) == 5
-    assert found(spec.examine(file)[1]) == expected
+    assert found(aml.examine(file)[1]) == expected
 
 
 def test_no_message_holds_a_secret(tmp_path: Path) -> None:
     file, _ = write(tmp_path, job(pipeline(inputs="{api_key: abcdef123456, note: sk-abcdefghijklmnopqrstuvwx}")))
-    _, problems = spec.examine(file)
+    _, problems = aml.examine(file)
     assert {p.code for p in problems} == {"AZD170"}
     assert not any("abcdef" in str(p) for p in problems)
 
@@ -67,7 +67,7 @@ def test_no_message_holds_a_secret(tmp_path: Path) -> None:
 )
 def test_hint_names_what_was_meant(case: str, hint: str, tmp_path: Path) -> None:
     file, _ = write(tmp_path, CASES[case])
-    assert [p.hint for p in spec.examine(file)[1]] == [hint]
+    assert [p.hint for p in aml.examine(file)[1]] == [hint]
 
 
 def test_a_pipeline_made_in_memory_is_checked_too(tmp_path: Path) -> None:
@@ -77,13 +77,13 @@ def test_a_pipeline_made_in_memory_is_checked_too(tmp_path: Path) -> None:
         "component": "train.yml",
         "inputs": {"learning_rate": 9, "rows": {"path": "azureml:x:1"}},
     }
-    made = spec.pipeline_from({"type": "pipeline", "jobs": {"train": step}}, tmp_path, "recipe.yml")
-    assert [(p.code, p.file, p.line) for p in spec.check(made)] == [("AZD134", "recipe.yml", 0)]
+    made = aml.pipeline_from({"type": "pipeline", "jobs": {"train": step}}, tmp_path, "recipe.yml")
+    assert [(p.code, p.file, p.line) for p in aml.check(made)] == [("AZD134", "recipe.yml", 0)]
 
 
 def test_a_secret_that_another_check_would_show_is_hidden(tmp_path: Path) -> None:
     key = "sk-abcdefghijklmnopqrstuvwx0123"
     file, _ = write(tmp_path, job(pipeline(f"      epochs: {key}\n      method: {key}\n")))
-    _, problems = spec.examine(file)
+    _, problems = aml.examine(file)
     assert [p.code for p in problems] == ["AZD132", "AZD170", "AZD133", "AZD170"]
     assert not any(key in str(p) for p in problems)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from azdistill.spec.codes import CODES
+from azdistill.aml.error_codes import CODES
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_every_code_in_use_is_in_the_table() -> None:
-    files = [file for file in (ROOT / "azdistill/spec").rglob("*.py") if file.name != "codes.py"]
+    files = [file for file in (ROOT / "azdistill/aml").rglob("*.py") if file.name != "codes.py"]
     used = {code for file in files for code in re.findall(r'"(AZD\d+)"', file.read_text())}
     assert len(used) > 35
     assert used == set(CODES)

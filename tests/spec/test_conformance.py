@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from spec_cases import CASES, INNER, OUTER, TRAIN, job, pipeline, write
 
-from azdistill import spec
-from azdistill.cloud.prepare import ONLY_ON_AZURE
-from azdistill.cloud.preview import allowed
+from azdistill import aml
+from azdistill.cloud.submit.prepare import ONLY_ON_AZURE
+from azdistill.cloud.submit.preview_kinds import allowed
 from azdistill.errors import Problem
 
 ROOT = Path(__file__).parents[2]
@@ -73,7 +73,7 @@ GOOD = {
 }
 
 
-def azure_loader(azure: Any, loaded: spec.Spec) -> Callable[[Path], Any]:
+def azure_loader(azure: Any, loaded: aml.Spec) -> Callable[[Path], Any]:
     loaders = {"Pipeline": azure.load_job, "Environment": azure.load_environment}
     return loaders.get(type(loaded).__name__, azure.load_component)
 
@@ -81,7 +81,7 @@ def azure_loader(azure: Any, loaded: spec.Spec) -> Callable[[Path], Any]:
 @pytest.mark.parametrize("files", GOOD.values(), ids=GOOD)
 def test_what_is_accepted_loads_in_azure_ai_ml(files: dict[str, str], tmp_path: Path, azure: Any) -> None:
     file, _ = write(tmp_path, files)
-    loaded, problems = spec.examine(file)
+    loaded, problems = aml.examine(file)
     assert [problem for problem in problems if problem.code != ONLY_ON_AZURE] == []
     assert loaded is not None
     with allowed(getattr(loaded, "jobs", {})):
@@ -96,8 +96,8 @@ def test_the_sweeps_cover_something() -> None:
 
 @pytest.mark.parametrize("file", COMPONENTS, ids=lambda file: file.parent.name)
 def test_components_read_as_azure_ai_ml_reads_them(file: Path, azure: Any) -> None:
-    ours, theirs = spec.load_component(file), azure.load_component(file)
-    assert isinstance(ours, spec.CommandComponent)
+    ours, theirs = aml.load_component(file), azure.load_component(file)
+    assert isinstance(ours, aml.CommandComponent)
     command = theirs.task.program_arguments if ours.parallel else theirs.command
     assert (ours.name, ours.version, ours.command) == (theirs.name, str(theirs.version), command)
     assert {n: (i.type, i.optional) for n, i in ours.inputs.items()} == {
@@ -105,14 +105,14 @@ def test_components_read_as_azure_ai_ml_reads_them(file: Path, azure: Any) -> No
     }
     for name, declared in ours.inputs.items():
         if declared.default is not None:
-            assert spec.values.default_text(declared.type, declared.default) == str(theirs.inputs[name].default), name
+            assert aml.values.default_text(declared.type, declared.default) == str(theirs.inputs[name].default), name
     assert {n: o.type for n, o in ours.outputs.items()} == {n: o.type for n, o in theirs.outputs.items()}
     assert ours.is_deterministic == theirs.is_deterministic
 
 
 @pytest.mark.parametrize("file", PIPELINES, ids=lambda file: file.stem)
 def test_pipelines_read_as_azure_ai_ml_reads_them(file: Path, azure: Any) -> None:
-    ours, theirs = spec.load_pipeline(file), azure.load_job(file)
+    ours, theirs = aml.load_pipeline(file), azure.load_job(file)
     assert list(ours.jobs) == list(theirs.jobs)
     assert set(ours.inputs) == set(theirs.inputs)
     assert set(ours.outputs) == set(theirs.outputs)
@@ -137,7 +137,7 @@ def is_pipeline(file: Path) -> bool:
 
 
 def errors(file: Path) -> list[Problem]:
-    return [p for p in spec.examine(file)[1] if p.severity == "error" and p.code != ABSENT]
+    return [p for p in aml.examine(file)[1] if p.severity == "error" and p.code != ABSENT]
 
 
 def test_public_pipelines_pass(public: dict[Path, list[Problem]]) -> None:
@@ -184,6 +184,6 @@ def test_what_azure_ai_ml_refuses_is_refused(name: str, tmp_path: Path, azure: A
     file, expected = write(tmp_path, CASES[name])
     assert expected
     load = azure.load_job if file.name == "pipeline.yml" else azure.load_component
-    known, _ = spec.examine(file)
+    known, _ = aml.examine(file)
     with allowed(getattr(known, "jobs", {})), pytest.raises(Exception):  # noqa: B017, PT011 (a dozen kinds, none of them common)
         load(file)._validate(raise_error=True)

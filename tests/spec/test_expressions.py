@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from azdistill.spec import expressions
-from azdistill.spec.expressions import Optional, Reference, Text, parse, pieces, render
+from azdistill.aml import expressions
+from azdistill.aml.expressions import Optional, Reference, Text, parse, pieces, render
 
 names = st.from_regex(r"[a-z_][a-z0-9_]{0,5}", fullmatch=True)
 paths = st.lists(names, min_size=1, max_size=4).map(tuple)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from azdistill import spec
+from azdistill import aml
 
 PIPELINE = """\
 type: pipeline
@@ -31,12 +31,12 @@ def types(tmp_path: Path, kind: str, bound: str) -> tuple[str, str]:
     """The types of what ``make`` writes and of what ``use`` reads, where nothing is wrong."""
     file = tmp_path / "job.yml"
     file.write_text(PIPELINE % (kind, bound))
-    read, problems = spec.examine(file)
+    read, problems = aml.examine(file)
     assert problems == []
-    assert isinstance(read, spec.Pipeline)
+    assert isinstance(read, aml.Pipeline)
     make, use = read.jobs["make"].component, read.jobs["use"].component
-    assert isinstance(make, spec.CommandComponent)
-    assert isinstance(use, spec.CommandComponent)
+    assert isinstance(make, aml.CommandComponent)
+    assert isinstance(use, aml.CommandComponent)
     return make.outputs["made"].type, use.inputs["made"].type
 
 
@@ -56,9 +56,9 @@ def test_words_around_a_binding_are_text(tmp_path: Path) -> None:
         "type: pipeline\ninputs: {n: 3}\njobs:\n  a:\n    command: echo ${{inputs.x}}\n"
         "    environment: azureml:e@latest\n    inputs: {x: 'at ${{parent.inputs.n}} of 5'}\n"
     )
-    read, problems = spec.examine(file)
+    read, problems = aml.examine(file)
     assert problems == []
-    assert isinstance(read, spec.Pipeline)
+    assert isinstance(read, aml.Pipeline)
     component = read.jobs["a"].component
-    assert isinstance(component, spec.CommandComponent)
+    assert isinstance(component, aml.CommandComponent)
     assert component.inputs["x"].type == "string"

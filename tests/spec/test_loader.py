@@ -7,22 +7,22 @@ from pathlib import Path
 import pytest
 from spec_cases import INNER, OUTER, TRAIN, job, pipeline, write
 
-from azdistill import spec
+from azdistill import aml
+from azdistill.aml.load import kind_of
 from azdistill.errors import SpecError
-from azdistill.spec.loader import kind_of
 
 
 def test_public_names_exist() -> None:
-    assert sorted(spec.__all__) == spec.__all__
-    assert all(hasattr(spec, name) for name in spec.__all__)
+    assert sorted(aml.__all__) == aml.__all__
+    assert all(hasattr(aml, name) for name in aml.__all__)
 
 
 def test_a_component(tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     file = tmp_path / "train.yml"
     file.write_text(TRAIN + "code: ./src\nadditional_includes: [../common]\nversion: 3\nis_deterministic: false\n")
-    loaded = spec.load_component(file)
-    assert isinstance(loaded, spec.CommandComponent)
+    loaded = aml.load_component(file)
+    assert isinstance(loaded, aml.CommandComponent)
     assert (loaded.name, loaded.version, loaded.is_deterministic) == ("train", "3", False)
     assert loaded.code == tmp_path / "src"
     assert loaded.additional_includes == (tmp_path.parent / "common",)
@@ -36,29 +36,29 @@ def test_a_component(tmp_path: Path) -> None:
 def test_paths_start_at_the_file_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, _ = write(tmp_path, job(pipeline(inputs="{a: {type: uri_folder, path: ./sub}}")))
     monkeypatch.chdir("/")
-    loaded = spec.load_pipeline(file)
+    loaded = aml.load_pipeline(file)
     assert loaded.inputs["a"].path == str(tmp_path / "sub")
     component = loaded.jobs["train"].component
-    assert isinstance(component, spec.CommandComponent)
+    assert isinstance(component, aml.CommandComponent)
     assert component.source == tmp_path / "train.yml"
 
 
 def test_remote_paths_stay_as_written(tmp_path: Path) -> None:
     uri = "azureml://datastores/d/paths/p"
     file, _ = write(tmp_path, job(pipeline(inputs=f"{{a: {{type: uri_folder, path: '{uri}'}}}}")))
-    assert spec.load_pipeline(file).inputs["a"].path == uri
+    assert aml.load_pipeline(file).inputs["a"].path == uri
 
 
 def test_values_of_a_step(tmp_path: Path) -> None:
     step = "      learning_rate: ${{parent.inputs.lr}}\n      epochs: 2\n"
     file, _ = write(tmp_path, job(pipeline(step, inputs="{lr: 0.1}")))
-    inputs = spec.load_pipeline(file).jobs["train"].inputs
+    inputs = aml.load_pipeline(file).jobs["train"].inputs
     rows, rate, epochs = inputs["rows"], inputs["learning_rate"], inputs["epochs"]
-    assert isinstance(rows, spec.Data)
+    assert isinstance(rows, aml.Data)
     assert (rows.path, rows.type) == (str(tmp_path / "rows.jsonl"), "uri_file")
-    assert isinstance(rate, spec.Binding)
+    assert isinstance(rate, aml.Binding)
     assert rate.path == ("parent", "inputs", "lr")
-    assert isinstance(epochs, spec.Literal)
+    assert isinstance(epochs, aml.Literal)
     assert epochs.value == 2
 
 
@@ -75,8 +75,8 @@ jobs:
   a: {type: command, component: ./train.yml, inputs: {rows: x}}
 """
     file, _ = write(tmp_path, job(text))
-    component = spec.load_pipeline(file).jobs["b"].component
-    assert isinstance(component, spec.CommandComponent)
+    component = aml.load_pipeline(file).jobs["b"].component
+    assert isinstance(component, aml.CommandComponent)
     assert {name: declared.type for name, declared in component.inputs.items()} == {
         "n": "integer",
         "f": "uri_file",
@@ -87,38 +87,38 @@ jobs:
 
 def test_nested_pipelines(tmp_path: Path) -> None:
     file, _ = write(tmp_path, job(OUTER % ("0.5", "rate: 0.1"), inner_yml=INNER))
-    inner = spec.load_pipeline(file).jobs["nested"].component
-    assert isinstance(inner, spec.PipelineComponent)
+    inner = aml.load_pipeline(file).jobs["nested"].component
+    assert isinstance(inner, aml.PipelineComponent)
     assert list(inner.jobs) == ["inner"]
 
 
 def test_a_job_of_a_component_has_its_steps_and_inputs(tmp_path: Path) -> None:
     text = "type: pipeline\ncomponent: ./inner.yml\ninputs: {rate: 0.5}\nexperiment_name: e\n"
     file, _ = write(tmp_path, job(text, inner_yml=INNER))
-    loaded = spec.load_pipeline(file)
+    loaded = aml.load_pipeline(file)
     assert list(loaded.jobs) == ["inner"]
     assert (loaded.inputs["rate"].default, loaded.inputs["rate"].type) == (0.5, "number")
-    assert [p.code for p in spec.check(loaded)] == ["AZD131"]  # rows
+    assert [p.code for p in aml.check(loaded)] == ["AZD131"]  # rows
 
 
 def test_environments(tmp_path: Path) -> None:
     file = tmp_path / "environment.yml"
     file.write_text("name: e\nversion: 2\nbuild: {path: .}\n")
-    loaded = spec.load_environment(file)
+    loaded = aml.load_environment(file)
     assert (loaded.name, loaded.version, loaded.build_path) == ("e", "2", tmp_path)
     component = tmp_path / "component.yml"
     component.write_text("name: c\ntype: command\ncommand: run\nenvironment: file:environment.yml\n")
-    assert isinstance(spec.load_component(component).environment, spec.Environment)  # type: ignore[union-attr]
+    assert isinstance(aml.load_component(component).environment, aml.Environment)  # type: ignore[union-attr]
 
 
 def test_made_in_memory(tmp_path: Path) -> None:
     (tmp_path / "train.yml").write_text(TRAIN)
-    made = spec.pipeline_from({"jobs": {"t": {"component": "train.yml"}}}, tmp_path, "recipe.yml")
-    assert isinstance(made.jobs["t"].component, spec.CommandComponent)
+    made = aml.pipeline_from({"jobs": {"t": {"component": "train.yml"}}}, tmp_path, "recipe.yml")
+    assert isinstance(made.jobs["t"].component, aml.CommandComponent)
     assert made.source is None
 
 
-@pytest.mark.parametrize("load", [spec.load_pipeline, spec.load_environment])
+@pytest.mark.parametrize("load", [aml.load_pipeline, aml.load_environment])
 def test_another_kind_than_asked_for(load, tmp_path: Path) -> None:
     (tmp_path / "train.yml").write_text(TRAIN)
     with pytest.raises(SpecError) as caught:
@@ -130,7 +130,7 @@ def test_load_raises_everything_at_once(tmp_path: Path) -> None:
     file = tmp_path / "c.yml"
     file.write_text("name: c\ntype: command\ncomand: x\ntags: 3\n")
     with pytest.raises(SpecError) as caught:
-        spec.load(file)
+        aml.load(file)
     assert [(p.code, p.line) for p in caught.value.problems] == [
         ("AZD112", 1),
         ("AZD112", 1),
@@ -141,7 +141,7 @@ def test_load_raises_everything_at_once(tmp_path: Path) -> None:
 
 def test_models_are_frozen(tmp_path: Path) -> None:
     (tmp_path / "train.yml").write_text(TRAIN)
-    loaded = spec.load_component(tmp_path / "train.yml")
+    loaded = aml.load_component(tmp_path / "train.yml")
     with pytest.raises(AttributeError):
         loaded.name = "other"  # type: ignore[misc]
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from azdistill import spec
-from azdistill.spec.checks import wiring
-from azdistill.spec.source import Where
+from azdistill import aml
+from azdistill.aml.checks import wiring
+from azdistill.aml.source import Where
 
 PLACE: Any = Where
 
@@ -48,4 +48,4 @@ def test_three_thousand_steps_written_last_first_are_checked(tmp_path: Path) -> 
     path = tmp_path / "pipeline.yml"
     jobs = {f"s{number}": step(number) for number in reversed(range(3000))}
     path.write_text(yaml.safe_dump({"type": "pipeline", "jobs": jobs}, sort_keys=False))
-    assert spec.check(spec.load_pipeline(path)) == []
+    assert aml.check(aml.load_pipeline(path)) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from azdistill import spec
+from azdistill import aml
 from azdistill.errors import Problem, SpecError
 
 
@@ -17,7 +17,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def only_problem(path: str) -> Problem:
-    [problem] = spec.examine(path)[1]
+    [problem] = aml.examine(path)[1]
     return problem
 
 
@@ -100,14 +100,14 @@ def test_a_usual_slip_in_yaml_is_told_what_to_do_about_it(text: str, hint: str) 
 def test_carriage_returns_and_a_byte_order_mark_change_nothing() -> None:
     text = "name: c\ntype: command\nenvironment: azureml:e:1\ncommand: run ${{inputs.x}}\n"
     Path("a.yml").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
-    assert [(p.code, p.line, p.column) for p in spec.examine("a.yml")[1]] == [("AZD150", 4, 14)]
+    assert [(p.code, p.line, p.column) for p in aml.examine("a.yml")[1]] == [("AZD150", 4, 14)]
 
 
 def test_a_hundred_problems_are_told_in_a_moment() -> None:
     steps = "".join(f"  s{n}: {{command: 'x ${{{{inputs.a}}}}', environment: 'azureml:e:1'}}\n" for n in range(100))
     Path("a.yml").write_text("type: pipeline\njobs:\n" + steps)
     before = os.times().user
-    problems = spec.examine("a.yml")[1]
+    problems = aml.examine("a.yml")[1]
     assert [p.line for p in problems] == list(range(3, 103))
     assert os.times().user - before < 1
 
@@ -122,7 +122,7 @@ def test_a_pipe_as_a_component_is_refused_with_the_place_that_names_it() -> None
 def test_what_cannot_be_read_raises_with_its_code() -> None:
     os.mkfifo("a.yml")
     with pytest.raises(SpecError) as caught:
-        spec.load("a.yml")
+        aml.load("a.yml")
     assert caught.value.code == "AZD101"
 
 
@@ -130,6 +130,6 @@ def test_a_message_shows_no_marks_that_reorder_text_and_is_of_a_length_to_be_rea
     file = tmp_path / "c.yml"
     text = "name: c\ntype: command\ncommand: run\nenvironment: azureml:e@latest\n"
     file.write_text(f"{text}\u202eevil: 1\ninputs: {{i: {{type: integer, max: 3, default: {'9' * 4000}}}}}\n")
-    problems = spec.examine(file)[1]
+    problems = aml.examine(file)[1]
     assert len(problems) >= 2
     assert not any("\u202e" in str(problem) or len(str(problem)) > 1500 for problem in problems)

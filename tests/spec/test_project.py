@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from azdistill import spec
-from azdistill.spec.project import root_of
+from azdistill import aml
+from azdistill.aml.project import root_of
 
 STEP = "type: pipeline\njobs:\n  a: {{command: x, environment: {environment}{more}}}\n"
 
@@ -29,7 +29,7 @@ def outside(tmp_path: Path) -> Path:
 
 def codes(folder: Path, environment: str = "'azureml:e:1'", more: str = "", text: str = "") -> list[str]:
     (folder / "project" / "jobs" / "p.yml").write_text(text or STEP.format(environment=environment, more=more))
-    return [problem.code for problem in spec.examine(folder / "project" / "jobs" / "p.yml")[1]]
+    return [problem.code for problem in aml.examine(folder / "project" / "jobs" / "p.yml")[1]]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_folder_beside_is_of_the_same_project(mark: str, outside: Path) -> Non
 
 def severities(folder: Path, code: str) -> list[str]:
     codes(folder, more=f", code: '{code}'")
-    return [problem.severity for problem in spec.examine(folder / "project" / "jobs" / "p.yml")[1]]
+    return [problem.severity for problem in aml.examine(folder / "project" / "jobs" / "p.yml")[1]]
 
 
 def test_without_a_mark_what_lies_near_is_a_warning(outside: Path) -> None:
@@ -100,7 +100,7 @@ def test_without_a_mark_components_share_the_project_of_their_pipeline(outside: 
 
 
 def test_the_components_of_azdistill_are_of_every_project(outside: Path) -> None:
-    ours = Path(__file__).parents[2] / "components" / "probe" / "component.yml"
+    ours = Path(__file__).parents[2] / "components" / "operations" / "probe" / "component.yml"
     text = f"type: pipeline\njobs: {{a: {{component: {ours}}}}}\n"
     assert "AZD177" not in codes(outside.parent, text=text)
 
@@ -126,11 +126,11 @@ def test_a_link_in_code_that_leaves_is_told_where_the_code_is_named(named: str, 
     (project / "code" / "link").symlink_to(tmp_path / "secret.txt")
     (tmp_path / "secret.txt").touch()
     (project / "c.yml").write_text(f"name: c\ntype: command\ncommand: run\nenvironment: azureml:e@latest\n{named}\n")
-    (problem,) = spec.examine(project / "c.yml")[1]
+    (problem,) = aml.examine(project / "c.yml")[1]
     assert (problem.code, problem.line, problem.column) == ("AZD177", 5, named.index("./code") + 1)
     (project / "code" / ".amlignore").write_text("link\n")
     if named.startswith("code"):
-        assert spec.examine(project / "c.yml")[1] == []
+        assert aml.examine(project / "c.yml")[1] == []
 
 
 def test_a_link_in_code_that_leads_to_itself_is_told(tmp_path: Path) -> None:
@@ -139,6 +139,6 @@ def test_a_link_in_code_that_leads_to_itself_is_told(tmp_path: Path) -> None:
     (tmp_path / "c.yml").write_text(
         "name: c\ntype: command\ncommand: run\nenvironment: azureml:e@latest\ncode: ./code\n"
     )
-    (problem,) = spec.examine(tmp_path / "c.yml")[1]
+    (problem,) = aml.examine(tmp_path / "c.yml")[1]
     assert (problem.code, problem.line) == ("AZD177", 5)
     assert "leads to nothing" in problem.message

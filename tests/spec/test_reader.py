@@ -9,10 +9,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azdistill import spec
+from azdistill import aml
+from azdistill.aml import reader
+from azdistill.aml.source import Source
 from azdistill.errors import Problem, SpecError
-from azdistill.spec import reader
-from azdistill.spec.source import Source
 
 GOOD = """\
 # a comment
@@ -42,7 +42,7 @@ def failure(text: str | bytes, tmp_path: Path) -> Problem:
     file = tmp_path / "spec.yml"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(SpecError) as caught:
-        spec.load(file)
+        aml.load(file)
     assert len(caught.value.problems) == 1, caught.value
     return caught.value.problems[0]
 
@@ -129,14 +129,14 @@ def test_utf16_is_named(tmp_path: Path) -> None:
 
 def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
-        spec.load(tmp_path / "nothing.yml")
+        aml.load(tmp_path / "nothing.yml")
     assert caught.value.code == "AZD101"
     assert caught.value.exit_code == 2
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="cannot read"):
-        spec.load(tmp_path)
+        aml.load(tmp_path)
 
 
 def test_an_empty_file_is_nothing_of_ours(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from quoting import PROBE, values, words
 
+from azdistill.aml import expressions, quoting
 from azdistill.errors import UserError
-from azdistill.spec import expressions, shell
 
 REFERENCE = expressions.Reference(("inputs", "x"), raw="${{inputs.x}}")
 
@@ -29,7 +29,7 @@ def run(command: str) -> tuple[int, list[str]]:
 
 
 def broken(template: str, value: str) -> bool:
-    return shell.would_break_out(expressions.parse(template), REFERENCE, value) is not None
+    return quoting.would_break_out(expressions.parse(template), REFERENCE, value) is not None
 
 
 def arguments(template: str, value: str) -> tuple[int, list[str]]:
@@ -75,25 +75,25 @@ def test_text_after_a_value_counts(value: str, tail: str) -> None:
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
-        ("a ${{inputs.x}}", [shell.UNQUOTED]),
-        ("a '${{inputs.x}}' \"${{inputs.x}}\"", [shell.SINGLE, shell.DOUBLE]),
-        ('a "it\'s ${{inputs.x}}"', [shell.DOUBLE]),
-        ("a 'say \"${{inputs.x}}\"'", [shell.SINGLE]),
-        ("a \\' ${{inputs.x}}", [shell.UNQUOTED]),
-        ('a "$(cat ${{inputs.x}})" "${{inputs.x}}"', [shell.UNQUOTED, shell.DOUBLE]),
-        ('a "`cat ${{inputs.x}}` ${{inputs.x}}"', [shell.UNQUOTED, shell.DOUBLE]),
-        ('a "${Y:-${{inputs.x}}}"', [shell.NESTED]),
-        ("a # it's ${{inputs.x}}\nb '${{inputs.x}}'", [shell.COMMENT, shell.SINGLE]),
-        ("a#'${{inputs.x}}'", [shell.SINGLE]),
-        ("cat <<EOF\nit's ${{inputs.x}}\nEOF\na ${{inputs.x}}", [shell.HEREDOC, shell.UNQUOTED]),
-        ("a <<< '${{inputs.x}}'", [shell.SINGLE]),
-        ("a $((1 << 2)) '${{inputs.x}}'", [shell.SINGLE]),
-        ("a $[[--b '${{inputs.x}}']]", [shell.SINGLE]),
-        ("a $'it\\'s ${{inputs.x}}'", [shell.SINGLE]),
+        ("a ${{inputs.x}}", [quoting.UNQUOTED]),
+        ("a '${{inputs.x}}' \"${{inputs.x}}\"", [quoting.SINGLE, quoting.DOUBLE]),
+        ('a "it\'s ${{inputs.x}}"', [quoting.DOUBLE]),
+        ("a 'say \"${{inputs.x}}\"'", [quoting.SINGLE]),
+        ("a \\' ${{inputs.x}}", [quoting.UNQUOTED]),
+        ('a "$(cat ${{inputs.x}})" "${{inputs.x}}"', [quoting.UNQUOTED, quoting.DOUBLE]),
+        ('a "`cat ${{inputs.x}}` ${{inputs.x}}"', [quoting.UNQUOTED, quoting.DOUBLE]),
+        ('a "${Y:-${{inputs.x}}}"', [quoting.NESTED]),
+        ("a # it's ${{inputs.x}}\nb '${{inputs.x}}'", [quoting.COMMENT, quoting.SINGLE]),
+        ("a#'${{inputs.x}}'", [quoting.SINGLE]),
+        ("cat <<EOF\nit's ${{inputs.x}}\nEOF\na ${{inputs.x}}", [quoting.HEREDOC, quoting.UNQUOTED]),
+        ("a <<< '${{inputs.x}}'", [quoting.SINGLE]),
+        ("a $((1 << 2)) '${{inputs.x}}'", [quoting.SINGLE]),
+        ("a $[[--b '${{inputs.x}}']]", [quoting.SINGLE]),
+        ("a $'it\\'s ${{inputs.x}}'", [quoting.SINGLE]),
     ],
 )
 def test_where_a_reference_stands(command: str, expected: list[str]) -> None:
-    assert [context for _, context in shell.contexts(expressions.parse(command))] == expected
+    assert [context for _, context in quoting.contexts(expressions.parse(command))] == expected
 
 
 @pytest.mark.parametrize(
@@ -123,17 +123,17 @@ def test_refused_where_it_would_break_out(template: str, value: str, refused: bo
 def test_two_harmless_values_side_by_side_can_break_out() -> None:
     values = {"x": "$", "y": "HOME"}
     with pytest.raises(UserError, match="would break out") as caught:
-        shell.render_command('a "${{inputs.x}}${{inputs.y}}"', lambda reference: values[reference.name])
+        quoting.render_command('a "${{inputs.x}}${{inputs.y}}"', lambda reference: values[reference.name])
     assert caught.value.code == "AZD156"
 
 
 def test_a_command_is_rendered_as_azure_would() -> None:
     values = {"x": "two words", "y": None}
     command = "a '${{inputs.x}}' $[[--y ${{inputs.y}}]] b"
-    assert shell.render_command(command, lambda reference: values[reference.name]) == "a 'two words'  b"
+    assert quoting.render_command(command, lambda reference: values[reference.name]) == "a 'two words'  b"
 
 
 def test_the_refusal_does_not_hold_the_value() -> None:
     with pytest.raises(UserError) as caught:
-        shell.render_command("a '${{inputs.x}}'", lambda reference: "hush'")
+        quoting.render_command("a '${{inputs.x}}'", lambda reference: "hush'")
     assert "hush" not in str(caught.value)

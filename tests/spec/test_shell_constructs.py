@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import pytest
 from quoting import fed_to, started
 
+from azdistill.aml import expressions, quoting
 from azdistill.errors import UserError
-from azdistill.spec import expressions, shell
 
 V = "${{inputs.x}}"
 #: Each runs ``hit`` as soon as bash reads more in it than data.
@@ -103,7 +103,7 @@ def hits(commands: Sequence[str]) -> list[bool]:
 def rendered(template: str, value: str) -> str | None:
     """The command, or None where the value is refused."""
     try:
-        return shell.render_command(template, lambda reference: value)
+        return quoting.render_command(template, lambda reference: value)
     except UserError:
         return None
 
@@ -219,7 +219,7 @@ def test_blanks_that_end_an_assignment_break_out() -> None:
 
 def test_the_hint_for_a_nested_value_is_not_to_quote_it() -> None:
     with pytest.raises(UserError) as caught:
-        shell.render_command(f"p \"${{u:-'{V}'}}\"", lambda reference: "$(hit)")
+        quoting.render_command(f"p \"${{u:-'{V}'}}\"", lambda reference: "$(hit)")
     assert caught.value.hint is not None
     assert f"NAME='{V}'" in caught.value.hint
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from azdistill.spec import values
+from azdistill.aml import values
 
 
 @pytest.mark.parametrize(

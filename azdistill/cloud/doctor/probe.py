@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from azdistill import assets, skus
-from azdistill.cloud.prepare import Prepared, prepare_mapping
+from azdistill.cloud.submit.prepare import Prepared, prepare_mapping
 
 #: Long enough for an image to be built the first time; the look itself takes two minutes.
 _SECONDS = 3600

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from azdistill.cloud.connect import Connection
 from azdistill.cloud.doctor.finding import FAIL, OK, WARN, Finding
-from azdistill.cloud.failures import explain
-from azdistill.cloud.prepare import Prepared, prepare
-from azdistill.cloud.rest import part
+from azdistill.cloud.submit.prepare import Prepared, prepare
+from azdistill.cloud.workspace.connect import Connection
+from azdistill.cloud.workspace.errors import explain
+from azdistill.cloud.workspace.rest import part
 from azdistill.errors import Problem, SpecError
 
 _CONNECTION = re.compile(r"\$?\{?connection:([\w.-]+)\}?")
@@ -35,7 +35,7 @@ def _said(problem: Problem, level: str) -> Finding:
 
 def against(connection: Connection, prepared: Prepared) -> Iterator[Finding]:
     """The plan's problems: computes that are not there, sizes that do not fit, quota that is too small."""
-    from azdistill.cloud.plan import make_plan
+    from azdistill.cloud.submit.plan import make_plan
 
     plan = make_plan(connection, prepared)
     for problem in plan.problems:

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from azdistill.cloud.connect import Connection
 from azdistill.cloud.doctor.finding import FAIL, OK, WARN, Finding
-from azdistill.cloud.failures import explain
+from azdistill.cloud.workspace.connect import Connection
+from azdistill.cloud.workspace.errors import explain
 
 #: Tokens and signatures hold for some minutes around the time that they say.
 _SKEW_WARNS, _SKEW_FAILS = 60.0, 300.0
@@ -112,7 +112,7 @@ def _fits(pattern: str, action: str) -> bool:
 
 def storage(connection: Connection) -> Iterator[Finding]:
     """Whether the default datastore's blobs can be listed, with the key it gives or by the caller's own role."""
-    from azdistill.cloud.storage import Container
+    from azdistill.cloud.jobs.storage import Container
 
     base = f"{connection.workspace_id}/datastores"
     with explain("looking up the default datastore"):

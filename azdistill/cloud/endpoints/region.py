@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from azdistill.cloud.connect import Connection
-from azdistill.cloud.failures import explain
+from azdistill.cloud.workspace.connect import Connection
+from azdistill.cloud.workspace.errors import explain
 from azdistill.errors import AzdistillError
 from azdistill.skus import Sku
 

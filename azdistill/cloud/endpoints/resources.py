@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from azdistill import redact
-from azdistill.cloud.connect import Connection
-from azdistill.cloud.failures import explain
-from azdistill.cloud.rest import part
+from azdistill.cloud.workspace.connect import Connection
+from azdistill.cloud.workspace.errors import explain
+from azdistill.cloud.workspace.rest import part
 from azdistill.errors import ServiceError
 
 Say = Callable[[str], None]

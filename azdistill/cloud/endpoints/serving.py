@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from azdistill import assets
-from azdistill.cloud.connect import Connection
 from azdistill.cloud.endpoints.names import EXPIRES, SPEC, TEACHER
 from azdistill.cloud.endpoints.plan import MOST_SECONDS, EndpointPlan
-from azdistill.cloud.failures import explain
-from azdistill.cloud.quiet import hushed
-from azdistill.cloud.rest import part
+from azdistill.cloud.workspace.connect import Connection
+from azdistill.cloud.workspace.errors import explain
+from azdistill.cloud.workspace.quiet import hushed
+from azdistill.cloud.workspace.rest import part
 from azdistill.errors import UserError
 
 #: Loading hundreds of gigabytes takes its time; probes wait this long before they count as failed (seconds, tries).

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from azdistill.cloud.connect import Connection
 from azdistill.cloud.endpoints import names, serving
 from azdistill.cloud.endpoints.names import DEPLOYMENT, EXPIRES, SPEC
 from azdistill.cloud.endpoints.plan import EndpointPlan
 from azdistill.cloud.endpoints.resources import Resources, Say, state
 from azdistill.cloud.endpoints.serving import Asset
+from azdistill.cloud.workspace.connect import Connection
 from azdistill.errors import AzdistillError, ServiceError, UserError
 
 #: Whom tokens for an endpoint are asked of, where it takes them instead of a key.

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from azdistill.cloud.connect import Connection
-from azdistill.cloud.failures import explain
-from azdistill.cloud.preview import allowed
-from azdistill.cloud.quiet import hushed
 from azdistill.cloud.schedules import resource
+from azdistill.cloud.schedules.desired import FINGERPRINT, OWNER, SAID, SCHEDULE, Wanted
 from azdistill.cloud.schedules.diff import differences
 from azdistill.cloud.schedules.resource import Stored
-from azdistill.cloud.schedules.wanted import FINGERPRINT, OWNER, SAID, SCHEDULE, Wanted
+from azdistill.cloud.submit.preview_kinds import allowed
+from azdistill.cloud.workspace.connect import Connection
+from azdistill.cloud.workspace.errors import explain
+from azdistill.cloud.workspace.quiet import hushed
 from azdistill.recipe.firings import Firing, next_firings
 from azdistill.recipe.schedule import Schedule
 from azdistill.recipe.zones import zone_of

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
-from azdistill.cloud.connect import Connection
-from azdistill.cloud.failures import explain
-from azdistill.cloud.quiet import hushed
 from azdistill.cloud.schedules import listing, resource
+from azdistill.cloud.schedules.desired import SCHEDULE, TRIGGER_TIME
 from azdistill.cloud.schedules.resource import TRIGGER_API, Stored, path_of
-from azdistill.cloud.schedules.wanted import SCHEDULE, TRIGGER_TIME
-from azdistill.cloud.submit import PASSING, arrived
+from azdistill.cloud.submit.submit import PASSING, arrived
+from azdistill.cloud.workspace.connect import Connection
+from azdistill.cloud.workspace.errors import explain
+from azdistill.cloud.workspace.quiet import hushed
 from azdistill.errors import ServiceError, UserError, did_you_mean
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from azdistill.cloud.schedules.desired import Wanted
 from azdistill.cloud.schedules.resource import Stored
-from azdistill.cloud.schedules.wanted import Wanted
 from azdistill.recipe.schedule import Schedule
 from azdistill.recipe.zones import zone_of
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from azdistill.cloud.prepare import Prepared
-from azdistill.cloud.schedules.wanted import TRIGGER_TIME
+from azdistill.aml.models import Binding, CommandComponent, Input, Pipeline
+from azdistill.aml.source import Report
+from azdistill.cloud.schedules.desired import TRIGGER_TIME
+from azdistill.cloud.submit.prepare import Prepared
 from azdistill.errors import Problem
-from azdistill.spec.models import Binding, CommandComponent, Input, Pipeline
-from azdistill.spec.source import Report
 
 #: Types of inputs that hold models; these and the inputs named here change by a person's decision.
 _MODELS = ("custom_model", "mlflow_model", "triton_model")

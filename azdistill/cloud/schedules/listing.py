@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from azdistill.cloud.connect import Connection
-from azdistill.cloud.failures import explain
+from azdistill.cloud.schedules.desired import SCHEDULE
 from azdistill.cloud.schedules.resource import Stored
-from azdistill.cloud.schedules.wanted import SCHEDULE
+from azdistill.cloud.workspace.connect import Connection
+from azdistill.cloud.workspace.errors import explain
 from azdistill.recipe.firings import Firing, next_firings
 
 _JOBS_API = "2024-01-01-preview"
@@ -93,7 +93,7 @@ def _fired(connection: Connection, job: dict[str, Any]) -> Fired:
 
 def _data(connection: Connection, name: str) -> dict[str, str]:
     """Step -> the hash of what it looked up, as the step tagged its run; empty where none has got so far."""
-    from azdistill.cloud.history import History
+    from azdistill.cloud.jobs.run_history import History
 
     children = History(connection).children(name)
     tagged = ((_step(run), (run.get("tags") or {}).get("azdistill.data")) for run in children)

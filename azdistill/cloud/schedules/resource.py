@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from azdistill.cloud.connect import Connection
-from azdistill.cloud.failures import explain
-from azdistill.cloud.rest import part
-from azdistill.cloud.schedules.wanted import FINGERPRINT, OWNER, SAID
+from azdistill.cloud.schedules.desired import FINGERPRINT, OWNER, SAID
+from azdistill.cloud.workspace.connect import Connection
+from azdistill.cloud.workspace.errors import explain
+from azdistill.cloud.workspace.rest import part
 from azdistill.errors import ServiceError, UserError, did_you_mean
 from azdistill.recipe.schedule import Schedule
 

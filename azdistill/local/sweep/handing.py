@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from azdistill.local.files import walk_files
+from azdistill.local.store.durable_files import walk_files
 from azdistill.local.sweep.trial import Trial
 
 

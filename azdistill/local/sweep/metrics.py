@@ -10,9 +10,9 @@ import glob
 import math
 from pathlib import Path
 
-from azdistill.local import mlflow_files
-from azdistill.local.links import is_own
-from azdistill.local.listener import Record, Tail
+from azdistill.local.outputs import mlflow_files
+from azdistill.local.outputs.links import is_own
+from azdistill.local.run.listener import Record, Tail
 
 
 class LiveMetric:

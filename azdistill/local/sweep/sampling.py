@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, Literal, Protocol
 
-from azdistill.local.files import digest
-from azdistill.local.sweep.planned import PlannedSweep
-from azdistill.spec.sweep import space_mapping
-from azdistill.spec.sweep_models import Distribution
+from azdistill.aml.sweep_models import Distribution
+from azdistill.aml.sweeps import space_mapping
+from azdistill.local.plan.sweeps import PlannedSweep
+from azdistill.local.store.durable_files import digest
 
 #: Trials that TPE draws at random before it learns. Not of the number of trials: more of these repeat the first ones.
 STARTUP_TRIALS = 5

@@ -11,22 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from azdistill.errors import did_you_mean
-from azdistill.local import resume
-from azdistill.local.cache import METRICS
+from azdistill.local.cache.entries import METRICS
 from azdistill.local.keyed import has_fields
-from azdistill.local.listener import Tail
-from azdistill.local.plan import PlannedStep
-from azdistill.local.store import TrialState
+from azdistill.local.plan.planner import PlannedStep
+from azdistill.local.run import resume
+from azdistill.local.run.listener import Tail
+from azdistill.local.run.trial_events import TrialNews
+from azdistill.local.store.runs import TrialState
 from azdistill.local.sweep.metrics import LiveMetric, logged, reported
-from azdistill.local.sweep.news import TrialNews
 from azdistill.local.sweep.sampling import Point, make_sampler
 from azdistill.local.sweep.stopping import Stopping, best_of
 from azdistill.local.sweep.trial import Trial, TrialCancellation, texts_of, trial_step
 
 if TYPE_CHECKING:
-    from azdistill.local.attempt import Attempt
-    from azdistill.local.execute import Executor
-    from azdistill.local.result import Result
+    from azdistill.local.run.attempt import Attempt
+    from azdistill.local.run.result import Result
+    from azdistill.local.run.step import Executor
 
 _POLL = 0.1
 #: What a state of a trial is called on the terminal, where it is not called by its name.

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from azdistill.local.plan import PlannedOutput, PlannedStep, Text
+from azdistill.local.plan.planner import PlannedOutput, PlannedStep, Text
+from azdistill.local.plan.sweeps import text_of
+from azdistill.local.run.trial_events import trial_name
 from azdistill.local.runners.base import Cancellation
-from azdistill.local.store import TrialState
+from azdistill.local.store.runs import TrialState
 from azdistill.local.sweep.metrics import LiveMetric
-from azdistill.local.sweep.news import trial_name
-from azdistill.local.sweep.planned import text_of
 from azdistill.local.sweep.sampling import Point
 
 

@@ -14,13 +14,13 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from azdistill.aml import check, pipeline_from
 from azdistill.errors import AzdistillError, SpecError
-from azdistill.local import run as runner
-from azdistill.local.hashes import Hashes
-from azdistill.local.listener import Listener, Tracking
-from azdistill.local.plan import Plan
-from azdistill.local.store import RunState
-from azdistill.spec import check, pipeline_from
+from azdistill.local import run_pipeline as runner
+from azdistill.local.cache.hashes import Hashes
+from azdistill.local.plan.planner import Plan
+from azdistill.local.run.listener import Listener, Tracking
+from azdistill.local.store.runs import RunState
 
 
 def main(folder: Path) -> int:

@@ -1,0 +1,128 @@
+"""The command of a component: what it refers to, and how."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from azdistill.aml.checks.survey import Survey
+from azdistill.aml.expressions import Reference, parse, references, unclosed
+from azdistill.aml.models import ARTIFACTS, CommandComponent, Input, Output
+from azdistill.aml.source import Report, Where
+from azdistill.errors import did_you_mean
+
+_CONTINUED = re.compile(r"\\[ \t]*\n")
+
+
+def _references(survey: Survey) -> Iterator[tuple[CommandComponent, Reference, bool, int]]:
+    """Each reference of each command, whether it is in an optional block, and which of its equals it is."""
+    for component in survey.components:
+        seen: dict[str, int] = {}
+        for reference, optional in references(parse(component.command)):
+            number = seen.get(reference.raw, 0)
+            seen[reference.raw] = number + 1
+            yield component, reference, optional, number
+
+
+def declared(component: CommandComponent, reference: Reference) -> Input | Output | None:
+    """What a command's ``inputs.x`` or ``outputs.x`` stands for; None where it is not declared."""
+    if reference.path[0] == "inputs":
+        return component.inputs.get(reference.name)
+    return component.outputs.get(reference.name) if reference.path[0] == "outputs" else None
+
+
+def undefined_references(survey: Survey, report: Report) -> None:
+    """AZD150."""
+    for component, reference, _, number in _references(survey):
+        if declared(component, reference) is None:
+            report.error(
+                "AZD150",
+                f"{reference} in the command is not declared",
+                component.place("command"),
+                hint=_suggestion(component, reference),
+                needle=reference.raw,
+                occurrence=number,
+            )
+
+
+def _suggestion(component: CommandComponent, reference: Reference) -> str:
+    if reference.path[0] == "parent":
+        return "a command sees its own inputs and outputs only: bind them in the step, write ${{inputs.NAME}} here"
+    if reference.path[0] == "search_space":
+        return did_you_mean(reference.name, list(component.inputs)) or "hyperparameters stand in sweeps only"
+    tables: dict[str, Mapping[str, object]] = {"inputs": component.inputs, "outputs": component.outputs}
+    for other, table in tables.items():
+        if reference.name in table:
+            return f"did you mean '{other}.{reference.name}'?"
+    # Of the name alone first: what all inputs begin with makes them look alike.
+    close = did_you_mean(reference.name, list(tables.get(reference.path[0], ())))
+    if close.startswith("did"):
+        return close.replace("'", f"'{reference.path[0]}.", 1)
+    names = [f"{kind}.{name}" for kind, table in tables.items() for name in table]
+    return f"known: {', '.join(names)}" if names else "the component declares no inputs and outputs"
+
+
+def optional_inputs(survey: Survey, report: Report) -> None:
+    """AZD151 and AZD152: optional inputs stand in ``$[[ ]]``, required ones do not."""
+    for component, reference, optional, number in _references(survey):
+        found = declared(component, reference)
+        where = component.place("command")
+        if isinstance(found, Input) and found.optional and not optional:
+            message = f"input '{reference.name}' is optional and stands outside $[[ ]]"
+            hint = f"write $[[--{reference.name} {reference}]], so that the flag goes when the value does"
+            report.error("AZD151", message, where, hint=hint, needle=reference.raw, occurrence=number)
+        elif found is not None and optional and not (isinstance(found, Input) and found.optional):
+            kind = "input" if isinstance(found, Input) else "output"
+            message = f"{kind} '{reference.name}' is not optional and stands in $[[ ]]"
+            hint = "take it out of the block" + (", or declare it optional: true" if kind == "input" else "")
+            report.error("AZD152", message, where, hint=hint, needle=reference.raw, occurrence=number)
+
+
+def unclosed_expressions(survey: Survey, report: Report) -> None:
+    """AZD155."""
+    for component in survey.components:
+        for position in unclosed(parse(component.command)):
+            opening = component.command[position : position + 3]
+            before = component.command[:position].count(opening)
+            message = f"'{opening}' opens no expression"
+            hint = "an expression is ${{inputs.NAME}} or ${{outputs.NAME}}, a block $[[ ... ]]"
+            where = component.place("command")
+            report.error("AZD155", message, where, hint=hint, needle=opening, occurrence=before)
+
+
+def outputs_never_written(survey: Survey, report: Report) -> None:
+    """AZD153, a warning: code may still find the output by its environment variable."""
+    for component in survey.components:
+        appended = component.parallel.append_row_to or "" if component.parallel else ""
+        text = f"{component.command} {appended}"
+        if appended and not any(declared(component, r) for r, _ in references(parse(appended))):
+            # What is wrong there is told by itself, and which output was meant is not known.
+            continue
+        used = {r.name for r, _ in references(parse(text)) if r.path[0] == "outputs"}
+        for name, output in component.outputs.items():
+            by_itself = name == ARTIFACTS or "AZURE_ML_OUTPUT_" in component.command
+            if text.strip() and name not in used and not by_itself:
+                message = f"the command never mentions output '{name}'"
+                hint = f"pass ${{{{outputs.{name}}}}} to the program, or take the output away"
+                report.warning("AZD153", message, output.where, key=True, hint=hint)
+
+
+def line_continuations(survey: Survey, report: Report) -> None:
+    """AZD154, a warning. In folded text ('>') it does harm: it escapes the space that the line end became."""
+    for component in survey.components:
+        where = component.place("command")
+        written, message = _written(where), "a '\\' at the end of a line is not supported in commands"
+        hint = "fold the text with '>-' and leave the '\\' out"
+        if written.startswith('"'):
+            # Between double quotes it is YAML's own, unless it is escaped.
+            if _CONTINUED.search(component.command):
+                report.warning("AZD154", message, where, hint=hint)
+            continue
+        for number, found in enumerate(_CONTINUED.finditer(written)):
+            report.warning("AZD154", message, where, hint=hint, needle=found[0], occurrence=number)
+
+
+def _written(where: Where) -> str:
+    """The command as it stands in the file, or its value where there is no file."""
+    place = where.source.place(where.steps)
+    return where.source.text[place.start : place.end] if place and place.end else str(where.value or "")

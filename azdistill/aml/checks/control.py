@@ -1,0 +1,126 @@
+"""Steps that decide which others run, and kinds of steps that only Azure runs."""
+
+from __future__ import annotations
+
+from azdistill.aml import values as typed
+from azdistill.aml.checks.survey import Given, Scope, Survey
+from azdistill.aml.models import PRIMITIVES, Binding, Step
+from azdistill.aml.source import Report, Where
+from azdistill.errors import did_you_mean
+
+
+def conditions_that_decide_nothing(survey: Survey, report: Report) -> None:
+    """AZD190. Of what is known to be no boolean, text may still say true or false, in Azure ML as here: a warning."""
+    for scope, step in survey.steps():
+        if step.choice is None or not isinstance(step.choice.condition, Binding):
+            continue
+        condition = step.choice.condition
+        given = scope.trace(condition)
+        if given is None:
+            continue
+        message = f"the condition of '{step.name}', {condition}, is"
+        if given.absent or _may_be_absent(scope, condition):
+            report.error("AZD190", f"{message} given no value", condition.where, hint="give it a default")
+        elif wrong := _no_boolean(given):
+            report.error("AZD190", f"{message} {wrong}, which is neither true nor false", condition.where)
+        elif given.type == "string" and given.literal is None:
+            hint = "declare it boolean; as text it has to be 'true' or 'false'"
+            report.warning("AZD190", f"{message} a string, not a boolean", condition.where, hint=hint)
+
+
+def _no_boolean(given: Given) -> str:
+    """What is given in place of a boolean, in words; empty where it may be one."""
+    if given.literal is not None:
+        try:
+            typed.parse("boolean", given.literal)
+        except ValueError:
+            return repr(given.literal)
+        return ""
+    if given.type in ("integer", "number"):
+        return f"a{'n' * (given.type == 'integer')} {given.type}"
+    return f"{given.type} data" if given.type and given.type not in PRIMITIVES else ""
+
+
+def _may_be_absent(scope: Scope, condition: Binding) -> bool:
+    name = ".".join(condition.path[2:])
+    declared = scope.inputs.get(name) if condition.path[:2] == ("parent", "inputs") else None
+    return bool(declared and declared.optional and declared.default is None and name not in scope.given)
+
+
+def unknown_steps(survey: Survey, report: Report) -> None:
+    """AZD140, for steps that are named in blocks, and for bodies of loops."""
+    for scope, step in survey.steps():
+        nodes = [node for node, _ in step.choice.nodes()] if step.choice else [step.body] if step.body else []
+        for node in nodes:
+            if node.name not in scope.jobs:
+                hint = did_you_mean(node.name, [name for name in scope.jobs if name != step.name])
+                report.error("AZD140", f"there is no step '{node.name}'", node.where, hint=hint)
+
+
+def steps_in_two_blocks(survey: Survey, report: Report) -> None:
+    """AZD192."""
+    for scope in survey.scopes:
+        owners: dict[str, str] = {}
+        for step in scope.jobs.values():
+            for node, wanted in step.choice.nodes() if step.choice else ():
+                block = f"{str(wanted).lower()}_block of '{step.name}'"
+                if other := owners.get(node.name):
+                    again = "twice" if other == block else f"and in the {other}"
+                    message = f"step '{node.name}' stands in the {block} {again}"
+                    report.error("AZD192", message, node.where, hint="a step runs under one condition")
+                owners[node.name] = block
+
+
+def outputs_of_two_steps(survey: Survey, report: Report) -> None:
+    """AZD144; steps of two branches may write the same."""
+    for scope in survey.scopes:
+        blocks = {
+            node.name: (step.name, wanted)
+            for step in scope.jobs.values()
+            for node, wanted in (step.choice.nodes() if step.choice else ())
+        }
+        writers: dict[tuple[object, ...], str] = {}
+        for step in scope.jobs.values():
+            for output in step.outputs.values():
+                if isinstance(output, Binding):
+                    other = writers.setdefault((output.path, blocks.get(step.name)), step.name)
+                    if other != step.name:
+                        message = f"steps '{other}' and '{step.name}' both write {output}"
+                        report.error("AZD144", message, output.where, hint="give each an output of its own")
+
+
+def kinds_that_run_on_azure_only(survey: Survey, report: Report) -> None:
+    """AZD194, a warning: such YAML is as good as any other, and only a local run cannot do it."""
+    told = "runs on Azure only; 'azdistill run' refuses it"
+    for _, step in survey.steps():
+        if step.only_on_azure:
+            report.warning("AZD194", f"step '{step.name}' ({step.type}) {told}", place_of_kind(step))
+    distributions = [(one.distribution, one.where) for one in survey.components]
+    distributions += [(step.distribution, step.where) for _, step in survey.steps()]
+    for distribution, where in distributions:
+        kind = (distribution or {}).get("type")
+        if kind in ("mpi", "ray"):
+            report.warning("AZD194", f"distribution of type {kind} {told}", where / "distribution" / "type")
+    for component in survey.components:
+        kind = component.parallel.kind if component.parallel else "run_function"
+        if kind != "run_function":
+            report.warning("AZD194", f"a parallel task of type {kind} {told}", component.place("type"))
+
+
+def place_of_kind(step: Step) -> Where:
+    """Where the kind of a step is said: by itself, or by its component."""
+    return step.where / ("type" if "type" in (step.where.value or {}) else "component")
+
+
+def waits(scope: Scope) -> dict[str, dict[str, Where]]:
+    """Which ``if_else`` each step in a block waits for, and where that is said."""
+    found: dict[str, dict[str, Where]] = {}
+    for step in scope.jobs.values():
+        for node, _ in step.choice.nodes() if step.choice else ():
+            found.setdefault(node.name, {})[step.name] = node.where
+    return found
+
+
+def looped_over(scope: Scope) -> set[str]:
+    """The steps that are bodies of a ``parallel_for``, whose items give them what they need; nobody checks which."""
+    return {step.body.name for step in scope.jobs.values() if step.type == "parallel_for" and step.body}

@@ -1,0 +1,77 @@
+"""Names that Azure ML accepts: azure-ai-ml's ``ComponentNameStr``, ``is_valid_node_name``, ``VALID_KEY_PATTERN``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from azdistill.aml.checks.survey import Survey
+from azdistill.aml.models import CommandComponent, PipelineComponent
+from azdistill.aml.source import Report, Where
+
+_COMPONENT = re.compile(r"[a-z][a-z\d_]{0,254}")
+#: ARM's own pattern for jobs and schedules.
+JOB_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,254}")
+_STEP = re.compile(r"[a-z_][a-z\d_]*")
+_KEY = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*(\.[a-zA-Z_][a-zA-Z0-9_]*)*")
+#: Inputs become variables of the command's environment; these would hide the ones that every command needs.
+RESERVED = ("path", "ld_library_path", "user", "logname", "home", "pwd", "shell")
+
+
+def names_that_azure_refuses(survey: Survey, report: Report) -> None:
+    """AZD115: names of components, jobs, steps, inputs and outputs."""
+    for component in survey.interfaces():
+        if component.name is not None and not _COMPONENT.fullmatch(component.name):
+            _component_name(survey, component, report)
+    for scope in survey.scopes:
+        name = (scope.where / "name").value
+        if scope.is_job and isinstance(name, str) and not JOB_NAME.fullmatch(name):
+            hint = "letters, digits, '-' and '_', at most 255; display_name takes any text"
+            report.error("AZD115", f"'{name}' is no name for a job", scope.where / "name", hint=hint)
+    for _, step in survey.steps():
+        if not _STEP.fullmatch(step.name):
+            message = f"'{step.name}' is no name for a step"
+            report.error("AZD115", message, step.where, key=True, hint="lower-case letters, digits and '_'")
+    for where, table in _tables(survey):
+        _keys(where, table, report)
+
+
+def _component_name(survey: Survey, component: CommandComponent | PipelineComponent, report: Report) -> None:
+    message = f"'{component.name}' is no name for a component"
+    hint = "lower-case letters, digits and '_', starting with a letter, at most 255"
+    where = component.where / "name"
+    if survey.is_root(component):
+        report.error("AZD115", message, where, hint=hint)
+    else:
+        # The component of a step is sent without its name, so that the pipeline runs all the same.
+        report.warning("AZD115", message + ": a pipeline runs it, but it cannot be registered", where, hint=hint)
+
+
+def _keys(where: Where, table: Mapping[str, Any], report: Report) -> None:
+    seen: dict[str, str] = {}
+    for name in table:
+        if not _KEY.fullmatch(name):
+            message = f"'{name}' is no name for one of the {where.steps[-1]}"
+            report.error("AZD115", message, where / name, key=True, hint="letters, digits and '_'")
+        elif name.lower() in seen:
+            message = f"'{name}' and '{seen[name.lower()]}' differ only in case"
+            report.error("AZD115", message, where / name, key=True, hint="Azure ML takes them for one name")
+        seen.setdefault(name.lower(), name)
+
+
+def reserved_names(survey: Survey, report: Report) -> None:
+    """AZD116: inputs and outputs of components."""
+    for component in survey.interfaces():
+        for table, kind in ((component.inputs, "inputs"), (component.outputs, "outputs")):
+            for name in table:
+                if name.lower() in RESERVED:
+                    message = f"'{name}' is reserved and cannot name one of the {kind}"
+                    report.error("AZD116", message, component.where / kind / name, key=True, hint=f"try '{name}_name'")
+
+
+def _tables(survey: Survey) -> Iterator[tuple[Where, Mapping[str, Any]]]:
+    tables = [(c.where, c.inputs, c.outputs) for c in survey.components]
+    for where, inputs, outputs in tables + [(s.where, s.inputs, s.outputs) for s in survey.scopes]:
+        yield where / "inputs", inputs
+        yield where / "outputs", outputs

@@ -1,0 +1,336 @@
+"""How the steps of a pipeline hang together: bindings, types, cycles."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from difflib import get_close_matches
+
+from azdistill.aml.checks.control import looped_over, waits
+from azdistill.aml.checks.survey import Given, Scope, Survey
+from azdistill.aml.control_flow import bindings_of
+from azdistill.aml.expressions import Reference, parse, references
+from azdistill.aml.models import PRIMITIVES, Binding, CommandComponent, Data, Literal, Output, PipelineComponent, Step
+from azdistill.aml.source import Report, Where
+from azdistill.aml.sweeps import SEARCHED
+from azdistill.errors import did_you_mean
+
+#: Keys of a step, beside inputs and outputs, whose text may be bound to the pipeline's inputs.
+_BOUND_KEYS = (
+    *("compute", "environment_variables", "resources", "limits", "distribution", "identity", "environment"),
+    *("search_space", "objective", "sampling_algorithm", "early_termination"),
+)
+#: Types that are a folder to the command. custom_model and triton_model may be a file or a folder.
+_FOLDERS = ("uri_folder", "mltable", "mlflow_model")
+
+
+def _bindings(step: Step) -> Iterator[tuple[tuple[str, ...], Where, str]]:
+    """Every binding in a step's inputs and other keys: its path, its place, and what is written."""
+    for value in step.inputs.values():
+        if isinstance(value, Binding):
+            yield value.path, _path_of(value), ""
+        elif isinstance(value, Literal):
+            yield from _in_text(value.where)
+    if step.choice and isinstance(step.choice.condition, Binding):
+        yield step.choice.condition.path, step.choice.condition.where, ""
+    if step.only_on_azure:
+        yield from bindings_of(step)
+        return
+    for key in _BOUND_KEYS:
+        yield from _in_text(step.where / key)
+
+
+def _path_of(value: Binding) -> Where:
+    return value.where / "path" if isinstance(value.where.value, dict) else value.where
+
+
+def _in_text(place: Where) -> Iterator[tuple[tuple[str, ...], Where, str]]:
+    for text, where in place.texts():
+        yield from ((reference.path, where, reference.raw) for reference, _ in references(parse(text)))
+
+
+def unknown_bindings(survey: Survey, report: Report) -> None:
+    """AZD140; a warning in keys of a kind of step that is not looked into, some of which Azure ML may not read."""
+    for scope, step in survey.steps():
+        for path, where, needle in _bindings(step):
+            if path[0] == SEARCHED and step.sweep:
+                searched = list((step.where / SEARCHED).value or {})
+                hint = _unless(".".join(path[1:]), searched, "the search space is empty")
+            else:
+                hint = _leads_nowhere(scope, path)
+            if hint:
+                message = f"{Reference(path)} is bound to nothing"
+                unread = step.only_on_azure and where.steps[len(step.where.steps)] != "inputs"
+                report.add("AZD140", "warning" if unread else "error", message, where, hint=hint, needle=needle)
+        for output in step.outputs.values():
+            if isinstance(output, Binding) and (hint := _no_output(scope, output.path)):
+                report.error("AZD140", f"{output} is bound to nothing", _path_of(output), hint=hint)
+
+
+def _leads_nowhere(scope: Scope, path: tuple[str, ...]) -> str:
+    """Why a binding leads nowhere, as a hint; empty where it does not."""
+    match path:
+        case ("parent", "inputs", *rest):
+            return _unless(".".join(rest), scope.inputs, "the pipeline has no inputs")
+        case ("parent", "jobs", step, kind, *rest) if kind in ("inputs", "outputs"):
+            if missing := _unless(step, scope.jobs, "the pipeline has no steps"):
+                return missing
+            return _no_port(scope.jobs[step], kind, ".".join(rest))
+        case ("search_space", *_):
+            return "search_space stands in sweep steps only"
+        case ("parent", "jobs", step, kind, *rest) if near := _near(kind, ("inputs", "outputs")):
+            return f"did you mean '{Reference(('parent', 'jobs', step, near, *rest))}'?"
+        case ("parent", kind, *rest) if near := _near(kind, ("inputs", "jobs")):
+            return f"did you mean '{Reference(('parent', near, *rest))}'?"
+        case ("inputs" | "outputs" | "jobs", *_):
+            return f"did you mean '${{{{parent.{'.'.join(path)}}}}}'?"
+    return "a binding is ${{parent.inputs.NAME}} or ${{parent.jobs.STEP.outputs.NAME}}"
+
+
+def _near(word: str, known: tuple[str, ...]) -> str:
+    return next((near for near in get_close_matches(word, known, n=1, cutoff=0.75) if near != word), "")
+
+
+def _unless(name: str, known: Collection[str], none: str) -> str:
+    return "" if name in known else did_you_mean(name, list(known)) or none
+
+
+def _no_port(step: Step, kind: str, name: str) -> str:
+    if step.choice:
+        return f"step '{step.name}' is an if_else, which has no {kind}"
+    if step.component is None or isinstance(step.component, str):
+        return ""
+    ports = step.component.outputs if kind == "outputs" else {**step.component.inputs, **step.inputs}
+    return _unless(name, ports, f"step '{step.name}' has no {kind}")
+
+
+def _no_output(scope: Scope, path: tuple[str, ...]) -> str:
+    match path:
+        case ("parent", "outputs", *rest):
+            return _unless(".".join(rest), scope.outputs, "the pipeline has no outputs")
+        case ("outputs", *rest):
+            return f"did you mean '${{{{parent.outputs.{'.'.join(rest)}}}}}'?"
+    return "an output is bound to ${{parent.outputs.NAME}}"
+
+
+def unknown_inputs_and_outputs(survey: Survey, report: Report) -> None:
+    """AZD130."""
+    for _, step in survey.steps():
+        if step.inline or step.component is None or isinstance(step.component, str):
+            continue
+        for kind, used, known in (
+            ("input", step.inputs, step.component.inputs),
+            ("output", step.outputs, step.component.outputs),
+        ):
+            for name in used:
+                if name not in known:
+                    message = f"step '{step.name}': its component has no {kind} '{name}'"
+                    hint = did_you_mean(name, list(known)) or f"it has no {kind}s"
+                    report.error("AZD130", message, step.where / f"{kind}s" / name, key=True, hint=hint)
+
+
+def missing_inputs(survey: Survey, report: Report) -> None:
+    """AZD131."""
+    empty = [where for scope in survey.scopes if scope.is_job for where in _empty(scope)]
+    for where in empty:
+        hint = "give it one, or take it out"
+        report.error(
+            "AZD131", f"input '{where.steps[-1]}' has no value: Azure ML refuses that", where, key=True, hint=hint
+        )
+    looped = {id(scope): looped_over(scope) for scope in survey.scopes}
+    for scope, step in survey.steps():
+        if step.component is None or isinstance(step.component, str) or step.name in looped[id(scope)]:
+            continue
+        for name, declared in step.component.inputs.items():
+            value = step.inputs.get(name)
+            if isinstance(value, Binding) and _may_be_absent(scope, value) and not _is_optional(step.component, name):
+                message = f"input '{name}' of step '{step.name}' is required, but {value} is optional"
+                hint = "take 'optional: true' away there (a default may stay), or make both optional"
+                report.error("AZD131", message, value.where, hint=hint)
+                continue
+            if not _needed(step.component, name):
+                continue
+            given = scope.trace(value) if value else None
+            if value is None or (isinstance(value, Literal) and value.value is None):
+                message = f"step '{step.name}' needs input '{name}' ({declared.type})"
+                report.error("AZD131", message, step.where, key=True, hint=declared.description)
+            elif given and given.where in empty:
+                continue
+            elif given and given.absent:
+                message = f"input '{name}' of step '{step.name}' ({declared.type}) is given no value"
+                report.error("AZD131", message, given.where, key=True)
+
+
+def _empty(scope: Scope) -> Iterator[Where]:
+    """Inputs that a job writes without a value."""
+    written = (scope.where / "inputs").value
+    for name in written if isinstance(written, dict) else ():
+        if written[name] is None and name in scope.inputs and scope.inputs[name].default is None:
+            yield scope.where / "inputs" / name
+
+
+def _needed(component: CommandComponent | PipelineComponent, name: str) -> bool:
+    """Whether an input must be given.
+
+    An input of a pipeline component that feeds optional inputs only is optional itself unless it says otherwise
+    (azure-ai-ml, ``PipelineComponent._validate_binding_inputs``).
+    """
+    declared = component.inputs[name]
+    if declared.optional or declared.default is not None:
+        return False
+    if isinstance(component, CommandComponent) or "optional" in (declared.where.value or {}):
+        return True
+    fed = [inner is None or _needed(inner, key) for inner, key in _fed_by(component, name)]
+    return any(fed) or not fed
+
+
+def _is_optional(component: CommandComponent | PipelineComponent, name: str) -> bool:
+    """Whether Azure ML takes an input for optional, whatever its default; see :func:`_needed`."""
+    declared = component.inputs[name]
+    if isinstance(component, CommandComponent) or "optional" in (declared.where.value or {}):
+        return declared.optional
+    fed = [inner is not None and _is_optional(inner, key) for inner, key in _fed_by(component, name)]
+    return all(fed) and bool(fed)
+
+
+def _fed_by(
+    component: PipelineComponent, name: str
+) -> Iterator[tuple[CommandComponent | PipelineComponent | None, str]]:
+    """The inputs of steps that an input of a pipeline component is bound to; None for a component not known."""
+    for step in component.jobs.values():
+        for inner, value in step.inputs.items():
+            bound = isinstance(value, Binding) and value.path == ("parent", "inputs", *name.split("."))
+            if bound and _has(step, inner):
+                known = isinstance(step.component, CommandComponent | PipelineComponent)
+                yield (step.component if known else None), inner  # type: ignore[misc]
+
+
+def _has(step: Step, name: str) -> bool:
+    return step.component is None or isinstance(step.component, str) or name in step.component.inputs
+
+
+def _may_be_absent(scope: Scope, value: Binding) -> bool:
+    if value.path[:2] != ("parent", "inputs"):
+        return False
+    source = scope.inputs.get(".".join(value.path[2:]))
+    return source is not None and source.optional
+
+
+def types_that_do_not_fit(survey: Survey, report: Report) -> None:
+    """AZD141: what a binding joins. Literals are checked by their value instead (AZD132)."""
+    for scope, step in survey.steps():
+        if step.component is None or isinstance(step.component, str):
+            continue
+        for name, value in step.inputs.items():
+            declared, given = step.component.inputs.get(name), scope.trace(value)
+            if declared and given and given.type and not given.absent and not _known_to_fit(given, declared.type):
+                message = f"input '{name}' of step '{step.name}' is {declared.type}; it is given {given.type}"
+                # A file that is written at the step itself is mounted by Azure ML as the file that it is.
+                mounted = isinstance(value, Data) and (given.type, declared.type) == ("uri_file", "uri_folder")
+                if given.stored and declared.is_data:
+                    # Azure ML hands over what is stored, whatever the component says; public pipelines rely on it.
+                    report.warning("AZD141", f"{message}, and gets that", value.where)
+                else:
+                    report.add("AZD141", "warning" if mounted else "error", message, value.where)
+        for name, output in step.outputs.items():
+            _output_type(scope, step, name, output, report)
+
+
+def _known_to_fit(given: Given, wanted: str) -> bool:
+    # What a value itself comes to is another check's business.
+    return given.literal is not None or _fit(given.type or wanted, wanted)
+
+
+def _output_type(scope: Scope, step: Step, name: str, output: Binding | Output, report: Report) -> None:
+    assert step.component is not None
+    assert not isinstance(step.component, str)
+    written = step.component.outputs.get(name)
+    if not isinstance(output, Binding) or written is None or output.path[:2] != ("parent", "outputs"):
+        return
+    target = scope.outputs.get(".".join(output.path[2:]))
+    named = target is not None and isinstance(target.where.value, dict) and "type" in target.where.value
+    if target and named and not _fit(written.type, target.type):
+        message = f"output '{name}' of step '{step.name}' is {written.type}; {output} is {target.type}"
+        report.error("AZD141", message, output.where)
+
+
+def _fit(given: str, wanted: str) -> bool:
+    """Whether one type can stand for another: values for values, folders for folders, models for either."""
+    if given == wanted:
+        return True
+    if given in PRIMITIVES or wanted in PRIMITIVES:
+        return {given, wanted} == {"integer", "number"} or (wanted == "string" and given in PRIMITIVES)
+    return not ({given, wanted} & {"uri_file"} and {given, wanted} & set(_FOLDERS))
+
+
+def cycles(survey: Survey, report: Report) -> None:
+    """AZD142."""
+    for scope in survey.scopes:
+        blocked = waits(scope)
+        edges = {name: {**steps_needed(step), **blocked.get(name, {})} for name, step in scope.jobs.items()}
+        for body in (step.body.name for step in scope.jobs.values() if step.body):
+            # What a loop hands back to its body is of an earlier round.
+            edges.get(body, {}).pop(body, None)
+        for circle in _circles(edges):
+            where = edges[circle[0]][circle[1]]
+            report.error("AZD142", f"steps wait for each other: {' -> '.join(circle)}", where)
+        borrowed = _borrowed(scope)
+        for circle in _circles(borrowed):
+            where = borrowed[circle[0]][circle[1]]
+            report.error("AZD142", f"inputs get their value from each other: {' -> '.join(circle)}", where)
+
+
+def steps_needed(step: Step) -> dict[str, Where]:
+    """The steps whose outputs a step is bound to, and where."""
+    needed: dict[str, Where] = {}
+    for path, where, _ in _bindings(step):
+        if path[:2] == ("parent", "jobs") and len(path) > 3 and path[3] == "outputs":
+            needed.setdefault(path[2], where)
+    return needed
+
+
+def _borrowed(scope: Scope) -> dict[str, dict[str, Where]]:
+    """Which input of a step takes its value from which input of a step."""
+    taken: dict[str, dict[str, Where]] = {}
+    for step in scope.jobs.values():
+        for name, value in step.inputs.items():
+            place = _path_of(value) if isinstance(value, Binding) else value.where
+            paths = [value.path] if isinstance(value, Binding) else [p for p, _, _ in _in_text(place)]
+            taken[f"{step.name}.{name}"] = {
+                f"{path[2]}.{'.'.join(path[4:])}": place
+                for path in paths
+                if path[:2] == ("parent", "jobs") and len(path) > 4 and path[3] == "inputs"
+            }
+    return taken
+
+
+def _circles(edges: dict[str, dict[str, Where]]) -> list[list[str]]:
+    """Circles in the graph, each from its first step, one for each way back that a walk in order meets."""
+    found: list[list[str]] = []
+    done: set[str] = set()
+    for first in edges:
+        # The way to where the walk is, in order, and what has still to be looked at from each place on it.
+        way = {} if first in done else {first: iter(edges[first])}
+        while way:
+            name = next(reversed(way))
+            needed = next(way[name], None)
+            if needed is None:
+                done.add(name)
+                del way[name]
+            elif needed in way:
+                names = list(way)
+                found.append([*names[names.index(needed) :], needed])
+            elif needed in edges and needed not in done:
+                way[needed] = iter(edges[needed])
+    return found
+
+
+def outputs_without_a_step(survey: Survey, report: Report) -> None:
+    """AZD143, a warning: Azure ML accepts it, and the output stays empty."""
+    for scope in survey.scopes:
+        written = {o.path[-1] for s in scope.jobs.values() for o in s.outputs.values() if isinstance(o, Binding)}
+        for name, output in scope.outputs.items():
+            if name.rpartition(".")[2] not in written:
+                hint = f"bind a step's output to ${{{{parent.outputs.{name}}}}}"
+                report.warning(
+                    "AZD143", f"no step writes the pipeline's output '{name}'", output.where, key=True, hint=hint
+                )

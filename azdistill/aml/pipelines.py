@@ -1,0 +1,491 @@
+"""Builds pipeline jobs, pipeline components and their steps from YAML data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from azdistill.aml.components import (
+    INTERFACE_KEYS,
+    NEVER_EMPTY,
+    OUTPUT_MODES,
+    RUN_KEYS,
+    data_mode,
+    environment_of,
+    interface,
+    output,
+    runnable,
+)
+from azdistill.aml.control_flow import azure_only, if_else
+from azdistill.aml.expressions import Reference, parse, references, sole_reference
+from azdistill.aml.fields import Fields, absolute
+from azdistill.aml.models import (
+    AZURE_ONLY,
+    DATA,
+    PRIMITIVES,
+    AzureOnly,
+    Binding,
+    CommandComponent,
+    Data,
+    Input,
+    Literal,
+    Output,
+    Pipeline,
+    PipelineComponent,
+    Settings,
+    Step,
+    Value,
+)
+from azdistill.aml.parallel_components import SETTING_KEYS, parallel_component, settings, task
+from azdistill.aml.run_settings import distribution, identity, queue_settings, resources
+from azdistill.aml.source import Report, Where
+from azdistill.aml.sweeps import SWEEP_KEYS, searched, sweep
+from azdistill.errors import did_you_mean
+
+_JOB_KEYS = {
+    *("$schema", "type", "name", "display_name", "experiment_name", "description", "inputs", "outputs", "jobs"),
+    *("settings", "compute", "identity", "services", "tags", "properties", "component", "id"),
+}
+_STEP_KEYS = {
+    *("$schema", "type", "component", "inputs", "outputs", "compute", "environment_variables", "limits", "resources"),
+    *("distribution", "environment", "identity", "services", "queue_settings", "display_name", "description", "tags"),
+    *("properties", "comment", "name", "experiment_name"),
+}
+_ANY_STEP_KEYS = {
+    *("$schema", "type", "display_name", "description", "tags", "properties", "comment", "name", "experiment_name"),
+}
+#: What a step has and its component has not, or not there.
+_NOT_INLINE = {"component", "comment"}
+_NOT_IN_PARALLEL = {"limits", "distribution", "queue_settings"}
+_PIPELINE_STEP_KEYS = _ANY_STEP_KEYS | {"component", "inputs", "outputs", "compute", "retry_settings"}
+_DETERMINISTIC = "is_deterministic"
+_NO_HINTS: Mapping[str, str] = MappingProxyType({})
+_OF_NO_PARALLEL_STEP = {"environment": "set it in the task", **dict.fromkeys(_NOT_IN_PARALLEL, "take it out")}
+_OF_INNER_STEPS = dict.fromkeys(_STEP_KEYS - _PIPELINE_STEP_KEYS, "set it on the steps inside the component")
+_DATA_KEYS = ("type", "path", "mode", "datastore", "path_on_compute")
+_BRACES = re.compile(r"\s*\$?\{{1,2}\s*(parent(?:\.\w+)+)\s*\}{0,2}\s*")
+#: Inputs may take their value from inputs of other steps, in a row as long as this; a longer one is a ring.
+MAX_BORROWED = 50
+Component = CommandComponent | PipelineComponent
+#: Loads a component from the file named at a place; None where that failed (and is noted).
+Opener = Callable[[Where, str], Component | AzureOnly | None]
+
+
+def pipeline_job(where: Where, report: Report, opener: Opener) -> Pipeline:
+    """The pipeline job written at ``where``."""
+    fields = Fields(where, report)
+    fields.known(_JOB_KEYS, "a pipeline job")
+    inputs = {n: job_input(at, report) for n, at, _ in fields.each("inputs")}
+    outputs = {n: job_output(at, report) for n, at, _ in fields.each("outputs")}
+    jobs = steps(fields, inputs, outputs, opener)
+    if isinstance(fields.data.get("component"), str):
+        component = _component(fields, opener, "pipeline")
+        if isinstance(component, PipelineComponent):
+            inputs = _filled(fields, component, inputs)
+            outputs, jobs = {**component.outputs, **outputs}, dict(component.jobs)
+    elif not fields.data.get("jobs"):
+        report.error("AZD112", "a pipeline job needs 'jobs'", where)
+    return Pipeline(
+        name=fields.text("name"),
+        display_name=fields.text("display_name"),
+        experiment_name=fields.text("experiment_name"),
+        description=fields.text("description") or "",
+        inputs=inputs,
+        outputs=outputs,
+        jobs=jobs,
+        settings=job_settings(where / "settings", report),
+        compute=fields.text("compute"),
+        identity=identity(fields),
+        services=fields.mapping("services"),
+        tags=fields.words("tags", strict=True),
+        properties=fields.words("properties", strict=True),
+        where=where,
+    )
+
+
+def pipeline_component(where: Where, report: Report, opener: Opener) -> PipelineComponent:
+    """The pipeline component written at ``where``."""
+    fields = Fields(where, report)
+    fields.known(INTERFACE_KEYS | {"jobs"}, "a pipeline component", dropped=True)
+    shared = interface(fields)
+    return PipelineComponent(**shared, jobs=steps(fields, shared["inputs"], shared["outputs"], opener), where=where)
+
+
+def _filled(fields: Fields, component: PipelineComponent, given: Mapping[str, Input]) -> dict[str, Input]:
+    """The inputs that ``component`` declares, with the values that the job gives them."""
+    filled = dict(component.inputs)
+    for name, value in given.items():
+        if name not in filled:
+            hint = did_you_mean(name, list(filled))
+            where = fields.where / "inputs" / name
+            fields.report.error("AZD130", f"the component has no input '{name}'", where, key=True, hint=hint)
+        elif filled[name].is_data:
+            filled[name] = replace(filled[name], path=value.path, mode=value.mode, where=value.where)
+        else:
+            filled[name] = replace(filled[name], default=value.default, where=value.where)
+    return filled
+
+
+def job_input(where: Where, report: Report) -> Input:
+    """An input of a pipeline job: a literal, ``{value: literal}``, or data."""
+    value = where.value
+    if not isinstance(value, dict):
+        return Input(type=_type_of(value), default=value, where=where)
+    fields = Fields(where, report)
+    if "value" not in value and value.get("type") in PRIMITIVES:
+        # As a component declares one, which people copy.
+        hint = f"write the value alone: {where.steps[-1]}: {value.get('default', '...')}"
+        report.error("AZD113", "a job's input that is a value declares no type", where / "type", hint=hint)
+        return Input(type=value["type"], default=value.get("default"), where=where)
+    fields.known(("value",) if "value" in value else _DATA_KEYS, "a pipeline job's input")
+    if "value" in value:
+        return Input(type=_type_of(value["value"]), default=value["value"], where=where)
+    path = fields.path("path")
+    kind = fields.choice("type", DATA) or "uri_folder"
+    return Input(type=kind, path=None if path is None else str(path), mode=data_mode(fields), where=where)
+
+
+def _type_of(value: Any) -> str:
+    names = {bool: "boolean", int: "integer", float: "number"}
+    return names.get(type(value), "string")
+
+
+def job_output(where: Where, report: Report) -> Output:
+    """An output of a job."""
+    fields = Fields(where, report)
+    fields.known(("type", "mode", "path", "name", "version"), "a pipeline job's output")
+    return output(fields)
+
+
+def job_settings(where: Where, report: Report) -> Settings:
+    """``settings`` of a pipeline job."""
+    fields = Fields(where, report)
+    fields.known(
+        ("default_compute", "default_datastore", "continue_on_step_failure", "force_rerun", "on_init", "on_finalize"),
+        "settings",
+        dropped=True,
+        harmless=True,
+    )
+    return Settings(
+        default_compute=fields.text("default_compute"),
+        default_datastore=fields.text("default_datastore"),
+        continue_on_step_failure=fields.boolean("continue_on_step_failure"),
+        force_rerun=fields.boolean("force_rerun"),
+        on_init=fields.text("on_init"),
+        on_finalize=fields.text("on_finalize"),
+    )
+
+
+def steps(
+    fields: Fields, inputs: Mapping[str, Input], outputs: Mapping[str, Output], opener: Opener
+) -> dict[str, Step]:
+    """The steps under ``jobs``; a step whose kind is not run here is noted and left out."""
+    built = {}
+    for name, where, _ in fields.each("jobs"):
+        step = Fields(where, fields.report)
+        kind = _kind(step, opener)
+        if kind in BUILDERS:
+            built[name] = _outputs_typed(BUILDERS[kind](name, step, opener), outputs)
+    return {name: _typed(step, inputs, built) for name, step in built.items()}
+
+
+def _kind(fields: Fields, opener: Opener) -> str | None:
+    written = fields.text("type")
+    if written is None and "trial" in fields.data:
+        return "sweep"
+    if written is None:
+        component = fields.data.get("component")
+        opened = opener(fields.where / "component", component) if isinstance(component, str) else None
+        return kind_of_component(opened) or "command"
+    kind = written.lower()
+    if kind not in BUILDERS:
+        hint = did_you_mean(kind, list(BUILDERS))
+        fields.report.error("AZD113", f"unknown type of step '{written}'", fields.where / "type", hint=hint)
+    return kind
+
+
+def kind_of_component(component: Component | AzureOnly | None) -> str | None:
+    """The kind of step that runs a component; None for none."""
+    if isinstance(component, AzureOnly):
+        return component.kind
+    if isinstance(component, CommandComponent):
+        return "parallel" if component.parallel else "command"
+    return "pipeline" if component else None
+
+
+def _known(
+    fields: Fields, keys: Collection[str], of: str, inline: bool = False, hints: Mapping[str, str] = _NO_HINTS
+) -> None:
+    """Note every key that a step does not have. One that holds locally wherever it stands is a warning only."""
+    fields.known({*keys, _DETERMINISTIC}, of, dropped=not inline, hints=hints)
+    if _DETERMINISTIC in fields.data:
+        does = "refuses" if inline else "drops"
+        message = f"'{_DETERMINISTIC}' belongs to a component: Azure ML {does} it on {of}"
+        hint = "write the command as a component of its own, and set it there" if inline else "set it in the component"
+        fields.report.warning("AZD110", message, fields.where / _DETERMINISTIC, key=True, hint=hint)
+
+
+def _command_step(name: str, fields: Fields, opener: Opener) -> Step:
+    inline = "component" not in fields.data
+    # retry_settings is known to Azure on parallel steps only; a check of its own says so.
+    keys = _STEP_KEYS - _NOT_INLINE | RUN_KEYS if inline else _STEP_KEYS | {"code"}
+    _known(fields, keys | {"retry_settings"}, "a step", inline)
+    if inline:
+        for key in ("command", "environment"):
+            fields.require(key, "a command step without a component")
+        fields.filled(NEVER_EMPTY)
+        return inline_step(name, fields, runnable(fields))
+    return _step(name, "command", fields, _component(fields, opener, "command"))
+
+
+def inline_step(name: str, fields: Fields, runs: Mapping[str, Any]) -> Step:
+    """The step of a command that is written in place; ``runs`` is what it runs. Its inputs have no types yet."""
+    return _step(name, "command", fields, _inline_component(fields, runs))
+
+
+def _pipeline_step(name: str, fields: Fields, opener: Opener) -> Step:
+    _known(fields, _PIPELINE_STEP_KEYS, "a pipeline step", hints=_OF_INNER_STEPS)
+    fields.require("component", "a pipeline step")
+    return _step(name, "pipeline", fields, _component(fields, opener, "pipeline"))
+
+
+def _parallel_step(name: str, fields: Fields, opener: Opener) -> Step:
+    inline = "component" not in fields.data
+    keys = _STEP_KEYS - _NOT_IN_PARALLEL | SETTING_KEYS
+    keys = keys - _NOT_INLINE - {"environment"} | {"task"} if inline else keys
+    _known(fields, keys, "a parallel step", inline, _OF_NO_PARALLEL_STEP)
+    if inline:
+        inner = task(fields, "a parallel step without a component")
+        return _step(name, "parallel", fields, _inline_component(fields, {**inner, "resources": resources(fields)}))
+    component = _component(fields, opener, "parallel")
+    if isinstance(component, CommandComponent) and component.parallel:
+        own = settings(fields, component.parallel)
+        component = component if own == component.parallel else replace(component, parallel=own)
+    return _step(name, "parallel", fields, component)
+
+
+def _azure_only_step(name: str, fields: Fields, opener: Opener) -> Step:
+    inputs = {n: _value(at, fields.report) for n, at, _ in fields.each("inputs")}
+    outputs = {n: _step_output(at, fields.report) for n, at, _ in fields.each("outputs")}
+    text = fields.data.get("component")
+    # Opened for its file to be missed where there is none.
+    opened = opener(fields.where / "component", text) if isinstance(text, str) else None
+    kind = fields.text("type") or kind_of_component(opened) or ""
+    return azure_only(name, kind.lower(), fields, inputs, outputs)
+
+
+def _sweep_step(name: str, fields: Fields, opener: Opener) -> Step:
+    _known(fields, _ANY_STEP_KEYS | SWEEP_KEYS | {"environment_variables", "retry_settings"}, "a sweep step")
+    return searched(_step(name, "sweep", fields, _component(fields, opener, "command", "trial")), sweep(fields))
+
+
+#: A kind of step -> what builds it. Another kind is another entry here.
+BUILDERS: dict[str, Callable[[str, Fields, Opener], Step]] = {
+    "command": _command_step,
+    "pipeline": _pipeline_step,
+    "parallel": _parallel_step,
+    "if_else": if_else,
+    **dict.fromkeys(AZURE_ONLY, _azure_only_step),
+    "sweep": _sweep_step,
+}
+
+
+def _component(fields: Fields, opener: Opener, kind: str, key: str = "component") -> Component | str | None:
+    from azdistill.aml.components import command_component
+
+    value = fields.data.get(key)
+    where = fields.where / key
+    if isinstance(value, dict) and kind in ("command", "parallel"):
+        return (command_component if kind == "command" else parallel_component)(where, fields.report)
+    text = fields.text(key)
+    if text is None or isinstance(absolute(where, text), str):
+        return text
+    component = opener(where, text)
+    found = kind_of_component(component) or kind
+    if found != kind:
+        fields.report.error("AZD113", f"a {kind} step cannot run a {found} component", where)
+        return None
+    return None if isinstance(component, AzureOnly) else component
+
+
+def _step(name: str, kind: str, fields: Fields, component: Component | str | None) -> Step:
+    return Step(
+        name=name,
+        type=kind,
+        component=component,
+        inline=not {"component", "trial"} & fields.data.keys(),
+        inputs={n: _value(at, fields.report) for n, at, _ in fields.each("inputs")},
+        outputs={n: _step_output(at, fields.report) for n, at, _ in fields.each("outputs")},
+        compute=fields.text("compute"),
+        **(_run_settings(fields, kind) if kind != "pipeline" else {}),
+        display_name=fields.text("display_name"),
+        description=fields.text("description") or "",
+        is_deterministic=fields.boolean("is_deterministic"),
+        tags=fields.words("tags", strict=kind == "command" and "component" not in fields.data),
+        properties=fields.words("properties", strict=True),
+        where=fields.where,
+    )
+
+
+def _run_settings(fields: Fields, kind: str) -> dict[str, Any]:
+    """How a step is run, as far as Azure ML reads it on a step of that kind."""
+    return {
+        "environment": environment_of(fields, "environment"),
+        "environment_variables": fields.words("environment_variables", strict=kind == "parallel"),
+        "limits": _limits(fields) if kind != "sweep" else {},
+        "resources": resources(fields),
+        "distribution": distribution(fields) if kind != "parallel" else None,
+        "identity": identity(fields) if kind != "sweep" else fields.mapping("identity") or None,
+        "services": fields.mapping("services"),
+        "queue_settings": queue_settings(fields) if kind != "parallel" else {},
+    }
+
+
+def _limits(fields: Fields) -> dict[str, Any]:
+    limits = Fields(fields.where / "limits", fields.report)
+    limits.known(("timeout",), "limits")
+    limits.whole("timeout", at_least=1)
+    return dict(limits.data)
+
+
+def _value(where: Where, report: Report) -> Value:
+    value = where.value
+    if not isinstance(value, dict):
+        if isinstance(value, list):
+            Fields(where, report)
+        reference = sole_reference(value) or _misspelt(where, report)
+        return Binding(path=reference.path, where=where) if reference else Literal(value=value, where=where)
+    fields = Fields(where, report)
+    fields.known(("value",) if "value" in value else _DATA_KEYS, "a step's input")
+    if "value" in value:
+        return Literal(value=value["value"], where=where)
+    path = fields.text("path")
+    if reference := sole_reference(path):
+        return Binding(path=reference.path, mode=data_mode(fields), type=fields.text("type"), where=where)
+    if path is None:
+        fields.require("path", "a data input")
+        return Literal(value=None, where=where)
+    return Data(path=str(absolute(where, path)), type=fields.choice("type", DATA), mode=data_mode(fields), where=where)
+
+
+def _misspelt(where: Where, report: Report) -> Reference | None:
+    """The binding that is meant where its braces are not as they should be, which is noted."""
+    found = _BRACES.fullmatch(where.value) if isinstance(where.value, str) else None
+    if found is None:
+        return None
+    meant = Reference(tuple(found[1].split(".")))
+    report.error("AZD155", f"'{where.value}' is no binding", where, hint=f"did you mean '{meant}'?")
+    return meant
+
+
+def _step_output(where: Where, report: Report) -> Binding | Output:
+    if reference := sole_reference(where.value):
+        return Binding(path=reference.path, where=where)
+    fields = Fields(where, report)
+    fields.known(("type", "mode", "path", "name", "version"), "a step's output")
+    if reference := sole_reference(fields.data.get("path")):
+        mode = fields.choice("mode", OUTPUT_MODES)
+        return Binding(path=reference.path, mode=mode, type=fields.text("type"), where=where)
+    return output(fields)
+
+
+def _inline_component(fields: Fields, runs: Mapping[str, Any]) -> CommandComponent:
+    """An inline command as a component; ``runs`` is what it runs, its inputs get their types from :func:`_typed`."""
+    return CommandComponent(
+        **runs,
+        display_name=fields.text("display_name"),
+        outputs={n: _plain_output(at, fields.report) for n, at, _ in fields.each("outputs")},
+        is_deterministic=fields.boolean("is_deterministic") is not False,
+        where=fields.where,
+    )
+
+
+def _plain_output(where: Where, report: Report) -> Output:
+    bound = _step_output(where, Report())
+    return Output(type=bound.type or "uri_folder", mode=bound.mode, where=where)
+
+
+def _outputs_typed(step: Step, outputs: Mapping[str, Output]) -> Step:
+    """``step`` with the outputs of an inline command typed as what they are bound to, unless they say themselves."""
+    if not step.inline or not isinstance(step.component, CommandComponent):
+        return step
+    declared = dict(step.component.outputs)
+    for name, setting in step.outputs.items():
+        if isinstance(setting, Binding) and not setting.type and setting.path[:2] == ("parent", "outputs"):
+            target = outputs.get(".".join(setting.path[2:]))
+            declared[name] = replace(declared[name], type=target.type) if target else declared[name]
+    return replace(step, component=replace(step.component, outputs=declared))
+
+
+def _typed(step: Step, inputs: Mapping[str, Input], others: Mapping[str, Step]) -> Step:
+    """``step`` with its values and its component's inputs agreed.
+
+    An inline command's inputs are declared as what they are bound to; text for an input that is data is its path.
+    """
+    component = step.component
+    if component is None or isinstance(component, str):
+        return step
+    if not step.inline or isinstance(component, PipelineComponent):
+        values = {name: _as_data(value, component.inputs.get(name)) for name, value in step.inputs.items()}
+        return replace(step, inputs=values)
+    declared = {
+        # Words around a binding are text, whatever it is bound to.
+        name: Input(type=type_of_value(value, inputs, others) or _unknown(value), where=value.where)
+        for name, value in step.inputs.items()
+    }
+    return replace(step, component=replace(component, inputs=declared))
+
+
+def _unknown(value: Value) -> str:
+    return "string" if isinstance(value, Literal) else "uri_folder"
+
+
+def _as_data(value: Value, declared: Input | None) -> Value:
+    if declared is None or not declared.is_data or not isinstance(value, Literal) or not isinstance(value.value, str):
+        return value
+    return Data(path=str(absolute(value.where, value.value)), type=declared.type, where=value.where)
+
+
+def type_of_value(
+    value: Value, inputs: Mapping[str, Input], others: Mapping[str, Step], borrowed: int = 0
+) -> str | None:
+    """The type of what a step's input is given; None where that is not known.
+
+    ``borrowed``: how many steps' inputs were asked so far, each for the value of the one before.
+    """
+    if isinstance(value, Literal):
+        return None if any(references(parse(str(value.value)))) else _type_of(value.value)
+    if isinstance(value, Data):
+        return value.type or "uri_folder"
+    if value.type:
+        return value.type
+    match value.path:
+        case ("parent", "inputs", *name):
+            found = inputs.get(".".join(name))
+            return found.type if found else None
+        case ("parent", "jobs", step, "outputs", *name) if step in others:
+            return type_of_output(others[step], ".".join(name))
+        case ("parent", "jobs", step, "inputs", *name) if step in others:
+            other = others[step].inputs.get(".".join(name))
+            return type_of_value(other, inputs, others, borrowed + 1) if other and borrowed < MAX_BORROWED else None
+    return None
+
+
+def type_of_output(step: Step, name: str) -> str | None:
+    """The type of a step's output; None where its component is not known."""
+    setting = step.outputs.get(name)
+    if isinstance(setting, Output) and isinstance(setting.where.value, dict) and "type" in setting.where.value:
+        return setting.type
+    if isinstance(step.component, str) or step.component is None:
+        return None
+    declared = step.component.outputs.get(name)
+    return declared.type if declared else None
+
+
+def local_path(path: str | None) -> Path | None:
+    """``path`` of an input or data value when it is on this machine's disk, else None."""
+    return Path(path) if path and Path(path).is_absolute() else None

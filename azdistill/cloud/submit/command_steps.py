@@ -1,0 +1,138 @@
+"""The steps of a pipeline that run something, those of nested pipelines among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from azdistill.aml.expressions import sole_reference
+from azdistill.aml.models import CommandComponent, Input, Pipeline, PipelineComponent, Step
+from azdistill.cloud.submit.compute import DEFAULT_TIMEOUT
+from azdistill.compile.compute import SERVERLESS
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A step that runs something. ``name`` is ``outer.inner`` in a nested pipeline; ``nodes`` is how many machines.
+
+    ``compute`` is the name of a cluster, or None for serverless compute; ``instance_type`` is None where nobody says.
+    """
+
+    name: str
+    step: Step
+    compute: str | None
+    instance_type: str | None
+    nodes: int
+    timeout: float | None
+    spot: bool
+    identity: str | None
+
+    @property
+    def component(self) -> CommandComponent | None:
+        """The component that it runs; None for one that is registered in a workspace."""
+        found = self.step.component
+        return found if isinstance(found, CommandComponent) else None
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether Azure may show the results of an earlier run instead of running it."""
+        if self.step.is_deterministic is not None:
+            return self.step.is_deterministic
+        return self.component is None or self.component.is_deterministic
+
+
+def leaves(pipeline: Pipeline) -> list[Leaf]:
+    """Every step that runs something, in the order of the file."""
+    default = pipeline.settings.default_compute or pipeline.compute or SERVERLESS
+    values = {name: declared.default for name, declared in pipeline.inputs.items()}
+    return list(_walk(pipeline.jobs, "", default, values))
+
+
+def _walk(
+    jobs: Mapping[str, Step], prefix: str, default: str, values: Mapping[str, Any], rounds: int | None = 1
+) -> Iterator[Leaf]:
+    """``rounds``: how often the steps may run; None where nobody knows."""
+    loops = {step.body.name: step for step in jobs.values() if step.body}
+    for name, step in jobs.items():
+        times = _times(rounds, loops.get(name))
+        if step.choice or step.body:
+            # It runs nothing itself.
+            continue
+        if isinstance(step.component, PipelineComponent):
+            inner = _inner(step, step.component.inputs, values)
+            yield from _walk(step.component.jobs, f"{prefix}{name}.", default, inner, times)
+        else:
+            leaf = _leaf(prefix + name, step, default, values)
+            yield (
+                leaf if times == 1 else replace(leaf, timeout=leaf.timeout * times if leaf.timeout and times else None)
+            )
+
+
+def _times(rounds: int | None, loop: Step | None) -> int | None:
+    """How often a step may run: so many rounds around it, and those of a ``do_while`` of its own."""
+    if loop is None:
+        return rounds
+    most = loop.limits.get("max_iteration_count") if loop.type == "do_while" else None
+    return rounds * most if rounds and isinstance(most, int) else None
+
+
+def _inner(step: Step, declared: Mapping[str, Input], values: Mapping[str, Any]) -> dict[str, Any]:
+    given = {name: getattr(value, "value", None) for name, value in step.inputs.items()}
+    bound = {
+        name: _value("${{" + ".".join(value.path) + "}}", values)
+        for name, value in step.inputs.items()
+        if hasattr(value, "path") and isinstance(value.path, tuple)
+    }
+    return {name: bound.get(name, given.get(name)) or one.default for name, one in declared.items()}
+
+
+def _leaf(name: str, step: Step, default: str, values: Mapping[str, Any]) -> Leaf:
+    own = getattr(step.component, "resources", None) or {}
+    resources = {**own, **(step.resources or {})}
+    compute = str(_value(step.compute, values) or default)
+    wanted = _value(resources.get("instance_type"), values)
+    timeout = step.limits.get("timeout")
+    return Leaf(
+        name=name,
+        step=step,
+        compute=None if compute == SERVERLESS else compute.removeprefix("azureml:").rpartition("/")[2],
+        instance_type=str(wanted) if wanted else None,
+        nodes=_whole(_value(resources.get("instance_count"), values)) * _side_by_side(step, values),
+        timeout=_seconds(step, timeout),
+        spot=str((step.queue_settings or {}).get("job_tier", "")).lower() == "spot",
+        identity=str((step.identity or {}).get("type", "")) or None,
+    )
+
+
+def _side_by_side(step: Step, values: Mapping[str, Any]) -> int:
+    """How many trials of a sweep run at a time, each on machines of its own; Azure ML runs all where none is said."""
+    if step.sweep is None:
+        return 1
+    limits = step.sweep.limits
+    return _whole(_value(limits.get("max_concurrent_trials", limits.get("max_total_trials")), values))
+
+
+def _seconds(step: Step, timeout: Any) -> float | None:
+    """The time limit of a step; a parallel step has none in Azure ML, only its mini-batches have.
+
+    Kinds that are not looked into have none that is known.
+    """
+    if isinstance(timeout, int | float):
+        return float(timeout)
+    return None if step.type == "parallel" or step.only_on_azure else float(DEFAULT_TIMEOUT)
+
+
+def _value(text: Any, values: Mapping[str, Any]) -> Any:
+    """``text``, or what the pipeline's input holds that it is bound to."""
+    reference = sole_reference(text)
+    if reference is None:
+        return text
+    return values.get(".".join(reference.path[2:])) if reference.path[:2] == ("parent", "inputs") else None
+
+
+def _whole(value: Any) -> int:
+    try:
+        return max(int(value), 1)
+    except (TypeError, ValueError):
+        return 1

@@ -1,0 +1,228 @@
+"""From a file to what would be submitted: checked, placed and complete, without asking any service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from azdistill import aml, compile
+from azdistill import recipe as recipes
+from azdistill.aml import Pipeline, reader
+from azdistill.aml.load import kind_of
+from azdistill.aml.models import Data
+from azdistill.aml.source import Report, Source, Where
+from azdistill.cloud.submit.compute import place
+from azdistill.cloud.submit.fingerprint import fingerprint
+from azdistill.cloud.submit.refusals import refused
+from azdistill.cloud.workspace.clouds import Cloud
+from azdistill.cloud.workspace.profiles import Profile, Project, find_profile, find_project
+from azdistill.compile.absolute_paths import absolute_paths
+from azdistill.compile.naming import distilled_name, short_name, student_name
+from azdistill.compile.sets import apply_sets
+from azdistill.errors import Problem, SpecError
+from azdistill.recipe import Reading
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A pipeline that is ready to be submitted.
+
+    ``mapping`` is plain Azure ML with absolute paths, ``pipeline`` the same as a model; ``environments`` are ready ones
+    that stand in for those of the components, by name; ``reading`` is the recipe where it was made from one.
+    """
+
+    mapping: dict[str, Any]
+    pipeline: Pipeline
+    source: str
+    fingerprint: str
+    profile: Profile = field(default_factory=Profile)
+    project: Project = field(default_factory=Project)
+    reading: Reading | None = None
+    warnings: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def max_gpu_hours(self) -> float | None:
+        """The most GPU hours that the run may need: the profile's ceiling or the recipe's, whichever is lower."""
+        recipe = self.reading.recipe if self.reading else None
+        ceilings = (self.profile.max_gpu_hours, recipe.limits.max_gpu_hours if recipe else None)
+        return min((one for one in ceilings if one is not None), default=None)
+
+    @property
+    def student(self) -> str | None:
+        """The student's short name, as in ``<student>-distilled``."""
+        if self.reading is not None and self.reading.recipe is not None:
+            return student_name(self.reading.recipe.student.model, self.reading.folder)
+        model = self._given("student_weights", "student_id")
+        return student_name(model, self.pipeline.where.source.base) if model else None
+
+    @property
+    def teacher(self) -> str | None:
+        """The teacher's short name."""
+        if self.reading is not None and self.reading.recipe is not None:
+            return short_name(self.reading.recipe.teacher.model)
+        model = self._given("teacher_model", "teacher_weights", "teacher_id")
+        return short_name(model) if model else None
+
+    @property
+    def model(self) -> str | None:
+        """The name that the distilled model is registered under; None for a pipeline that trains none."""
+        named = self._given("model_name")
+        trains = any(getattr(step.component, "name", "") == _TRAINING for step in self.pipeline.jobs.values())
+        return named or (distilled_name(self.student) if trains and self.student else None)
+
+    def tags(self) -> dict[str, str]:
+        """The tags that every job of ours carries (docs/architecture.md, "Submitting")."""
+        from importlib.metadata import version
+
+        known = {
+            "azdistill.version": version("azdistill"),
+            "azdistill.fingerprint": self.fingerprint,
+            "azdistill.student": self.student,
+            "azdistill.teacher": self.teacher,
+            "azdistill.model": self.model,
+        }
+        return {name: value for name, value in known.items() if value}
+
+    def job(self, cloud: Cloud | None = None) -> Any:
+        """The SDK's ``PipelineJob`` for ``cloud`` (None: the public one); imports azure-ai-ml."""
+        from azdistill.cloud.submit.sdk_job import pipeline_job
+
+        return pipeline_job(self, cloud)
+
+    def _given(self, *inputs: str) -> str | None:
+        """The text of the first of these inputs that has one."""
+        for name in inputs:
+            declared = self.pipeline.inputs.get(name)
+            value = declared and (declared.path if declared.is_data else declared.default)
+            if isinstance(value, str) and value:
+                return value
+        return None
+
+
+#: The warning that a local run refuses a step, which says nothing of a job.
+ONLY_ON_AZURE = "AZD194"
+#: The component whose output is the distilled model.
+_TRAINING = "finetune_student"
+
+
+def prepare(
+    file: str | Path,
+    sets: Mapping[str, str] | None = None,
+    *,
+    project: Project | None = None,
+    profile: str | Profile | None = None,
+    experiment: str | None = None,
+) -> Prepared:
+    """The recipe or pipeline in ``file`` with ``sets`` applied, and under them those of the profile.
+
+    SpecError with everything that is wrong, or that could not work in a job. Asks no service.
+    """
+    folder = Path(file).resolve().parent
+    project = project or find_project(folder)
+    chosen = profile if isinstance(profile, Profile) else find_profile(profile, folder)
+    given = {**chosen.sets, **(sets or {})}
+    source = reader.read(file)
+    if recipes.is_recipe(source.data):
+        built = compile.compile_recipe(file, given)
+        return _prepared(_named(built.mapping, experiment), folder, str(file), chosen, project, built=built)
+    if (kind := kind_of(source.data)) in ("command job", "sweep job"):
+        _refuse_job(source, kind)
+    # The file itself is read first, so that what is wrong in it is told with its lines.
+    opened = apply_sets(aml.load_pipeline(file), given)
+    _raise(aml.check(opened) + refused(opened))
+    mapping = _with_sets(absolute_paths(source.data, source.base), opened, given)
+    return _prepared(_named(mapping, experiment), folder, str(file), chosen, project)
+
+
+def _refuse_job(source: Source, kind: str | None) -> None:
+    report = Report()
+    hint = "send it with: az ml job create -f FILE; or make it the step of a pipeline"
+    report.error("AZD114", f"a {kind} by itself is not submitted by azdistill", Where(source), hint=hint)
+    raise SpecError(report.problems)
+
+
+def prepare_mapping(
+    mapping: Mapping[str, Any],
+    folder: str | Path,
+    *,
+    source: str = "pipeline",
+    project: Project | None = None,
+    profile: str | Profile | None = None,
+    reading: Reading | None = None,
+) -> Prepared:
+    """As :func:`prepare`, for a pipeline made in memory whose relative paths start at ``folder``."""
+    start = Path(folder)
+    chosen = profile if isinstance(profile, Profile) else find_profile(profile, start)
+    found = _prepared(absolute_paths(mapping, start), start, source, chosen, project or find_project(start))
+    return replace(found, reading=reading)
+
+
+def _prepared(
+    mapping: Mapping[str, Any],
+    folder: Path,
+    source: str,
+    profile: Profile,
+    project: Project,
+    built: compile.Built | None = None,
+) -> Prepared:
+    before = aml.pipeline_from(mapping, folder, source)
+    kinds = {name: step.type for name, step in before.jobs.items()}
+    placed = _with_data(place(mapping, profile, kinds), before)
+    pipeline = aml.pipeline_from(placed, folder, source)
+    problems = aml.check(pipeline)
+    _raise(problems + refused(pipeline))
+    return Prepared(
+        mapping=placed,
+        pipeline=pipeline,
+        source=source,
+        fingerprint=fingerprint(pipeline, placed, profile.environments),
+        profile=profile,
+        project=project,
+        reading=built.reading if built else None,
+        warnings=[*(built.warnings if built else []), *(one for one in problems if one.code != ONLY_ON_AZURE)],
+        notes=list(built.notes) if built else [],
+    )
+
+
+def _named(mapping: dict[str, Any], experiment: str | None) -> dict[str, Any]:
+    return {**mapping, "experiment_name": experiment} if experiment else mapping
+
+
+def _raise(problems: list[Problem]) -> None:
+    if any(problem.severity == "error" for problem in problems):
+        raise SpecError(problems)
+
+
+def _with_sets(mapping: dict[str, Any], pipeline: Pipeline, sets: Mapping[str, str]) -> dict[str, Any]:
+    inputs = dict(mapping.get("inputs") or {})
+    for name in sets:
+        given = pipeline.inputs[name]
+        written = inputs.get(name)
+        if given.is_data:
+            old = written if isinstance(written, dict) else {"type": given.type}
+            inputs[name] = {**old, "path": given.path}
+        else:
+            inputs[name] = given.default
+    return {**mapping, **({"inputs": inputs} if inputs else {})}
+
+
+def _with_data(mapping: dict[str, Any], pipeline: Pipeline) -> dict[str, Any]:
+    """Data given to a step as plain text, said as data: the text would be sent as a value otherwise."""
+    jobs = dict(mapping.get("jobs") or {})
+    for name, step in pipeline.jobs.items():
+        plain = {key: value for key, value in step.inputs.items() if isinstance(value, Data)}
+        node = jobs.get(name)
+        if not isinstance(node, dict):
+            continue
+        written = node.get("inputs") or {}
+        data = {
+            key: {"type": value.type or "uri_folder", "path": value.path}
+            for key, value in plain.items()
+            if isinstance(written.get(key), str)
+        }
+        if data:
+            jobs[name] = {**node, "inputs": {**written, **data}}
+    return {**mapping, **({"jobs": jobs} if jobs else {})}

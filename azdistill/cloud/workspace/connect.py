@@ -1,0 +1,248 @@
+"""Which workspace, and a client for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from azdistill.cloud.workspace import clouds
+from azdistill.cloud.workspace.clouds import Cloud
+from azdistill.cloud.workspace.errors import explain
+from azdistill.cloud.workspace.quiet import hushed, quiet, without_bars
+from azdistill.errors import MachineError, ServiceError, UserError, did_you_mean
+
+#: Where config.json is looked for, in each folder from the working directory upwards.
+CONFIG = ("config.json", ".azureml/config.json", "aml_config/config.json")
+#: A part of the address -> its option, its variables, its key in config.json.
+_PARTS = {
+    "subscription": (("AZURE_SUBSCRIPTION_ID", "AZUREML_ARM_SUBSCRIPTION"), "subscription_id"),
+    "resource_group": (("AZURE_RESOURCE_GROUP", "AZUREML_ARM_RESOURCEGROUP"), "resource_group"),
+    "workspace": (("AZURE_ML_WORKSPACE", "AZUREML_ARM_WORKSPACE_NAME"), "workspace_name"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which workspace, as far as the command line says. ``auth`` is one of credentials.WAYS; ``profile`` names one of
+    azdistill.yml.
+    """
+
+    subscription: str | None = None
+    resource_group: str | None = None
+    workspace: str | None = None
+    tenant: str | None = None
+    auth: str | None = None
+    cloud: str | None = None
+    profile: str | None = None
+
+
+class Connection:
+    """A workspace and what talks to it. Nothing is asked before it is used."""
+
+    def __init__(self, subscription_id: str, resource_group: str, name: str, cloud: Cloud, credential: Any) -> None:
+        self.subscription_id, self.resource_group, self.workspace_name = subscription_id, resource_group, name
+        self.cloud, self.credential = cloud, credential
+
+    @property
+    def group_id(self) -> str:
+        """The ARM id of the resource group."""
+        return f"/subscriptions/{self.subscription_id}/resourceGroups/{self.resource_group}"
+
+    @property
+    def workspace_id(self) -> str:
+        """The ARM id of the workspace."""
+        return f"{self.group_id}/providers/Microsoft.MachineLearningServices/workspaces/{self.workspace_name}"
+
+    @cached_property
+    def ml_client(self) -> Any:
+        """An unmodified ``azure.ai.ml.MLClient``."""
+        return self.make_client()
+
+    def make_client(self, **options: Any) -> Any:
+        """An ``azure.ai.ml.MLClient`` of the workspace, with ``options`` of its constructor."""
+        place = (self.subscription_id, self.resource_group, self.workspace_name)
+        return self._client(f"the workspace {self.workspace_name}", *place, **options)
+
+    def registry_client(self, name: str) -> Any:
+        """An ``MLClient`` of the registry ``name``."""
+        return self._client(f"the registry {name}", registry_name=name)
+
+    def _client(self, what: str, *place: str, **options: Any) -> Any:
+        quiet()
+        client = _import_sdk()
+        known = {} if self.cloud.public else {"cloud_metadata": self.cloud.as_sdk()}
+        # Without progress bars it never looks at what came of an upload, and waits for ever for one that failed
+        # (azure-ai-ml 1.35, upload_directory). So they are on, and drawn by a tqdm that draws nothing.
+        settings = {"show_progress": True, "enable_telemetry": False}
+        with explain(f"connecting to {what}"), hushed():
+            return client(self.credential, *place, cloud=self.cloud.name, **{**settings, **known, **options})
+
+    @cached_property
+    def rest(self) -> Any:
+        """Calls that the SDK has no method for (:class:`azdistill.cloud.workspace.rest.Rest`)."""
+        from azdistill.cloud.workspace.rest import Rest
+
+        quiet()
+        return Rest(self.credential, self.cloud.resource_manager, self.cloud.scope)
+
+    @cached_property
+    def workspace(self) -> dict[str, Any]:
+        """The workspace as Resource Manager describes it. ServiceError AZD404 where there is none of its name."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        with explain(f"looking up the workspace {self.workspace_name}"):
+            try:
+                found: dict[str, Any] = self.rest.call("GET", self.workspace_id)
+            except ResourceNotFoundError as error:
+                raise self._no_workspace() from error
+        return found
+
+    def studio_url(self, job_name: str) -> str:
+        """The page of a job in Azure ML studio."""
+        return f"{self.cloud.machine_learning}/runs/{job_name}?wsid={self.workspace_id}"
+
+    def _no_workspace(self) -> ServiceError:
+        place = f"in the resource group {self.resource_group} of subscription {self.subscription_id}"
+        hint = did_you_mean(self.workspace_name, self._neighbours())
+        return ServiceError(
+            f"there is no workspace '{self.workspace_name}' {place}",
+            code="AZD404",
+            hint=hint or "check --subscription, --resource-group and --workspace; `az ml workspace list` shows yours",
+        )
+
+    def _neighbours(self) -> list[str]:
+        """Names of the workspaces beside this one, as far as the caller may list them."""
+        from azure.core.exceptions import AzureError
+
+        path = f"{self.group_id}/providers/Microsoft.MachineLearningServices/workspaces"
+        try:
+            return [str(entry["name"]) for entry in self.rest.listed(path)]
+        except AzureError:
+            return []
+
+
+def connect(where: Where | None = None, folder: Path | None = None) -> Connection:
+    """The workspace that ``where``, its profile, the environment or config.json names, in this order.
+
+    ``folder`` is where azdistill.yml is looked for, and above it (default: the working directory). UserError AZD411
+    where none of them names the workspace. Asks no service, unless a private cloud describes itself.
+    """
+    from azdistill.cloud.workspace.credentials import make_credential
+
+    quiet()
+    where = _with_profile(where or Where(), folder or Path.cwd())
+    subscription, group, name = _address(where)
+    with explain("looking up the cloud"):
+        cloud = clouds.find(where.cloud)
+        credential = make_credential(where.auth, where.tenant, cloud)
+    return Connection(subscription, group, name, cloud, credential)
+
+
+def _with_profile(where: Where, folder: Path) -> Where:
+    if where.profile is None:
+        return where
+    from azdistill.cloud.workspace.profiles import find_profile
+
+    known = find_profile(where.profile, folder).where
+    return replace(where, **{key: value for key, value in known.items() if getattr(where, key) is None})
+
+
+def _address(where: Where) -> tuple[str, str, str]:
+    given = {part: getattr(where, part) or _variable(names) for part, (names, _) in _PARTS.items()}
+    if not all(given.values()):
+        config, looked = _config(Path.cwd())
+        given = {part: value or config.get(_PARTS[part][1]) for part, value in given.items()}
+        if missing := [part for part, value in given.items() if not value]:
+            raise _unnamed(missing, looked)
+    return str(given["subscription"]), str(given["resource_group"]), str(given["workspace"])
+
+
+def _variable(names: tuple[str, ...]) -> str | None:
+    return next((os.environ[name] for name in names if os.environ.get(name)), None)
+
+
+def _unnamed(missing: list[str], looked: str) -> UserError:
+    options = ", ".join("--" + part.replace("_", "-") for part in missing)
+    variables = ", ".join(_PARTS[part][0][0] for part in missing)
+    words = " and ".join(part.replace("_", " ") for part in missing)
+    return UserError(
+        f"no {words} is named: not by an option, not by the environment, {looked}",
+        code="AZD411",
+        hint=f"give {options}, set {variables}, or download config.json of the workspace in Azure ML studio",
+    )
+
+
+def _config(start: Path) -> tuple[dict[str, Any], str]:
+    """The nearest config.json, and words for where was looked."""
+    for folder in (start, *start.parents):
+        for name in CONFIG:
+            if not (folder / name).is_file():
+                continue
+            config = _read_config(folder / name)
+            # Models have a config.json too.
+            if any(config.get(key) for _, key in _PARTS.values()):
+                return config, f"not by {folder / name}"
+    return {}, f"and {start} and the folders above it hold no {', '.join(CONFIG)}"
+
+
+def config_at(path: Path) -> Where:
+    """The workspace that a config.json names. UserError AZD411 where it does not."""
+    config = _read_config(path)
+    if missing := [part for part, (_, key) in _PARTS.items() if not config.get(key)]:
+        raise _unnamed(missing, f"not by {path}")
+    return Where(**{part: str(config[key]) for part, (_, key) in _PARTS.items()})
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}", code="AZD411", hint="download it anew") from None
+    if not isinstance(config, dict):
+        raise UserError(f"{path} holds no JSON object", code="AZD411", hint="download it anew")
+    # What azure-ai-ml accepts too: the file of the first SDK wraps everything in Scope.
+    scope = config.get("Scope")
+    if isinstance(scope, str):
+        found = dict(zip(scope.strip("/").split("/")[::2], scope.strip("/").split("/")[1::2], strict=False))
+        return {
+            "subscription_id": found.get("subscriptions"),
+            "resource_group": found.get("resourceGroups"),
+            "workspace_name": found.get("workspaces") or found.get("accounts"),
+        }
+    return config
+
+
+_importing: list[threading.Thread] = []
+
+
+def begin_import() -> None:
+    """Start importing azure-ai-ml in a thread (it takes two seconds), so that checks can be done meanwhile."""
+    if not _importing:
+        thread = threading.Thread(target=_try_import, name="import azure.ai.ml", daemon=True)
+        _importing.append(thread)
+        thread.start()
+
+
+def _try_import() -> None:
+    quiet()
+    try:
+        _import_sdk()
+    except MachineError:
+        # Whoever needs it will say so.
+        return
+
+
+def _import_sdk() -> Any:
+    try:
+        with without_bars():
+            from azure.ai.ml import MLClient
+    except ImportError as error:
+        hint = "install azdistill anew: pip install azdistill"
+        raise MachineError(f"azure-ai-ml cannot be imported: {error}", code="AZD414", hint=hint) from error
+    quiet()
+    return MLClient

@@ -1,0 +1,29 @@
+"""From a recipe to the Azure ML pipeline that it stands for.
+
+The pipeline is plain Azure ML: components, bindings, values. ``azdistill compile`` writes it down, ``azdistill run``
+runs it here, and ``az ml job create`` takes it too. :func:`load` opens either, a recipe or a pipeline, and
+:func:`open_file` also tells what there is to say about it. Names are imported when they are used: a pipeline that is
+no recipe needs nothing of what reads recipes.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from azdistill.compile.open_file import Opened, load, open_file
+    from azdistill.compile.recipe import Built, build, check, compile_recipe
+
+__all__ = ["Built", "Opened", "build", "check", "compile_recipe", "load", "open_file"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'azdistill.compile' has no attribute '{name}'")
+    home = "opening" if name in ("Opened", "load", "open_file") else "built"
+    return getattr(importlib.import_module(f"azdistill.compile.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,40 @@
+"""What a recipe left open, and how it was taken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from azdistill.compile.compute import named_for
+from azdistill.compile.teachers import in_job, placed
+from azdistill.recipe.read import Reading
+
+
+def _where(reading: Reading) -> str:
+    """Where a teacher without an endpoint runs, and why there."""
+    assert reading.recipe is not None
+    found = placed(reading)
+    if found is None:
+        return f"it runs inside the job, on {named_for(reading.recipe.compute, 'teacher')}"
+    return f"it runs inside the job, on {found.instance_type} ({found.why})"
+
+
+def notes(reading: Reading, mapping: dict[str, Any]) -> list[str]:
+    """What the recipe left open and how it was taken, one line each."""
+    recipe = reading.recipe
+    assert recipe is not None
+    said = []
+    if recipe.hyperparameters.temperature is not None:
+        value, meant = recipe.hyperparameters.temperature, recipe.temperature_means
+        said.append(f"temperature {value:g} means {meant}, since the method is {recipe.method}")
+    if in_job(recipe):
+        said.append(f"the teacher has no endpoint: {_where(reading)}")
+    if recipe.evaluation.gold_sft == "auto":
+        gold = "finetune_gold" in mapping["jobs"]
+        said.append(
+            "the training rows carry gold answers: the same student trained on those is a fourth column (gold_sft)"
+            if gold
+            else "no gold answers were seen in the training rows: there is no gold_sft column"
+        )
+    if recipe.schedule is not None:
+        said.append("schedule: is no part of a pipeline; it says when Azure ML starts it")
+    return said

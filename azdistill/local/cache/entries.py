@@ -1,0 +1,206 @@
+"""The step cache: content-addressed entries that are written once, whole, and never changed.
+
+An entry is ``cache/<key[:2]>/<key>/`` with ``outputs/``, ``metrics.jsonl``, ``key.json`` (the fields that the key was
+taken over, so that a miss can be explained) and ``manifest.json``. It is built under ``cache/tmp`` and renamed into
+place, so of two runs that build the same entry one wins and the other discards its own. An entry that no longer matches
+its manifest is a miss. One whose step wrote in place as well is replaced when that place holds something else, but not
+while another run may read it (:mod:`azdistill.local.cache.leases`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from azdistill.local.cache.leases import Leases, unleased
+from azdistill.local.outputs.manifest import MANIFEST, Hash, Manifest
+from azdistill.local.outputs.manifest import METRICS as METRICS
+from azdistill.local.store.durable_files import digest, hash_file, make_read_only, remove_tree, sync
+from azdistill.local.store.home import Home
+from azdistill.local.store.process_marks import PATTERN, from_name, in_name, is_abandoned, own_mark
+from azdistill.local.store.runs import clean
+
+#: Touched whenever an entry is made or found: what was used long ago may be removed.
+USED = "used"
+_KEY_FILE = "key.json"
+#: What is being built, or has gone out of sight and is being removed: whose it is, and a number of its own.
+_UNDER_WAY = re.compile(rf"(?:(?:collected|broken)-)?{PATTERN}-[0-9a-f]{{8}}")
+#: What earlier versions called what they were removing.
+_NAMELESS = re.compile(r"(?:collected|broken)-[0-9a-f]{8}")
+_ENTRY = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A step's committed result."""
+
+    folder: Path
+    manifest: Manifest
+    outputs: dict[str, Path]
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / METRICS
+
+    def about(self) -> dict[str, Any]:
+        """``fields`` of the key, and the ``run_id``, ``step`` and ``seconds`` that made the entry.
+
+        Empty where a power cut took them: an entry is what its manifest says.
+        """
+        try:
+            stored: dict[str, Any] = json.loads((self.folder / _KEY_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return stored
+
+
+def is_entry(folder: Path) -> bool:
+    """Whether a folder is an entry, by its name and its manifest."""
+    return bool(_ENTRY.fullmatch(folder.name)) and (folder / MANIFEST).is_file()
+
+
+def key_of(fields: dict[str, Any]) -> str:
+    """The cache key (sha256, hex) of a step whose result depends on ``fields``."""
+    return digest(fields)
+
+
+def under_way(root: Path, what: str = "") -> Path:
+    """A place in the cache ``root`` for an entry that is being built or removed, which bears our mark."""
+    return root / "tmp" / f"{what}{in_name(own_mark())}-{uuid.uuid4().hex[:8]}"
+
+
+class Cache:
+    """The entries of one state folder. ``looking``: nothing is written, and the folder need not be there.
+
+    ``hash_of`` is asked for the hashes of files that stat does not know again, as those of a restored folder.
+    """
+
+    def __init__(self, home: Home, *, looking: bool = False, hash_of: Hash = hash_file) -> None:
+        self._root, self._looking, self._hash_of = home.cache, looking, hash_of
+        self._leases = Leases()
+        if not looking:
+            self._sweep()
+
+    def close(self) -> None:
+        """Let other runs replace what this one has found or made."""
+        self._leases.close()
+
+    def find(self, key: str, standing: Mapping[str, Path] | None = None) -> Entry | None:
+        """The entry of ``key``, if there is one and it is what was written, and what was written beside it to the
+        ``standing`` places is there still.
+        """
+        entry = self._read(key, standing or {})
+        if entry is None or self._looking:
+            return entry
+        if entry.manifest.standing:
+            # Read again: until it was leased, another run might have put its own there.
+            entry = self._read(key, standing or {}) if self._leases.take(entry.folder) else None
+        return entry if entry and _touch(entry.folder / USED) else None
+
+    def _read(self, key: str, standing: Mapping[str, Path]) -> Entry | None:
+        folder = self._folder(key)
+        manifest = Manifest.read(folder)
+        if manifest is None:
+            return None
+        outputs = _places(folder, manifest)
+        if not manifest.matches(outputs, self._hash_of) or not manifest.holds(standing, self._hash_of):
+            return None
+        return Entry(folder, manifest, outputs)
+
+    def commit(self, key: str, manifest: Manifest, outputs: Path, metrics: Path, about: dict[str, Any]) -> Entry | None:
+        """Move the folder ``outputs`` into a new entry; the entry of another run that was faster is taken instead.
+
+        None where that says otherwise of what was written in place, and may be read still: ``outputs`` stays.
+        """
+        building = under_way(self._root)
+        building.mkdir()
+        os.rename(outputs, building / "outputs")
+        if metrics.is_file():
+            shutil.copyfile(metrics, building / METRICS)
+        (building / _KEY_FILE).write_text(json.dumps(clean(about), ensure_ascii=False, indent=1), encoding="utf-8")
+        make_read_only(building / "outputs")
+        manifest = manifest.seen_at(_places(building, manifest))
+        manifest.write(building)
+        if manifest.standing:
+            self._leases.take(building)
+        if entry := self._publish(building, key, manifest):
+            return entry
+        _move_back(building / "outputs", outputs)
+        remove_tree(building)
+        return None
+
+    def _publish(self, building: Path, key: str, manifest: Manifest) -> Entry | None:
+        target = self._folder(key)
+        target.parent.mkdir(exist_ok=True)
+        while True:
+            try:
+                os.rename(building, target)
+            except OSError:
+                if not target.exists():
+                    raise
+            else:
+                sync(target.parent)
+                return Entry(target, manifest, _places(target, manifest))
+            winner = self._read(key, {})
+            if winner and winner.manifest.wrote_as(manifest) and (winner := self.find(key)):
+                remove_tree(building)
+                return winner
+            # What was written in place then is not there any more: the outputs beside it go with it.
+            if not self._set_aside(target):
+                return None
+
+    def _set_aside(self, broken: Path) -> bool:
+        """Remove an entry, if no run may read it."""
+        aside = under_way(self._root, "broken-")
+        try:
+            with unleased(broken) as free:
+                if not free:
+                    return False
+                os.rename(broken, aside)
+        except FileNotFoundError:
+            return True
+        remove_tree(aside)
+        return True
+
+    def _folder(self, key: str) -> Path:
+        return self._root / key[:2] / key
+
+    def _sweep(self) -> None:
+        """Remove what dead runs left half built or half removed: what :func:`under_way` calls so, and nothing else."""
+        for folder in (self._root / "tmp").iterdir():
+            found = _UNDER_WAY.fullmatch(folder.name)
+            if _NAMELESS.fullmatch(folder.name) or (found and is_abandoned(from_name(found[1]), folder)):
+                # Another run may be at it too.
+                with contextlib.suppress(FileNotFoundError):
+                    remove_tree(folder)
+
+
+def _touch(used: Path) -> bool:
+    """Note that an entry is used; False where it was collected meanwhile."""
+    try:
+        used.touch()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _move_back(source: Path, target: Path) -> None:
+    # A folder that nobody may write to cannot be moved to another.
+    mode = source.stat().st_mode
+    source.chmod(mode | 0o200)
+    source.rename(target)
+    target.chmod(mode)
+
+
+def _places(folder: Path, manifest: Manifest) -> dict[str, Path]:
+    return {name: folder / "outputs" / name for name in manifest.outputs}

@@ -1,0 +1,142 @@
+"""Why a step ran again: the first field in which its key differs from that of an earlier run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from azdistill.local.cache.entries import Cache, key_of
+from azdistill.local.cache.hashes import Hashes
+from azdistill.local.keyed import read_fields
+from azdistill.local.store.durable_files import digest
+from azdistill.local.store.home import Home
+from azdistill.local.store.runs import RunState, StepState
+
+#: The order in which fields are looked at: what people change on purpose comes first.
+_ORDER = (
+    *("command", "code", "inputs", "environment", "environment_variables", "variables", "outputs", "distribution"),
+    *("interpreter", "version"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One field of two keys: ``path`` leads to it (``code/train.py``, ``inputs/rows``); None where it was absent."""
+
+    path: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a step of a run did, why, and against which earlier run that was found out."""
+
+    run_id: str
+    step: str
+    status: str
+    reason: str
+    compared_with: str | None
+    differences: list[Difference]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``azdistill explain --json`` prints."""
+        return {
+            "run_id": self.run_id,
+            "step": self.step,
+            "status": self.status,
+            "reason": self.reason,
+            "compared_with": self.compared_with,
+            "differences": [{"field": d.path, "before": d.before, "after": d.after} for d in self.differences],
+        }
+
+
+def explain(home: Home, run: RunState, step: str, runs: Sequence[RunState]) -> Explanation:
+    """Why ``step`` of ``run`` was run or reused. ``step`` must be one of the run's; ``runs`` are all, newest first."""
+    state = run.steps[step]
+
+    def because(reason: str, other: str | None = None, differences: list[Difference] | None = None) -> Explanation:
+        return Explanation(run.run_id, step, state.status, reason, other, differences or [])
+
+    if state.status == "skipped" and state.detail:
+        return because(f"it did not run: {state.detail}")
+    if state.status in ("pending", "skipped") or (state.status == "canceled" and not state.attempts):
+        return because("it did not run")
+    if state.status == "failed" and not state.started:
+        return because(f"it failed before it was started: {state.error}")
+    fields = read_fields(home, run, step)
+    if state.status == "cached":
+        made = _maker(home, state)
+        return because(f"reused: nothing it depends on has changed since {made}", made)
+    if fields is None:
+        return because("it runs every time: is_deterministic is false, or force_rerun or --no-cache was asked for")
+    before = [other for other in runs if other.started < run.started]
+    reason, other, found = against(home, last_alike(home, before, run.pipeline, step), step, fields, state.key)
+    return because(reason, other, found)
+
+
+def against(
+    home: Home, earlier: RunState | None, step: str, fields: dict[str, Any], key: str | None
+) -> tuple[str, str | None, list[Difference]]:
+    """Why a step with these ``fields``, in which secrets are hidden, is run, seen from an earlier run: the reason, that
+    run's id, what differs. ``key`` is of the fields as they are, where it is known.
+    """
+    if earlier is None:
+        return "it had not run before", None, []
+    before = read_fields(home, earlier, step) or {}
+    found = differences(before, fields) if key_of(before) != key_of(fields) else []
+    known = earlier.steps[step].key
+    if found:
+        reason = f"{found[0].path} is not what it was"
+    elif key and known and key != known:
+        reason = "a secret that it is handed is not what it was"
+    elif earlier.steps[step].status not in ("completed", "cached"):
+        reason = f"nothing it depends on has changed, but it did not succeed in {earlier.run_id}"
+    else:
+        reason = "nothing it depends on has changed, but what it had made is not kept any more"
+    return reason, earlier.run_id, found
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
+    """Every field in which two keys differ, the most telling first; a list of texts by the ones that went and came."""
+    names = [*_ORDER, *sorted((before.keys() | after.keys()) - set(_ORDER))]
+    return [found for name in names for found in _compare(name, before.get(name), after.get(name))]
+
+
+def _compare(path: str, before: Any, after: Any) -> list[Difference]:
+    if before == after:
+        return []
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        # An input is its content and its suffix; the digest of one says nothing that its name does not.
+        return [
+            found
+            for key in sorted(before.keys() | after.keys())
+            for found in _compare(f"{path}/{key}", before.get(key), after.get(key))
+        ]
+    if isinstance(before, list) and isinstance(after, list):
+        gone, came = [x for x in before if x not in after], [x for x in after if x not in before]
+        return [Difference(path, ", ".join(map(str, gone)) or None, ", ".join(map(str, came)) or None)]
+    return [Difference(path.removesuffix("/content").removesuffix("/value"), before, after)]
+
+
+def last_alike(home: Home, runs: Sequence[RunState], pipeline: str, step: str) -> RunState | None:
+    """Of ``runs``, newest first, the first of a pipeline of this name in which the step had a key."""
+    alike = (run for run in runs if run.pipeline == pipeline and step in run.steps)
+    return next((run for run in alike if read_fields(home, run, step) is not None), None)
+
+
+def _maker(home: Home, state: StepState) -> str:
+    with closing(Hashes(home.hashes, looking=True)) as hashes:
+        entry = Cache(home, looking=True, hash_of=hashes.file).find(state.key) if state.key else None
+    return str(entry.about().get("run_id", "an earlier run")) if entry else "an earlier run"
+
+
+def short(value: Any) -> str:
+    """A value of a key for people: hashes by their first letters, nothing as a dash."""
+    if value is None:
+        return "-"
+    text = str(value) if isinstance(value, str | int | float | bool) else digest(value)
+    is_hash = len(text) == 64 and all(letter in "0123456789abcdef" for letter in text)
+    return f"sha256 {text[:12]}" if is_hash else text

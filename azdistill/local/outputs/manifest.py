@@ -1,0 +1,248 @@
+"""A step's outputs: places for them, whether they are all there, and the manifest that says what they are."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from azdistill.aml.models import PRIMITIVES
+from azdistill.local.cache.hashes import tree_digest
+from azdistill.local.outputs.links import links
+from azdistill.local.store.durable_files import hash_file, sync, walk_files, write_whole
+
+#: What stat says of a file: its size, when its content and when anything of it was changed, and its inode.
+Stat = tuple[int, int, int, int]
+#: Name of a standing output -> relative path -> what stat said.
+Seen = Mapping[str, Mapping[str, Stat]]
+#: Reads a file's content, or knows its hash.
+Hash = Callable[[Path], str]
+MANIFEST = "manifest.json"
+METRICS = "metrics.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class FileMark:
+    """One file of an output: what it holds, and what stat said when that was found out.
+
+    Marks of earlier versions lack the last two, without which a file is not known by its stat: anybody may set the time
+    of a change to the content.
+    """
+
+    sha256: str
+    size: int
+    mtime_ns: int
+    ctime_ns: int = 0
+    inode: int = 0
+
+    @property
+    def stat(self) -> Stat:
+        return self.size, self.mtime_ns, self.ctime_ns, self.inode
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything a step wrote: output name -> relative path -> mark. A ``uri_file`` has one entry, named ``""``.
+
+    ``standing``: the same of outputs in folders of their own, that other steps and runs may write to as well.
+    """
+
+    outputs: dict[str, dict[str, FileMark]]
+    standing: dict[str, dict[str, FileMark]] = field(default_factory=dict)
+
+    def content(self, output: str) -> str:
+        """The hash of one output's content, by names and bytes; equal contents have equal hashes wherever they lie."""
+        files = {name: mark.sha256 for name, mark in self.outputs[output].items()}
+        return files[""] if "" in files else tree_digest(files)
+
+    def contents(self) -> dict[str, str]:
+        """The hashes of all outputs, but for those in places that others may write to as well."""
+        return {name: self.content(name) for name in self.outputs}
+
+    def as_json(self) -> dict[str, Any]:
+        """The outputs as they are written; :meth:`from_json` reads them."""
+        return _as_json(self.outputs)
+
+    @staticmethod
+    def from_json(rows: Any, standing: Any = None) -> Manifest:
+        """Raises TypeError, ValueError or AttributeError where ``rows`` are no outputs."""
+        return Manifest(_from_json(rows), _from_json(standing or {}))
+
+    def write(self, folder: Path, durable: bool = True) -> None:
+        """Write it, last of all, into ``folder``, with the hash of the metrics that lie there.
+
+        ``durable``: and make sure that both are on disk.
+        """
+        stored: dict[str, Any] = {"version": 1, "outputs": self.as_json()}
+        if self.standing:
+            stored["standing"] = _as_json(self.standing)
+        metrics = folder / METRICS
+        if metrics.is_file():
+            if durable:
+                sync(metrics)
+            stored["metrics"] = hash_file(metrics)
+        text = json.dumps(stored)
+        if durable:
+            write_whole(folder / MANIFEST, text)
+        else:
+            (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+    @staticmethod
+    def read(folder: Path) -> Manifest | None:
+        """The manifest in ``folder``; None where there is none that can be read, or the metrics are not what it says.
+
+        Manifests of earlier versions say nothing of metrics.
+        """
+        try:
+            stored = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            if stored.get("metrics") and hash_file(folder / METRICS) != stored["metrics"]:
+                return None
+            return Manifest.from_json(stored["outputs"], stored.get("standing"))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def matches(self, paths: Mapping[str, Path], hash_of: Hash = hash_file) -> bool:
+        """Whether the outputs at ``paths`` still are what was written. Reads only files whose stat has changed, as that
+        of a copy has.
+        """
+        return set(paths) == set(self.outputs) and all(
+            _same(paths[name], files, hash_of) for name, files in self.outputs.items()
+        )
+
+    def seen_at(self, paths: Mapping[str, Path]) -> Manifest:
+        """The same of outputs at ``paths`` of which all but the content was changed, such as who may write to them."""
+        return replace(self, outputs={name: _seen(paths[name], files) for name, files in self.outputs.items()})
+
+    def wrote_as(self, other: Manifest) -> bool:
+        """Whether it says of standing folders what ``other`` says."""
+        return _contents(self.standing) == _contents(other.standing)
+
+    def holds(self, standing: Mapping[str, Path], hash_of: Hash = hash_file) -> bool:
+        """Whether all that was written to these standing folders is there still; others may have added to them."""
+        return all(
+            name in self.standing and _has(path, self.standing[name], hash_of) for name, path in standing.items()
+        )
+
+
+def is_file(kind: str) -> bool:
+    """Whether an output of this Azure ML type is one file, as values are too (all others are folders)."""
+    return kind == "uri_file" or kind in PRIMITIVES
+
+
+def missing(paths: dict[str, Path], kinds: dict[str, str]) -> list[str]:
+    """Names of the outputs that a step has not written: a file that is not there, a folder that is empty."""
+    return [name for name, path in paths.items() if not _is_there(path, is_file(kinds[name]))]
+
+
+def record(
+    paths: Mapping[str, Path], standing: Mapping[str, Path] | None = None, before: Seen | None = None
+) -> Manifest:
+    """Hash the outputs and make sure that they are on disk. Links become copies: what is kept stands by itself.
+
+    What lies in ``standing`` folders is left as it is. Of what was there ``before`` (:func:`look_at`), and is so still,
+    the manifest says nothing.
+    """
+    made = {name: _record(path) for name, path in paths.items()}
+    return Manifest(
+        made, {name: _written(path, (before or {}).get(name, {})) for name, path in (standing or {}).items()}
+    )
+
+
+def look_at(standing: Mapping[str, Path]) -> Seen:
+    """What stat says of all that lies in standing folders."""
+    return {name: {key: _stat(file) for key, file in _files(path).items()} for name, path in standing.items()}
+
+
+def untouched(standing: Mapping[str, Path], before: Seen) -> list[str]:
+    """Names of the standing outputs that hold something, and exactly what they held ``before``."""
+    return [name for name, files in look_at(standing).items() if files and files == before[name]]
+
+
+def _written(path: Path, before: Mapping[str, Stat]) -> dict[str, FileMark]:
+    there = _files(path)
+    # A step that found all of it there already, and left it so, relies on all of it.
+    written = {name: file for name, file in there.items() if before.get(name) != _stat(file)} or there
+    return {name: _mark(file) for name, file in written.items()}
+
+
+def _is_there(path: Path, single: bool) -> bool:
+    if single:
+        return path.is_file()
+    return path.is_dir() and next(walk_files(path), None) is not None
+
+
+def _record(path: Path) -> dict[str, FileMark]:
+    _replace_links(path)
+    marks = {name: _mark(file) for name, file in _files(path).items()}
+    for folder, _, _ in os.walk(path):
+        sync(Path(folder))
+    sync(path.parent)
+    return marks
+
+
+def _files(path: Path) -> dict[str, Path]:
+    return {"": path} if path.is_file() else dict(walk_files(path)) if path.is_dir() else {}
+
+
+def _stat(path: Path) -> Stat:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
+def _mark(path: Path) -> FileMark:
+    sync(path)
+    found = _stat(path)
+    return FileMark(hash_file(path), *found)
+
+
+def _seen(path: Path, files: dict[str, FileMark]) -> dict[str, FileMark]:
+    now = {name: FileMark(mark.sha256, *_stat(path / name if name else path)) for name, mark in files.items()}
+    # Of what has another time the content may be another.
+    return {name: now[name] if now[name].stat[:2] == mark.stat[:2] else mark for name, mark in files.items()}
+
+
+def _replace_links(root: Path) -> None:
+    for link in list(links(root)):
+        target = link.resolve(strict=True)
+        beside = link.with_name(link.name + ".copying")
+        shutil.copytree(target, beside) if target.is_dir() else shutil.copy2(target, beside)
+        link.unlink()
+        beside.rename(link)
+
+
+def _same(path: Path, files: dict[str, FileMark], hash_of: Hash) -> bool:
+    try:
+        found = {"": path} if path.is_file() else dict(walk_files(path))
+        return set(found) == set(files) and all(_unchanged(found[name], mark, hash_of) for name, mark in files.items())
+    except OSError:
+        return False
+
+
+def _has(path: Path, files: dict[str, FileMark], hash_of: Hash) -> bool:
+    try:
+        return all(_unchanged(path / name if name else path, mark, hash_of) for name, mark in files.items())
+    except OSError:
+        return False
+
+
+def _unchanged(path: Path, mark: FileMark, hash_of: Hash) -> bool:
+    found = _stat(path)
+    return found == mark.stat or (found[0] == mark.size and hash_of(path) == mark.sha256)
+
+
+def _contents(outputs: dict[str, dict[str, FileMark]]) -> dict[str, dict[str, str]]:
+    return {output: {name: mark.sha256 for name, mark in files.items()} for output, files in outputs.items()}
+
+
+def _as_json(outputs: dict[str, dict[str, FileMark]]) -> dict[str, Any]:
+    return {
+        output: {name: [mark.sha256, *mark.stat] for name, mark in files.items()} for output, files in outputs.items()
+    }
+
+
+def _from_json(rows: Any) -> dict[str, dict[str, FileMark]]:
+    return {output: {name: FileMark(*mark) for name, mark in files.items()} for output, files in rows.items()}

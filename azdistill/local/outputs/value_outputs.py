@@ -1,0 +1,132 @@
+"""Outputs that are values: a step writes one as a file, and what it wrote is handed on as text.
+
+The file holds the value as UTF-8; one line end after it does not count. What Azure's own mldesigner writes down is
+taken where a step leaves no file: the property ``azureml.pipeline.control`` of its run, a JSON object of name and
+value, or ``azureml.pipeline.control.NAME``; here a tag, logged to MLflow or to the metrics file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from azdistill.aml import values
+from azdistill.aml.checks.values import break_out, fit
+from azdistill.aml.models import PRIMITIVES
+from azdistill.aml.source import Report
+from azdistill.errors import UserError
+from azdistill.local.plan.bindings import Made, Passed
+from azdistill.local.plan.planner import PlannedStep
+from azdistill.local.run.listener import Tail
+from azdistill.redact import redact
+
+#: Bytes of the longest value: what is longer is data.
+LONGEST = 64 * 1024
+PROPERTY = "azureml.pipeline.control"
+_SHOWN = 300
+
+
+def names(step: PlannedStep) -> list[str]:
+    """The outputs of a step that are values."""
+    return [name for name, output in step.outputs.items() if output.kind in PRIMITIVES]
+
+
+def read(path: Path) -> str:
+    """The value in a file. Raises ValueError, which says what is wrong with it, or OSError."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        # A link may lead to what the step itself could not read.
+        raise ValueError("is a link, not a file of its own")
+    with open(path, "rb") as file:
+        written = file.read(LONGEST + 3)
+    try:
+        text = written.decode("utf-8")
+    except UnicodeDecodeError:
+        if len(written) <= LONGEST:
+            raise ValueError("is not UTF-8") from None
+        text = ""
+    text = text.removesuffix("\n").removesuffix("\r")
+    if len(written) > LONGEST + 2 or len(text.encode()) > LONGEST:
+        raise ValueError(f"is larger than {LONGEST // 1024} KiB: give data as a uri_file")
+    return text
+
+
+def wrong(step: PlannedStep, paths: Mapping[str, Path]) -> str:
+    """What is wrong with the values that a step has written; empty where nothing is."""
+    told = []
+    for name in names(step):
+        kind = step.outputs[name].kind
+        try:
+            text = read(paths[name])
+        except ValueError as error:
+            told.append(f"output '{name}' ({kind}) {error}")
+            continue
+        try:
+            values.parse(kind, text)
+        except ValueError as error:
+            told.append(f"output '{name}' is declared {kind}; what was written, {_short(repr(text))}, is {error}")
+    return "; ".join(told)
+
+
+def take_logged(step: PlannedStep, paths: Mapping[str, Path], metrics: Path) -> None:
+    """Write the files of values that a step has only logged."""
+    absent = [name for name in names(step) if not os.path.lexists(paths[name])]
+    logged = dict(_logged(metrics)) if absent else {}
+    for name in absent:
+        if name in logged:
+            paths[name].write_text(str(logged[name]), encoding="utf-8")
+
+
+def _logged(metrics: Path) -> Iterator[tuple[str, Any]]:
+    for record in Tail(metrics).read():
+        name = str(record.get("name", ""))
+        if record["kind"] not in ("tag", "property") or not name.startswith(PROPERTY):
+            continue
+        if name.startswith(f"{PROPERTY}."):
+            yield name.removeprefix(f"{PROPERTY}."), record.get("value")
+        elif name == PROPERTY:
+            yield from _object(record.get("value")).items()
+
+
+def _object(value: Any) -> dict[str, Any]:
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def passed(step: PlannedStep, name: str, made: Made, path: Path) -> Passed:
+    """The value in ``path`` for the input ``name`` of ``step``: held to what a literal there would be held to.
+
+    UserError AZD334, which names both steps, where it does not fit.
+    """
+    declared, report = step.component.inputs[name], Report()
+    giver = f"step '{step.name}': input '{name}' is given what step '{made.step}' wrote as '{made.output}'"
+    try:
+        text = read(path)
+    except ValueError as error:
+        raise UserError(f"{giver}, which {error}", code="AZD334") from None
+    fit(report, "it", declared, text, declared.where)
+    if not report.problems:
+        break_out(report, step.component, name, text, declared.where)
+    for problem in report.problems:
+        raise UserError(f"{giver}: {_short(problem.message)}", code="AZD334", hint=_short(problem.hint))
+    return Passed(text, made.step, made.output)
+
+
+def note_passed(step: PlannedStep, metrics: Path) -> None:
+    """Write down, as parameters of a step's run, the values that others gave it; of literals they are known before."""
+    given = {name: bound.text for name, bound in step.inputs.items() if isinstance(bound, Passed)}
+    if given:
+        lines = [json.dumps({"kind": "param", "name": name, "value": text}) + "\n" for name, text in given.items()]
+        metrics.write_text("".join(lines), encoding="utf-8")
+
+
+def _short(text: str) -> str:
+    # Hidden before it is cut: of half a secret nobody would know that it is one.
+    text = redact(text)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 4]} ..."

@@ -1,0 +1,207 @@
+"""Data that a pipeline names by http(s): fetched once, and asked about again at each run.
+
+A file is kept as ``<state>/downloads/<sha256 of the address>/<sha256 of its content>/<its name>``, and beside these
+folders which of them it is now, with what the server called its version (ETag, or the time it was changed). The next
+run asks whether that still holds; where the server cannot be reached, what is here is used, and that is told. A dry run
+asks as well, and fetches nothing.
+
+What is fetched again and is the same leaves the file alone; what is not is put beside it, as another run may be reading
+it. An older content goes, when a newer one comes, once it was replaced an hour before any run that is going on started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from azdistill.errors import ServiceError
+from azdistill.local.store.durable_files import disk_errors, remove_tree, sync, write_whole
+from azdistill.local.store.home import AWAITED, Home
+from azdistill.local.store.runs import list_runs
+from azdistill.redact import register
+
+_ABOUT = "about.json"
+#: Where what says no content of its own lies: it was fetched when there was one of each address.
+_DATA = "data"
+#: Seconds that a run may take from its first question to its start.
+_FRESH = 3600.0
+_TIMEOUT = 60.0
+_CHUNK = 1 << 20
+#: What stands in addresses as it is, also what is encoded already.
+_SAFE = "%!#$&'()*+,/:;=?@[]~"
+_VERSIONS = {"ETag": "If-None-Match", "Last-Modified": "If-Modified-Since"}
+
+
+def fetch(home: Home, url: str, tell: Callable[[str], object]) -> Path:
+    """The file at ``url``, on this disk. ServiceError AZD389 where it cannot be had. Query strings are never shown.
+
+    ``tell`` is told where what is here is used though nobody could be asked whether it is still the same.
+
+    Of a home that is only for ``looking`` it is a place that the home ``awaits`` if a run would fetch it.
+    """
+    shown = _without_query(url)
+    try:
+        asked = encoded(url)
+    except ValueError as error:
+        raise ServiceError(f"{shown} is no address: {error}", code="AZD389") from error
+    folder = home.downloads / hashlib.sha256(url.encode()).hexdigest()[:32]
+    known = _known(folder)
+    answer = _ask(asked, shown, known, tell)
+    if answer is None:
+        return _place(folder, known)
+    if home.looking:
+        answer.close()
+        # A server that gives no versions sends it each time, and it may well be the same.
+        return _place(folder, known) if known and not known["versions"] else folder / AWAITED / _name(url)
+    with answer, disk_errors(f"downloading {shown}"):
+        # Data is fetched while a run is planned, before anything else of it needs the state folder.
+        home.prepare()
+        kept = _keep(folder, _name(url), answer, shown)
+        _make_current(home, folder, kept, known, answer.headers)
+        return kept
+
+
+def encoded(url: str) -> str:
+    """``url`` as servers know it, in ASCII. ValueError where it is none."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    if not host.isascii():
+        host = host.encode("idna").decode()
+    whole = parts._replace(
+        netloc=f"{user}{at}{host}", path=quote(parts.path, safe=_SAFE), query=quote(parts.query, _SAFE)
+    )
+    return whole.geturl()
+
+
+def _ask(url: str, shown: str, known: dict[str, Any], tell: Callable[[str], object]) -> Any:
+    """The server's answer with the data; None where what is known of it holds, or no server says otherwise."""
+    try:
+        request = urllib.request.Request(url, headers=_conditions(known))
+        return urllib.request.urlopen(request, timeout=_TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code == 304 and known:
+            return None
+        said = f"the server answered {error.code} {error.reason}"
+        raise ServiceError(f"{shown}: {said}", code="AZD389") from error
+    except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException, ValueError) as error:
+        # A ValueError is of an address that it leads to.
+        reason = getattr(error, "reason", error)
+        if known:
+            tell(f"{shown} cannot be asked for ({reason}): what was fetched from there before is used")
+            return None
+        raise ServiceError(f"{shown}: {reason}", code="AZD389", hint="give a local file with --set") from error
+
+
+def _keep(folder: Path, name: str, answer: Any, shown: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / f".{uuid.uuid4().hex[:8]}"
+    beside.mkdir()
+    try:
+        content = hashlib.sha256()
+        with open(beside / name, "wb") as file:
+            for chunk in _chunks(answer, shown):
+                file.write(chunk)
+                content.update(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        kept = folder / content.hexdigest()[:32] / name
+        _put(beside, kept, content.hexdigest())
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return kept
+
+
+def _put(fresh: Path, kept: Path, content: str) -> None:
+    """Make the folder ``fresh`` that of ``kept``, unless it is there with its ``content``: a run may be reading it."""
+    try:
+        fresh.rename(kept.parent)
+    except OSError:
+        if not _holds(kept, content):
+            (fresh / kept.name).replace(kept)
+    sync(kept.parent)
+
+
+def _holds(kept: Path, content: str) -> bool:
+    try:
+        with open(kept, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == content
+    except OSError:
+        return False
+
+
+def _make_current(home: Home, folder: Path, kept: Path, known: dict[str, Any], headers: Any) -> None:
+    """Say that ``kept`` is what the address holds now."""
+    if known and (before := _place(folder, known).parent) != kept.parent:
+        # The time of a folder is when its content was replaced.
+        os.utime(before)
+    versions = {header: headers[header] for header in _VERSIONS if headers.get(header)}
+    write_whole(folder / _ABOUT, json.dumps({"name": kept.name, "content": kept.parent.name, "versions": versions}))
+    others = [path for path in folder.iterdir() if path.is_dir() and path != kept.parent and path.name[0] != "."]
+    if others:
+        _remove_old(home, others)
+
+
+def _remove_old(home: Home, folders: list[Path]) -> None:
+    now = time.time()
+    started = (run.started for run in list_runs(home) if run.status == "running")
+    until = min(started, default=now) - _FRESH
+    for folder in folders:
+        # Another run may be at it too.
+        with contextlib.suppress(FileNotFoundError):
+            if folder.stat().st_mtime < until:
+                remove_tree(folder)
+
+
+def _chunks(answer: Any, shown: str) -> Iterator[bytes]:
+    """What the server sends, to its end; where it breaks off, that is an error whatever is here from before."""
+    try:
+        while chunk := answer.read(_CHUNK):
+            yield chunk
+    except (OSError, HTTPException) as error:
+        raise ServiceError(f"{shown}: it broke off: {error}", code="AZD389") from error
+    # http.client says so of a chunked answer only. What counts are bytes as they come: nothing here decodes them.
+    if missing := getattr(answer, "length", None):
+        raise ServiceError(f"{shown}: it broke off, {missing} bytes before its end", code="AZD389")
+
+
+def _name(url: str) -> str:
+    """The last part of the address. It is taken apart once it is decoded: ``%2e%2e%2f`` may lead nowhere else."""
+    last = unquote(urlsplit(url).path).rpartition("/")[2].replace("\0", "_")
+    return "download" if last in ("", ".", "..") else last
+
+
+def _known(folder: Path) -> dict[str, Any]:
+    try:
+        about: dict[str, Any] = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+        return about if _place(folder, about).is_file() else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _place(folder: Path, about: dict[str, Any]) -> Path:
+    return folder / str(about.get("content", _DATA)) / str(about["name"])
+
+
+def _conditions(known: dict[str, Any]) -> dict[str, str]:
+    versions = known.get("versions", {})
+    return {_VERSIONS[header]: value for header, value in versions.items()}
+
+
+def _without_query(url: str) -> str:
+    """``url`` for messages. What follows the question mark may be a signature: it is hidden from all text."""
+    bare, mark, query = url.partition("?")
+    if query:
+        register(query)
+    return f"{bare}{mark}***" if mark else bare

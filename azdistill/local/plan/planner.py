@@ -1,0 +1,494 @@
+"""The plan of a local run: a pipeline flattened into command steps, every input bound to a value, a path or another
+step.
+
+Nested pipelines disappear: their steps get dotted names (``train.fit``), their inputs and outputs are followed to what
+they stand for. What cannot be run here is found while planning, all of it at once, and raised as one SpecError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from azdistill.aml import expressions, values
+from azdistill.aml.models import (
+    PRIMITIVES,
+    Binding,
+    CommandComponent,
+    Data,
+    Environment,
+    Input,
+    Literal,
+    Output,
+    Parallel,
+    Pipeline,
+    PipelineComponent,
+    Step,
+    Value,
+)
+from azdistill.aml.parallel_components import mini_batch_size
+from azdistill.aml.source import Report, Where
+from azdistill.errors import SpecError
+from azdistill.local.plan import conditions, data_locations, not_honoured
+from azdistill.local.plan.bindings import FREE, Under
+from azdistill.local.plan.bindings import Bound as Bound
+from azdistill.local.plan.bindings import Local as Local
+from azdistill.local.plan.bindings import Made as Made
+from azdistill.local.plan.bindings import Text as Text
+from azdistill.local.plan.order import in_order
+from azdistill.local.plan.sweeps import PlannedSweep, plan_sweep
+from azdistill.local.store.home import Home
+
+EXCLUSIVE, CACHE_IGNORE, HEADLINE = "azdistill.exclusive", "azdistill.cache_ignore", "azdistill.headline"
+NETWORK = "azdistill.network"
+#: Letters of a step's name, that a folder's may have beside what is added (of a trial, its number).
+_LONGEST_NAME = 240
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedOutput:
+    """A step's output; ``standing`` is its place where it is kept between runs.
+
+    ``store``: that is azdistill's own (``azdistill/answers``), which only grows: what is in it counts in no key.
+    """
+
+    kind: str
+    standing: Path | None = None
+    store: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """How a parallel step's script is fed: see :class:`azdistill.aml.Parallel`; every value is known here."""
+
+    entry_script: str
+    input: str
+    append_row_to: str | None
+    mini_batch_size: int | None
+    in_bytes: bool
+    partition_keys: tuple[str, ...]
+    workers: int
+    error_threshold: int
+    #: Whether a mini-batch with fewer results than items has failed: not where an error_threshold of -1 is written.
+    few_results_fail: bool
+    mini_batch_error_threshold: int
+    max_retries: int
+    timeout: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """One command to run. ``inputs`` holds those that have a value."""
+
+    name: str
+    component: CommandComponent
+    inputs: Mapping[str, Bound]
+    outputs: Mapping[str, PlannedOutput]
+    environment: str | Environment | None
+    environment_variables: Mapping[str, str]
+    timeout: float | None
+    deterministic: bool
+    exclusive: bool
+    headline: bool
+    cache_ignore: frozenset[str]
+    distribution: Mapping[str, Any] | None = None
+    #: How many times the command is started, as the processes of a distributed job; None for a job that is not one.
+    processes: int | None = None
+    parallel: Feed | None = None
+    sweep: PlannedSweep | None = None
+    #: Of a trial: the sweep step that it belongs to.
+    trial_of: str | None = None
+    #: What only a container makes a difference for: whether it has a network, and its shared memory (``2g``).
+    network: bool = False
+    shm_size: str | None = None
+    #: ``resources`` as written, and where.
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    resources_at: Where | None = None
+    under: Under = FREE
+
+    @property
+    def workers(self) -> int:
+        """Processes of it that work at the same time."""
+        return self.parallel.workers if self.parallel else self.processes or 1
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Names of the steps that must end well, or be skipped for their branch, before this one can start."""
+        makers = (maker for bound in self.inputs.values() if isinstance(bound, Made) for maker in bound.makers)
+        return self.under.needs.union(maker.step for maker in makers)
+
+    @property
+    def standing(self) -> dict[str, Path]:
+        """The outputs that are kept between runs, and where."""
+        return {name: output.standing for name, output in self.outputs.items() if output.standing}
+
+    @property
+    def in_place(self) -> dict[str, Path]:
+        """Those of them that count by what they hold: all but stores."""
+        return {name: path for name, path in self.standing.items() if not self.outputs[name].store}
+
+    @property
+    def base(self) -> Path:
+        """The folder that the component's own paths start from."""
+        return self.component.where.source.base
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A pipeline, ready to run. ``steps`` are in an order in which each comes after what it needs."""
+
+    name: str
+    experiment: str
+    steps: Mapping[str, PlannedStep]
+    outputs: Mapping[str, Made]
+    params: Mapping[str, str]
+    continue_on_step_failure: bool
+    force_rerun: bool
+    notes: tuple[str, ...] = ()
+    #: Of a selection: steps whose result has to be there already, and those that have no part in the run.
+    given: frozenset[str] = frozenset()
+    apart: tuple[str, ...] = ()
+    #: Outputs of the pipeline that no step of the selection leads to.
+    left_out: Mapping[str, Made] = field(default_factory=dict)
+
+
+def make_plan(
+    pipeline: Pipeline, home: Home, *, experiment: str | None = None, data: Mapping[str, Path] | None = None
+) -> Plan:
+    """The plan of a pipeline that :func:`azdistill.aml.check` has no errors for.
+
+    ``data`` says what stands here for data of a workspace (see :func:`azdistill.local.plan.data_locations.local_input`).
+    """
+    name = pipeline.name or pipeline.display_name or (pipeline.source.stem if pipeline.source else "pipeline")
+    report = Report()
+    planner = _Planner(home, report, data or {})
+    given = {key: planner.job_input(key, value) for key, value in pipeline.inputs.items()}
+    inputs = {key: bound for key, bound in given.items() if bound}
+    standing = {key: planner.standing(output) for key, output in pipeline.outputs.items()}
+    planner.flatten(pipeline.jobs, "", inputs, {key: path for key, path in standing.items() if path})
+    outputs = {key: _maker(pipeline.jobs, "", key) for key in pipeline.outputs}
+    if any(problem.severity == "error" for problem in report.problems):
+        raise SpecError(report.problems)
+    return Plan(
+        name=name,
+        experiment=experiment or pipeline.experiment_name or name,
+        steps=in_order(planner.steps),
+        outputs={key: made for key, made in outputs.items() if made},
+        params={key: bound.text if isinstance(bound, Text) else str(_shown(bound)) for key, bound in inputs.items()},
+        continue_on_step_failure=bool(pipeline.settings.continue_on_step_failure),
+        force_rerun=bool(pipeline.settings.force_rerun),
+        notes=(*not_honoured.of_job(pipeline), *planner.notes),
+    )
+
+
+def _shown(bound: Bound) -> object:
+    return bound.path if isinstance(bound, Local) else bound
+
+
+@dataclass(slots=True)
+class _Planner:
+    home: Home
+    report: Report
+    data: Mapping[str, Path] = field(default_factory=dict)
+    steps: dict[str, PlannedStep] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    #: Place on a datastore -> the kind of what is written there.
+    claimed: dict[Path, str] = field(default_factory=dict)
+
+    def job_input(self, name: str, declared: Input) -> Bound | None:
+        """A pipeline job's own input."""
+        if declared.path is not None:
+            return self._path(f"input '{name}'", declared.path, declared.type, declared.where)
+        return None if declared.default is None else Text(values.text(declared.default))
+
+    def standing(self, output: Output) -> Path | None:
+        """The folder of an output that is kept between runs; None for one that is not."""
+        if not output.path:
+            return None
+        return data_locations.standing(self.home, output.path, output.where, self.report)
+
+    def flatten(
+        self,
+        jobs: Mapping[str, Step],
+        prefix: str,
+        inputs: Mapping[str, Bound],
+        standing: Mapping[str, Path],
+        outer: Under = FREE,
+    ) -> None:
+        """Add the steps of one pipeline, whose inputs are bound already; ``outer`` is what holds for all of it."""
+        scope = _Scope(self, jobs, prefix, inputs)
+        held = conditions.under(jobs, prefix, scope.follow, outer, self.report)
+        for step in map(conditions.in_one_round, jobs.values()):
+            component = step.component
+            if step.only_on_azure:
+                self._elsewhere(prefix + step.name, step.where, held[step.name])
+            elif isinstance(component, CommandComponent):
+                self._command(step, component, scope, standing, held[step.name])
+            elif isinstance(component, PipelineComponent):
+                inner = self._outputs(step, component, standing)
+                kept = {name: output.standing for name, output in inner.items() if output.standing}
+                given = scope.bound(step, component.inputs)
+                self.flatten(component.jobs, f"{prefix}{step.name}.", given, kept, held[step.name])
+            elif step.choice is None:
+                self._registered(step)
+
+    def _elsewhere(self, name: str, where: Where, under: Under) -> None:
+        """A step that runs on Azure only: planned for its place among the others, and never run."""
+        self.steps[name] = PlannedStep(
+            name=name,
+            component=CommandComponent(where=where),
+            inputs={},
+            outputs={},
+            environment=None,
+            environment_variables={},
+            timeout=None,
+            deterministic=True,
+            exclusive=False,
+            headline=False,
+            cache_ignore=frozenset(),
+            under=under,
+        )
+
+    def _command(
+        self, step: Step, component: CommandComponent, scope: _Scope, standing: Mapping[str, Path], under: Under
+    ) -> None:
+        name = scope.prefix + step.name
+        if len(name.encode()) > _LONGEST_NAME:
+            message = f"step '{name[:40]}...': a name of {len(name)} letters is too long for the folder of its attempts"
+            self.report.error("AZD341", message, step.where, key=True, hint=f"at most {_LONGEST_NAME}")
+        if isinstance(component.code, str):
+            self.report.error("AZD340", f"code at {component.code} cannot be run locally", component.place("code"))
+        distribution = step.distribution or component.distribution
+        self.notes += not_honoured.of_step(name, step, component)
+        self.notes += not_honoured.of_size(name, step, component, scope.whole)
+        tags = {**component.tags, **step.tags}
+        timeout = None if step.sweep else step.limits.get("timeout")
+        deterministic = component.is_deterministic if step.is_deterministic is None else step.is_deterministic
+        self.steps[name] = PlannedStep(
+            name=name,
+            component=component,
+            inputs=scope.bound(step, component.inputs),
+            outputs=self._outputs(step, component, standing),
+            environment=step.environment or component.environment,
+            environment_variables={
+                key: scope.variable(text, step.where / "environment_variables" / key)
+                for key, text in step.environment_variables.items()
+            },
+            timeout=None if timeout is None else scope.whole(timeout, step.where / "limits" / "timeout"),
+            deterministic=deterministic,
+            exclusive=_is_on(tags.get(EXCLUSIVE)),
+            headline=_is_on(tags.get(HEADLINE)),
+            network=_is_on(tags.get(NETWORK)),
+            shm_size=_text_of((step.resources or component.resources or {}).get("shm_size")),
+            resources=step.resources or component.resources or {},
+            resources_at=(step if step.resources else component).where / "resources",
+            cache_ignore=frozenset(word.strip() for word in tags.get(CACHE_IGNORE, "").split(",") if word.strip()),
+            distribution=distribution,
+            processes=self._processes(step, component, scope) if distribution else None,
+            parallel=self._feed(component, component.parallel, scope) if component.parallel else None,
+            under=under,
+            sweep=plan_sweep(step, step.sweep, scope, self.report) if step.sweep else None,
+        )
+
+    def _feed(self, component: CommandComponent, written: Parallel, scope: _Scope) -> Feed:
+        """The feed of a parallel step; a kind of task that is not run here is noted."""
+        if written.kind != "run_function":
+            message = f"a parallel task of type {written.kind} is not run locally"
+            self.report.error("AZD349", message, component.where / "task" / "type", hint="locally: run_function")
+
+        def whole(key: str, least: int) -> int:
+            return scope.whole(getattr(written, key), component.where / key, least)
+
+        most = -1 if written.error_threshold is None else whole("error_threshold", -1)
+        size = mini_batch_size(scope.render(written.mini_batch_size)) if written.mini_batch_size else None
+        if written.mini_batch_size and size is None:
+            self.report.error("AZD172", "mini_batch_size is no size", component.where / "mini_batch_size")
+        return Feed(
+            entry_script=written.entry_script,
+            input=_sole_name(written.input_data),
+            append_row_to=_sole_name(written.append_row_to) or None,
+            mini_batch_size=size[0] if size else None,
+            in_bytes=bool(size and size[1]),
+            partition_keys=written.partition_keys,
+            workers=whole("max_concurrency_per_instance", 1),
+            error_threshold=most,
+            few_results_fail=most >= 0 or written.error_threshold is None,
+            mini_batch_error_threshold=whole("mini_batch_error_threshold", -1),
+            max_retries=whole("max_retries", 0),
+            timeout=whole("timeout", 1),
+        )
+
+    def _processes(self, step: Step, component: CommandComponent, scope: _Scope) -> int:
+        """Processes of a distributed step; a kind that is not run here is noted."""
+        where = (step if step.distribution else component).where / "distribution"
+        distribution = step.distribution or component.distribution or {}
+        kind, servers = distribution["type"], "parameter_server_count"
+        hint = "'azdistill submit' takes it; locally: pytorch, and tensorflow without parameter servers"
+        if kind not in ("pytorch", "tensorflow"):
+            message = f"step '{step.name}': distribution of type {kind} is not run locally"
+            self.report.error("AZD348", message, where / "type", hint=hint)
+        elif scope.whole(distribution.get(servers, 0), where / servers, 0):
+            message = f"step '{step.name}': parameter servers are not run locally"
+            self.report.error("AZD348", message, where / servers, hint=hint)
+        if kind == "tensorflow":
+            instances = (step.resources or component.resources or {}).get("instance_count", 1)
+            return scope.whole(distribution.get("worker_count", instances), where / "worker_count")
+        return scope.whole(distribution.get("process_count_per_instance", 1), where / "process_count_per_instance")
+
+    def _outputs(
+        self, step: Step, component: CommandComponent | PipelineComponent, standing: Mapping[str, Path]
+    ) -> dict[str, PlannedOutput]:
+        planned = {}
+        for name, declared in component.outputs.items():
+            setting = step.outputs.get(name)
+            kept = None
+            if isinstance(setting, Output):
+                kept = self.standing(setting)
+            elif isinstance(setting, Binding):
+                kept = standing.get(".".join(setting.path[2:]))
+            # A value is handed on, never kept in a place of its own.
+            kept = None if declared.type in PRIMITIVES else kept
+            if kept and setting and isinstance(component, CommandComponent):
+                data_locations.claim(self.claimed, kept, declared.type, setting.where, self.report)
+            planned[name] = PlannedOutput(declared.type, kept, bool(kept and self.home.is_store(kept)))
+        return planned
+
+    def _registered(self, step: Step) -> None:
+        message = f"step '{step.name}' runs the registered component {step.component}"
+        hint = "name the component's YAML file under local.components in azdistill.yml"
+        self.report.error("AZD342", message, step.where / ("trial" if step.sweep else "component"), hint=hint)
+
+    def _path(self, what: str, path: str, kind: str, where: Where) -> Bound | None:
+        def tell(text: str) -> None:
+            self.notes.append(not_honoured.Note.at(where, text))
+
+        found = data_locations.local_input(self.home, what, path, kind, where, self.report, self.data, tell)
+        return Local(found, kind) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """One pipeline while it is flattened: what ``parent`` stands for in its steps."""
+
+    planner: _Planner
+    jobs: Mapping[str, Step]
+    prefix: str
+    inputs: Mapping[str, Bound]
+
+    def bound(self, step: Step, declared: Mapping[str, Input]) -> dict[str, Bound]:
+        """What a step's inputs are: as given, else the declared default; those without a value are left out."""
+        found: dict[str, Bound] = {}
+        for name, input_ in declared.items():
+            given = self._value(step.inputs[name], input_.type) if name in step.inputs else None
+            default = None if given or input_.is_data else values.default_text(input_.type, input_.default)
+            bound = given or (Text(default) if default is not None else None)
+            if bound:
+                found[name] = bound
+        return found
+
+    def _value(self, value: Value, kind: str) -> Bound | None:
+        if isinstance(value, Binding):
+            return self.follow(value.path)
+        if isinstance(value, Data):
+            return self.planner._path("an input", value.path, value.type or kind, value.where)
+        if isinstance(value.value, str) and kind not in PRIMITIVES:
+            # A path written plainly, as component inputs of data types allow.
+            path = value.value if "://" in value.value else str(value.where.resolve(value.value))
+            return self.planner._path("an input", path, kind, value.where)
+        return self._literal(value)
+
+    def _literal(self, value: Literal) -> Bound | None:
+        if value.value is None:
+            return None
+        if isinstance(value.value, str):
+            parts = expressions.parse(value.value)
+            for reference, _ in expressions.references(parts):
+                if isinstance(made := self.follow(reference.path), Made):
+                    message = (
+                        f"{reference} is known only when step '{made.step}' has ended: it cannot stand within text"
+                    )
+                    hint = "bind it to an input of its own, and put the text around it in the command"
+                    self.planner.report.error("AZD337", message, value.where, hint=hint, needle=reference.raw)
+            return Text(expressions.render(parts, self._text))
+        return Text(values.text(value.value))
+
+    def render(self, value: Any) -> str:
+        """A setting as text, what it is bound to filled in."""
+        return expressions.render(expressions.parse(value), self._text) if isinstance(value, str) else str(value)
+
+    def variable(self, text: str, where: Where) -> str:
+        """An environment variable's text, the values that it is bound to filled in; data has no text to stand there."""
+        parts = expressions.parse(text)
+
+        def look_up(reference: expressions.Reference) -> str | None:
+            bound = self.follow(reference.path)
+            if isinstance(bound, Made | Local):
+                what = "data" if isinstance(bound, Local) else f"known only when step '{bound.step}' has ended"
+                message = f"{reference} is {what}: it cannot stand within an environment variable"
+                hint = "bind it to an input of its own: of data, AZURE_ML_INPUT_<name> says where it lies"
+                self.planner.report.error("AZD337", message, where, hint=hint, needle=reference.raw)
+            # An optional input that is given no value is no text.
+            return None if bound is None and reference.path[:2] == ("parent", "inputs") else self._text(reference)
+
+        return expressions.render(parts, look_up) if any(expressions.references(parts)) else text
+
+    def whole(self, value: Any, where: Where, least: int = 1) -> int:
+        """A setting that is a whole number, be it written or bound to an input; 1 (and a problem) where it is none."""
+        text = self.render(value).strip()
+        if text.removeprefix("-").isdigit() and int(text) >= least:
+            return int(text)
+        message = f"'{where.steps[-1]}' should be a whole number from {least} on, not {text!r}"
+        self.planner.report.error("AZD111", message, where)
+        return 1
+
+    def _text(self, reference: expressions.Reference) -> str | None:
+        bound = self.follow(reference.path)
+        return bound.text if isinstance(bound, Text) else reference.raw
+
+    def follow(self, path: tuple[str, ...]) -> Bound | None:
+        """What a binding stands for; None where that has no value."""
+        match path:
+            case ("parent", "inputs", *rest):
+                return self.inputs.get(".".join(rest))
+            case ("parent", "jobs", name, "outputs", *rest) if name in self.jobs:
+                return _made(self.jobs[name], self.prefix, ".".join(rest))
+            case ("parent", "jobs", name, "inputs", *rest) if name in self.jobs:
+                other, key = self.jobs[name], ".".join(rest)
+                declared = other.component.inputs if not isinstance(other.component, str | None) else {}
+                return self.bound(other, {key: declared[key]}).get(key) if key in declared else None
+        return None
+
+
+def _made(step: Step, prefix: str, output: str) -> Made | None:
+    """The command step's output that ``output`` of ``step`` is, through any number of nested pipelines."""
+    if isinstance(step.component, PipelineComponent):
+        return _maker(step.component.jobs, f"{prefix}{step.name}.", output)
+    return Made(prefix + step.name, output)
+
+
+def _sole_name(written: str | None) -> str:
+    """The name in ``${{inputs.NAME}}`` or ``${{outputs.NAME}}``, alone or before the rest of a path."""
+    found = [reference for reference, _ in expressions.references(expressions.parse(written or ""))]
+    return found[0].name if found else ""
+
+
+def _maker(jobs: Mapping[str, Step], prefix: str, output: str) -> Made | None:
+    """The command step's output that is bound to a pipeline's own output: the first of them, unless that is skipped."""
+    wanted = ("parent", "outputs", *output.split("."))
+    found: list[Made] = []
+    for step in jobs.values():
+        for name, setting in step.outputs.items():
+            if isinstance(setting, Binding) and setting.path == wanted and (made := _made(step, prefix, name)):
+                found += made.makers
+    others = tuple(found[1:]) if any(step.choice for step in jobs.values()) else ()
+    return Made(found[0].step, found[0].output, others) if found else None
+
+
+def _text_of(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _is_on(value: object) -> bool:
+    return str(value).lower() == "true"

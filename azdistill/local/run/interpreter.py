@@ -1,0 +1,111 @@
+"""The Python that steps find on their PATH, and what is installed in it: both are part of the cache key."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from azdistill.errors import MachineError
+from azdistill.local.store.durable_files import digest, write_whole
+from azdistill.local.store.home import Home
+
+#: Reads names and versions from the names of the folders that hold them: reading each METADATA takes 20 times longer.
+_PROBE = """
+import sys
+sys.path = [p for p in sys.path if p]
+import json, os, platform, re, site
+found = [n for p in sys.path if os.path.isdir(p) for n in os.listdir(p)]
+names = {re.sub("[.](dist|egg)-info$", "", n).lower() for n in found if n.endswith((".dist-info", ".egg-info"))}
+print(json.dumps({"python": platform.python_version(), "implementation": platform.python_implementation(),
+  "platform": f"{sys.platform}-{platform.machine()}", "distributions": sorted(names),
+  "executable": sys.executable,
+  "folders": [p for p in dict.fromkeys([*sys.path, *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])])
+    if p.rstrip("/").endswith(("site-packages", "dist-packages"))]}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """A Python executable and its fingerprint (version, platform, installed distributions)."""
+
+    executable: Path
+    fingerprint: dict[str, Any]
+
+    def path(self, shims: Path) -> str:
+        """PATH for a step: ``python`` is this interpreter. ``shims`` holds it where its own folder has no such name."""
+        folder = self.executable.parent
+        inherited = os.environ.get("PATH", os.defpath)
+        if os.access(folder / "python", os.X_OK):
+            return f"{folder}{os.pathsep}{inherited}"
+        shims.mkdir(parents=True, exist_ok=True)
+        # A link would lose the virtual environment that the interpreter finds beside its own name.
+        (shims / "python").write_text(f'#!/bin/sh\nexec "{self.executable}" "$@"\n', encoding="utf-8")
+        (shims / "python").chmod(0o755)
+        return os.pathsep.join((str(shims), str(folder), inherited))
+
+
+def find_interpreter(
+    home: Home, python: str | None = None, *, looking: bool = False, named_by: str = "--python"
+) -> Interpreter:
+    """The interpreter for steps: ``python`` (a path or a name on PATH), or the one that runs azdistill.
+
+    What it says of itself is remembered, unless this is only ``looking``; ``named_by`` is where ``python`` was written.
+    """
+    found = shutil.which(python) if python else sys.executable
+    if not found:
+        raise MachineError(f"no Python interpreter '{python}'", code="AZD305", hint=f"give {named_by} an executable")
+    executable = Path(found).absolute()
+    memory = home.root / "interpreters" / f"{digest(str(executable))[:16]}.json"
+    known = _remembered(memory, executable)
+    if known is None:
+        known = _probe(executable)
+        if looking:
+            return _interpreter(executable, known)
+        memory.parent.mkdir(exist_ok=True)
+        write_whole(memory, json.dumps({"probe": known, "stat": _stat(executable, known)}))
+    return _interpreter(executable, known)
+
+
+def _interpreter(executable: Path, known: dict[str, Any]) -> Interpreter:
+    return Interpreter(executable, {name: known[name] for name in known if name not in ("executable", "folders")})
+
+
+def _remembered(memory: Path, executable: Path) -> dict[str, Any] | None:
+    try:
+        stored = json.loads(memory.read_text(encoding="utf-8"))
+        probe: dict[str, Any] = stored["probe"]
+        return probe if stored["stat"] == _stat(executable, probe) else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _stat(executable: Path, probe: dict[str, Any]) -> list[Any]:
+    """What differs when the probe would say something else: where a user's own packages lie, what the name stands for
+    now (and, of a script that starts another Python, what that stands for), and the folders of what is installed.
+    """
+    # Installing, upgrading or removing a distribution renames its .dist-info folder, which touches the folder around
+    # it.
+    folders = [os.stat(folder).st_mtime_ns if os.path.isdir(folder) else 0 for folder in probe["folders"]]
+    return [os.environ.get("HOME"), *_file(str(executable)), *_file(probe["executable"] or str(executable)), *folders]
+
+
+def _file(path: str) -> tuple[str, int, int]:
+    real = os.path.realpath(path)
+    found = os.stat(real) if os.path.exists(real) else None
+    return real, found.st_mtime_ns if found else 0, found.st_size if found else 0
+
+
+def _probe(executable: Path) -> dict[str, Any]:
+    try:
+        # The caller's folder and PYTHON* variables are not what a step sees; the packages in its HOME are.
+        done = subprocess.run([executable, "-E", "-c", _PROBE], capture_output=True, text=True, check=True, timeout=120)
+        probe: dict[str, Any] = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise MachineError(f"{executable} does not answer as a Python interpreter", code="AZD306") from error
+    return probe

@@ -1,0 +1,301 @@
+"""Runs a plan: independent steps side by side, exclusive ones alone, and an end that is always told."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from azdistill.errors import AzdistillError
+from azdistill.local.plan.order import Order
+from azdistill.local.plan.planner import PlannedStep
+from azdistill.local.run.attempt import Attempt
+from azdistill.local.run.listener import Listener, Tail
+from azdistill.local.run.result import FAILURE, Result
+from azdistill.local.run.skipping import withheld
+from azdistill.local.run.step import Executor
+from azdistill.local.run.trial_events import TrialNews, progress_of, told_of
+from azdistill.local.store.runs import RunState, own_mark
+
+_FOLLOW_EVERY = 0.2
+
+
+class Scheduler:
+    """One run of a plan. :meth:`run` returns when nothing of it lives any more."""
+
+    def __init__(self, executor: Executor, listeners: list[Listener], *, jobs: int) -> None:
+        self._executor, self._listeners, self._jobs = executor, listeners, jobs
+        self._plan, self._log = executor.plan, executor.log
+        self._results: dict[str, Result] = {}
+        self._waiting = dict(self._plan.steps)
+        self._order = Order(self._plan.steps)
+        self._failed = False
+        self._branches = any(step.under.gates for step in self._plan.steps.values())
+        self._running: set[str] = set()
+        self._done: queue.SimpleQueue[tuple[str, Result]] = queue.SimpleQueue()
+        self._tails: dict[str, Tail] = {}
+        self._metrics: dict[str, dict[str, float]] = {}
+        self._tail_lock = threading.Lock()
+        #: Why the pipeline's outputs could not be delivered, where that is so.
+        self.undelivered: Exception | None = None
+        executor.on_start, executor.on_line = self._started, self._line
+        executor.on_trial = self._trial
+
+    @property
+    def results(self) -> Mapping[str, Result]:
+        """What the steps that ended came to."""
+        return self._results
+
+    def run(self, deliver: Callable[[Mapping[str, Result]], dict[str, str]]) -> RunState:
+        """Run everything; ``deliver`` puts the pipeline's outputs where they belong, when all steps have succeeded."""
+        started = time.monotonic()
+        plan = self._plan
+        self._log.append(
+            "run_resumed" if self._log.resumed else "run_started",
+            pipeline=plan.name,
+            experiment=plan.experiment,
+            params=dict(plan.params),
+            steps=list(plan.steps),
+            apart=list(plan.apart),
+            headline=[name for name, step in plan.steps.items() if step.headline],
+            runner=own_mark(),
+        )
+        self._tell(lambda listener: listener.run_started(self._log.state, plan))
+        with _Signals(self._executor.cancellation.ask) as signals:
+            self._run_steps()
+            self._skip_rest()
+            status, error, outputs = self._outcome(deliver, signals)
+            kept = withheld(plan, self._results) if outputs or status == "completed" else {}
+            self._log.append(
+                "run_ended",
+                status=status,
+                seconds=time.monotonic() - started,
+                outputs=outputs,
+                withheld=kept,
+                error=error,
+            )
+        self._tell(lambda listener: listener.run_ended(self._log.state))
+        return self._log.state
+
+    def _run_steps(self) -> None:
+        with self._following(), ThreadPoolExecutor(self._jobs) as pool:
+            try:
+                while self._start_ready(pool) or self._running:
+                    self._take(*self._done.get())
+            except BaseException:
+                # Without its log a run cannot go on (a full disk): nothing is left running behind it.
+                self._executor.cancellation.ask()
+                raise
+
+    def _start_ready(self, pool: ThreadPoolExecutor) -> bool:
+        """Start what can start; whether anything did."""
+        self._leave_branches()
+        begun = False
+        for name in self._order.ready() if self._goes_on() else ():
+            room = self._jobs - sum(self._executor.room[other] for other in self._running)
+            if room < 1:
+                break
+            if self._fits(step := self._waiting[name]):
+                self._executor.room[name] = min(step.sweep.concurrent, room) if step.sweep else 1
+                self._leave(name)
+                self._running.add(name)
+                pool.submit(self._work, step)
+                begun = True
+        return begun
+
+    def _goes_on(self) -> bool:
+        failed = self._failed and not self._plan.continue_on_step_failure
+        return not failed and not self._executor.cancellation.asked.is_set()
+
+    def _leave(self, name: str) -> None:
+        """Let a step wait no more: it is started, or never will be."""
+        del self._waiting[name]
+        self._order.take(name)
+
+    def _settle(self, name: str, result: Result) -> None:
+        self._results[name] = result
+        if result.well:
+            self._order.ended_well(name)
+        else:
+            self._failed = True
+
+    def _leave_branches(self) -> None:
+        """Settle the steps that are known not to be run though nothing failed."""
+        if not self._branches:
+            return
+        for name, step in list(self._waiting.items()):
+            if result := self._executor.skip(step, self._results):
+                self._leave(name)
+                self._settle(name, result)
+                self._end_step(name, result)
+
+    def _fits(self, step: PlannedStep) -> bool:
+        if step.exclusive:
+            return not self._running
+        return not any(self._plan.steps[name].exclusive for name in self._running)
+
+    def _work(self, step: PlannedStep) -> None:
+        self._done.put((step.name, self._executor.execute(step, self._results)))
+
+    def _take(self, name: str, result: Result) -> None:
+        self._running.discard(name)
+        self._settle(name, result)
+        with self._tail_lock:
+            tail = self._tails.pop(name, None)
+        if tail is None and result.metrics:
+            tail = Tail(result.metrics)
+        self._forward(name, tail)
+        self._end_step(name, result)
+
+    def _end_step(self, name: str, result: Result) -> None:
+        self._log.append(
+            "step_ended",
+            step=name,
+            status=result.status,
+            seconds=result.seconds,
+            exit_code=result.exit_code,
+            error=result.error,
+            reason=result.reason,
+            detail=result.detail,
+            key=result.key,
+            metrics=self._metrics.get(name, {}),
+            outputs={output: str(path) for output, path in result.outputs.items()},
+        )
+        self._tell(lambda listener: listener.step_ended(name, self._log.state.steps[name]))
+
+    def _skip_rest(self) -> None:
+        canceled = self._executor.cancellation.asked.is_set()
+        for name in self._waiting:
+            skipped = Result("skipped", reason=FAILURE, detail=self._cause(name))
+            self._results[name] = Result("canceled") if canceled else skipped
+            self._end_step(name, self._results[name])
+        self._waiting.clear()
+
+    def _cause(self, name: str) -> str:
+        """Whose failure kept a step from running: of a step that it needs, or else the first of all."""
+        for need in sorted(self._plan.steps[name].needs):
+            result = self._results.get(need)
+            if result and result.status == "failed":
+                return f"step '{need}' failed"
+            if result and result.reason == FAILURE:
+                return result.detail
+        failed = next((other for other, result in self._results.items() if result.status == "failed"), "")
+        return f"step '{failed}' failed, and the run stops there (--keep-going)"
+
+    def _outcome(
+        self, deliver: Callable[[Mapping[str, Result]], dict[str, str]], signals: _Signals
+    ) -> tuple[str, str, dict[str, str]]:
+        statuses = {name: result.status for name, result in self._results.items()}
+        if failed := next((name for name, status in statuses.items() if status == "failed"), None):
+            return "failed", f"step '{failed}' failed: {self._results[failed].error}", {}
+        if self._executor.cancellation.asked.is_set() and "canceled" in statuses.values():
+            return "canceled", "interrupted", {}
+        try:
+            with signals.stopping():
+                return *self._with_rest(), deliver(self._results)
+        except _Stopped:
+            return "canceled", "interrupted while the outputs were delivered", {}
+        except Exception as error:  # noqa: BLE001 - told when the run's end is on disk
+            self.undelivered = error
+            return "failed", error.message if isinstance(error, AzdistillError) else str(error), {}
+
+    def _with_rest(self) -> tuple[str, str]:
+        """The status and error of a run whose selected steps ended well: those that are left as they were count too."""
+        steps = self._log.state.steps
+        left = [name for name in self._plan.apart if name in steps and steps[name].status == "failed"]
+        if not left:
+            return "completed", ""
+        return "failed", f"step '{left[0]}', which is not selected, had failed: {steps[left[0]].error}"
+
+    def _started(self, name: str, attempt: Attempt) -> None:
+        with self._tail_lock:
+            self._tails[name] = Tail(attempt.metrics)
+            self._metrics.pop(name, None)
+        self._log.append("step_started", step=name, attempt=attempt.number, log=str(attempt.log))
+        self._tell(lambda listener: listener.step_started(name, self._log.state.steps[name]))
+
+    def _trial(self, news: TrialNews) -> None:
+        """Pass on what a sweep step tells of its trials."""
+        name, trial = news.step, news.trial
+        if told := told_of(news):
+            self._log.append(news.event, step=name, **told)
+        if news.event == "trial_record":
+            self._tell(lambda listener: listener.trial_record(name, trial, news.record))
+        else:
+            self._tell(lambda listener: getattr(listener, news.event)(name, trial))
+        if news.event == "trial_ended":
+            progress = progress_of(trial, time.time() - (self._log.state.steps[name].started or time.time()))
+            self._tell(lambda listener: listener.record(name, progress))
+
+    def _line(self, name: str, text: str) -> None:
+        self._tell(lambda listener: listener.line(name, text))
+
+    @contextmanager
+    def _following(self) -> Iterator[None]:
+        over = threading.Event()
+
+        def follow() -> None:
+            while not over.wait(_FOLLOW_EVERY):
+                with self._tail_lock:
+                    for name, tail in self._tails.items():
+                        self._forward(name, tail)
+
+        thread = threading.Thread(target=follow, name="metrics", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _forward(self, name: str, tail: Tail | None) -> None:
+        for record in tail.read() if tail else []:
+            if record["kind"] == "metric" and isinstance(record.get("value"), int | float):
+                self._metrics.setdefault(name, {})[str(record.get("name"))] = record["value"]
+            self._tell(lambda listener, record=record: listener.record(name, record))  # type: ignore[misc]
+
+    def _tell(self, message: Callable[[Listener], None]) -> None:
+        for listener in self._listeners:
+            message(listener)
+
+
+class _Stopped(BaseException):
+    """A signal came while nothing but a copy was going on."""
+
+
+class _Signals:
+    """Lets the first Ctrl-C, SIGTERM or SIGHUP ask for a graceful end, and the second for one at once."""
+
+    def __init__(self, ask: Callable[[], None]) -> None:
+        self._ask, self._stopping = ask, False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Signals:
+        if threading.current_thread() is threading.main_thread():
+            numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            self._before = {number: signal.signal(number, self._handle) for number in numbers}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def stopping(self) -> Iterator[None]:
+        """Let a signal stop what is done inside, by a :class:`_Stopped`."""
+        self._stopping = True
+        try:
+            yield
+        finally:
+            self._stopping = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._ask()
+        if self._stopping:
+            raise _Stopped

@@ -1,0 +1,329 @@
+"""A whole local run: plan, secrets, cache, scheduler, delivery of the outputs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from azdistill.aml.models import Environment, Pipeline
+from azdistill.errors import AzdistillError, Interrupted, RunFailed, UserError, exit_code_of_step
+from azdistill.local.cache.entries import Cache
+from azdistill.local.cache.hashes import Hashes
+from azdistill.local.outputs.deliver import deliver, delivered_name, refuse_foreign, withdraw
+from azdistill.local.outputs.manifest import is_file
+from azdistill.local.plan import not_honoured
+from azdistill.local.plan.conditions import refuse_elsewhere
+from azdistill.local.plan.local_settings import LocalSettings, find_settings
+from azdistill.local.plan.planner import Plan, make_plan
+from azdistill.local.plan.registered_components import stand_in
+from azdistill.local.plan.selection import EVERYTHING, Selection, left_out, missing, select
+from azdistill.local.plan.threads import thread_shares
+from azdistill.local.run import retries, secrets
+from azdistill.local.run.interpreter import Interpreter, find_interpreter
+from azdistill.local.run.listener import Listener, Tracking
+from azdistill.local.run.result import Result
+from azdistill.local.run.resume import run_to_resume
+from azdistill.local.run.scheduler import Scheduler
+from azdistill.local.run.skipping import given_out, skipped, withheld
+from azdistill.local.run.step import Executor
+from azdistill.local.run.step_inputs import secrets_of, take_code
+from azdistill.local.runners import guard
+from azdistill.local.runners.base import Cancellation, Runner
+from azdistill.local.runners.process import ProcessRunner
+from azdistill.local.store.durable_files import disk_errors
+from azdistill.local.store.home import Home, find_home
+from azdistill.local.store.runs import RunLog, RunState
+
+if TYPE_CHECKING:
+    from azdistill.local.run.containers import Containers
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run. ``out``: where the pipeline's outputs go; ``jobs``: how many steps at a time; ``variables``: names of
+    the caller's environment variables that steps see beside the usual ones; ``run_id``: the run's id, where the caller
+    has one already (no other run may have it); ``home``: the state folder, in place of the one of the environment;
+    ``docker``: in containers, with ``network`` in place of what each step asks for; ``resume``: go on with the run of
+    this id (or its beginning, or ``latest``) instead of beginning one; ``retries``: how often a step ending with exit
+    code 75 is tried again; ``keep_going``: what does not need a failed step is run all the same; ``selection``: the
+    steps to run, where not all are; ``strict``: what would not be honoured is refused.
+    """
+
+    out: Path | None = None
+    jobs: int = min(os.cpu_count() or 1, 4)
+    use_cache: bool = True
+    python: str | None = None
+    experiment: str | None = None
+    variables: tuple[str, ...] = ()
+    run_id: str | None = None
+    home: Path | None = None
+    docker: bool = False
+    network: str | None = None
+    resume: str | None = None
+    retries: int = 0
+    keep_going: bool = False
+    selection: Selection = EVERYTHING
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that has ended: its state, and the error that stands for its failure (None when it completed)."""
+
+    state: RunState
+    error: AzdistillError | None
+
+
+def run_pipeline(
+    pipeline: Pipeline,
+    options: Options,
+    listeners: Sequence[Listener] = (),
+    tracking: Tracking | None = None,
+) -> Finished:
+    """Run a pipeline that has been checked. ``tracking`` says where its steps log to MLflow.
+
+    Raises for what is wrong before any step has started; afterwards what went wrong is in the result.
+    """
+    home = home_of(options)
+    settings, plan = planned(pipeline, options, home)
+    _refuse_code(plan)
+    resumed = run_to_resume(home, options.resume, plan.name).run_id if options.resume else None
+    home.prepare()
+    hide_secrets(plan, options)
+    passed = secrets.resolve(options.variables)
+    cancellation = Cancellation()
+    containers = make_containers(options, settings, listeners, cancellation) if options.docker else None
+    plan = with_notes(plan, containers, options.strict)
+    with disk_errors(f"cannot write the state folder {home.root}"):
+        interpreter = find_interpreter(home, options.python)
+    with contextlib.ExitStack() as ending:
+        with disk_errors("cannot start a run"):
+            log = RunLog(home, plan.name, resumed or options.run_id, again=bool(resumed))
+            ending.callback(log.close)
+            hashes = Hashes(home.hashes)
+            ending.callback(hashes.close)
+            cache = Cache(home, hash_of=hashes.file)
+            ending.callback(cache.close)
+        if resumed:
+            # The run's own guard ends these as well, within a moment that a quick user does not wait for.
+            guard.sweep(_mark(log.run_id))
+        runner = _runner(log.run_id, containers)
+        ending.callback(runner.close)
+        executor = Executor(plan, log, cache, hashes, interpreter, runner, cancellation, options.use_cache, passed)
+        executor.interpreters = own_interpreters(home, plan, settings)
+        executor.retries = options.retries
+        if not containers:
+            _tell_environments(executor, listeners)
+        if containers:
+            executor.containers = containers
+            executor.inherited = containers.inherited(executor.inherited)
+        executor.threads = thread_shares(plan.steps, max(options.jobs, 1))
+        if tracking:
+            executor.tracking = tracking
+        scheduler = Scheduler(executor, list(listeners), jobs=max(options.jobs, 1))
+        with disk_errors("the run cannot go on"):
+            _refuse_unset(executor)
+            _refuse_missing(executor)
+            state = scheduler.run(lambda results: _deliver(plan, options.out, results))
+    return Finished(state, _told(scheduler.undelivered) or _error(state, scheduler.results))
+
+
+def home_of(options: Options) -> Home:
+    """The state folder of a run with these options."""
+    return Home(options.home) if options.home else find_home()
+
+
+def planned(pipeline: Pipeline, options: Options, home: Home) -> tuple[LocalSettings, Plan]:
+    """The settings that hold for a pipeline, and the plan of what the options leave of it."""
+    settings = find_settings(pipeline.source.parent if pipeline.source else Path.cwd())
+    pipeline = stand_in(pipeline, settings.components)
+    plan = make_plan(pipeline, home, experiment=options.experiment, data=settings.data)
+    plan = select(plan, options.selection)
+    # What no result can let through need not be refused.
+    refuse_elsewhere(step.under for step in plan.steps.values() if not skipped(step, {}))
+    if options.keep_going:
+        plan = replace(plan, continue_on_step_failure=True)
+    if options.out:
+        refuse_foreign(options.out, plan.outputs, _files(plan))
+    return settings, plan
+
+
+def with_notes(plan: Plan, containers: Containers | None, strict: bool) -> Plan:
+    """The plan, with a line for all that will not be honoured, and for the outputs that will not be given out.
+
+    ``strict``: what will not be honoured is a SpecError. So is an environment that no image is known for.
+    """
+    if containers:
+        containers.refuse_unnamed(plan.steps.values())
+    resources = {name: (step.resources, at) for name, step in plan.steps.items() if (at := step.resources_at)}
+    more = [*not_honoured.of_runner(resources, containers is not None, bool(containers and containers.engine.gpus))]
+    ours = [note for note in plan.notes if note.partition(": ")[0] not in plan.apart]
+    if strict:
+        not_honoured.refuse([*ours, *more])
+    return replace(plan, notes=(*ours, *more, *left_out(plan)))
+
+
+def make_containers(
+    options: Options,
+    settings: LocalSettings,
+    listeners: Sequence[Listener] = (),
+    cancellation: Cancellation | None = None,
+) -> Containers:
+    """What the steps of a run are contained in. MachineError where there is no engine."""
+
+    # Imported here: what talks to Docker takes a tenth of the time that a run in processes needs to start.
+    from azdistill.local.run.containers import Containers
+    from azdistill.local.runners.docker.engine import connect
+
+    def say(text: str) -> None:
+        for listener in listeners:
+            listener.preparing(text)
+
+    network = options.network or settings.network
+    return Containers(connect(), settings.images, network, say, settings.limits, cancellation)
+
+
+def _tell_environments(executor: Executor, listeners: Sequence[Listener]) -> None:
+    """Say which interpreter stands for environments that only a container could be made of."""
+    steps = [step for name, step in executor.plan.steps.items() if name not in executor.interpreters]
+    if any(isinstance(step.environment, Environment) for step in steps):
+        for listener in listeners:
+            listener.preparing(f"steps run with {executor.interpreter.executable} (--docker: in their environments)")
+
+
+def own_interpreters(
+    home: Home, plan: Plan, settings: LocalSettings, *, looking: bool = False
+) -> dict[str, Interpreter]:
+    """The interpreters of the steps whose environment has one of its own."""
+    found = {}
+    for name, step in plan.steps.items():
+        if python := settings.python_of(step.environment):
+            found[name] = find_interpreter(home, python, looking=looking, named_by="local.pythons in azdistill.yml")
+    return found
+
+
+def _runner(run_id: str, containers: Containers | None) -> Runner:
+    if containers:
+        from azdistill.local.runners.docker.runner import DockerRunner
+
+        return DockerRunner(containers.engine, run_id, containers.of)
+    return ProcessRunner(_mark(run_id))
+
+
+def _mark(run_id: str) -> str:
+    """What the environment of every step of a run holds."""
+    return f"AZUREML_ROOT_RUN_ID={run_id}"
+
+
+def _refuse_code(plan: Plan) -> None:
+    """Raise for code that cannot be taken, now rather than when its turn comes, hours into the run."""
+    seen = set()
+    for name, step in plan.steps.items():
+        component = step.component
+        taken = (component.code, component.additional_includes, step.base)
+        # Steps that share a folder of many files do not walk through it once each.
+        if (component.code or component.additional_includes) and taken not in seen:
+            seen.add(taken)
+            with disk_errors(f"step '{name}'"):
+                take_code(step)
+
+
+def hide_secrets(plan: Plan, options: Options) -> None:
+    """Let no text show the values that are passed to the steps of a run with these options."""
+    secrets.hide([*options.variables, *(name for step in plan.steps.values() for name in secrets_of(step))])
+
+
+def _known(executor: Executor) -> dict[str, Result]:
+    """What steps come to that need not run, as far as that is known before any has."""
+    found: dict[str, Result] = {}
+    for name, step in executor.plan.steps.items():
+        # What does not fit is the failure of its step, which is told when that is to run.
+        if result := executor.skip(step, found):
+            if result.well:
+                found[name] = result
+        elif step.needs <= found.keys():
+            with contextlib.suppress(UserError):
+                if result := executor.find(step, found):
+                    found[name] = result
+    return found
+
+
+def _refuse_unset(executor: Executor) -> None:
+    """Raise for a secret that is not set, now rather than hours into the run; a cached step needs none."""
+    unset = [name for name, step in executor.plan.steps.items() if secrets.unset(secrets_of(step))]
+    found = _known(executor) if unset else {}
+    for name in unset:
+        if name not in found:
+            secrets.resolve(secrets_of(executor.plan.steps[name]))
+
+
+def _refuse_missing(executor: Executor) -> None:
+    """Raise for steps that are not selected and whose results are needed and not there, before any step runs."""
+    plan = executor.plan
+    found = _known(executor) if plan.given else {}
+    if lacking := [name for name in plan.steps if _is_lacking(plan, name, found)]:
+        raise missing(plan, lacking)
+
+
+def _is_lacking(plan: Plan, name: str, found: Mapping[str, Result]) -> bool:
+    return name in plan.given and name not in found and plan.steps[name].needs <= found.keys()
+
+
+def _deliver(plan: Plan, out: Path | None, results: Mapping[str, Result]) -> dict[str, str]:
+    paths = {name: results[made.step].outputs[made.output] for name, made in given_out(plan, results).items()}
+    if out is None:
+        return {name: str(path) for name, path in paths.items()}
+    withdraw(out.absolute(), withheld(plan, results))
+    return deliver(out.absolute(), paths, _contents(plan, results))
+
+
+def _contents(plan: Plan, results: Mapping[str, Result]) -> dict[str, str]:
+    """What is known of the outputs that nobody changes any more."""
+    found = {name: results[made.step].contents.get(made.output) for name, made in given_out(plan, results).items()}
+    return {name: content for name, content in found.items() if content}
+
+
+def _files(plan: Plan) -> dict[str, str]:
+    """What the outputs are called in ``--out`` whose place has a name of its own."""
+    planned = {name: plan.steps[made.step].outputs[made.output] for name, made in plan.outputs.items()}
+    return {
+        name: delivered_name(name, output.standing, is_file(output.kind))
+        for name, output in planned.items()
+        if output.standing
+    }
+
+
+def _told(failure: BaseException | None) -> AzdistillError | None:
+    """A failure as the error that stands for it; a defect of ours is raised as it is."""
+    if failure is None or isinstance(failure, AzdistillError):
+        return failure
+    raise failure
+
+
+def _error(state: RunState, results: Mapping[str, Result]) -> AzdistillError | None:
+    if state.status == "canceled":
+        return Interrupted(
+            "the run was interrupted", code="AZD371", hint="to go on with it, run it again with --resume latest"
+        )
+    failed = {name: result for name, result in results.items() if result.status == "failed"}
+    for name, result in failed.items():
+        if result.failure:
+            return _told(result.failure)
+        hint = "--retries 3 tries again what ends with exit code 75" if retries.worth(result.exit_code) else ""
+        return _failed(f"step '{name}': {result.error}", result.exit_code, hint)
+    # Of a part of a run that was resumed: what failed was left as it was.
+    for step in state.steps.values() if state.status == "failed" else ():
+        if step.status == "failed":
+            hint = f"what was selected has succeeded; --resume {state.run_id} runs the rest"
+            return _failed(state.error, step.exit_code, hint)
+    return None
+
+
+def _failed(message: str, exit_code: int | None, hint: str) -> RunFailed:
+    error = RunFailed(message, code="AZD370", hint=hint)
+    error.exit_code = exit_code_of_step(exit_code or 1)
+    return error

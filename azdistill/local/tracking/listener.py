@@ -1,0 +1,190 @@
+"""Tells MLflow what a run does: a listener in front of :class:`azdistill.local.tracking.Tracker`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from azdistill.aml.models import PRIMITIVES
+from azdistill.local.outputs.links import is_own, stray
+from azdistill.local.outputs.manifest import Manifest
+from azdistill.local.plan.planner import Plan, Text
+from azdistill.local.run.listener import Listener, Record, Tracking
+from azdistill.local.run.trial_events import trial_name
+from azdistill.local.store.runs import RunState, StepState, TrialState
+from azdistill.local.tracking import Tracker
+from azdistill.mlflow_columns import columns
+
+#: How long a step that logs to MLflow itself waits for its run id: a new store takes some seconds to be made.
+_WAIT = 90.0
+_CREDENTIALS = (
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_INSECURE_TLS",
+)
+#: Of models only paths, sizes and hashes are kept, however small their files are.
+_COPIED = ("uri_file", "uri_folder", *PRIMITIVES)
+
+
+class TrackingListener(Listener, Tracking):
+    """A parent run for the pipeline, a child for each step that did something or was found in the cache.
+
+    ``apart``: steps cannot see the whole machine, so an artifact that one names has to be its own.
+    """
+
+    def __init__(self, tracker: Tracker, source: str, *, apart: bool = False) -> None:
+        self._tracker, self._source, self._apart = tracker, source, apart
+        self._plan: Plan | None = None
+        self._artifacts: dict[str, list[str]] = {}
+        self._metric = ""
+        self._begun: set[str] = set()
+        #: Steps of this run that log to MLflow themselves.
+        self._direct: set[str] = set()
+        self._headline: set[str] = set()
+
+    def variables(self, step: str, uses_mlflow: bool) -> dict[str, str]:
+        """The MLflow variables of a step. One that logs itself gets its run's id, and waits for it if it must."""
+        assert self._plan
+        found = {"MLFLOW_TRACKING_URI": self._tracker.uri, "MLFLOW_EXPERIMENT_NAME": self._plan.experiment}
+        if uses_mlflow:
+            run_id = self._tracker.child_run_id(step, _WAIT)
+            found |= {name: os.environ[name] for name in _CREDENTIALS if name in os.environ}
+            found |= {"MLFLOW_RUN_ID": run_id} if run_id else {}
+            self._direct.add(step)
+        return found
+
+    def logged(self, step: str) -> list[Record]:
+        return [record | {"logged": True} for record in self._tracker.logged(step, _WAIT)]
+
+    def run_started(self, run: RunState, plan: Plan) -> None:
+        self._plan, self._headline = plan, set(run.headline)
+        tags = {
+            "azdistill.run_id": run.run_id,
+            "azdistill.pipeline": plan.name,
+            "mlflow.source.name": self._source,
+            "mlflow.source.type": "LOCAL",
+        }
+        self._tracker.run_started(run.run_id, plan.experiment, plan.params, tags, run.headline)
+
+    def step_started(self, name: str, step: StepState) -> None:
+        self._begun.add(name)
+        self._tracker.step_started(name, self._params(name), {"azdistill.attempt": str(step.attempts)})
+
+    def record(self, name: str, record: Record) -> None:
+        # The records of a cached step, which never starts, come first; MLflow keeps the first value of a parameter.
+        self._begin(name)
+        if record["kind"] == "artifact":
+            self._artifacts.setdefault(name, []).append(str(record.get("path")))
+        if record["kind"] == "tag" and record.get("name") == "retention_metric":
+            self._metric = str(record.get("value"))
+        # The step's run has it already, and only the pipeline's may be without; from the cache neither has.
+        known = bool(record.get("logged")) and name in self._direct
+        if not known or name in self._headline:
+            self._tracker.record(name, record, known=known)
+
+    def trial_started(self, name: str, trial: TrialState) -> None:
+        self._begin_trial(name, trial)
+
+    def trial_record(self, name: str, trial: TrialState, record: Record) -> None:
+        self._begin_trial(name, trial)
+        if record["kind"] == "artifact":
+            self._artifacts.setdefault(trial_name(name, trial.number), []).append(str(record.get("path")))
+        self._tracker.record(trial_name(name, trial.number), record)
+
+    def trial_ended(self, name: str, trial: TrialState) -> None:
+        self._begin_trial(name, trial)
+        child = trial_name(name, trial.number)
+        tags = {"azdistill.status": trial.status, "azdistill.cached": str(trial.status == "cached").lower()}
+        state = StepState(log=trial.log)
+        self._tracker.step_ended(child, trial.status, tags, {}, self._files(child, state))
+
+    def sweep_ended(self, name: str, best: TrialState) -> None:
+        self._tracker.record(
+            trial_name(name, best.number), {"kind": "tag", "name": "azdistill.best_trial", "value": "true"}
+        )
+
+    def step_ended(self, name: str, step: StepState) -> None:
+        if step.status == "skipped" or (step.status == "canceled" and not step.attempts):
+            return
+        self._begin(name)
+        tags = {"azdistill.status": step.status, "azdistill.cached": str(step.status == "cached").lower()}
+        if step.key:
+            tags["azdistill.cache_key"] = step.key
+        self._tracker.step_ended(name, step.status, tags, _listed(step), self._files(name, step))
+
+    def run_ended(self, run: RunState) -> None:
+        assert self._plan
+        artifacts = []
+        for name, path in run.outputs.items():
+            # Of steps in two branches that make one output, either is of its type.
+            made = self._plan.outputs[name]
+            if self._plan.steps[made.step].outputs[made.output].kind in _COPIED:
+                artifacts.append({"path": path, "folder": name if Path(path).is_dir() else ""})
+        tags = {"azdistill.status": run.status, "azdistill.seconds": f"{run.seconds:.3f}"}
+        if skipped := [f"{name} ({step.reason})" for name, step in run.steps.items() if step.reason]:
+            tags["azdistill.skipped"] = ", ".join(skipped)
+        # Where no step is the headline, those of all: they stand at the steps' runs, and at a sweep's trials.
+        measured = list(run.metrics) or [name for step in run.steps.values() for name in step.metrics]
+        self._tracker.run_ended(run.status, tags, artifacts, columns(measured, self._metric))
+
+    def _begin(self, name: str) -> None:
+        if name not in self._begun:
+            self._begun.add(name)
+            self._tracker.step_started(name, self._params(name), {})
+
+    def _begin_trial(self, name: str, trial: TrialState) -> None:
+        child = trial_name(name, trial.number)
+        if child not in self._begun:
+            self._begin(name)
+            self._begun.add(child)
+            tags = {"azdistill.trial": str(trial.number)}
+            self._tracker.step_started(child, trial.hyperparameters, tags, parent=name)
+
+    def _params(self, name: str) -> dict[str, str]:
+        assert self._plan
+        step = self._plan.steps[name]
+        # Of a sweep they are the best trial's, known when it has ended.
+        searched = step.sweep.space if step.sweep else ()
+        given = {key: bound for key, bound in step.inputs.items() if key not in searched}
+        return {key: bound.text for key, bound in given.items() if isinstance(bound, Text)}
+
+    def _files(self, name: str, step: StepState) -> list[Mapping[str, str]]:
+        found: list[Mapping[str, str]] = [{"path": step.log}] if step.log else []
+        for path in self._artifacts.pop(name, []):
+            here = _where_now(Path(path), step)
+            # Its name is the step's to choose: one that is too long is no error of the run.
+            if os.path.exists(here) and not (self._apart and is_foreign(here, step)):
+                found.append({"path": str(here), "folder": here.name if here.is_dir() else ""})
+        return found
+
+
+def is_foreign(path: Path, step: StepState) -> bool:
+    """Whether a path, or a link under it, leads to what is not of a step's own folder or outputs."""
+    attempt = Path(step.log).parent if step.log else None
+    own = [attempt, attempt / "outputs"] if attempt else []
+    places = [*own, *map(Path, step.outputs.values())]
+    return not any(is_own(path, place) for place in places) or bool(stray({"": path}, places))
+
+
+def _where_now(path: Path, step: StepState) -> Path:
+    """Where a file of a step is after its outputs were committed, or were found in the cache of an earlier run."""
+    for name, output in step.outputs.items():
+        marker = f"/outputs/{name}"
+        before, found, rest = str(path).partition(marker)
+        if found and "/attempts/" in before and (not rest or rest.startswith("/")):
+            return Path(output + rest)
+    return path
+
+
+def _listed(step: StepState) -> dict[str, Any]:
+    """Paths, sizes and hashes of a step's committed outputs."""
+    listed: dict[str, Any] = {}
+    for name, path in step.outputs.items():
+        manifest = Manifest.read(Path(path).parents[1]) if len(Path(path).parents) > 1 else None
+        files = manifest.outputs.get(name, {}) if manifest else {}
+        rows = [{"path": key or name, "size": mark.size, "sha256": mark.sha256} for key, mark in files.items()]
+        listed[name] = {"path": path, "files": rows[:1000]}
+    return listed

@@ -1,0 +1,151 @@
+"""Runs that happened elsewhere, written into the local MLflow store; writing one again changes only what is new.
+
+A run is known by the tag ``azdistill.azure_run``. Imports MLflow when it is called, which takes seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import logging
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from azdistill.local.tracking.worker import VIEW_TAG, make_store, shared_view, valid_name
+from azdistill.mlflow_columns import columns
+from azdistill.redact import redact
+
+MARK = "azdistill.azure_run"
+_ENDS = {"Completed": "FINISHED", "Failed": "FAILED", "Canceled": "KILLED"}
+_PARAMS, _METRICS, _LONGEST = 100, 500, 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One run to be written. ``metrics``: every value, as (value, milliseconds since 1970, step)."""
+
+    key: str
+    name: str
+    status: str
+    started: float | None
+    ended: float | None
+    params: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, Sequence[tuple[float, int, int]]] = field(default_factory=dict)
+    artifacts: Mapping[Path, str] = field(default_factory=dict)
+
+
+class PulledStore:
+    """Writes to one MLflow store. Raises what MLflow raises."""
+
+    def __init__(self, uri: str) -> None:
+        _hush()
+        make_store(uri)
+        from mlflow.client import MlflowClient
+
+        _hush()
+        self._client: Any = MlflowClient(uri)
+
+    def is_whole(self, key: str) -> bool:
+        """Whether a run and those of its steps are here as they ended."""
+        every = [experiment.experiment_id for experiment in self._client.search_experiments()]
+        found = self._find(every, key)
+        return found is not None and found.info.status in _ENDS.values()
+
+    def write(self, experiment: str, parent: Entry, children: Sequence[Entry]) -> bool:
+        """Write a pipeline's run and those of its steps; whether anything was new."""
+        experiment_id = self._experiment(experiment)
+        top, changed = self._write(experiment_id, parent, {})
+        for child in children:
+            run_id, more = self._write(experiment_id, child, {"mlflow.parentRunId": top})
+            if more:
+                self._end(run_id, child)
+            changed = changed or more
+        if changed:
+            # Last of all: a parent that has ended is whole.
+            self._end(top, parent)
+        if parent.metrics:
+            metric = next((c.tags["retention_metric"] for c in children if "retention_metric" in c.tags), "")
+            view = shared_view([valid_name(name) for name in columns(list(parent.metrics), metric)])
+            self._show(experiment_id, view)
+        return changed
+
+    def _write(self, experiment_id: str, entry: Entry, more: Mapping[str, str]) -> tuple[str, bool]:
+        found = self._find([experiment_id], entry.key)
+        if found is not None and found.info.status in _ENDS.values():
+            return str(found.info.run_id), False
+        run_id = found.info.run_id if found else self._create(experiment_id, entry, more)
+        self._log(run_id, entry, set(found.data.params) if found else set())
+        for path, folder in entry.artifacts.items():
+            self._client.log_artifact(run_id, str(path), folder or None)
+        return str(run_id), True
+
+    def _end(self, run_id: str, entry: Entry) -> None:
+        if entry.status in _ENDS:
+            ended = int(entry.ended * 1000) if entry.ended is not None else None
+            self._client.set_terminated(run_id, _ENDS[entry.status], end_time=ended)
+
+    def _find(self, experiments: Sequence[str], key: str) -> Any:
+        if not experiments:
+            return None
+        rows = self._client.search_runs(list(experiments), filter_string=f"tags.`{MARK}` = '{key}'", max_results=1)
+        return rows[0] if rows else None
+
+    def _create(self, experiment_id: str, entry: Entry, more: Mapping[str, str]) -> str:
+        tags = {**_tags(entry), **more, MARK: entry.key}
+        started = int(entry.started * 1000) if entry.started is not None else None
+        run = self._client.create_run(experiment_id, start_time=started, run_name=entry.name, tags=tags)
+        return str(run.info.run_id)
+
+    def _log(self, run_id: str, entry: Entry, known: set[str]) -> None:
+        # Untyped in part.
+        entities: Any = importlib.import_module("mlflow.entities")
+
+        params = [
+            entities.Param(valid_name(name), redact(text)[:_LONGEST])
+            for name, text in entry.params.items()
+            if valid_name(name) not in known
+        ]
+        for start in range(0, len(params), _PARAMS):
+            self._client.log_batch(run_id, params=params[start : start + _PARAMS])
+        metrics = [
+            entities.Metric(valid_name(name), *value)
+            for name, values in entry.metrics.items()
+            for value in self._new(run_id, name, values)
+        ]
+        for start in range(0, len(metrics), _METRICS):
+            self._client.log_batch(run_id, metrics=metrics[start : start + _METRICS])
+        self._client.log_batch(run_id, tags=[entities.RunTag(name, text) for name, text in _tags(entry).items()])
+
+    def _new(self, run_id: str, name: str, values: Sequence[tuple[float, int, int]]) -> list[tuple[float, int, int]]:
+        """Values that the store does not have yet."""
+        there = {(m.value, m.timestamp, m.step) for m in self._client.get_metric_history(run_id, valid_name(name))}
+        return [value for value in values if tuple(value) not in there]
+
+    def _experiment(self, name: str) -> str:
+        found = self._client.get_experiment_by_name(name)
+        return str(found.experiment_id if found else self._client.create_experiment(name))
+
+    def _show(self, experiment_id: str, view: Mapping[str, Any]) -> None:
+        # A server without such views loses nothing.
+        with contextlib.suppress(Exception):
+            self._client.set_experiment_tag(experiment_id, VIEW_TAG, json.dumps(view))
+
+
+def _tags(entry: Entry) -> dict[str, str]:
+    """What is kept of a run's tags; those of MLflow and of the service say things that hold only there."""
+    kept = {name: text for name, text in entry.tags.items() if not re.match(r"mlflow\.|azureml\.|_az", name)}
+    return {valid_name(name): redact(text)[:_LONGEST] for name, text in kept.items()}
+
+
+def _hush() -> None:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,138 @@
+"""Find the data that a reference leads to at this moment, and give it as one file."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from common import tracking
+from common.step import Arguments, BadConfig, NoInput, optional, run_step, say
+from dates import filled, moment_of
+from merge_files import join
+from wildcards import fitting, has_wildcard, is_data, root_of
+from workspace_data import Store, latest, parts_of
+
+_ASSET = re.compile(r"azureml:([A-Za-z0-9][\w.-]*)@latest")
+
+
+@dataclass
+class Found:
+    """What was resolved: files by name, and what is known of each; ``version`` and ``address`` where they apply."""
+
+    files: list[tuple[str, bytes]] = field(default_factory=list)
+    about: list[dict[str, Any]] = field(default_factory=list)
+    version: str | None = None
+    address: str = ""
+
+    def add(self, name: str, content: bytes, **known: Any) -> None:
+        """Take a file."""
+        self.files.append((name, content))
+        digest = hashlib.sha256(content).hexdigest()
+        self.about.append({"path": name, "size": len(content), "sha256": digest, **known})
+
+
+def arguments() -> argparse.Namespace:
+    """The command line of component.yml."""
+    parser = Arguments(description=__doc__)
+    parser.add_argument("--reference", required=True)
+    parser.add_argument("--folder", type=optional(Path))
+    parser.add_argument("--as_of", default="now")
+    parser.add_argument("--offset", type=optional(str))
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--summary", type=Path, required=True)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the step."""
+    args = arguments()
+    moment = moment_of(args.as_of, args.offset, datetime.now(UTC))
+    found = resolve(args.reference, args.folder, moment)
+    if not found.files:
+        raise NoInput(f"nothing fits {args.reference} at {moment:%Y-%m-%dT%H:%M:%SZ}{_searched(found)}")
+    join(found.files, args.data)
+    record(args, moment, found)
+
+
+def resolve(reference: str, folder: Path | None, moment: datetime) -> Found:
+    """The files that ``reference`` leads to at ``moment``."""
+    if asset := _ASSET.fullmatch(reference):
+        version, address, kind = latest(asset[1])
+        found = _on_datastore(address.rstrip("/") + "/**" if kind == "uri_folder" else address)
+        found.version = version
+        return found
+    path = filled(reference, moment)
+    if path.startswith("azureml://"):
+        return _on_datastore(path)
+    if path.startswith("azureml:"):
+        raise BadConfig(f"{reference} names one version, which never changes; write azureml:NAME@latest")
+    if folder is None:
+        raise BadConfig(f"{reference} is a path, and there is no 'folder' that it starts from")
+    return _in_folder(folder, path)
+
+
+def _on_datastore(address: str) -> Found:
+    name, path = parts_of(address)
+    store, found = Store(name), Found(address=f"azureml://datastores/{name}/paths/{path}")
+    listed = {file.path: file for file in store.files(root_of(path))}
+    for chosen in _chosen(path, list(listed)):
+        file = listed[chosen]
+        found.add(chosen, store.read(file), etag=file.etag)
+    return found
+
+
+def _in_folder(folder: Path, path: str) -> Found:
+    found = Found(address=path)
+    listed = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
+    for chosen in _chosen(path, listed):
+        found.add(chosen, (folder / chosen).read_bytes())
+    return found
+
+
+def _chosen(path: str, listed: list[str]) -> list[str]:
+    """The files that a path means: itself, those that fit its wildcards, or those of the folder that it is."""
+    if has_wildcard(path):
+        return fitting(path, listed)
+    if path in listed:
+        return [path]
+    inside = path.rstrip("/") + "/" if path.strip("/") else ""
+    return sorted(name for name in listed if name.startswith(inside) and is_data(name.removeprefix(inside)))
+
+
+def _searched(found: Found) -> str:
+    return f": no data file at {found.address}" if found.address else ""
+
+
+def record(args: argparse.Namespace, moment: datetime, found: Found) -> None:
+    """Write the summary and the tags by which two firings can be told apart, or seen to be on the same data."""
+    digest = hashlib.sha256(args.data.read_bytes()).hexdigest()
+    summary = {
+        "step": "resolve_data",
+        "reference": args.reference,
+        "as_of": args.as_of,
+        "moment": moment.isoformat(),
+        "address": found.address,
+        "version": found.version,
+        "files": found.about,
+        "sha256": digest,
+    }
+    args.summary.parent.mkdir(parents=True, exist_ok=True)
+    args.summary.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    tracking.set_tag("azdistill.data", digest)
+    tracking.set_tag("azdistill.data.reference", args.reference)
+    if found.version:
+        tracking.set_tag("azdistill.data.version", found.version)
+    tracking.log_metric("files", len(found.files))
+    tracking.log_metric("bytes", sum(file["size"] for file in found.about))
+    version = f"version {found.version}, " if found.version else ""
+    say(f"{args.reference}: {version}{len(found.files)} file(s), sha256 {digest[:12]}")
+
+
+if __name__ == "__main__":
+    run_step(main)

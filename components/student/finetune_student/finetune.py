@@ -1,0 +1,137 @@
+"""Fine-tune a student on teacher rows (``sft``), and on the teacher's stored distributions (``logits``)."""
+
+from __future__ import annotations
+
+import json
+import time
+from argparse import Namespace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import distributed as processes
+from common.rows import Tally, read_rows, write_summary
+from common.step import Arguments, BadConfig, BadData, boolean, optional, run_step, say
+from modelling.models import check_source
+
+TARGETS = ("response", "reference")
+
+
+def arguments() -> Namespace:
+    """The step's inputs and outputs, checked as far as that is possible without reading them."""
+    parser = Arguments(prog="finetune_student")
+    parser.add_argument("--rows", required=True)
+    parser.add_argument("--validation_rows")
+    parser.add_argument("--student_weights")
+    parser.add_argument("--student_id")
+    parser.add_argument("--revision")
+    parser.add_argument("--method", choices=("sft", "logits"), default="sft")
+    parser.add_argument("--logits")
+    parser.add_argument("--target", choices=TARGETS, default="response")
+    parser.add_argument("--loss_on", choices=("response", "assistant"), default="response")
+    parser.add_argument("--learning_rate", type=float, default=2e-5)
+    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--gradient_accumulation_steps", type=int, default=1)
+    parser.add_argument("--num_epochs", type=float, default=3)
+    parser.add_argument("--max_steps", type=int, default=-1)
+    parser.add_argument("--warmup_ratio", type=float, default=0.0)
+    parser.add_argument("--weight_decay", type=float, default=0.0)
+    parser.add_argument(
+        "--lr_scheduler", choices=("linear", "cosine", "constant", "constant_with_warmup"), default="linear"
+    )
+    parser.add_argument("--max_length", type=int, default=2048)
+    parser.add_argument("--distillation_temperature", type=float, default=1.0)
+    parser.add_argument("--distillation_alpha", type=float, default=0.5)
+    parser.add_argument("--lora", type=boolean, default=False)
+    parser.add_argument("--lora_rank", type=int, default=16)
+    parser.add_argument("--lora_alpha", type=float, default=32.0)
+    parser.add_argument("--lora_dropout", type=float, default=0.0)
+    parser.add_argument("--lora_target_modules", type=optional(str))
+    parser.add_argument("--early_stopping_patience", type=int, default=0)
+    parser.add_argument("--eval_steps", type=int, default=0)
+    parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
+    parser.add_argument("--parallelism", choices=processes.PARALLELISM, default="auto")
+    parser.add_argument("--seed", type=int, default=42)
+    for output in ("model", "checkpoints", "summary"):
+        parser.add_argument(f"--{output}", required=True)
+    given = parser.parse_args()
+    check(given)
+    return given
+
+
+def check(given: Namespace) -> None:
+    """Raises BadConfig for inputs that contradict each other."""
+    for name in ("learning_rate", "batch_size", "gradient_accumulation_steps", "num_epochs", "max_length", "lora_rank"):
+        if getattr(given, name) <= 0:
+            raise BadConfig(f"{name} must be greater than 0, not {getattr(given, name):g}")
+    if given.distillation_temperature <= 0:
+        raise BadConfig(f"distillation_temperature must be greater than 0, not {given.distillation_temperature:g}")
+    for name in ("warmup_ratio", "distillation_alpha", "lora_dropout"):
+        if not 0 <= getattr(given, name) <= 1:
+            raise BadConfig(f"{name} must be between 0 and 1, not {getattr(given, name):g}")
+    if (given.method == "logits") != bool(given.logits):
+        wrong = (
+            "method logits needs the input 'logits'" if given.method == "logits" else "'logits' is for method logits"
+        )
+        raise BadConfig(wrong)
+    given.parallelism = processes.choose(given.parallelism, processes.world_size())
+    if given.early_stopping_patience > 0 and not given.validation_rows:
+        raise BadConfig("early_stopping_patience needs validation_rows")
+    given.student = check_source(given.student_weights, given.student_id, "student")
+    if given.student is None:
+        raise BadConfig("no student: give student_weights or student_id")
+
+
+def settings_digest(given: Namespace) -> str:
+    """What a checkpoint must agree on to be resumed: every input but where things lie, and the rows themselves."""
+    places = {"rows", "validation_rows", "student", "student_weights", "logits", "model", "checkpoints", "summary"}
+    values = {name: value for name, value in vars(given).items() if name not in places}
+    # As many processes as there are, so many rows make a step.
+    values["processes"] = processes.world_size()
+    files = [Path(path) for path in (given.rows, given.validation_rows) if path]
+    files += sorted(Path(given.student_weights).glob("*.safetensors")) if given.student_weights else []
+    # The index of stored logits holds a digest of each row's tokens, and what they were made with.
+    files += sorted(Path(given.logits).glob("logits.json")) if given.logits else []
+    digests = []
+    for file in files:
+        with file.open("rb") as stream:
+            digests.append(_digest(stream))
+    return sha256(json.dumps([values, digests], sort_keys=True).encode()).hexdigest()
+
+
+def _digest(stream: Any) -> str:
+    found = sha256()
+    while block := stream.read(1 << 20):
+        found.update(block)
+    return found.hexdigest()
+
+
+def main() -> None:
+    """Read, train, save."""
+    processes.speak_for_all()
+    given = arguments()
+    rows = list(read_rows(given.rows))
+    validation = list(read_rows(given.validation_rows)) if given.validation_rows else []
+    if given.early_stopping_patience > 0 and not validation:
+        raise BadData(f"{given.validation_rows} holds no rows: early stopping needs some")
+    # torch and transformers take seconds to import: only once the inputs are known to be sound.
+    from training import Student, train
+
+    started = time.monotonic()
+    student = Student(given)
+    train_examples, train_tally = student.examples(rows, given.rows)
+    validation_examples, validation_tally = (
+        student.examples(validation, given.validation_rows) if validation else ([], Tally())
+    )
+    result = train(student, train_examples, validation_examples, settings_digest(given))
+    if not processes.is_main():
+        return
+    student.save()
+    splits = {"train": train_tally} | ({"validation": validation_tally} if validation else {})
+    seconds = round(time.monotonic() - started, 3)
+    write_summary(given.summary, "finetune_student", splits, student=given.student, seconds=seconds, **result)
+    say(f"the student is in {given.model} ({result['steps']} steps in {seconds:.1f} s)")
+
+
+if __name__ == "__main__":
+    run_step(main)

@@ -1,0 +1,257 @@
+"""The student of a run, and its training."""
+
+from __future__ import annotations
+
+import json
+import math
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import tracking
+from common.rows import Row, Tally
+from common.step import BadConfig, BadData
+from distributed import agree, is_main, part, tell, training_settings, world_size
+from finetune_callbacks import LastStepEvaluation, MovedCheckpoints, Report
+from modelling.chat import Chat
+from modelling.examples import Example, make_examples, require
+from modelling.logit_store import LogitStore
+from modelling.models import choose_device, choose_dtype, eos_ids, load_model, load_tokenizer, quiet, weight_of
+from student_trainer import Collator, Objective, StudentTrainer, evaluation_interval, stored
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
+
+#: From this many parameters on, activations are computed twice rather than kept on a GPU.
+_CHECKPOINTED_FROM = 1_000_000_000
+
+
+class Student:
+    """The model being trained, its tokenizer and chat template."""
+
+    def __init__(self, given: Namespace) -> None:
+        quiet()
+        set_seed(given.seed)
+        self.given = given
+        self.device = choose_device()
+        self.dtype = choose_dtype(given.dtype, self.device)
+        self.tokenizer = load_tokenizer(given.student, given.revision, "student")
+        model = load_model(given.student, "auto", "cpu", revision=given.revision, what="student")
+        # Saved as it came, so that baseline and distilled student are of the same size.
+        self.saved_dtype = model.dtype
+        # Small updates vanish in half precision: weights that are trained stay in float32, frozen ones need not.
+        self.model = model.to(self.dtype if given.lora else torch.float32)
+        self.chat = Chat(self.tokenizer, eos_ids(self.model))
+        self.max_length = self._max_length()
+        if self.device != "cpu" and weight_of(self.model)[1] >= _CHECKPOINTED_FROM:
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+            self.model.config.use_cache = False
+        if given.lora:
+            self.model = add_lora(self.model, given)
+
+    def _max_length(self) -> int:
+        positions = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        if positions and positions < self.given.max_length:
+            tell(
+                f"max_length {self.given.max_length} is lowered to {positions}, the longest text this student can read"
+            )
+            return int(positions)
+        return int(self.given.max_length)
+
+    def examples(self, rows: list[Row], path: str) -> tuple[list[Example], Tally]:
+        """The rows as tokens, and their count. Raises BadData where none can be learnt."""
+        every_turn = self.given.loss_on == "assistant"
+        examples, tally = make_examples(
+            rows, self.chat, target=self.given.target, every_turn=every_turn, max_length=self.max_length
+        )
+        require(examples, tally, path)
+        if tally.rejected:
+            tell(f"{tally.rejected} of {tally.read} rows of {path} are not used: {dict(tally.reasons)}")
+        return examples, tally
+
+    def gather(self, trainer: StudentTrainer) -> None:
+        """Put together what was trained in shards. Every process takes part; the first one has the model then."""
+        if self.given.parallelism not in ("fsdp", "deepspeed"):
+            return
+        state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        if is_main():
+            model = load_model(self.given.student, "auto", "cpu", revision=self.given.revision, what="student")
+            self.model = add_lora(model, self.given) if self.given.lora else model
+            self.model = self.model.float()
+            self.model.load_state_dict(state)
+
+    def save(self) -> None:
+        """Write weights (adapters merged), configuration, tokenizer and chat template."""
+        model = self.model
+        if self.given.lora:
+            # Merged in float32: adding a small update to half-precision weights would round much of it away.
+            model = model.float().merge_and_unload(safe_merge=True)
+        model = model.to(self.saved_dtype)
+        model.config.use_cache = True
+        model.config.dtype = self.saved_dtype
+        generation = model.generation_config
+        generation.eos_token_id, generation.pad_token_id = sorted(self.chat.stop_ids), self.chat.pad_id
+        sampling = (generation.temperature, generation.top_p, generation.top_k)
+        generation.do_sample = generation.do_sample or any(value is not None for value in sampling)
+        model.save_pretrained(self.given.model)
+        self.tokenizer.save_pretrained(self.given.model)
+
+
+def add_lora(model: Any, given: Namespace) -> Any:
+    """``model`` with low-rank adapters (Hu et al., 2021), all else frozen. Raises BadConfig for unknown modules."""
+    from peft import LoraConfig, get_peft_model
+
+    modules: Any = "all-linear"
+    if given.lora_target_modules and given.lora_target_modules != "all-linear":
+        modules = [name.strip() for name in given.lora_target_modules.split(",") if name.strip()]
+    config = LoraConfig(
+        r=given.lora_rank,
+        lora_alpha=given.lora_alpha,
+        lora_dropout=given.lora_dropout,
+        target_modules=modules,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise BadConfig(f"lora_target_modules: {error}") from None
+
+
+def train(student: Student, rows: list[Example], validation: list[Example], digest: str) -> dict[str, Any]:
+    """Train to the end, from the last checkpoint where there is one. Returns what the summary tells."""
+    given = student.given
+    objective = make_objective(student, [*rows, *validation])
+    batch = given.batch_size * given.gradient_accumulation_steps * world_size()
+    every, total = evaluation_interval(len(rows), batch, given.num_epochs, given.max_steps, given.eval_steps)
+    every = min(every, total)
+    folder = checkpoint_folder(Path(given.checkpoints), digest)
+    callbacks: list[Any] = [*([Report(total)] if is_main() else []), MovedCheckpoints(str(folder))]
+    if validation:
+        callbacks.append(LastStepEvaluation())
+    if given.early_stopping_patience > 0:
+        callbacks.append(EarlyStoppingCallback(given.early_stopping_patience))
+    trainer = StudentTrainer(
+        model=student.model,
+        args=training_arguments(student, folder, bool(validation), every, total),
+        train_dataset=rows,
+        eval_dataset=validation or None,
+        data_collator=Collator(student.chat.pad_id, objective.store),
+        callbacks=callbacks,
+        objective=objective,
+        sharded=given.parallelism in ("fsdp", "deepspeed"),
+    )
+    trainer.remove_callback(PrinterCallback)
+    size, count = weight_of(student.model)
+    trained = sum(p.numel() for p in student.model.parameters() if p.requires_grad)
+    params = {name: getattr(given, name) for name in _REPORTED} | {"parameters": count, "trained_parameters": trained}
+    tracking.log_params(params)
+    checkpoint = agree(last_checkpoint(folder) if is_main() else None)
+    trainer.train(resume_from_checkpoint=checkpoint)
+    state = trainer.state
+    student.gather(trainer)
+    part(trainer)
+    return {
+        "method": given.method,
+        "steps": state.global_step,
+        "epochs": round(float(state.epoch or 0), 3),
+        "resumed_from_step": int(checkpoint.rpartition("-")[2]) if checkpoint else 0,
+        "best_step": state.best_global_step or state.global_step,
+        "validation_loss": state.best_metric,
+        "train_loss": next((e["loss"] for e in reversed(state.log_history) if "loss" in e), None),
+        "target_tokens": sum(row.encoded.targets for row in rows),
+        "tokens": sum(row.length for row in rows),
+        "parameters": count,
+        "trained_parameters": trained,
+        "weights_bytes": size,
+        "processes": world_size(),
+        "effective_batch_size": batch,
+        "settings": params,
+    }
+
+
+_REPORTED = (
+    "student", "method", "target", "loss_on", "learning_rate", "batch_size", "gradient_accumulation_steps",
+    "num_epochs", "max_steps", "warmup_ratio", "weight_decay", "lr_scheduler", "max_length", "distillation_temperature",
+    "distillation_alpha", "lora", "lora_rank", "lora_alpha", "lora_dropout", "dtype", "parallelism",
+    "seed",
+)  # fmt: skip
+
+
+def make_objective(student: Student, examples: list[Example]) -> Objective:
+    """What is minimised; for ``logits``, after making sure that every row has its teacher's distributions."""
+    given = student.given
+    if given.method == "sft":
+        return Objective()
+    store = LogitStore(given.logits, given.distillation_temperature)
+    vocabulary = int(store.index["vocabulary"])
+    if vocabulary != len(student.tokenizer):
+        raise BadData(
+            f"the stored logits are over {vocabulary} tokens, the student's tokenizer has {len(student.tokenizer)}"
+        )
+    for example in examples:
+        stored(store, example)
+    return Objective(given.distillation_temperature, given.distillation_alpha, store, vocabulary)
+
+
+def training_arguments(student: Student, folder: Path, validated: bool, every: int, total: int) -> TrainingArguments:
+    """The Trainer's settings: quiet, no workers, few checkpoints; the step's own callbacks report."""
+    given, half = student.given, student.device != "cpu" or student.dtype != torch.float32
+    strategy = "steps" if validated else "no"
+    return TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=given.batch_size,
+        per_device_eval_batch_size=2 * given.batch_size,
+        gradient_accumulation_steps=given.gradient_accumulation_steps,
+        num_train_epochs=given.num_epochs,
+        max_steps=given.max_steps,
+        learning_rate=given.learning_rate,
+        lr_scheduler_type=given.lr_scheduler,
+        warmup_steps=math.ceil(given.warmup_ratio * total),
+        weight_decay=given.weight_decay,
+        optim="adamw_torch_fused",
+        bf16=half and student.dtype == torch.bfloat16,
+        fp16=half and student.dtype == torch.float16,
+        use_cpu=student.device == "cpu",
+        eval_strategy=strategy,
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=1,
+        load_best_model_at_end=validated,
+        metric_for_best_model="loss" if validated else None,
+        greater_is_better=False if validated else None,
+        logging_steps=max(1, total // 100),
+        logging_nan_inf_filter=False,
+        disable_tqdm=True,
+        report_to="none",
+        remove_unused_columns=False,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=student.device != "cpu",
+        seed=given.seed,
+        **training_settings(given.parallelism, student.device),
+    )
+
+
+def checkpoint_folder(root: Path, digest: str) -> Path:
+    """Where checkpoints of these settings and rows lie: those of others are never mistaken for them."""
+    folder = root / digest[:16]
+    if not folder.is_dir() and any(root.glob("*/checkpoint-*")):
+        tell("the checkpoints belong to other settings or rows: training starts afresh")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The last complete checkpoint in a folder: its state is written last, and can be read."""
+    found = [path for path in folder.glob("checkpoint-*") if _is_complete(path)]
+    if not found:
+        return None
+    last = max(found, key=lambda path: int(path.name.rpartition("-")[2]))
+    tell(f"resuming from {last.name}")
+    return str(last)
+
+
+def _is_complete(checkpoint: Path) -> bool:
+    try:
+        return isinstance(json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8")), dict)
+    except (OSError, ValueError):
+        return False
