@@ -25,8 +25,13 @@ def root() -> Path:
 
 
 def component(name: str) -> Path:
-    """The YAML of the component ``name``."""
-    return root() / "components" / name / "component.yml"
+    """The YAML of the component ``name``, which lies in the folder of its stage. KeyError where there is none."""
+    return _components()[name]
+
+
+@cache
+def _components() -> dict[str, Path]:
+    return {path.parent.name: path for path in (root() / "components").glob("*/*/component.yml")}
 
 
 def pipeline(name: str) -> Path:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 COMPONENTS = Path(__file__).parents[1] / "components"
-sys.path += [str(COMPONENTS), str(COMPONENTS / "finetune_student")]
+sys.path += [str(COMPONENTS), str(COMPONENTS / "student/finetune_student")]
 
 import torch  # noqa: E402  (after the path is set)
 from modelling.chat import Encoded  # noqa: E402

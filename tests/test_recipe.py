@@ -507,7 +507,7 @@ def test_mistakes_in_a_distillation_job_have_a_place(
 
 def test_every_code_is_in_the_table_and_every_entry_is_used() -> None:
     package = Path(recipe.__file__).parents[1]
-    files = [*package.glob("recipe/*.py"), *package.glob("build/*.py"), package / "project.py", package / "assets.py"]
+    files = [*package.glob("recipe/*.py"), *package.glob("compile/*.py"), package / "project.py", package / "assets.py"]
     used = {code for path in files if path.name != "codes.py" for code in re.findall(r"AZD2\d{2}", path.read_text())}
     assert used == set(CODES)
 

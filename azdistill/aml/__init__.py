@@ -2,7 +2,7 @@
 
 from azdistill.aml import expressions, quoting, values
 from azdistill.aml.checks import check, examine
-from azdistill.aml.load import load, load_component, load_environment, load_pipeline, pipeline_from
+from azdistill.aml.loader import load, load_component, load_environment, load_pipeline, pipeline_from
 from azdistill.aml.models import (
     AzureOnly,
     Binding,

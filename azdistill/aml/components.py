@@ -158,7 +158,7 @@ def environment_of(fields: Fields, key: str) -> str | Environment | None:
         return environment(fields.where / key, fields.report)
     text = fields.text(key)
     if text and not is_remote(text) and text.startswith("file:"):
-        from azdistill.aml.load import read_environment
+        from azdistill.aml.loader import read_environment
 
         return read_environment(fields.where / key, text.removeprefix("file:"), fields.report)
     return text

@@ -13,7 +13,7 @@ import click
 from azdistill import aml, compile
 from azdistill import recipe as recipes
 from azdistill.aml import Pipeline, reader
-from azdistill.aml.load import is_schedule
+from azdistill.aml.loader import is_schedule
 from azdistill.cli import local_run
 from azdistill.compile.sets import apply_sets, parse_sets
 from azdistill.errors import SpecError, UserError

@@ -60,7 +60,7 @@ def _examine(file: Path) -> tuple[str, list[Problem]]:
 
 def _is_recipe(file: Path) -> bool:
     from azdistill.aml import reader
-    from azdistill.aml.load import kind_of
+    from azdistill.aml.loader import kind_of
 
     try:
         data = reader.read(file).data
@@ -75,7 +75,7 @@ def _is_recipe(file: Path) -> bool:
 
 def _is_schedule(file: Path) -> bool:
     from azdistill.aml import reader
-    from azdistill.aml.load import is_schedule
+    from azdistill.aml.loader import is_schedule
 
     try:
         return is_schedule(reader.read(file).data)

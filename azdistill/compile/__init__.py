@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from azdistill.compile.open_file import Opened, load, open_file
+    from azdistill.compile.documents import Opened, load, open_file
     from azdistill.compile.recipe import Built, build, check, compile_recipe
 
 __all__ = ["Built", "Opened", "build", "check", "compile_recipe", "load", "open_file"]
@@ -21,7 +21,7 @@ __all__ = ["Built", "Opened", "build", "check", "compile_recipe", "load", "open_
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'azdistill.compile' has no attribute '{name}'")
-    home = "opening" if name in ("Opened", "load", "open_file") else "built"
+    home = "documents" if name in ("Opened", "load", "open_file") else "recipe"
     return getattr(importlib.import_module(f"azdistill.compile.{home}"), name)
 
 

@@ -13,7 +13,7 @@ from azdistill.aml import check, examine, reader
 from azdistill.aml.checks.names import JOB_NAME
 from azdistill.aml.checks.secrets import literal_secrets
 from azdistill.aml.checks.survey import Survey
-from azdistill.aml.load import kind_of
+from azdistill.aml.loader import kind_of
 from azdistill.aml.models import Pipeline
 from azdistill.aml.pipelines import job_input, job_settings
 from azdistill.aml.source import Report, Where

@@ -117,7 +117,7 @@ def test_an_environment_of_a_named_component_comes_with_it(assets_folder: Path) 
 def test_azdistills_own_are_found_without_paths() -> None:
     found = publish.find([])
     components = {asset.name for asset in found if asset.kind == "component"}
-    assert components == {path.parent.name for path in (assets.root() / "components").glob("*/component.yml")}
+    assert components == {path.parent.name for path in (assets.root() / "components").glob("*/*/component.yml")}
     assert {asset.name for asset in found if asset.kind == "environment"} >= {"azdistill-data", "azdistill-train"}
     assert len({(asset.name, asset.version) for asset in found}) == len(found)
 

@@ -8,17 +8,16 @@ from pathlib import Path
 
 import pytest
 
-COMPONENTS = Path(__file__).parents[2] / "components"
+sys.path.append(str(Path(__file__).parent))
+
+from snapshots import COMPONENTS, FOLDERS, Component  # noqa: E402  (after the path is set)
+
 # Tests beside the snapshots look into common and into what one component alone has; module names are unique.
 MODEL_STEPS = ("finetune_student", "teacher_logits", "evaluate", "compare")
 for folder in ("common", "prepare_data", "teacher_inference", "teacher_in_job", "curate", *MODEL_STEPS):
-    path = str(COMPONENTS if folder == "common" else COMPONENTS / folder)
+    path = str(COMPONENTS if folder == "common" else FOLDERS[folder])
     if path not in sys.path:
         sys.path.append(path)
-sys.path.append(str(Path(__file__).parent))
-
-from snapshots import Component  # noqa: E402  (after the path is set)
-
 
 @pytest.fixture
 def component(tmp_path: Path) -> Callable[..., Component]:

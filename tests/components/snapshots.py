@@ -16,6 +16,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 COMPONENTS = ROOT / "components"
+#: Each component's folder, in the folder of its stage.
+FOLDERS = {path.parent.name: path.parent for path in COMPONENTS.glob("*/*/component.yml")}
 
 
 @dataclass
@@ -50,12 +52,12 @@ class Component:
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
         self.folder = folder
-        self.spec: dict[str, Any] = yaml.safe_load((COMPONENTS / name / "component.yml").read_text())
+        self.spec: dict[str, Any] = yaml.safe_load((FOLDERS[name] / "component.yml").read_text())
         self.snapshot = folder / "snapshot"
-        code = (COMPONENTS / name / self.spec["code"]).resolve()
+        code = (FOLDERS[name] / self.spec["code"]).resolve()
         shutil.copytree(code, self.snapshot, ignore=shutil.ignore_patterns("__pycache__", ".*"))
         for include in self.spec.get("additional_includes", []):
-            source = (COMPONENTS / name / include).resolve()
+            source = (FOLDERS[name] / include).resolve()
             shutil.copytree(source, self.snapshot / source.name, ignore=shutil.ignore_patterns("__pycache__"))
 
     def command(self, inputs: dict[str, Any], outputs: dict[str, Path]) -> str:

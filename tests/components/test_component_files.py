@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from snapshots import COMPONENTS, ROOT
+from snapshots import COMPONENTS, FOLDERS, ROOT
 
-FILES = sorted(COMPONENTS.glob("*/component.yml"))
+FILES = sorted(COMPONENTS.glob("*/*/component.yml"))
 ENVIRONMENTS = sorted((ROOT / "environments").glob("*/environment.yml"))
 NAMES = [path.parent.name for path in FILES]
 
@@ -128,8 +128,8 @@ def test_the_pins_of_an_environment_are_those_of_the_lock(path):
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "teacher_parallel"])
 def test_a_step_includes_what_its_code_imports_and_no_more(name):
     """A folder that a step does not need would have it run again for nothing."""
-    includes = {Path(include).name for include in spec_of(COMPONENTS / name / "component.yml")["additional_includes"]}
-    assert includes == {"common"} | ({"modelling", "teacher_inference"} & imported(COMPONENTS / name))
+    includes = {Path(include).name for include in spec_of(FOLDERS[name] / "component.yml")["additional_includes"]}
+    assert includes == {"common"} | ({"modelling", "teacher_inference"} & imported(FOLDERS[name]))
 
 
 #: Distribution -> module, where the names differ.

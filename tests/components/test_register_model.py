@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from snapshots import COMPONENTS, Component, Result
+from snapshots import FOLDERS, Component, Result
 from tiny_models import save_tiny, sums, write_jsonl
 
-sys.path.append(str(COMPONENTS / "register_model"))
+sys.path.append(str(FOLDERS["register_model"]))
 
 Register = Callable[..., Result]
 

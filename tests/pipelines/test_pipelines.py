@@ -13,7 +13,7 @@ from azdistill.compile.write import render
 
 ROOT = Path(__file__).parents[2]
 PIPELINES = sorted((ROOT / "pipelines").glob("*.yml"))
-COMPONENTS = sorted((ROOT / "components").glob("*/component.yml"))
+COMPONENTS = sorted((ROOT / "components").glob("*/*/component.yml"))
 SHARED = Path(os.environ.get("AZDISTILL_SHARED", ROOT.parent / "shared")) / "data" / "azureml-distillation"
 
 #: A recipe that says what pipelines/distill.yml says.

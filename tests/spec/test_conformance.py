@@ -18,7 +18,7 @@ from azdistill.cloud.submit.preview_kinds import allowed
 from azdistill.errors import Problem
 
 ROOT = Path(__file__).parents[2]
-COMPONENTS = sorted(ROOT.glob("components/*/component.yml"))
+COMPONENTS = sorted(ROOT.glob("components/*/*/component.yml"))
 PIPELINES = sorted(ROOT.glob("pipelines/*.yml"))
 
 

@@ -8,7 +8,7 @@ import pytest
 from spec_cases import INNER, OUTER, TRAIN, job, pipeline, write
 
 from azdistill import aml
-from azdistill.aml.load import kind_of
+from azdistill.aml.loader import kind_of
 from azdistill.errors import SpecError
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from azdistill.aml.checks import azure, commands, control, files, hooks, names, parallel, secrets, sweep, values, wiring
 from azdistill.aml.checks.survey import Survey, survey
-from azdistill.aml.load import gather
+from azdistill.aml.loader import gather
 from azdistill.aml.models import Spec
 from azdistill.aml.source import Report
 from azdistill.errors import Problem

@@ -10,7 +10,7 @@ from typing import Any
 
 from azdistill import recipe as recipes
 from azdistill.aml import reader
-from azdistill.aml.load import is_schedule
+from azdistill.aml.loader import is_schedule
 from azdistill.cloud.submit.fingerprint import fingerprint
 from azdistill.cloud.submit.prepare import Prepared, prepare, prepare_mapping
 from azdistill.errors import Problem, SpecError, UserError

@@ -10,7 +10,7 @@ from typing import Any
 from azdistill import aml, compile
 from azdistill import recipe as recipes
 from azdistill.aml import Pipeline, reader
-from azdistill.aml.load import kind_of
+from azdistill.aml.loader import kind_of
 from azdistill.aml.models import Data
 from azdistill.aml.source import Report, Source, Where
 from azdistill.cloud.submit.compute import place

@@ -23,7 +23,7 @@ from typing import Any
 
 from azdistill.aml import reader
 from azdistill.aml.fields import Fields
-from azdistill.aml.load import shown
+from azdistill.aml.loader import shown
 from azdistill.aml.source import Report, Where
 from azdistill.errors import SpecError, UserError, did_you_mean
 

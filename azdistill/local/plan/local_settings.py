@@ -30,7 +30,7 @@ from typing import Any
 
 from azdistill.aml import reader
 from azdistill.aml.fields import Fields, is_remote
-from azdistill.aml.load import shown
+from azdistill.aml.loader import shown
 from azdistill.aml.models import Environment
 from azdistill.aml.source import Report, Where
 from azdistill.errors import SpecError

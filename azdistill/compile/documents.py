@@ -8,7 +8,7 @@ from pathlib import Path
 
 from azdistill import aml
 from azdistill.aml import Pipeline, reader
-from azdistill.aml.load import kind_of
+from azdistill.aml.loader import kind_of
 from azdistill.errors import Problem
 
 
