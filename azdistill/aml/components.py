@@ -1,13 +1,13 @@
-"""Builds command components and environments from YAML data."""
+"""Builds command components from YAML data."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
-from azdistill.aml.fields import Fields, is_remote
-from azdistill.aml.models import PRIMITIVES, TYPES, CommandComponent, Environment, Input, Output
+from azdistill.aml.environments import ASSET_KEYS, environment_of
+from azdistill.aml.fields import Fields
+from azdistill.aml.models import PRIMITIVES, TYPES, CommandComponent, Input, Output
 from azdistill.aml.run_settings import distribution, resources
 from azdistill.aml.source import Report, Where
 
@@ -20,18 +20,13 @@ LEGACY_TYPE = "path"
 _INPUT_KEYS = {"type", "optional", "default", "description"}
 _VALUE_KEYS, _RANGE_KEYS, _DATA_KEYS = {"enum"}, {"min", "max"}, {"mode"}
 _OUTPUT_KEYS = {"type", "mode", "description", "is_control", "path", "name", "version", "early_available"}
-_ASSET_KEYS = {"$schema", "type", "name", "version", "display_name", "description", "tags", "properties"}
-INTERFACE_KEYS = _ASSET_KEYS | {"inputs", "outputs", "is_deterministic"}
+INTERFACE_KEYS = ASSET_KEYS | {"inputs", "outputs", "is_deterministic"}
 RUN_KEYS = {"command", "code", "environment", "additional_includes", "distribution", "resources"}
 COMPONENT_KEYS = INTERFACE_KEYS | RUN_KEYS
 #: What a command that is written in place, as a step or a job, may leave out but not leave empty.
 NEVER_EMPTY = {
     *("code", "compute", "limits", "resources", "distribution", "environment_variables", "identity", "services"),
     *("inputs", "outputs", "queue_settings", "display_name", "description", "name", "tags", "properties"),
-}
-_ENVIRONMENT_KEYS = {
-    *_ASSET_KEYS - {"type", "display_name"},
-    *("image", "conda_file", "build", "os_type", "inference_config", "datastore"),
 }
 
 
@@ -149,47 +144,3 @@ def _output(fields: Fields, kind: str | None, modes: Collection[str]) -> Output:
         description=fields.text("description") or "",
         where=fields.where,
     )
-
-
-def environment_of(fields: Fields, key: str) -> str | Environment | None:
-    """The environment under ``key``: the reference as written, or an inline one."""
-    value = fields.data.get(key)
-    if isinstance(value, dict):
-        return environment(fields.where / key, fields.report)
-    text = fields.text(key)
-    if text and not is_remote(text) and text.startswith("file:"):
-        from azdistill.aml.loader import read_environment
-
-        return read_environment(fields.where / key, text.removeprefix("file:"), fields.report)
-    return text
-
-
-def environment(where: Where, report: Report) -> Environment:
-    """The environment written at ``where``."""
-    fields = Fields(where, report)
-    fields.known(_ENVIRONMENT_KEYS, "an environment")
-    build = Fields(where / "build", report)
-    build.known({"path", "dockerfile_path"}, "'build'")
-    if not fields.data.get("image") and not fields.data.get("build"):
-        report.error("AZD112", "an environment needs 'image' or 'build'", where)
-    return Environment(
-        name=fields.text("name"),
-        version=fields.text("version", scalar=True),
-        image=fields.text("image"),
-        conda_file=_conda(fields),
-        build_path=_local(build, "path"),
-        dockerfile_path=build.text("dockerfile_path") or "Dockerfile",
-        description=fields.text("description") or "",
-        tags=fields.words("tags"),
-        where=where,
-    )
-
-
-def _conda(fields: Fields) -> Path | dict[str, Any] | None:
-    value = fields.data.get("conda_file")
-    return value if isinstance(value, dict) else _local(fields, "conda_file")
-
-
-def _local(fields: Fields, key: str) -> Path | None:
-    path = fields.path(key)
-    return path if isinstance(path, Path) else None

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from azdistill.aml import reader
 from azdistill.aml.command_jobs import command_job
-from azdistill.aml.components import command_component, environment
+from azdistill.aml.components import command_component
+from azdistill.aml.environments import environment, neighbours, read_source
 from azdistill.aml.fields import absolute
 from azdistill.aml.models import (
     AZURE_ONLY,
@@ -50,7 +51,7 @@ class Opened:
             return None
         if not file.is_file():
             what = f"{path} is a folder, not a component file" if file.is_dir() else f"no component file {path}"
-            self.report.error("AZD121", what, where, hint=_neighbours(file, where.source.file))
+            self.report.error("AZD121", what, where, hint=neighbours(file, where.source.file))
             return None
         if file not in self.files:
             self.opening.append(file)
@@ -59,7 +60,7 @@ class Opened:
         return self.files[file]
 
     def _read(self, file: Path, where: Where) -> Component | AzureOnly | None:
-        source = _read(file, self.report)
+        source = read_source(file, self.report)
         if source is None:
             return None
         spec = build(source, self.report, self, nested=True)
@@ -68,43 +69,6 @@ class Opened:
         if spec is not None:
             self.report.error("AZD107", f"{file.name} is an {_WORDS[type(spec)]}, not a component", where)
         return None
-
-
-def _neighbours(file: Path, named_in: str) -> str:
-    """The file beside a missing one that may have been meant: not the one that names it."""
-    folder = file if file.is_dir() else file.parent
-    if not folder.is_dir():
-        return f"there is no folder {folder}"
-    near = sorted(p.name for p in folder.iterdir() if p.suffix in (".yml", ".yaml") and p.name != Path(named_in).name)
-    return did_you_mean(file.name, near)
-
-
-def _read(file: Path, report: Report) -> Source | None:
-    try:
-        return reader.read(shown(file))
-    except SpecError as error:
-        report.problems += error.problems
-        return None
-
-
-def shown(file: Path) -> str:
-    """``file`` as messages show it: relative to the working directory when it lies below."""
-    # A link that leads nowhere, or in a ring, is shown by its own name.
-    real = file.resolve() if file.exists() else file.absolute()
-    try:
-        return str(real.relative_to(Path.cwd()))
-    except ValueError:
-        return str(file)
-
-
-def read_environment(where: Where, path: str, report: Report) -> Environment | None:
-    """The environment in the file that ``where`` names."""
-    file = where.resolve(path)
-    if not file.is_file():
-        report.error("AZD122", f"no environment file {path}", where, hint=_neighbours(file, where.source.file))
-        return None
-    source = _read(file, report)
-    return environment(Where(source), report) if source else None
 
 
 def is_schedule(data: Any) -> bool:
@@ -207,7 +171,7 @@ def _unknown(where: Where, report: Report) -> None:
 def gather(path: str | Path) -> tuple[Spec | None, Report]:
     """The model in ``path`` as far as it can be built, and what is wrong with its shape."""
     report = Report()
-    source = _read(Path(path), report)
+    source = read_source(Path(path), report)
     if source is None:
         return None, report
     opener = Opened(report)

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from azdistill.aml.arguments import on_one_line
-from azdistill.aml.components import INTERFACE_KEYS, environment_of, interface
+from azdistill.aml.components import INTERFACE_KEYS, interface
+from azdistill.aml.environments import environment_of
 from azdistill.aml.fields import Fields
 from azdistill.aml.models import CommandComponent, Parallel
 from azdistill.aml.run_settings import resources

@@ -15,12 +15,12 @@ from azdistill.aml.components import (
     OUTPUT_MODES,
     RUN_KEYS,
     data_mode,
-    environment_of,
     interface,
     output,
     runnable,
 )
 from azdistill.aml.control_flow import azure_only, if_else
+from azdistill.aml.environments import environment_of
 from azdistill.aml.expressions import Reference, parse, references, sole_reference
 from azdistill.aml.fields import Fields, absolute
 from azdistill.aml.models import (

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from azdistill.cli.board import Board, Row, duration, shown
 from azdistill.cli.failure import error_lines
-from azdistill.local.plan.planner import Plan
+from azdistill.local.plan.steps import Plan
 from azdistill.local.run.listener import Listener, Record
 from azdistill.local.store.runs import RunState, StepState, TrialState
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from azdistill.local.plan.planner import Plan
+from azdistill.local.plan.steps import Plan
 from azdistill.local.run.listener import Listener
 from azdistill.local.store.runs import RunState, StepState
 from azdistill.redact import redact

@@ -12,8 +12,9 @@ from azdistill.local.cache.entries import Cache, key_of
 from azdistill.local.cache.explain import Difference, against, last_alike
 from azdistill.local.cache.hashes import Hashes
 from azdistill.local.outputs.manifest import Manifest
-from azdistill.local.plan.planner import Local, Plan, PlannedStep
+from azdistill.local.plan.bindings import Local
 from azdistill.local.plan.selection import missing
+from azdistill.local.plan.steps import Plan, PlannedStep
 from azdistill.local.run import resume
 from azdistill.local.run.interpreter import find_interpreter
 from azdistill.local.run.result import Result

@@ -18,9 +18,10 @@ from azdistill.local.outputs.manifest import is_file
 from azdistill.local.plan import not_honoured
 from azdistill.local.plan.conditions import refuse_elsewhere
 from azdistill.local.plan.local_settings import LocalSettings, find_settings
-from azdistill.local.plan.planner import Plan, make_plan
+from azdistill.local.plan.planner import make_plan
 from azdistill.local.plan.registered_components import stand_in
 from azdistill.local.plan.selection import EVERYTHING, Selection, left_out, missing, select
+from azdistill.local.plan.steps import Plan
 from azdistill.local.plan.threads import thread_shares
 from azdistill.local.run import retries, secrets
 from azdistill.local.run.interpreter import Interpreter, find_interpreter

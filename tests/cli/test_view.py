@@ -13,7 +13,7 @@ from azdistill import redact
 from azdistill.cli import main
 from azdistill.cli.board import duration
 from azdistill.cli.view import LiveView, PlainView, View, make_view
-from azdistill.local.plan.planner import Plan
+from azdistill.local.plan.steps import Plan
 from azdistill.local.store.runs import RunState, StepState
 
 

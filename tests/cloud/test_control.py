@@ -15,6 +15,7 @@ from submit_helpers import connection_to
 from azdistill.cloud.submit.command_steps import leaves
 from azdistill.cloud.submit.plan import make_plan
 from azdistill.cloud.submit.prepare import Prepared, prepare
+from azdistill.cloud.submit.sdk_job import pipeline_job
 from azdistill.cloud.submit.submit import submit
 from azdistill.cloud.workspace.connect import Connection
 
@@ -165,5 +166,5 @@ def test_loops_and_spark_reach_the_workspace_as_they_are(ws: Workspace, connecti
 
 def test_the_switch_of_the_sdk_is_as_it_was(connection: Connection, tmp_path: Path) -> None:
     before = dict(os.environ)
-    prepared(tmp_path, CHOICE).job(connection.cloud)
+    pipeline_job(prepared(tmp_path, CHOICE), connection.cloud)
     assert dict(os.environ) == before

@@ -10,7 +10,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent))
 
-from snapshots import COMPONENTS, FOLDERS, Component  # noqa: E402  (after the path is set)
+from snapshots import COMPONENTS, FOLDERS, Component
 
 # Tests beside the snapshots look into common and into what one component alone has; module names are unique.
 MODEL_STEPS = ("finetune_student", "teacher_logits", "evaluate", "compare")
@@ -18,6 +18,7 @@ for folder in ("common", "prepare_data", "teacher_inference", "teacher_in_job", 
     path = str(COMPONENTS if folder == "common" else FOLDERS[folder])
     if path not in sys.path:
         sys.path.append(path)
+
 
 @pytest.fixture
 def component(tmp_path: Path) -> Callable[..., Component]:

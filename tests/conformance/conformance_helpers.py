@@ -12,7 +12,7 @@ import yaml
 from engine_fixtures import IMAGE
 
 from azdistill import aml
-from azdistill.local.plan.planner import Plan
+from azdistill.local.plan.steps import Plan
 from azdistill.local.run.listener import Listener
 from azdistill.local.run_pipeline import Finished, Options, run_pipeline
 from azdistill.local.store.runs import RunState

@@ -17,7 +17,7 @@ from conformance_table import IGNORED, REFUSED, row
 from engine_fixtures import IMAGE
 
 from azdistill.errors import SpecError
-from azdistill.local.plan.planner import Plan
+from azdistill.local.plan.steps import Plan
 from azdistill.local.run.listener import Listener
 from azdistill.local.runners.docker.engine import LABEL, Engine
 from azdistill.local.store.runs import RunState

@@ -12,7 +12,7 @@ from local_helpers import step
 
 from azdistill import aml
 from azdistill.errors import MachineError, SpecError, UserError
-from azdistill.local.plan.planner import PlannedStep
+from azdistill.local.plan.steps import PlannedStep
 from azdistill.local.run_pipeline import Finished, Options, run_pipeline
 from azdistill.local.store.home import find_home
 from azdistill.local.store.runs import list_runs

@@ -11,8 +11,8 @@ import yaml
 from local_helpers import statuses, step
 
 from azdistill.errors import UserError
-from azdistill.local.plan.planner import Plan
 from azdistill.local.plan.selection import Selection
+from azdistill.local.plan.steps import Plan
 from azdistill.local.run.listener import Listener
 from azdistill.local.run_pipeline import Finished, Options
 from azdistill.local.store.runs import RunState, load_run

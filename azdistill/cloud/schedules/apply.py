@@ -12,6 +12,7 @@ from azdistill.cloud.schedules.desired import FINGERPRINT, OWNER, SAID, SCHEDULE
 from azdistill.cloud.schedules.diff import differences
 from azdistill.cloud.schedules.resource import Stored
 from azdistill.cloud.submit.preview_kinds import allowed
+from azdistill.cloud.submit.sdk_job import pipeline_job
 from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.errors import explain
 from azdistill.cloud.workspace.quiet import hushed
@@ -68,7 +69,7 @@ def _entity(connection: Connection, change: Change) -> Any:
     from azure.ai.ml.entities import JobSchedule
 
     wanted = change.wanted
-    job: Any = wanted.prepared.job(connection.cloud)
+    job: Any = pipeline_job(wanted.prepared, connection.cloud)
     job.tags = {**(job.tags or {}), **wanted.prepared.tags(), SCHEDULE: wanted.name}
     return JobSchedule(
         name=wanted.name,

@@ -16,7 +16,6 @@ from azdistill.aml.source import Report, Source, Where
 from azdistill.cloud.submit.compute import place
 from azdistill.cloud.submit.fingerprint import fingerprint
 from azdistill.cloud.submit.refusals import refused
-from azdistill.cloud.workspace.clouds import Cloud
 from azdistill.cloud.workspace.profiles import Profile, Project, find_profile, find_project
 from azdistill.compile.absolute_paths import absolute_paths
 from azdistill.compile.naming import distilled_name, short_name, student_name
@@ -85,12 +84,6 @@ class Prepared:
             "azdistill.model": self.model,
         }
         return {name: value for name, value in known.items() if value}
-
-    def job(self, cloud: Cloud | None = None) -> Any:
-        """The SDK's ``PipelineJob`` for ``cloud`` (None: the public one); imports azure-ai-ml."""
-        from azdistill.cloud.submit.sdk_job import pipeline_job
-
-        return pipeline_job(self, cloud)
 
     def _given(self, *inputs: str) -> str | None:
         """The text of the first of these inputs that has one."""

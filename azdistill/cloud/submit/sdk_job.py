@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from azdistill.aml.models import AZURE_ONLY, Environment, PipelineComponent, Step
 from azdistill.cloud.submit.compute import DEFAULT_TIMEOUT
+from azdistill.cloud.submit.prepare import Prepared
 from azdistill.cloud.submit.preview_kinds import allowed
 from azdistill.cloud.workspace.clouds import DEFAULT, Cloud
 from azdistill.cloud.workspace.errors import explain
 from azdistill.cloud.workspace.quiet import hushed, quiet
-
-if TYPE_CHECKING:
-    from azdistill.cloud.submit.prepare import Prepared
 
 
 def pipeline_job(prepared: Prepared, cloud: Cloud | None = None) -> Any:

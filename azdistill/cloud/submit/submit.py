@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from azdistill.cloud.jobs import recent
 from azdistill.cloud.submit.preview_kinds import allowed
+from azdistill.cloud.submit.sdk_job import pipeline_job
 from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.errors import explain
 from azdistill.cloud.workspace.quiet import hushed
@@ -73,7 +74,7 @@ _PAUSE = 2.0
 
 
 def _create(connection: Connection, prepared: Prepared, name: str, tags: Mapping[str, str]) -> None:
-    job: Any = prepared.job(connection.cloud)
+    job: Any = pipeline_job(prepared, connection.cloud)
     job.name = name
     job.tags = {**(job.tags or {}), **prepared.tags(), **tags}
     with explain(f"submitting {name}"), hushed(), allowed(prepared.pipeline.jobs):

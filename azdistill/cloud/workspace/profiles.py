@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from azdistill.aml import reader
+from azdistill.aml.environments import shown
 from azdistill.aml.fields import Fields
-from azdistill.aml.loader import shown
 from azdistill.aml.source import Report, Where
 from azdistill.errors import SpecError, UserError, did_you_mean
 

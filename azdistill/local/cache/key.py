@@ -13,7 +13,8 @@ from typing import Any
 
 from azdistill.aml.models import Environment
 from azdistill.local.cache.hashes import Hashes
-from azdistill.local.plan.planner import Bound, Local, PlannedStep, Text
+from azdistill.local.plan.bindings import Bound, Local, Text
+from azdistill.local.plan.steps import PlannedStep
 
 #: Raised when keys come to mean something else, so that no entry of an earlier version is taken.
 VERSION = 1

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from azdistill.aml.models import ARTIFACTS
-from azdistill.local.plan.planner import PlannedStep
+from azdistill.local.plan.steps import PlannedStep
 
 FOLDERS = ("outputs", "logs")
 

@@ -20,7 +20,7 @@ from azdistill.aml.models import PRIMITIVES
 from azdistill.aml.source import Report
 from azdistill.errors import UserError
 from azdistill.local.plan.bindings import Made, Passed
-from azdistill.local.plan.planner import PlannedStep
+from azdistill.local.plan.steps import PlannedStep
 from azdistill.local.run.listener import Tail
 from azdistill.redact import redact
 

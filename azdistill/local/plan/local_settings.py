@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from azdistill.aml import reader
+from azdistill.aml.environments import shown
 from azdistill.aml.fields import Fields, is_remote
-from azdistill.aml.loader import shown
 from azdistill.aml.models import Environment
 from azdistill.aml.source import Report, Where
 from azdistill.errors import SpecError

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from azdistill.local.plan.planner import PlannedStep
+from azdistill.local.plan.steps import PlannedStep
 
 
 class Order:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from azdistill.local.plan.planner import PlannedStep
+from azdistill.local.plan.steps import PlannedStep
 
 VARIABLE = "OMP_NUM_THREADS"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from azdistill.errors import UserError
 from azdistill.local.cache.entries import METRICS
 from azdistill.local.outputs import manifest, mlflow_files
-from azdistill.local.plan.planner import PlannedStep
+from azdistill.local.plan.steps import PlannedStep
 from azdistill.local.run.listener import Record, is_record
 from azdistill.local.store.durable_files import remove_tree
 from azdistill.local.store.runs import clean

@@ -13,7 +13,7 @@ from typing import Any
 
 from azdistill.aml.source import Report
 from azdistill.errors import SpecError
-from azdistill.local.plan.planner import PlannedStep
+from azdistill.local.plan.steps import PlannedStep
 from azdistill.local.run.container_mounts import linked
 from azdistill.local.runners.base import Cancellation, Job
 from azdistill.local.runners.docker.engine import Engine, gateway

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from azdistill.local.plan.planner import Plan
+from azdistill.local.plan.steps import Plan
 from azdistill.local.store.runs import RunState, StepState, TrialState
 from azdistill.terminal import harmless
 

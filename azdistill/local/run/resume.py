@@ -9,7 +9,8 @@ from typing import Any
 from azdistill.errors import UserError, did_you_mean
 from azdistill.local.keyed import has_fields, same_fields
 from azdistill.local.outputs.manifest import MANIFEST, Hash, Manifest
-from azdistill.local.plan.planner import Made, Plan, PlannedStep
+from azdistill.local.plan.bindings import Made
+from azdistill.local.plan.steps import Plan, PlannedStep
 from azdistill.local.store.durable_files import make_read_only, walk_files
 from azdistill.local.store.home import Home
 from azdistill.local.store.runs import RunState, list_runs, named

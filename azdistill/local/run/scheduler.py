@@ -14,7 +14,7 @@ from typing import Any
 
 from azdistill.errors import AzdistillError
 from azdistill.local.plan.order import Order
-from azdistill.local.plan.planner import PlannedStep
+from azdistill.local.plan.steps import PlannedStep
 from azdistill.local.run.attempt import Attempt
 from azdistill.local.run.listener import Listener, Tail
 from azdistill.local.run.result import FAILURE, Result

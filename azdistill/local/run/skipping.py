@@ -10,7 +10,7 @@ from azdistill.aml.models import PRIMITIVES
 from azdistill.errors import UserError
 from azdistill.local.outputs import value_outputs
 from azdistill.local.plan.bindings import Bound, Gate, Made, Text
-from azdistill.local.plan.planner import Plan, PlannedStep
+from azdistill.local.plan.steps import Plan, PlannedStep
 from azdistill.local.run.result import BRANCH, Result
 from azdistill.redact import redact
 

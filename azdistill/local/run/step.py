@@ -23,8 +23,9 @@ from azdistill.local.outputs import artifacts, links, mlflow_files
 from azdistill.local.outputs import manifest as outputs
 from azdistill.local.outputs import value_outputs as values
 from azdistill.local.outputs.manifest import Manifest
-from azdistill.local.plan.planner import Bound, Local, Made, Plan, PlannedStep, Text
+from azdistill.local.plan.bindings import Bound, Local, Made, Text
 from azdistill.local.plan.selection import missing
+from azdistill.local.plan.steps import Plan, PlannedStep
 from azdistill.local.plan.threads import VARIABLE as THREADS
 from azdistill.local.run import environment_variables, resume, retries, secrets, shell_safe_paths, wrapping
 from azdistill.local.run.attempt import Attempt, append_logged, make_places, make_room, redact_file, settle, strange

@@ -9,8 +9,8 @@ from azdistill.aml import expressions
 from azdistill.aml.quoting import render_command
 from azdistill.errors import MachineError, UserError
 from azdistill.local import snapshot
-from azdistill.local.plan.bindings import Passed
-from azdistill.local.plan.planner import Bound, Local, Made, Plan, PlannedStep, Text
+from azdistill.local.plan.bindings import Bound, Local, Made, Passed, Text
+from azdistill.local.plan.steps import Plan, PlannedStep
 from azdistill.local.run import secrets, shell_safe_paths
 from azdistill.local.run.result import Result
 from azdistill.local.runners.base import Ended

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from azdistill.local import in_step
-from azdistill.local.plan.planner import PlannedStep
+from azdistill.local.plan.steps import PlannedStep
 
 #: The folder in the snapshot that the scripts are laid in.
 FOLDER = ".azdistill"

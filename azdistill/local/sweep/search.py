@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from azdistill.errors import did_you_mean
 from azdistill.local.cache.entries import METRICS
 from azdistill.local.keyed import has_fields
-from azdistill.local.plan.planner import PlannedStep
+from azdistill.local.plan.steps import PlannedStep
 from azdistill.local.run import resume
 from azdistill.local.run.listener import Tail
 from azdistill.local.run.trial_events import TrialNews

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from azdistill.local.plan.planner import PlannedOutput, PlannedStep, Text
+from azdistill.local.plan.bindings import Text
+from azdistill.local.plan.steps import PlannedOutput, PlannedStep
 from azdistill.local.plan.sweeps import text_of
 from azdistill.local.run.trial_events import trial_name
 from azdistill.local.runners.base import Cancellation

@@ -10,7 +10,8 @@ from typing import Any
 from azdistill.aml.models import PRIMITIVES
 from azdistill.local.outputs.links import is_own, stray
 from azdistill.local.outputs.manifest import Manifest
-from azdistill.local.plan.planner import Plan, Text
+from azdistill.local.plan.bindings import Text
+from azdistill.local.plan.steps import Plan
 from azdistill.local.run.listener import Listener, Record, Tracking
 from azdistill.local.run.trial_events import trial_name
 from azdistill.local.store.runs import RunState, StepState, TrialState

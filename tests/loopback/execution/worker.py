@@ -18,7 +18,7 @@ from azdistill.aml import check, pipeline_from
 from azdistill.errors import AzdistillError, SpecError
 from azdistill.local import run_pipeline as runner
 from azdistill.local.cache.hashes import Hashes
-from azdistill.local.plan.planner import Plan
+from azdistill.local.plan.steps import Plan
 from azdistill.local.run.listener import Listener, Tracking
 from azdistill.local.store.runs import RunState
 

@@ -1,0 +1,98 @@
+"""Builds environments from YAML data, written in place or in a file of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from azdistill.aml import reader
+from azdistill.aml.fields import Fields, is_remote
+from azdistill.aml.models import Environment
+from azdistill.aml.source import Report, Source, Where
+from azdistill.errors import SpecError, did_you_mean
+
+#: What every asset may say of itself.
+ASSET_KEYS = {"$schema", "type", "name", "version", "display_name", "description", "tags", "properties"}
+_ENVIRONMENT_KEYS = {
+    *ASSET_KEYS - {"type", "display_name"},
+    *("image", "conda_file", "build", "os_type", "inference_config", "datastore"),
+}
+
+
+def environment_of(fields: Fields, key: str) -> str | Environment | None:
+    """The environment under ``key``: the reference as written, or an inline one."""
+    value = fields.data.get(key)
+    if isinstance(value, dict):
+        return environment(fields.where / key, fields.report)
+    text = fields.text(key)
+    if text and not is_remote(text) and text.startswith("file:"):
+        return read_environment(fields.where / key, text.removeprefix("file:"), fields.report)
+    return text
+
+
+def environment(where: Where, report: Report) -> Environment:
+    """The environment written at ``where``."""
+    fields = Fields(where, report)
+    fields.known(_ENVIRONMENT_KEYS, "an environment")
+    build = Fields(where / "build", report)
+    build.known({"path", "dockerfile_path"}, "'build'")
+    if not fields.data.get("image") and not fields.data.get("build"):
+        report.error("AZD112", "an environment needs 'image' or 'build'", where)
+    return Environment(
+        name=fields.text("name"),
+        version=fields.text("version", scalar=True),
+        image=fields.text("image"),
+        conda_file=_conda(fields),
+        build_path=_local(build, "path"),
+        dockerfile_path=build.text("dockerfile_path") or "Dockerfile",
+        description=fields.text("description") or "",
+        tags=fields.words("tags"),
+        where=where,
+    )
+
+
+def _conda(fields: Fields) -> Path | dict[str, Any] | None:
+    value = fields.data.get("conda_file")
+    return value if isinstance(value, dict) else _local(fields, "conda_file")
+
+
+def _local(fields: Fields, key: str) -> Path | None:
+    path = fields.path(key)
+    return path if isinstance(path, Path) else None
+
+
+def read_environment(where: Where, path: str, report: Report) -> Environment | None:
+    """The environment in the file that ``where`` names."""
+    file = where.resolve(path)
+    if not file.is_file():
+        report.error("AZD122", f"no environment file {path}", where, hint=neighbours(file, where.source.file))
+        return None
+    source = read_source(file, report)
+    return environment(Where(source), report) if source else None
+
+
+def neighbours(file: Path, named_in: str) -> str:
+    """The file beside a missing one that may have been meant: not the one that names it."""
+    folder = file if file.is_dir() else file.parent
+    if not folder.is_dir():
+        return f"there is no folder {folder}"
+    near = sorted(p.name for p in folder.iterdir() if p.suffix in (".yml", ".yaml") and p.name != Path(named_in).name)
+    return did_you_mean(file.name, near)
+
+
+def read_source(file: Path, report: Report) -> Source | None:
+    try:
+        return reader.read(shown(file))
+    except SpecError as error:
+        report.problems += error.problems
+        return None
+
+
+def shown(file: Path) -> str:
+    """``file`` as messages show it: relative to the working directory when it lies below."""
+    # A link that leads nowhere, or in a ring, is shown by its own name.
+    real = file.resolve() if file.exists() else file.absolute()
+    try:
+        return str(real.relative_to(Path.cwd()))
+    except ValueError:
+        return str(file)
