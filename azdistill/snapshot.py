@@ -5,19 +5,22 @@ Rules, read from azure-ai-ml's ``ComponentIgnoreFile`` and ``AdditionalIncludes`
 ``.gitignore``, of the code folder is applied to the whole snapshot; ``__pycache__`` never travels; ignore files of
 inner folders count only where a component has additional includes; an include ``x.zip`` that does not exist while a
 folder ``x`` does is that folder, zipped. Our own state folder never travels either.
+
+Code stays in its project: the git repository around the file that names it; where there is none, the nearest folder
+with an ``azdistill.yml`` or a ``pyproject.toml``; where there is none of these either, the folder of the file that was
+given to azdistill. Nothing says that this one is a project, so a file in it may name what lies near it: it may be of an
+unpacked archive of a repository.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
-from azdistill.aml.project import leaves, root_of
 from azdistill.errors import UserError
 from azdistill.trees import hash_file, tree_digest, walk_files
 
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
 #: Where the code is the project itself, the state folder lies in it: each run would hold a copy of all before it, and
 #: be new to the cache.
 _NEVER = frozenset({"__pycache__", ".azdistill"})
+_MARKS = ("azdistill.yml", "pyproject.toml")
+#: The components of azdistill itself, which every project may use: in an installed package, and in a checkout.
+_PACKAGE = Path(os.path.realpath(__file__)).parent
+_OURS = (_PACKAGE / "_data", *(_PACKAGE.parent / name for name in ("components", "environments", "pipelines")))
 
 
 class StrayLink(UserError):
@@ -180,7 +187,48 @@ def _is_executable(path: Path) -> bool:
 
 
 def _zip(folder: Path, target: Path) -> None:
+    # Imported here: few components have an archive among their includes.
+    import zipfile
+
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, path in walk_files(folder):
             # A fixed date: the archive depends on contents alone.
             archive.writestr(zipfile.ZipInfo(f"{folder.name}/{name}", (1980, 1, 1, 0, 0, 0)), path.read_bytes())
+
+
+def root_of(folder: Path, start: Path | None = None) -> Path:
+    """The project of a file in ``folder``; ``start`` is the folder of the file that led there."""
+    folder = Path(os.path.realpath(folder))
+    around = (folder, *folder.parents)
+    for above in around:
+        if os.path.exists(above / ".git"):
+            return above
+    for above in around:
+        if any(os.path.exists(above / mark) for mark in _MARKS):
+            return above
+    if folder.is_relative_to(_OURS[0]):
+        return _OURS[0]
+    return start if start and folder.is_relative_to(start) else folder
+
+
+def is_marked(root: Path) -> bool:
+    """Whether something says that ``root`` is a project."""
+    return root == _OURS[0] or any(os.path.exists(root / mark) for mark in (".git", *_MARKS))
+
+
+def is_near(path: Path, root: Path) -> bool:
+    """Whether a folder that holds ``path``, its links followed, and ``root`` is less than somebody's whole disk: the
+    root of the file system, a home, the folder for temporary files.
+    """
+    # Imported here: few files name what lies outside.
+    import tempfile
+
+    shared = Path(os.path.commonpath((os.path.realpath(path), root)))
+    whole = (Path.home(), tempfile.gettempdir())
+    return not any(Path(os.path.realpath(folder)).is_relative_to(shared) for folder in whole)
+
+
+def leaves(path: Path, root: Path) -> bool:
+    """Whether ``path``, its links followed, lies neither in the project ``root`` nor among azdistill's own files."""
+    real = Path(os.path.realpath(path))
+    return not any(real.is_relative_to(folder) for folder in (root, *_OURS))

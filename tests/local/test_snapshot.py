@@ -10,7 +10,7 @@ import pytest
 
 from azdistill.errors import UserError
 from azdistill.local.cache.hashes import Hashes
-from azdistill.local.snapshot import take
+from azdistill.snapshot import take
 
 
 @pytest.fixture

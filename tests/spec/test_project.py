@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from azdistill import aml
-from azdistill.aml.project import root_of
+from azdistill.snapshot import root_of
 
 STEP = "type: pipeline\njobs:\n  a: {{command: x, environment: {environment}{more}}}\n"
 

@@ -10,9 +10,9 @@ from azdistill.aml.checks.survey import Survey
 from azdistill.aml.fields import is_remote
 from azdistill.aml.models import CommandComponent, Data
 from azdistill.aml.pipelines import local_path
-from azdistill.aml.project import is_marked, is_near, leaves, root_of
 from azdistill.aml.source import Report, Where
 from azdistill.errors import UserError, did_you_mean
+from azdistill.snapshot import is_marked, is_near, leaves, root_of
 
 
 def _neighbour(path: Path) -> str:

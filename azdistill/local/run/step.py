@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from azdistill import snapshot
 from azdistill.errors import AzdistillError, Interrupted, MachineError, UserError
-from azdistill.local import snapshot
 from azdistill.local.cache.entries import METRICS, Cache, Entry, key_of
 from azdistill.local.cache.hashes import Hashes
 from azdistill.local.cache.key import key_fields

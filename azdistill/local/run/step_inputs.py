@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from azdistill import snapshot
 from azdistill.aml import expressions
 from azdistill.aml.quoting import render_command
 from azdistill.errors import MachineError, UserError
-from azdistill.local import snapshot
 from azdistill.local.plan.bindings import Bound, Local, Made, Passed, Text
 from azdistill.local.plan.steps import Plan, PlannedStep
 from azdistill.local.run import secrets, shell_safe_paths
