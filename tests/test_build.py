@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import yaml
 
-from azdistill import DistillationJob, SpecError, aml, assets, compile, recipe, skus
+from azdistill import DistillationJob, SpecError, aml, assets, compile, recipe
 from azdistill.compile.graph import FLOWS, STEPS
 from azdistill.compile.inputs import inputs_of
 from azdistill.compile.write import MARK, render, write
 from azdistill.errors import UserError
 from azdistill.recipe.models import IN_JOB_KEYS, Recipe
 from azdistill.recipe.names import every_path, put
+from azdistill.sizing import skus
 
 ROW = {"messages": [{"role": "user", "content": "a"}]}
 GOLD = {**ROW, "reference": "b"}

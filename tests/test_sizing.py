@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from azdistill import catalog, sizing, skus
+from azdistill import catalog, sizing
 from azdistill.catalog import Architecture
 from azdistill.errors import UserError
-from azdistill.sizing import GIB, Load
+from azdistill.sizing import GIB, Load, skus
 
 
 def architecture(**changes: Any) -> Architecture:

@@ -4,8 +4,8 @@ import datetime
 
 import pytest
 
-from azdistill import skus
 from azdistill.errors import UserError
+from azdistill.sizing import skus
 
 ALL = skus.all_of()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from azdistill import skus
 from azdistill.recipe.models import Compute
+from azdistill.sizing import skus
 
 SERVERLESS = "azureml:serverless"
 #: What a step that needs a GPU gets when the recipe names nothing: one A100 with 80 GB.

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from azdistill import catalog, sizing, skus
+from azdistill import catalog, sizing
 from azdistill.catalog import Architecture
 from azdistill.compile.compute import named_for
 from azdistill.errors import UserError
 from azdistill.recipe.models import Recipe
 from azdistill.recipe.read import Reading
 from azdistill.recipe.refer import Weights, weights_of
+from azdistill.sizing import skus
 
 #: What a teacher gets of whose size nothing is known.
 HIGH_MEMORY_INSTANCE = "Standard_ND96isr_H100_v5"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from azdistill.catalog import Architecture, Precision
 from azdistill.sizing.memory import GIB, UTILIZATION, Load, Need, kv_bytes_per_sequence, need, splits
-from azdistill.skus import Sku
+from azdistill.sizing.skus import Sku
 
 #: More machines than this for one teacher are more likely a mistake than a plan.
 MOST_MACHINES = 16

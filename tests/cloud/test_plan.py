@@ -9,13 +9,13 @@ import pytest
 from loopback import Workspace
 from submit_helpers import connection_to, impatient, make_project
 
-from azdistill import skus
 from azdistill.cli.submit_text import plan_lines
 from azdistill.cloud.submit import uploads
 from azdistill.cloud.submit.plan import SubmitPlan, make_plan
 from azdistill.cloud.submit.prepare import prepare
 from azdistill.cloud.workspace.connect import Connection
 from azdistill.errors import ServiceError, SpecError
+from azdistill.sizing import skus
 
 ROOT = Path(__file__).parents[2]
 GPU = "Standard_NC24ads_A100_v4"

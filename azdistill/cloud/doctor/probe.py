@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from azdistill import assets, skus
+from azdistill import assets
 from azdistill.cloud.submit.prepare import Prepared, prepare_mapping
+from azdistill.sizing import skus
 
 #: Long enough for an image to be built the first time; the look itself takes two minutes.
 _SECONDS = 3600

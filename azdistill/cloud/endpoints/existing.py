@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from azdistill import skus
 from azdistill.cloud.endpoints import names
 from azdistill.cloud.endpoints.expiry import moment_of
 from azdistill.cloud.endpoints.resources import Resources, Say, state
 from azdistill.cloud.workspace.connect import Connection
 from azdistill.errors import AzdistillError, ServiceError, UserError, did_you_mean
+from azdistill.sizing import skus
 
 #: What an endpoint is made with; an update that leaves one of them out may reset it.
 _SETTABLE = ("authMode", "description", "publicNetworkAccess", "compute", "mirrorTraffic", "properties")

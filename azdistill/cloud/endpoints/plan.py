@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from azdistill import sizing, skus
+from azdistill import sizing
 from azdistill.cloud.endpoints.region import Quota, Region
 from azdistill.cloud.endpoints.teacher import Teacher
 from azdistill.errors import UserError
-from azdistill.sizing import Choice, Fit, Load
+from azdistill.sizing import Choice, Fit, Load, skus
 
 #: Of managed online endpoints (how-to-manage-quotas, azure-ai-docs, 2026-01-27).
 MOST_SECONDS, MOST_MEGABYTES, MOST_INSTANCES = 180, 5, 50

@@ -11,7 +11,7 @@ from typing import Any
 from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.errors import explain
 from azdistill.errors import AzdistillError
-from azdistill.skus import Sku
+from azdistill.sizing.skus import Sku
 
 _PROVIDER = "providers/Microsoft.MachineLearningServices/locations"
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from azdistill import skus
 from azdistill.cloud.submit import images
 from azdistill.cloud.submit.command_steps import Leaf, leaves
 from azdistill.cloud.submit.images import Image
@@ -17,6 +16,7 @@ from azdistill.cloud.submit.workspace_facts import Cluster, Earlier, Facts
 from azdistill.cloud.workspace.connect import Connection
 from azdistill.compile.graph import STEPS
 from azdistill.errors import Problem, SpecError, did_you_mean
+from azdistill.sizing import skus
 
 if TYPE_CHECKING:
     from azdistill.cloud.submit.prepare import Prepared

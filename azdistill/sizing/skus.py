@@ -54,7 +54,7 @@ class Sku(BaseModel):
 
 @cache
 def _entries() -> dict[str, Sku]:
-    text = files("azdistill").joinpath("skus.yml").read_text(encoding="utf-8")
+    text = files("azdistill.sizing").joinpath("skus.yml").read_text(encoding="utf-8")
     skus = (Sku.model_validate(entry) for entry in yaml.safe_load(text)["skus"])
     return {sku.name.lower(): sku for sku in skus}
 
