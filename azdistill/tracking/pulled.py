@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import logging
 import os
 import re
@@ -18,7 +17,7 @@ from typing import Any
 
 from azdistill.redact import redact
 from azdistill.tracking.columns import columns
-from azdistill.tracking.worker import VIEW_TAG, make_store, shared_view, valid_name
+from azdistill.tracking.worker import make_store, show_columns, valid_name
 
 MARK = "azdistill.azure_run"
 _ENDS = {"Completed": "FINISHED", "Failed": "FAILED", "Canceled": "KILLED"}
@@ -71,8 +70,9 @@ class PulledStore:
             self._end(top, parent)
         if parent.metrics:
             metric = next((c.tags["retention_metric"] for c in children if "retention_metric" in c.tags), "")
-            view = shared_view([valid_name(name) for name in columns(list(parent.metrics), metric)])
-            self._show(experiment_id, view)
+            # A server without such views loses nothing.
+            with contextlib.suppress(Exception):
+                show_columns(self._client, experiment_id, columns(list(parent.metrics), metric), headline=True)
         return changed
 
     def _write(self, experiment_id: str, entry: Entry, more: Mapping[str, str]) -> tuple[str, bool]:
@@ -130,11 +130,6 @@ class PulledStore:
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
         return str(found.experiment_id if found else self._client.create_experiment(name))
-
-    def _show(self, experiment_id: str, view: Mapping[str, Any]) -> None:
-        # A server without such views loses nothing.
-        with contextlib.suppress(Exception):
-            self._client.set_experiment_tag(experiment_id, VIEW_TAG, json.dumps(view))
 
 
 def _tags(entry: Entry) -> dict[str, str]:
