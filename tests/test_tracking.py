@@ -217,8 +217,8 @@ def test_runs_that_end_before_the_comparison_leave_the_shared_view_as_it_is(proj
     for epochs in ("4", "5", "6"):
         assert cancelled("run", "p.yml", "--set", "then=hang", "--set", f"epochs={epochs}") != 0
         assert columns_of_view(project, experiment.experiment_id) == compared
-    states = [run.info.status for run in client.search_runs([experiment.experiment_id], "tags.azdistill.pipeline != ''")]
-    assert sorted(states) == ["FAILED", *["FINISHED"] * 3, *["KILLED"] * 3]
+    pipelines = client.search_runs([experiment.experiment_id], "tags.azdistill.pipeline != ''")
+    assert sorted(run.info.status for run in pipelines) == ["FAILED", *["FINISHED"] * 3, *["KILLED"] * 3]
 
 
 class StoredTags:

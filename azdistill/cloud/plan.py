@@ -240,9 +240,9 @@ class _Builder:
             self.warnings.append(f"{leaf.name}: nothing is known of the instance type {size}{hint}")
         if size and (sku.gpus if sku else _gpus(size)) == 0 and leaf.component and leaf.component.name in _WANT_GPU:
             self.warnings.append(f"{leaf.name}: {size} has no GPU, and this step runs models")
-        if sku and sku.gpus and leaf.component and leaf.component.name in _RUN_THE_ENGINE:
-            if refused := sizing.engine_refuses(sku):
-                self._problem("AZD422", f"step '{leaf.name}' cannot run on {sku.name}: {refused}", leaf)
+        engine = leaf.component is not None and leaf.component.name in _RUN_THE_ENGINE
+        if engine and sku and sku.gpus and (refused := sizing.engine_refuses(sku)):
+            self._problem("AZD422", f"step '{leaf.name}' cannot run on {sku.name}: {refused}", leaf)
 
     def quota(self, steps: list[PlannedStep]) -> None:
         """Whether the region's quota holds what serverless steps ask for; clusters have theirs already."""
