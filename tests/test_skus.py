@@ -71,7 +71,5 @@ def test_a_size_with_several_gpus_or_cores_costs_as_many_times_what_one_costs() 
     assert {"A100", "H100 NVL", "T4", "A10"} <= {several[0].gpu for several in families}
     for several in families:
         for price in ("price", "low_priority_price"):
-            of_one = [
-                value / (sku.gpus or sku.vcpus) for sku in several if (value := getattr(sku, price)) is not None
-            ]
+            of_one = [value / (sku.gpus or sku.vcpus) for sku in several if (value := getattr(sku, price)) is not None]
             assert not of_one or max(of_one) <= 1.1 * min(of_one) * 1.01, [sku.name for sku in several]
