@@ -12,6 +12,9 @@ class Conversation(Task):
     metrics = ("bleu", "rouge1", "rouge2", "rougeL")
     headline = "rougeL"
 
+    def closed(self, row: Row) -> bool:
+        return False
+
     def _rule(self, row: Row, text: str) -> str | None:
         # A teacher that only repeats what it was asked has not answered.
         return "copy" if squash(text) == squash(row["messages"][-1]["content"]) else None

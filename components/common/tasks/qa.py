@@ -35,6 +35,9 @@ class Qa(Task):
             return _only_choice(shown, choices)
         return plain(marked(shown) or shown) or None
 
+    def closed(self, row: Row) -> bool:
+        return bool(choices_of(row))
+
     def correct(self, answer: str | None, reference: str) -> bool | None:
         if answer is None:
             return False

@@ -15,6 +15,9 @@ class Summarization(Task):
     metrics = ("rouge1", "rouge2", "rougeL", "bleu")
     headline = "rougeL"
 
+    def closed(self, row: Row) -> bool:
+        return False
+
     def _rule(self, row: Row, text: str) -> str | None:
         source, summary = squash(row["messages"][-1]["content"]), squash(text)
         return "copy" if summary in source and len(summary) >= COPY_SHARE * len(source) else None

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
-_THOUGHTS = ("think", "thinking", "reasoning")
+#: Code, which is text whatever tags it holds, or the tag of a thought.
+_CODE_OR_TAG = re.compile(r"```.*?```|`[^`\n]*`|<(?P<tag>/?(?:think|thinking|reasoning))>", re.S | re.I)
+_OPENING = re.compile(r"\s*<(think|thinking|reasoning)>", re.I)
+#: What stands between a thought and the answer: blank lines, or spaces on the same line.
+_GAP = re.compile(r"(?:[ \t\r]*\n)+|[ \t]*")
 _MARKERS = re.compile(
     r"(?:^|[\s*_>(])(?:(?:the|my|so,? the)\s+)?(?:final\s+|correct\s+|best\s+)?"
     r"(?:answer|label|choice|option|relationship|solution|result)(?:\s+is)?\s*(?:[:=]|(?<=is)\s)\s*"
@@ -14,20 +19,66 @@ _MARKERS = re.compile(
 )
 
 
+def split_thoughts(text: str, *, lone: bool = True) -> tuple[str, str]:
+    """The thought that opens a response, and the answer behind it; ``("", text)`` where no thought opens it.
+
+    A thought is a closed block at the very start, or what stands before a lone ``</think>``: templates that open the
+    block in the prompt leave only its end in the response. A block without an end is all thought: it was cut short.
+    The answer is what was said, character by character: tags further on are its own. ``lone=False``: so is a lone end.
+    """
+    if opened := _OPENING.match(text):
+        end = _end_of_thought(text, opened.group(1).lower(), opened.end())
+        return (text[opened.end() :].strip(), "") if end is None else _parted(text, opened.end(), end)
+    end = _lone_end(text) if lone else None
+    return ("", text) if end is None else _parted(text, 0, end)
+
+
+def _parted(text: str, start: int, tag: re.Match[str]) -> tuple[str, str]:
+    gap = _GAP.match(text, tag.end())
+    return text[start : tag.start()].strip(), text[gap.end() if gap else tag.end() :]
+
+
+def _tags(text: str, start: int = 0) -> Iterator[re.Match[str]]:
+    return (match for match in _CODE_OR_TAG.finditer(text, start) if match.group("tag"))
+
+
+def _end_of_thought(text: str, name: str, start: int) -> re.Match[str] | None:
+    """The end of the thought that begins at ``start``: the first one outside code, or else the first of all."""
+    ends = (tag for tag in _tags(text, start) if tag.group("tag").lower() == f"/{name}")
+    return next(ends, None) or re.compile(f"</{name}>", re.I).search(text, start)
+
+
+def _lone_end(text: str) -> re.Match[str] | None:
+    """The ``</think>`` that ends a thought whose beginning stood in the prompt; None where the tag is only mentioned.
+
+    Models write it at the beginning of a line, or right behind their last word. In a sentence it is spoken of.
+    """
+    if "</think>" not in text.lower():
+        return None
+    tags = list(_tags(text))
+    if not tags or tags[0].group("tag").lower() != "/think" or any(tag.group("tag")[0] != "/" for tag in tags):
+        return None
+    first = tags[0]
+    before = text[text.rfind("\n", 0, first.start()) + 1 : first.start()]
+    after = text[first.end() :].partition("\n")[0]
+    if not before.strip():
+        return first
+    if before[-1].isspace():
+        return first if before.rstrip()[-1] in ".!?" and not after.strip() else None
+    spoken_of = re.match(r"[ \t]+[a-z]|[.,;:!?)'\"]", after)
+    return first if (before[-1].isalnum() or before[-1] in ".!?:;,)]}*") and not spoken_of else None
+
+
+def only_thought(text: str) -> bool:
+    """Whether ``text`` is a closed block of thoughts with nothing behind it."""
+    opened = _OPENING.match(text)
+    end = _end_of_thought(text, opened.group(1).lower(), opened.end()) if opened else None
+    return end is not None and not text[end.end() :].strip()
+
+
 def visible(text: str) -> str:
-    """A response without the thoughts that reasoning models show, and without spaces around it."""
-    for name in _THOUGHTS:
-        closes = [match.end() for match in re.finditer(f"</{name}>", text, re.I)]
-        if closes:
-            # Searched up to the last end only, so that beginnings without an end cost no time.
-            head, tail = text[: closes[-1]], text[closes[-1] :]
-            head = re.sub(f"<{name}>.*?</{name}>", "", head, flags=re.S | re.I)
-            # Templates that open the block in the prompt leave only its end in the response.
-            text = re.split(f"</{name}>", head, flags=re.I)[-1] + tail
-        elif re.match(rf"\s*<{name}>", text, re.I):
-            # Cut short while it was still thinking: nothing was said.
-            return ""
-    return text.strip()
+    """A response as it is scored: without the thought that opens it, and without spaces around it."""
+    return split_thoughts(text)[1].strip()
 
 
 def plain(text: str) -> str:
