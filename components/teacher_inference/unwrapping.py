@@ -78,10 +78,10 @@ def _concluded(shown: str, hidden: str, task: Task, row: Row) -> Unwrapped:
         answer, reasoning = stated, hidden or shown
     if answer is None:
         raise Unparsable("the answer is not the JSON object that was asked for")
-    parsed = task.parse(answer, row)
-    if parsed is None:
+    response = task.parse(answer, row) if task.closed(row) else answer
+    if response is None:
         raise Unparsable(f"{answer[:60]!r} is no answer to a {task.name} question")
-    return Unwrapped(parsed if task.closed(row) else answer, reasoning)
+    return Unwrapped(response, reasoning)
 
 
 def _is_short(task: Task) -> bool:

@@ -58,7 +58,7 @@ class Qa(Task):
         return (self.parse(text, row) if choices else None) or text.strip() or None
 
     def _rule(self, row: Row, text: str) -> str | None:
-        return None if self.parse(text, row) else "wrong_label"
+        return "wrong_label" if self.closed(row) and not self.parse(text, row) else None
 
 
 def choices_of(row: Row | None) -> dict[str, str]:
