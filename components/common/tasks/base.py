@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from common.tasks.text import only_thought, visible
+from common.tasks.text import only_thought, pieces, visible
 
 Row = Mapping[str, Any]
 
@@ -36,7 +36,7 @@ class Task:
         text = response.strip()
         if not text or only_thought(text):
             return "empty"
-        if max_words is not None and len(text.split()) > max_words:
+        if max_words is not None and len(pieces(text)) > max_words:
             return "too_long"
         return self._rule(row, text)
 

@@ -9,7 +9,7 @@ from common.tasks.text import squash
 class Conversation(Task):
     name = "conversation"
     aliases = ("chat",)
-    metrics = ("bleu", "rouge1", "rouge2", "rougeL")
+    metrics = ("bleu", "chrf", "rouge1", "rouge2", "rougeL")
     headline = "rougeL"
 
     def closed(self, row: Row) -> bool:

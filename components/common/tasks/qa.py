@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from common.tasks.base import Row, Task
-from common.tasks.text import marked, plain, squash, visible
+from common.tasks.text import marked, plain, squash, visible, words
 
 _CHOICE = re.compile(r"^[ \t]*(?:\((?P<a>[A-Z])\)|(?P<b>[A-Z])[).:])[ \t]*(?P<text>\S.*?)[ \t\r]*$", re.M)
 _HEAD = r"^\W*(?:(?:option|choice|answer)\s+)?"
@@ -50,7 +50,7 @@ class Qa(Task):
         if answer is None or choices_of(row) or _letter(plain(reference), {}):
             return True
         # "It is Paris, the capital" does not contradict "Paris"; "London" does.
-        ours, gold = (set(re.findall(r"\w+", _bare(text))) for text in (answer, reference))
+        ours, gold = (set(words(_bare(text))) for text in (answer, reference))
         return not ours & gold
 
     def reference(self, text: str, row: Row | None = None) -> str | None:

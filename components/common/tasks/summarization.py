@@ -12,7 +12,7 @@ COPY_SHARE = 0.5
 class Summarization(Task):
     name = "summarization"
     aliases = ("summarisation", "summary")
-    metrics = ("rouge1", "rouge2", "rougeL", "bleu")
+    metrics = ("rouge1", "rouge2", "rougeL", "bleu", "chrf")
     headline = "rougeL"
 
     def closed(self, row: Row) -> bool:

@@ -1,10 +1,11 @@
-"""Finding the part of a response that is the answer."""
+"""Finding the part of a response that is the answer, and the words of a text in any script."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 
 #: Code, which is text whatever tags it holds, or the tag of a thought.
 _CODE_OR_TAG = re.compile(r"```.*?```|`[^`\n]*`|<(?P<tag>/?(?:think|thinking|reasoning))>", re.S | re.I)
@@ -110,6 +111,75 @@ def _last_boxed(text: str) -> str | None:
 
 
 def squash(text: str) -> str:
-    """``text`` for comparison: composed, lower case, single spaces, no punctuation at the ends."""
-    text = re.sub(r"\s+", " ", unicodedata.normalize("NFC", text)).casefold()
-    return text.strip(" .,;:!?\"'()[]{}*`")
+    """``text`` for comparison: composed, lower case, single spaces, no punctuation at the ends, of whatever script.
+
+    A text of nothing but punctuation stays as it is: two of them are not the same for having no letters.
+    """
+    text = re.sub(r"\s+", " ", unicodedata.normalize("NFC", text)).casefold().strip()
+    begin, end = 0, len(text)
+    while begin < end and _is_edge(text[begin]):
+        begin += 1
+    while end > begin and _is_edge(text[end - 1]):
+        end -= 1
+    return text[begin:end] or text
+
+
+@lru_cache(maxsize=1 << 12)
+def _is_edge(letter: str) -> bool:
+    """Whether a character at the end of an answer is no part of it. A per mille sign, or a prime for feet, is."""
+    if letter.isascii():
+        return letter in " .,;:!?\"'()[]{}*`"
+    kind = unicodedata.category(letter)
+    return kind in ("Cf", "Zs", "Ps", "Pe", "Pi", "Pf") or (kind == "Po" and letter not in "\u2030\u2031\u2032\u2033")
+
+
+#: Scripts that put no blanks between words, by how Unicode's names of their letters begin.
+UNSPACED = (
+    *("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "BOPOMOFO", "YI"),
+    *("THAI", "LAO", "KHMER", "MYANMAR", "TAI", "BALINESE", "JAVANESE"),
+)
+
+
+@lru_cache(maxsize=1 << 16)
+def script(letter: str) -> str:
+    """The script of a letter, as the first word of its name says: LATIN, CJK, HIRAGANA, ...; empty for no letter."""
+    return unicodedata.name(letter, "").partition(" ")[0] if letter.isalpha() else ""
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in any script, for counting what two texts share.
+
+    A word is a run of letters, combining marks and digits (Unicode's categories L, M and N), after NFKC and case
+    folding. Where a script puts no blanks between words, each letter with its marks is one; so is a pictograph. A text
+    without any word has its visible characters instead: a row of dots is equal to a row of dots, and to nothing else.
+    """
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    if text.isascii():
+        return re.findall(r"[a-z0-9]+", text) or re.findall(r"\S", text)
+    return _parts(text, r"um*|sm*|[wm]+") or _parts(text, r"\S")
+
+
+def pieces(text: str) -> list[str]:
+    """What blanks part, and the letters of scripts that put none between words."""
+    return text.split() if text.isascii() else _parts(text, r"um*|[^u ]+")
+
+
+def _parts(text: str, pattern: str) -> list[str]:
+    """The parts of a text whose kinds of characters match ``pattern``."""
+    kinds = [(letter, kind) for letter in text if (kind := _kind(letter)) != "x"]
+    shown = "".join(letter for letter, _ in kinds)
+    return [shown[match.start() : match.end()] for match in re.finditer(pattern, "".join(kind for _, kind in kinds))]
+
+
+@lru_cache(maxsize=1 << 16)
+def _kind(letter: str) -> str:
+    """u: of a script without blanks, w: another letter or digit, m: a mark, s: a pictograph, x: invisible; blank; p."""
+    kind = unicodedata.category(letter)
+    if kind[0] in "LN":
+        return "u" if script(letter) in UNSPACED else "w"
+    if letter.isspace() or kind in ("Cc", "Zs", "Zl", "Zp"):
+        return " "
+    # Joiners, marks of direction, and what chooses between the two looks of a pictograph.
+    if kind == "Cf" or "\ufe00" <= letter <= "\ufe0f":
+        return "x"
+    return {"M": "m", "S": "s" if kind == "So" else "p"}.get(kind[0], "p")
