@@ -46,6 +46,7 @@ class Scorer:
             "rows": len(scored),
             "missing": len(predictions) - len(scored),
             "cut": sum(prediction["finish_reason"] == "length" for prediction in scored),
+            "unverified": sum(bool(prediction.get("unverified")) for prediction in scored),
             "accuracy": None,
             "bleu_tokenizer": self._metrics.bleu_tokenizer if "bleu" in self._metrics.names else None,
             **self._aggregate(scored),

@@ -33,12 +33,16 @@ class RowMetrics:
         self.names = (*names, *extra)
 
     def of(self, row: Row, response: str, answer: str | None) -> dict[str, Any]:
-        """Every metric of one answer; ``correct`` is None for tasks that define no accuracy."""
+        """Every metric of one answer; ``correct`` is None for tasks that define no accuracy.
+
+        Where the task cannot verify the gold answer there is nothing to measure by: ``unverified``.
+        """
         reference, text = str(row["reference"]), visible(response)
-        correct = self._task.correct(answer, reference)
-        values: dict[str, Any] = {"correct": correct}
+        gold = self._task.reference(reference, row)
+        if gold is None:
+            return {"correct": None, "unverified": True}
+        values: dict[str, Any] = {"correct": self._task.correct(answer, reference)}
         if "exact_match" in self.names:
-            gold = self._task.reference(reference, row) or reference
             values["exact_match"] = float(normal(answer or "") == normal(gold))
             values["token_f1"] = token_f1(answer or "", gold)
         if "bleu" in self.names:

@@ -200,3 +200,11 @@ def test_responses_are_limited_in_words_where_no_blanks_part_them() -> None:
     row = make_row([{"role": "user", "content": "Summarise."}])
     assert get_task("summarization").check(row, TEXTS["chinese"], max_words=5) == "too_long"
     assert get_task("summarization").check(row, TEXTS["french"], max_words=7) is None
+
+
+def test_rows_whose_gold_answer_cannot_be_verified_are_left_out_and_counted() -> None:
+    prompt = [{"role": "user", "content": "Which?"}]
+    rows = [make_row(prompt, gold) for gold in ("2", "\\sqrt{2}", "3")]
+    predictions, scores = Scorer(get_task("math"), rows, None, 0).score(answers(["2", "2", "2"]))
+    assert (scores["accuracy"], scores["rows"], scores["unverified"]) == (0.5, 3, 1)
+    assert [row["correct"] for row in predictions] == [True, None, False]

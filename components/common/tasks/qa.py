@@ -55,7 +55,7 @@ class Qa(Task):
 
     def reference(self, text: str, row: Row | None = None) -> str | None:
         choices = choices_of(row)
-        return (self.parse(text, row) if choices else None) or text.strip() or None
+        return _gold_choice(text, choices) if choices else text.strip() or None
 
     def _rule(self, row: Row, text: str) -> str | None:
         return "wrong_label" if self.closed(row) and not self.parse(text, row) else None
@@ -80,6 +80,32 @@ def _letter(text: str, choices: dict[str, str]) -> str | None:
         letter for letter, choice in choices.items() if _bare(text) in (_bare(choice), squash(f"{letter} {choice}"))
     ]
     return same[0] if len(same) == 1 else None
+
+
+#: Another letter beside the first one: "(A)", "A or B", "A, B", "A B".
+_OTHER = re.compile(
+    r"\(\s*(?P<a>[A-Z])\s*\)|(?:[,;/&+]|\b(?:and|or))\s*(?P<b>[A-Z])(?!\w)|(?<!\w)(?P<c>[A-Z])(?=\W*(?:$|\b(?:and|or)\b))"
+)
+
+
+def _gold_choice(text: str, choices: dict[str, str]) -> str | None:
+    """The choice that a gold answer names: as a letter, by its text, or both; None where it names none, or several."""
+    lines = text.strip().splitlines() or [""]
+    stated = marked(text)
+    named = [_stated_choice(plain(line), choices) for line in ([stated] if stated else [lines[0], lines[-1]])]
+    letters = set().union(*named)
+    return letters.pop() if len(letters) == 1 else None
+
+
+def _stated_choice(text: str, choices: dict[str, str]) -> set[str]:
+    """The letters of the choices that a line begins with."""
+    letter = _letter(text, choices)
+    if not letter:
+        return set()
+    if squash(choices[letter]) in squash(text):
+        return {letter}
+    others = {match.group("a") or match.group("b") or match.group("c") for match in _OTHER.finditer(text)}
+    return {letter} | (others & set(choices))
 
 
 def _bare(text: str) -> str:
