@@ -142,5 +142,8 @@ def _hush() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    # Otherwise its import shuts every log handler of the process: a file that is logged to gets no more lines, and a
+    # handler may close its stream, even stderr (absl's does while stderr is redirected).
+    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
