@@ -18,9 +18,16 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 UNKNOWN = "unknown"
-#: Hosts of endpoints, by the place a hosting entry names. Anything else is the user's own server.
+#: Hosts that serve models, by the place a hosting entry names. Anything else, so a managed online endpoint
+#: (``*.inference.ml.azure.com``) or a gateway too, is the user's own server, where nothing is retired.
 DOMAINS = {
-    "azure": (".azure.com", ".azure.us", ".azure.cn", ".azureml.ms", ".azureml.net", ".microsoft.com"),
+    "azure": (
+        *(".services.ai.azure.com", ".models.ai.azure.com", ".inference.ai.azure.com", ".inference.ai.azure.us"),
+        *(".openai.azure.com", ".openai.azure.us", ".openai.azure.cn"),
+        *(".services.ai.azure.us", ".services.ai.azure.cn"),
+        *(".cognitiveservices.azure.com", ".cognitiveservices.azure.us", ".cognitiveservices.azure.cn"),
+        *(".api.cognitive.microsoft.com", ".api.cognitive.microsoft.us", ".api.cognitive.azure.cn"),
+    ),
     "anthropic": (".anthropic.com",),
     "openai": (".openai.com",),
     "deepseek": (".deepseek.com",),
@@ -122,11 +129,16 @@ class Model(BaseModel):
 
     def hosted_at(self, endpoint: str | None) -> Hosting | None:
         """Where an endpoint of this model is, as far as the catalogue knows; Azure where no endpoint is given yet."""
-        host = (urlsplit(endpoint).hostname or "") if endpoint else ".azure.com"
+        host = (urlsplit(endpoint).hostname or "").rstrip(".") if endpoint else ""
         for hosting in self.hosting:
-            if host.endswith(DOMAINS[hosting.where]):
+            served = host.endswith(DOMAINS[hosting.where]) if endpoint else hosting.where == "azure"
+            if served:
                 return hosting
         return None
+
+    def hosted_by(self, where: str) -> Hosting | None:
+        """What is known of the model at one host."""
+        return next((hosting for hosting in self.hosting if hosting.where == where), None)
 
 
 @cache

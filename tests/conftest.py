@@ -16,10 +16,15 @@ import pytest
 hypothesis.settings.register_profile("repeatable", derandomize=True)
 hypothesis.settings.load_profile("repeatable")
 
+# MLflow configures logging when it is imported, which shuts every handler of the process, absl's together with the
+# stream that stderr was when absl was imported: pytest's, which it needs to the end.
+os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
+
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests" / "components"))
 
 from loopback_teacher import LoopbackTeacher  # noqa: E402  (after the path is set)
+from stream_guard import pytest_runtest_call, pytest_runtest_setup, pytest_runtest_teardown  # noqa: E402, F401
 
 
 @pytest.fixture

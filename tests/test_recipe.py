@@ -357,7 +357,10 @@ def test_a_retired_teacher_is_a_warning_that_names_the_replacement(write: Any) -
     problem = the(warnings(write, "gpt-4o", AZURE, datetime.date(2027, 5, 1)))
     assert problem.severity == "warning"
     assert "gpt-4o was retired on 2027-04-14" in problem.message
-    assert problem.hint == "the host names gpt-5.1 as its replacement"
+    assert problem.hint == (
+        "the host names gpt-5.1 as its replacement, which ends on 2027-05-15; "
+        "consider gpt-5.5, which ends on 2027-10-26"
+    )
 
 
 def test_a_retirement_that_is_near_is_a_warning_and_a_far_one_is_not(write: Any) -> None:
@@ -376,7 +379,42 @@ def test_a_replacement_that_is_gone_too_is_said(write: Any) -> None:
     assert hint == "the host names deepseek-v3-0324 as its replacement, which has ended too; consider deepseek-v3.2"
 
 
-@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:8000/v1", "https://vllm.example.org/v1"])
+@pytest.mark.parametrize(
+    ("teacher", "says"),
+    [
+        ("gpt-4", "gpt-4 was retired on 2026-10-23 (openai: "),
+        ("gpt-4-turbo", "gpt-4-turbo was retired on 2026-10-23 (openai: "),
+        ("gpt-4o", "gpt-4o will be retired on 2027-01-14 (openai: "),
+        ("gpt-4.1", "gpt-4.1 will be retired on 2027-01-14 (openai: "),
+        ("gpt-5.1", "gpt-5.1 will be retired on 2027-04-01 (openai: "),
+    ],
+)
+def test_what_ends_at_openai_itself_is_said_and_what_lives_is_suggested(write: Any, teacher: str, says: str) -> None:
+    problem = the(warnings(write, teacher, "https://api.openai.com/v1", datetime.date(2026, 12, 1)))
+    assert problem.message.startswith(says)
+    assert problem.hint == "the host names no replacement; consider gpt-5.5"
+
+
+def test_a_suggestion_that_ends_too_is_followed_until_one_lives(write: Any) -> None:
+    today = datetime.date(2026, 12, 1)
+    # gpt-4o takes no new deployments, gpt-5.1 ends in half a year.
+    assert the(warnings(write, "gpt-4", AZURE, today)).hint == (
+        "the host names gpt-4o as its replacement, which ends on 2027-04-14; consider gpt-5.5"
+    )
+    near = "https://x.services.ai.azure.com/anthropic"
+    assert the(warnings(write, "claude-sonnet-4.5", near, today)).hint == (
+        "the host names no replacement; consider claude-sonnet-4.6, which ends on 2027-02-10"
+    )
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://127.0.0.1:8000/v1",
+        "https://vllm.example.org/v1",
+        "https://my-teacher.eastus.inference.ml.azure.com/v1",
+    ],
+)
 def test_a_server_of_ones_own_retires_nothing(write: Any, endpoint: str) -> None:
     assert warnings(write, "gpt-4o", endpoint, datetime.date(2026, 11, 1)) == []
 

@@ -1,6 +1,7 @@
 """The sizes: dated, sourced, consistent with themselves, and found in any case."""
 
 import datetime
+from collections import defaultdict
 
 import pytest
 
@@ -58,3 +59,17 @@ def test_an_own_price_comes_before_ours_and_says_so() -> None:
 def test_memory_of_all_gpus() -> None:
     assert skus.get("Standard_ND96isr_H100_v5").total_gpu_memory_gib == 640
     assert skus.get("Standard_D8s_v5").total_gpu_memory_gib == 0
+
+
+def test_a_size_with_several_gpus_or_cores_costs_as_many_times_what_one_costs() -> None:
+    # A price of another operating system, region or tier shows as one that is out of proportion.
+    alike: dict[tuple[object, ...], list[skus.Sku]] = defaultdict(list)
+    for sku in ALL:
+        of_one = sku.gpus or sku.vcpus
+        alike[sku.family, sku.gpu, sku.vcpus / of_one, round(sku.memory_gib / of_one / 10)].append(sku)
+    families = [several for several in alike.values() if len(several) > 1]
+    assert {"A100", "H100 NVL", "T4", "A10"} <= {several[0].gpu for several in families}
+    for several in families:
+        for price in ("price", "low_priority_price"):
+            of_one = [value / (sku.gpus or sku.vcpus) for sku in several if (value := getattr(sku, price)) is not None]
+            assert not of_one or max(of_one) <= 1.1 * min(of_one) * 1.01, [sku.name for sku in several]

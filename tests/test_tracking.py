@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import yaml
 from azdistill import redact
 from azdistill.cli.runs import _newest_view, ui_command
 from azdistill.local.tracking import Tracker, tracking_uri
-from azdistill.local.tracking.worker import VIEW_TAG, valid_name
+from azdistill.local.tracking.worker import VIEW_TAG, shared_view, show_columns, valid_name
 from azdistill.mlflow_columns import MOST, columns
 
 ROOT = Path(__file__).parents[1]
@@ -156,6 +157,106 @@ def columns_of_view(project: Path, experiment: str) -> list[str]:
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
     view = json.loads(client.get_experiment(experiment).tags[VIEW_TAG])
     return list(view["selectedColumns"])
+
+
+COMPARED = ["teacher.accuracy", "distilled.accuracy", "retention"]
+_LOGS = """printf '{"kind": "metric", "name": "%s", "value": 1}\\n' NAMES >> "$AZDISTILL_METRICS_FILE"; """
+
+
+def compared_pipeline(project: Path) -> None:
+    """A step that counts rows and may fail or hang, then the headline step."""
+    common = {"type": "command", "environment": "azureml:any@latest"}
+    then = "echo > counted; case '${{inputs.then}}' in fail) exit 3;; hang) sleep 300;; esac; "
+    prepare = {
+        **common,
+        "command": _LOGS.replace("NAMES", "rows_in rows_rejected requests") + then + "echo > '${{outputs.rows}}'",
+        "inputs": {"then": "${{parent.inputs.then}}", "epochs": "${{parent.inputs.epochs}}"},
+        "outputs": {"rows": {"type": "uri_file"}},
+    }
+    compare = {
+        **common,
+        "command": "cat '${{inputs.rows}}'; " + _LOGS.replace("NAMES", " ".join(COMPARED)),
+        "inputs": {"rows": "${{parent.jobs.prepare.outputs.rows}}"},
+        "tags": {"azdistill.headline": "true"},
+    }
+    whole = {"type": "pipeline", "experiment_name": "shared", "inputs": {"then": "end", "epochs": 1}}
+    (project / "p.yml").write_text(yaml.safe_dump({**whole, "jobs": {"prepare": prepare, "compare": compare}}))
+
+
+def cancelled(*arguments: str) -> int:
+    """Run until the first step has counted, then Ctrl-C."""
+    program = subprocess.Popen([sys.executable, "-m", "azdistill", *arguments], stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not list(Path(".azdistill/runs").glob("*/steps/prepare/attempts/*/snapshot/counted")):
+        assert time.monotonic() < deadline
+        assert program.poll() is None
+        time.sleep(0.05)
+    program.send_signal(signal.SIGINT)
+    program.communicate(timeout=60)
+    for mark in Path(".azdistill/runs").glob("*/steps/prepare/attempts/*/snapshot/counted"):
+        mark.unlink()
+    return program.returncode
+
+
+@pytest.mark.slow
+def test_runs_that_end_before_the_comparison_leave_the_shared_view_as_it_is(project: Path) -> None:
+    from mlflow import MlflowClient
+
+    compared_pipeline(project)
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    assert azdistill("run", "p.yml", "--set", "then=fail").returncode == 1
+    experiment = client.get_experiment_by_name("shared")
+    assert experiment
+    assert VIEW_TAG not in experiment.tags, "a step's counters are no comparison"
+    for epochs in ("15", "1", "3"):
+        assert azdistill("run", "p.yml", "--set", f"epochs={epochs}").returncode == 0
+    compared = columns_of_view(project, experiment.experiment_id)
+    assert compared[2:] == [f"metrics.`{name}`" for name in COMPARED]
+    for mark in Path(".azdistill/runs").glob("*/steps/prepare/attempts/*/snapshot/counted"):
+        mark.unlink()
+    for epochs in ("4", "5", "6"):
+        assert cancelled("run", "p.yml", "--set", "then=hang", "--set", f"epochs={epochs}") != 0
+        assert columns_of_view(project, experiment.experiment_id) == compared
+    pipelines = client.search_runs([experiment.experiment_id], "tags.azdistill.pipeline != ''")
+    assert sorted(run.info.status for run in pipelines) == ["FAILED", *["FINISHED"] * 3, *["KILLED"] * 3]
+
+
+class StoredTags:
+    """The experiment tags of a store."""
+
+    def __init__(self, **tags: str) -> None:
+        self.tags = tags
+
+    def get_experiment(self, experiment: str) -> StoredTags:
+        return self
+
+    def set_experiment_tag(self, experiment: str, name: str, value: str) -> None:
+        self.tags[name] = value
+
+    def shown(self, *metrics: str, headline: bool) -> list[str]:
+        show_columns(self, "1", metrics, headline=headline)
+        return [name[9:-1] for name in json.loads(self.tags[VIEW_TAG])["selectedColumns"] if "metrics" in name]
+
+
+def test_a_view_keeps_the_columns_of_every_kind_of_pipeline_in_the_experiment() -> None:
+    store = StoredTags()
+    assert store.shown("rows_in", headline=False) == ["rows_in"]
+    assert store.shown("rows_out", headline=False) == ["rows_out", "rows_in"]
+    assert store.shown(*COMPARED, headline=True) == COMPARED, "counters of steps give way to a comparison"
+    assert store.shown("rows_in", "requests", "retries", "seconds", headline=False) == COMPARED
+    assert store.shown("distilled.rougeL", headline=True) == [*COMPARED, "distilled.rougeL"]
+    assert store.shown(*COMPARED, headline=True) == [*COMPARED, "distilled.rougeL"], "a lesser run takes none away"
+    assert len(store.shown(*[f"m{number}" for number in range(40)], headline=True)) == 24
+
+
+def test_a_view_of_an_earlier_version_is_mended_by_the_next_comparison() -> None:
+    blank = StoredTags(**{VIEW_TAG: json.dumps(shared_view(["rows_in", "requests"]))})
+    assert blank.shown("teacher.accuracy", headline=True) == ["teacher.accuracy"]
+    telling = StoredTags(**{VIEW_TAG: json.dumps(shared_view(["teacher.accuracy"]))})
+    assert telling.shown("rows_in", headline=False) == ["teacher.accuracy"]
+    assert telling.shown("distilled.bleu", headline=True) == ["distilled.bleu", "teacher.accuracy"]
+    unreadable = StoredTags(**{VIEW_TAG: "{}"})
+    assert unreadable.shown("m", headline=True) == ["m"]
 
 
 def _check_view(project: Path, experiment: str) -> None:

@@ -16,6 +16,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     # Free text has no right answer: there it is the share of responses that equal the reference.
     "accuracy": ("accuracy", "exact_match"),
     "bleu_score": ("bleu",),
+    "chrf_score": ("chrf",),
     "rouge": ("rougeL",),
     "rouge_score": ("rougeL",),
     "rouge1_score": ("rouge1",),
@@ -29,7 +30,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 #: Given without being asked for, beside the metrics' own names.
 _ALWAYS = ("accuracy", "bleu_score", "inference_time")
 _KNOWN = (
-    *("accuracy", "exact_match", "macro_f1", "token_f1", "bleu", "rouge1", "rouge2", "rougeL"),
+    *("accuracy", "exact_match", "macro_f1", "token_f1", "bleu", "chrf", "rouge1", "rouge2", "rougeL"),
     *("compression_ratio", "density"),
     *("latency_ms_p50", "latency_ms_p95", "throughput", "tokens_per_second", "weights_bytes", "parameters"),
 )

@@ -44,14 +44,53 @@ def _retirement(model: Model, endpoint: str | None, today: date) -> tuple[str, s
 
 
 def _instead(model: Model, hosting: Hosting, today: date) -> str:
-    """What to use instead: the host's own replacement where that lives, else what we suggest."""
+    """What to use instead: the host's own replacement where that lives on, else what does among what we suggest."""
     named = catalog.find(hosting.replacement) if hosting.replacement else None
-    said = f"the host names {hosting.replacement} as its replacement" if named else "the host names no replacement"
-    follower = next((place for place in named.hosting if place.where == hosting.where), None) if named else None
-    gone = follower is not None and follower.ends_before(today)
-    if (named is None or gone) and model.suggestions:
-        said += f"{', which has ended too' if gone else ''}; consider {' or '.join(model.suggestions)}"
+    if named is None:
+        said, lives = "the host names no replacement", False
+    else:
+        ending = _ending(named, hosting.where, today)
+        said, lives = f"the host names {hosting.replacement} as its replacement{ending}", not ending
+    others = [] if lives else [one for one in _successors(model, hosting.where, today) if one != named]
+    living = [one for one in others if not _ending(one, hosting.where, today)]
+    direct = [one for one in living if one.name in model.suggestions]
+    if chosen := direct or living[:1]:
+        said += f"; consider {' or '.join(one.name for one in chosen)}"
+    elif others:
+        longest = max(others, key=lambda one: _until(one, hosting.where))
+        said += f"; consider {longest.name}{_ending(longest, hosting.where, today)}"
     return said
+
+
+def _ending(model: Model, where: str, today: date) -> str:
+    """What keeps a model from being a teacher for long, at one host; empty where nothing is known to."""
+    hosting = model.hosted_by(where)
+    if hosting is None or not (hosting.ends_before(today + SOON) or hosting.stage == "deprecated"):
+        return ""
+    if hosting.ends_before(today):
+        return ", which has ended too"
+    if not hosting.ends_before(today + SOON):
+        return ", which can no longer be deployed"
+    return f", which ends on {hosting.until}"
+
+
+def _successors(model: Model, where: str, today: date) -> list[Model]:
+    """The models that still answer at a host and that take another's place there, directly or in turn."""
+    order, waiting = {model.name: model}, [model]
+    while waiting:
+        one = waiting.pop(0)
+        hosting = one.hosted_by(where)
+        names = [*one.suggestions, *([hosting.replacement] if hosting and hosting.replacement else [])]
+        fresh = [found for name in names if name not in order and (found := catalog.find(name))]
+        order |= {found.name: found for found in fresh}
+        waiting += fresh
+    answering = [one for one in order.values() if not ((place := one.hosted_by(where)) and place.ends_before(today))]
+    return [one for one in answering if one is not model]
+
+
+def _until(model: Model, where: str) -> date:
+    hosting = model.hosted_by(where)
+    return (hosting and hosting.until) or date.max
 
 
 def _terms(model: Model) -> tuple[str, str, str] | None:

@@ -66,7 +66,9 @@ def _other_zone(schedule: Schedule, now: datetime) -> Iterator[Finding]:
     zone = zone_of(schedule.time_zone)
     if zone.differs(now):
         message = f"Azure ML knows {zone.asked} as '{zone.windows}', whose clock ({zone.iana}) differs from it at times"
-        yield Finding("AZD263", "warning", ("time_zone",), message, "UTC is the same everywhere")
+        same = zone.same_clock(now)
+        hint = f"'{same}' has the same clock for the year to come" if same else "UTC is the same everywhere"
+        yield Finding("AZD263", "warning", ("time_zone",), message, hint)
 
 
 def _short_months(schedule: Schedule) -> Iterator[Finding]:

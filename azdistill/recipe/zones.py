@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import re
+import zoneinfo
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
+from typing import IO
 from zoneinfo import ZoneInfo
 
 from azdistill.errors import did_you_mean
@@ -24,16 +30,65 @@ class Zone:
     @property
     def info(self) -> ZoneInfo:
         """The rules that say when a schedule fires."""
-        return ZoneInfo(self.iana)
+        return rules(self.iana)
 
     def differs(self, now: datetime) -> bool:
         """Whether, in the year to come, Azure's zone is at times another hour than the one that was named."""
-        days = (now.astimezone(UTC) + timedelta(days=7 * week) for week in range(53))
-        return any(day.astimezone(self.info).utcoffset() != day.astimezone(self._named).utcoffset() for day in days)
+        return not _alike(self.iana, self.asked, now)
 
-    @property
-    def _named(self) -> ZoneInfo:
-        return ZoneInfo(self.asked)
+    def same_clock(self, now: datetime) -> str:
+        """A Windows name whose clock is that of the zone that was named, all year; empty where there is none."""
+        return next((name for name, places in _table().items() if _alike(places[0], self.asked, now)), "")
+
+
+def _alike(one: str, other: str, now: datetime) -> bool:
+    first, second = rules(one), rules(other)
+    days = (now.astimezone(UTC) + timedelta(days=day) for day in range(366))
+    return all(day.astimezone(first).utcoffset() == day.astimezone(second).utcoffset() for day in days)
+
+
+@cache
+def rules(name: str) -> ZoneInfo:
+    """The rules of an IANA zone by the newer of this machine's time zone data and the package ``tzdata``.
+
+    Governments change their clocks at short notice, and a machine's own data may be years old.
+    """
+    packaged = _packaged()
+    if packaged is None or packaged[0] < _version_here():
+        return ZoneInfo(name)
+    try:
+        with packaged[1](name) as file:
+            return ZoneInfo.from_file(file, key=name)
+    except OSError:
+        return ZoneInfo(name)
+
+
+@cache
+def _packaged() -> tuple[str, Callable[[str], IO[bytes]]] | None:
+    try:
+        # Untyped.
+        version = str(importlib.import_module("tzdata").IANA_VERSION)
+    except ImportError:
+        return None
+    return version, lambda name: files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb")
+
+
+@cache
+def _version_here() -> str:
+    """The version of the machine's own data, such as ``2026f``; empty where it does not say."""
+    return next(_versions(), "")
+
+
+def _versions() -> Iterator[str]:
+    for folder in zoneinfo.TZPATH:
+        for file, pattern in (("tzdata.zi", r"# version (\d{4}\w*)"), ("+VERSION", r"(\d{4}\w*)")):
+            try:
+                with open(Path(folder, file), encoding="utf-8") as text:
+                    found = re.match(pattern, text.readline())
+            except OSError:
+                continue
+            if found:
+                yield found[1]
 
 
 def zone_of(name: str) -> Zone:

@@ -4,7 +4,7 @@ The engine is vLLM's way of using a GPU: a fixed share of its memory, of which w
 and the rest holds keys and values. Each formula names where it is from.
 """
 
-from azdistill.sizing.choice import Choice, Fit, Misfit, choose
+from azdistill.sizing.choice import Choice, Fit, Misfit, choose, engine_refuses
 from azdistill.sizing.config import read_config
 from azdistill.sizing.memory import (
     GIB,
@@ -27,6 +27,7 @@ __all__ = [
     "Misfit",
     "Need",
     "choose",
+    "engine_refuses",
     "kv_bytes_per_sequence",
     "kv_bytes_per_token",
     "need",

@@ -14,10 +14,12 @@ from azdistill.sizing.skus import Sku
 MOST_MACHINES = 16
 #: Compute capability of NVIDIA's GPUs (CUDA GPU compute capability page).
 CAPABILITY = {"V100": 7.0, "T4": 7.5, "A100": 8.0, "A10": 8.6, "H100": 9.0, "H100 NVL": 9.0, "H200": 9.0}
+#: The least that vLLM runs on at all (its installation page for CUDA; the images' pin is in ``environments/vllm``).
+ENGINE_LEAST = 7.5
 #: The least that a precision runs on in vLLM (its tables of supported hardware; fp8 below 8.9 through Marlin kernels).
 _LEAST: dict[Precision, float] = {
-    "fp32": 7.0,
-    "fp16": 7.0,
+    "fp32": ENGINE_LEAST,
+    "fp16": ENGINE_LEAST,
     "bf16": 8.0,
     "fp8": 8.0,
     "int8": 7.5,
@@ -117,12 +119,22 @@ def _try(
 
 
 def _refused(sku: Sku, precision: Precision) -> str:
-    capability = CAPABILITY.get(sku.gpu or "")
-    if capability is None:
-        return f"the engine's image is built for NVIDIA GPUs, not for {sku.gpu}"
+    if refused := engine_refuses(sku):
+        return refused
+    capability = CAPABILITY[sku.gpu or ""]
     if capability < _LEAST[precision]:
         half = "; in fp16 it would do" if precision == "bf16" else ""
         return f"{sku.gpu} has compute capability {capability}, and {precision} needs {_LEAST[precision]}{half}"
+    return ""
+
+
+def engine_refuses(sku: Sku) -> str:
+    """Why vLLM does not run on the GPUs of a size, whatever the model; empty where it does."""
+    capability = CAPABILITY.get(sku.gpu or "")
+    if capability is None:
+        return f"the engine's image is built for NVIDIA GPUs, not for {sku.gpu}"
+    if capability < ENGINE_LEAST:
+        return f"{sku.gpu} has compute capability {capability}, and vLLM needs {ENGINE_LEAST} or higher"
     return ""
 
 

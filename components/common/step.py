@@ -1,6 +1,7 @@
 """How a step starts and ends: its arguments, its errors, its exit code (sysexits).
 
 StepError            1   anything that has no better name
+├── NotFinite        1   a number that is NaN or infinite where a model, a loss or a distribution is made of it
 ├── BadData         65   rows that cannot be used
 ├── NoInput         66   an input that cannot be opened
 ├── Unavailable     69   a service that cannot be reached, or fails too often
@@ -33,6 +34,12 @@ class StepError(Exception):
 
     exit_code = 1
     code = "failed"
+
+
+class NotFinite(StepError):
+    """A number that is NaN or infinite where a model, a loss or a distribution is made of it."""
+
+    code = "not_finite"
 
 
 class BadData(StepError):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from common.step import BadConfig, NoInput, Unavailable
 
 from modelling import registered
+from modelling.finite import check_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,14 +68,19 @@ def load_tokenizer(source: str, revision: str | None = None, what: str = "model"
 
 
 def load_model(source: str, dtype: Any, device: str, *, revision: str | None = None, what: str = "model") -> Any:
-    """A causal language model in evaluation mode on ``device``. ``dtype`` is torch's, or 'auto' for the stored one."""
+    """A causal language model in evaluation mode on ``device``. ``dtype`` is torch's, or 'auto' for the stored one.
+
+    Raises NotFinite where a weight is not a finite number.
+    """
     from transformers import AutoModelForCausalLM
 
     with _explained(source, what):
         model = AutoModelForCausalLM.from_pretrained(
             source, revision=revision or "main", dtype=dtype, trust_remote_code=False, use_safetensors=True
         )
-    return model.to(device).eval()
+    model = model.to(device).eval()
+    check_weights(model, f"the {what} '{source}'")
+    return model
 
 
 @contextmanager

@@ -112,7 +112,7 @@ def test_a_plan_shows_its_arithmetic_price_and_quota(run: Callable[..., Any], ws
     assert "70B parameters x 16 bits (bf16) = 130.4 GiB" in out
     assert "2 x 80 layers x 2 of 8 kv heads x 128 x 2 bytes = 80.0 KiB a token" in out
     assert f"1 x {SIZE} (4 x A100 80 GB), each layer over 4 GPUs" in out
-    assert "19.11 USD an hour, 152.86 for 8 hours" in out
+    assert "14.69 USD an hour, 117.54 for 8 hours" in out
     assert "2026-11-09" in out
     assert "96 cores of standardNCADSA100v4Family; 98 of 100 are left" in out
     assert "180 s and 5 MB a request" in out
@@ -125,7 +125,21 @@ def test_a_plan_offline_asks_nobody(run: Callable[..., Any], ws: Workspace) -> N
     assert code == 0
     assert not len(ws.requests)
     assert (plan["instance_type"], plan["instance_count"], plan["quota"]) == (SIZE, 1, None)
-    assert plan["cost"] == pytest.approx(8 * 19.108)
+    assert plan["cost"] == pytest.approx(8 * 14.692)
+
+
+def test_a_gpu_that_the_engine_refuses_is_offered_for_no_precision(run: Callable[..., Any], ws: Workspace) -> None:
+    for precision in ("fp16", "fp32", "int8"):
+        code, out, _ = run("plan", TEACHER, "--precision", precision, "--concurrency", "1", "--offline", "--json")
+        plan = json.loads(out)
+        assert code == 0
+        assert "V100" not in str(plan["fits"])
+        reasons = {one["instance_type"]: one["reason"] for one in plan["misfits"]}
+        assert reasons["Standard_ND40rs_v2"] == "V100 has compute capability 7.0, and vLLM needs 7.5 or higher"
+    code, _, err = run("plan", TEACHER, "--precision", "fp16", "--instance-type", "Standard_ND40rs_v2", "--offline")
+    assert code != 0
+    assert "AZD474" in err
+    assert "V100 has compute capability 7.0, and vLLM needs 7.5 or higher" in err
 
 
 def test_a_short_quota_is_said_in_the_plan_and_stops_up(run: Callable[..., Any], ws: Workspace) -> None:
@@ -586,7 +600,7 @@ def test_the_list_says_what_runs_what_it_costs_and_until_when(run: Callable[...,
     assert "no endpoints of ours" in run("list")[1]
     run("up", TEACHER, "--model", MODEL, "--yes")
     out = run("list")[1]
-    assert re.search(rf"{TEACHER} +succeeded +1 x {SIZE} succeeded, 19.11 USD an hour +expires 20", out)
+    assert re.search(rf"{TEACHER} +succeeded +1 x {SIZE} succeeded, 14.69 USD an hour +expires 20", out)
 
 
 def test_a_foreign_deployment_keeps_the_endpoint(run: Callable[..., Any], ws: Workspace) -> None:

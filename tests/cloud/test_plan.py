@@ -115,6 +115,21 @@ def test_a_compute_that_is_broken_is_refused(connection: Connection, project: Pa
     assert "AZD422" in only_problem(planned(connection, project, "{computes: {second: broken}}"))
 
 
+def test_a_gpu_that_vllm_does_not_run_on_is_refused_before_it_is_paid(
+    connection: Connection, project: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "teacher.yml").write_text(
+        "type: command\nname: teacher_in_job\nversion: 1\ncommand: nvidia-smi\nenvironment: azureml:env:1\n"
+    )
+    (tmp_path / "v100.yml").write_text(
+        "type: pipeline\nsettings: {default_compute: azureml:serverless}\njobs:\n  ask:\n    type: command\n"
+        "    component: ./teacher.yml\n    resources: {instance_type: Standard_ND40rs_v2}\n"
+    )
+    codes = {p.message for p in planned(connection, tmp_path / "v100.yml").problems if p.code == "AZD422"}
+    reason = "V100 has compute capability 7.0, and vLLM needs 7.5 or higher"
+    assert codes == {f"step 'ask' cannot run on Standard_ND40rs_v2: {reason}"}
+
+
 def test_more_nodes_than_the_cluster_has_are_refused(connection: Connection, project: Path) -> None:
     project.write_text(project.read_text() + "    resources: {instance_count: 3}\n    compute: azureml:gpu-cluster\n")
     said = only_problem(planned(connection, project))

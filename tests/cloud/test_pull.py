@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,6 +76,35 @@ def test_parent_and_children_come_with_all_that_was_logged(
     assert second.data.tags["mlflow.parentRunId"] == parent.info.run_id  # type: ignore[attr-defined]
     assert parent.info.status == second.info.status == "FINISHED"  # type: ignore[attr-defined]
     assert abs(parent.info.start_time / 1000 - (tracked.started or 0)) < 0.01  # type: ignore[attr-defined]
+
+
+#: A program with log handlers of its own, one of which closes its stream when it is shut, as absl's does.
+PROGRAM = """
+import contextlib, io, logging, os, sys
+
+class Absl(logging.StreamHandler):
+    def close(self):
+        if self.stream not in (sys.stdout, sys.stderr):
+            self.stream.close()
+        super().close()
+
+own = sys.stderr = io.StringIO()
+handlers = Absl(), logging.FileHandler("own.log", mode="w")
+log = logging.getLogger("own")
+log.addHandler(handlers[1])
+from azdistill.local.tracking.pulled import PulledStore
+with contextlib.redirect_stderr(io.StringIO()) as said:
+    PulledStore("sqlite:///" + os.path.abspath("mlflow.db"))
+log.warning("after")
+print([own.closed, open("own.log").read(), said.getvalue()])
+"""
+
+
+def test_the_programs_own_streams_and_log_handlers_stay_open(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")}
+    command = [sys.executable, "-c", PROGRAM]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert ended.stdout == "[False, 'after\\n', '']\n"
 
 
 def test_metrics_keep_their_history_and_files_come_along(store: Path, tracked: Job) -> None:

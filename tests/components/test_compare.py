@@ -264,6 +264,22 @@ def test_a_task_of_texts_is_compared_on_its_scores(component: Callable[..., Any]
     assert {test["test"] for test in found["tests"]} == {"paired_bootstrap"}
 
 
+def test_the_report_names_the_texts_metrics_and_their_tokenizer(component: Callable[..., Any], tmp_path: Path) -> None:
+    for name, level in (("teacher", 0.9), ("distilled", 0.6)):
+        make_column(
+            tmp_path / "results", name, [0] * 40, accuracy=None, rougeL=level, chrf=level - 0.1, bleu_tokenizer="zh"
+        )
+    result = component("compare").run({"results": tmp_path / "results", "task_type": "conversation"})
+    found = comparison(result)
+    assert found["distilled"]["chrf"] == 0.5
+    assert found["changes"]["teacher"]["chrf"] == pytest.approx(-37.5)
+    for name in ("report.md", "report.html"):
+        text = (result.outputs["report"] / name).read_text()
+        assert "chrF" in text
+        assert "sacrebleu&#39;s tokenizer zh" in text or "sacrebleu's tokenizer zh" in text
+        assert "50.0%" in text
+
+
 def test_columns_about_different_rows_are_refused(component: Callable[..., Any], made: Callable[..., Path]) -> None:
     folder = made()
     make_column(folder, "baseline", [1] * 39)

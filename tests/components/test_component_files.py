@@ -125,6 +125,35 @@ def test_the_pins_of_an_environment_are_those_of_the_lock(path):
             assert line.lower().replace("_", "-") in lock or line.startswith(ON_GPUS_ONLY)
 
 
+def pins(path):
+    """Distribution -> versions that a file pins it to; comments count, as people copy them."""
+    found = {}
+    for name, version in re.findall(r"(?<![\w.-])([A-Za-z][\w.-]*)(?:\[[\w,-]+\])?==(\d[\w.!+]*\w)", path.read_text()):
+        found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), set()).add(version)
+    return found
+
+
+def test_what_is_pinned_in_several_places_is_pinned_to_one_version():
+    """Requirements, Dockerfiles, conda files and the documentation; a teacher answers alike wherever it runs."""
+    patterns = ("environments/**/*", "components/**/*.yml", "pipelines/**/*", "examples/**/*.yml", "docs/*.md")
+    files = [path for pattern in (*patterns, "*.md", "requirements*", "pyproject.toml") for path in ROOT.glob(pattern)]
+    versions = {}
+    read = (".txt", ".yml", ".md", ".toml", ".lock")
+    for path in (path for path in files if path.suffix in read or path.name == "Dockerfile"):
+        for name, found in pins(path).items():
+            versions.setdefault(name, {})[str(path.relative_to(ROOT))] = found
+    assert len([name for name, places in versions.items() if len(places) > 1]) > 10
+    assert "vllm" in versions
+    assert {name: places for name, places in versions.items() if len(set().union(*places.values())) > 1} == {}
+
+
+@pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.parent.name)
+def test_vllm_chooses_its_own_torch_and_transformers(path):
+    # vLLM 0.33.0 wants torch 2.13.0 and transformers below 5.20; the training image has its own, newer one.
+    pinned = set(pins(path.parent / "requirements.txt"))
+    assert "vllm" not in pinned or not pinned & {"torch", "transformers"}
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "teacher_parallel"])
 def test_a_step_includes_what_its_code_imports_and_no_more(name):
     """A folder that a step does not need would have it run again for nothing."""

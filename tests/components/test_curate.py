@@ -112,3 +112,18 @@ def test_a_free_answer_that_only_differs_from_the_gold_one_is_kept_unless_agreem
         found[wanted] = result.summary["kept"]
         assert result.summary["agreement"] == 1 / 3
     assert found == {"auto": 2, "true": 1, "false": 3}
+
+
+def test_a_gold_answer_that_cannot_be_verified_agrees_with_nothing(component, tmp_path):
+    rows = [
+        answered("Root of 2?", "So it is 2.", "\\sqrt{2}"),
+        answered("1 and 1?", "2", "2"),
+        answered("1 and 2?", "3", "\\boxed{3}"),
+    ]
+    path = write_jsonl(tmp_path / "rows.jsonl", rows)
+    result = component("curate").run({"rows": path, "task_type": "math"})
+    assert result.summary["reasons"] == {"reference": 1}
+    assert (result.summary["agreement"], result.summary["agreement_rows"]) == (1, 2)
+    assert "\\sqrt{2}" in result.rows("rejects")[0]["detail"]
+    result = component("curate").run({"rows": path, "task_type": "math", "require_agreement": "false"})
+    assert (result.summary["kept"], result.summary["agreement_rows"]) == (3, 2)

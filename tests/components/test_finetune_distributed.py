@@ -103,6 +103,47 @@ def weights_of_checkpoint(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("*/checkpoint-*"))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("validated", [True, False])
+def test_all_processes_stop_at_a_loss_that_is_not_finite(
+    component: Make, inputs: dict[str, Any], validated: bool
+) -> None:
+    validation = {} if validated else {"validation_rows": None}
+    given = {name: value for name, value in (inputs | validation | {"learning_rate": 1e38}).items() if value}
+    ended = distributed(component("finetune_student"), given)
+    assert ended.returncode == 1, ended.stderr
+    assert "error[not_finite]: training stopped at step" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not ended.outputs["model"].exists()
+    assert not ended.outputs["summary"].exists()
+
+
+ONE_RANK = """
+import os
+import finetune, student_trainer
+from common.step import run_step
+original = student_trainer.StudentTrainer.compute_loss
+def spoilt(self, *args, **kwargs):
+    loss = original(self, *args, **kwargs)
+    # The gradient stays finite: only this process could tell.
+    bad = self.state.global_step == 2 and os.environ["RANK"] == "1"
+    return loss + (float("nan") if bad else 0)
+student_trainer.StudentTrainer.compute_loss = spoilt
+run_step(finetune.main)
+"""
+
+
+@pytest.mark.slow
+def test_all_processes_stop_where_the_loss_of_one_is_not_finite(component: Make, inputs: dict[str, Any]) -> None:
+    step = component("finetune_student")
+    (step.snapshot / "spoilt.py").write_text(ONE_RANK)
+    step.spec["command"] = step.spec["command"].replace("python finetune.py", "python spoilt.py")
+    ended = distributed(step, inputs)
+    assert ended.returncode == 1, ended.stderr
+    assert "training stopped at step 3: the loss is nan" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 MISTAKES = {
     "none": "parallelism is none, but 2 processes were started",
     "fsdp": "parallelism fsdp shards the student over GPUs, and this machine has none; use ddp",

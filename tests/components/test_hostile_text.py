@@ -35,7 +35,7 @@ def test_whatever_a_teacher_says_is_a_row_that_the_next_step_reads_or_a_reject(c
     assert asked.returncode == 0, asked.stderr
     assert conserved(asked.summary)
     assert asked.summary["reasons"] == {"characters": 2}
-    kept = [text.strip() for text, reason in SAID.values() if reason is None]
+    kept = [text for text, reason in SAID.values() if reason is None]
     assert [row["response"] for row in read_bytes_jsonl(asked.outputs["train"])] == kept
     curated = component("curate").run({"rows": asked.outputs["train"], "task_type": "conversation"})
     assert curated.returncode == 0, curated.stderr

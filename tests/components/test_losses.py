@@ -93,6 +93,21 @@ def test_with_every_token_stored_it_is_the_full_divergence() -> None:
     assert soft_divergence(logits, teacher).item() == pytest.approx(full.item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_tokens_that_the_teacher_rules_out_add_nothing(temperature: float) -> None:
+    teacher_logits = torch.randn(3, 12)
+    teacher_logits[:, 4:] = float("-inf")
+    some, more = (teacher_of(teacher_logits, top_k, temperature) for top_k in (4, 9))
+    assert torch.isneginf(more.logprobs).any()
+    logits = torch.randn(3, 12, requires_grad=True)
+    found = []
+    for teacher in (some, more):
+        loss = soft_divergence(logits, teacher, temperature)
+        found.append((loss.item(), *torch.autograd.grad(loss, logits)))
+    assert found[1][0] == pytest.approx(found[0][0], rel=1e-5)
+    assert torch.allclose(found[1][1], found[0][1], atol=1e-6)
+
+
 def test_a_student_that_is_sure_gives_finite_loss_and_gradient() -> None:
     logits = torch.zeros(2, 30)
     logits[:, 0] = 200.0

@@ -212,6 +212,27 @@ def test_every_bad_row_is_reported_with_its_line(component, tmp_path, on_bad_row
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("task", "prompt", "gold"),
+    [
+        ("math", "What is it?", "\\boxed{\\sqrt{2}}"),
+        ("math", "What is it?", "3 \\times 10^4"),
+        ("math", "What is it?", "5 \\text{ or } 7"),
+        ("nli", "Premise: a\nHypothesis: b", "-1"),
+        ("qa", "Which?\n(A) one\n(B) two", "C"),
+    ],
+)
+def test_a_gold_answer_that_cannot_be_verified_is_rejected_with_its_row(component, tmp_path, task, prompt, gold):
+    data = write_jsonl(tmp_path / "data.jsonl", [chat("Other?"), chat(prompt, gold)])
+    inputs = {"training_data": data, "task_type": task, "on_bad_rows": "reject"}
+    result = component("prepare_data").run(inputs | {"test_fraction": 0, "validation_fraction": 0})
+    assert result.returncode == 0, result.stderr
+    (rejected,) = result.rows("rejects")
+    assert (rejected["reason"], rejected["line"]) == ("reference", 2)
+    assert "can verify" in rejected["detail"]
+    assert rejected["row"]["reference"] == gold
+
+
 def test_many_bad_rows_are_counted_and_all_are_in_the_rejects(component, tmp_path):
     data = tmp_path / "data.jsonl"
     data.write_bytes(b"\n".join([GOOD] + [b"{"] * 70))

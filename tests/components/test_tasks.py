@@ -250,7 +250,7 @@ def test_powers_of_ten_are_numbers_and_endless_digits_are_not(text, answer):
     ("text", "shown"),
     [
         ("<think>a</think>b", "b"),
-        ("<Think>a</think>b<thinking>c</thinking> d", "b d"),
+        ("<Think>a</think>b<thinking>c</thinking> d", "b<thinking>c</thinking> d"),
         ("thoughts</think>b", "b"),
         ("<think>never closed", ""),
         ("a <think> in the middle", "a <think> in the middle"),
@@ -271,3 +271,308 @@ def test_thoughts_without_end_cost_no_time():
     assert visible("x" + "<think>" * 200_000 + "</think>" + "<think>" * 200_000)
     choices_of({"messages": [{"content": "\n" * 200_000}]})
     assert time.perf_counter() - started < 5
+
+
+#: Gold answers that are no number, or several. Today's reader of responses would take the last number of most.
+NO_GOLD_NUMBERS = [
+    "\\boxed{\\sqrt{2}}",
+    "x^2+3",
+    "(1,2)",
+    "\\boxed{(1,200)}",
+    "\\frac{\\pi}{2}",
+    "5 \\text{ or } 7",
+    "2^{10}",
+    "3 \\times 10^4",
+    "12_{16}",
+    "7!",
+    "2**10",
+    "Answer: 2**10",
+    "5, 7",
+    "1,2",
+    "12,34",
+    "3,5",
+    "1.234,50",
+    "1 234",
+    "1\u202f234",
+    "1/0",
+    "\\frac{1}{0}",
+    "1\\frac{1}{2}",
+    "1 1/2",
+    "1\xbd",
+    "\xbd",
+    "0.\\overline{3}",
+    "3:00 PM",
+    "18k",
+    "$18 million",
+    "1.8M",
+    "3 dozen",
+    "2x",
+    "3xy",
+    "3 x",
+    "5\\sqrt{2}",
+    "\\sqrt{16}",
+    "10\xb2",
+    "\xb15",
+    "5-7",
+    "18 or 20",
+    "x = 2, y = 3",
+    "x = 2 or x = 3",
+    "x^2 = 16",
+    "2x = 18",
+    "x >= 5",
+    "x != 5",
+    "(x, y) = (1, 2)",
+    "\\{1,200\\}",
+    "[1,200]",
+    "\\boxed{2} or \\boxed{3}",
+    "\\boxed{5",
+    "no number",
+    "",
+    "\\infty",
+    "She has 48-5=43 clips and 2 cats",
+    "There were 3 boxes, then 12 eggs.",
+    "twelve",
+    "3\u4e07",
+    "5 choose 2",
+    "0,125",
+    "1.2.3",
+    "12:30",
+    "7 \\pmod{12}",
+    "10^3",
+    "5 3",
+    "3 + 4",
+    "3i",
+    "5 pi",
+    "1,23,45",
+    "answer is 5 or 6",
+    "The answer is 18, because 16 - 3 - 4 leaves 9",
+    "5 feet 3 inches",
+    "\\boxed{5}\\boxed{6}",
+    "18 and a half",
+    "5 hundred",
+    "-",
+    "$",
+    "%",
+    "x",
+    "= ",
+    "1e400",
+    "7" * 101,
+    "\\text{(B)}",
+    "18 \xb1 2",
+    "~18",
+    "<5",
+    "2 3/4",
+    "Not 5",
+    "the answer is not 5",
+    "3 to 4",
+    "\\frac{1}{2} + \\frac{1}{3}",
+    "2\\pi",
+    "\\frac{3}{4}x",
+    "5 n",
+    "12 a",
+    "10 mod 3",
+    "a = b = 5 = c",
+    "--5",
+    "-\\frac{-3}{4}",
+    "x=5!",
+    "3 of 4",
+    "5%%",
+    "#### \\sqrt{2}",
+    "#### 5 or 6",
+    "e",
+    "2e",
+    "1,000,00",
+    "\u0967/\u0966",
+    "0x12",
+    "1_000",
+    "5 \xd7 3",
+    "5*3",
+    "3\xb2",
+    "10 %5",
+    "1 in 5",
+    "4 out of 5",
+    "5C2",
+    "5P2",
+    "--5",
+    "-\\frac{-3}{4}",
+]
+
+
+@pytest.mark.parametrize("text", NO_GOLD_NUMBERS)
+def test_a_gold_answer_that_is_no_number_is_refused(text):
+    assert get_task("math").reference(text) is None
+    assert get_task("math").correct("2", text) is None
+
+
+GOLD_NUMBERS = {
+    "18": "18",
+    "18.": "18",
+    "18.00": "18",
+    "$18.50": "37/2",
+    "-$5": "-5",
+    "$-5": "-5",
+    "\u22127": "-7",
+    "1,234,567": "1234567",
+    "1,23,456": "123456",
+    ".5": "1/2",
+    "15%": "15",
+    "15\\%": "15",
+    "1/2": "1/2",
+    "\\boxed{\\frac{1}{2}}": "1/2",
+    "\\dfrac{7}{2}": "7/2",
+    "-\\frac{7}{2}": "-7/2",
+    "\\frac{-7}{2}": "-7/2",
+    "$\\frac{3}{4}$": "3/4",
+    "#### 18": "18",
+    "a b 3 <<4=4>>\n#### 1,080": "1080",
+    "so \\boxed{42}": "42",
+    "\\boxed{1{,}000}": "1000",
+    "\\boxed{10,\\!000}": "10000",
+    "\\boxed{18\\text{ cm}^2}": "18",
+    "\\boxed{\\$18}": "18",
+    "45^\\circ": "45",
+    "45^{\\circ}": "45",
+    "45\xb0": "45",
+    "x = 18": "18",
+    "9 * 2 = $18": "18",
+    "Total = 18": "18",
+    "f(2) = 18": "18",
+    "9 + 5 = 14. 14 / 7 = 2. #### 2": "2",
+    "The answer is 18.": "18",
+    "The final answer is: **18** apples": "18",
+    "Answer: $1,234.50": "2469/2",
+    "Final Answer: The final answer is $18$. I hope it is correct.": "18",
+    "18 eggs": "18",
+    "18 duck eggs per day": "18",
+    "60 km/h": "60",
+    "18cm": "18",
+    "$18$": "18",
+    "\\(18\\)": "18",
+    "**18**": "18",
+    "(18)": "18",
+    "1e3": "1000",
+    "2.5e3": "2500",
+    "+5": "5",
+    "\u0967\u096e": "18",
+    "\uff11\uff18": "18",
+    "\u0663\u066b\u0665": "7/2",
+    "18\u4e2a": "18",
+    "18 \u044f\u0438\u0446": "18",
+    "3/4 of a cup": "3/4",
+    "5 m": "5",
+    "= 18": "18",
+    "0": "0",
+    "-0.5": "-1/2",
+    "1/3": "1/3",
+    "x_1 = 5": "5",
+    "50\xa2": "50",
+    "18 dollars a day": "18",
+    "#### 18 eggs": "18",
+    "#### $18": "18",
+    "18 square feet": "18",
+    "12 square units": "12",
+    "12\\text{ inches}": "12",
+    "\\boxed{12}\\text{ inches}": "12",
+    "\u20ac 5": "5",
+    "5 times": "5",
+    "18\n": "18",
+    "3 apples.": "3",
+    "2nd": "2",
+    "x=-3": "-3",
+    "so x = 5 - 3 = 2": "2",
+    "5 percent": "5",
+    "5 degrees": "5",
+    "18 (eggs)": "18",
+    "$3": "3",
+    "\\$3.50": "7/2",
+    "25 \\%": "25",
+    "1,000 USD": "1000",
+    "3 km": "3",
+}
+
+
+@pytest.mark.parametrize("text", GOLD_NUMBERS)
+def test_a_gold_answer_that_is_a_number_or_marks_one_is_read(text):
+    assert Fraction(get_task("math").reference(text)) == Fraction(GOLD_NUMBERS[text])
+
+
+@given(st.fractions(max_denominator=10_000))
+def test_a_gold_number_is_the_one_that_is_written(value):
+    task = get_task("math")
+    assert task.correct(task.parse(str(value)), task.reference(f"so it is \\boxed{{{value}}}")) is True
+
+
+@pytest.mark.parametrize(
+    "text", ["\\boxed{" * 5000, "(" * 50_000, "=" * 50_000, "1," * 50_000, "a " * 50_000 + "= 5", "answer: " * 20_000]
+)
+def test_long_gold_answers_cost_no_time(text):
+    import time
+
+    started = time.perf_counter()
+    assert get_task("math").reference(text) is None or text.startswith("a")
+    assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "E",
+        "F",
+        "banana",
+        "A or C",
+        "(A) or (B)",
+        "A, B",
+        "A/B",
+        "A B",
+        "AB",
+        "2",
+        "A person would",
+        "Both A and B",
+        "A\nB",
+    ],
+)
+def test_a_gold_answer_that_is_none_of_the_choices_or_several_is_refused(text):
+    assert get_task("qa").reference(text, CHOICES) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "B",
+        "b",
+        "(B)",
+        "B.",
+        "B) enforce",
+        "(B) enforce",
+        "Enforce.",
+        "Answer: B",
+        "B because it is",
+        "B\nBecause (A) is bad",
+    ],
+)
+def test_a_gold_answer_that_is_one_of_the_choices_is_its_letter(text):
+    assert get_task("qa").reference(text, CHOICES) == "B"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["-1", "3", "-", "yes", "not_entailment", "entailment or neutral", "It fails to entail it", "neutral, entailment"],
+)
+def test_a_gold_answer_that_is_no_label_is_refused(text):
+    assert get_task("nli").reference(text) is None
+    assert get_task("nli").correct("neutral", text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "neutral",
+        "Neutral.",
+        "**Neutral**",
+        "Label: neutral",
+        "neutral\n\nNo entailment is given.",
+        "Neutral. It may be.",
+    ],
+)
+def test_a_gold_label_may_be_explained(text):
+    assert get_task("nli").reference(text) == "neutral"

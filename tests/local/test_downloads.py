@@ -198,7 +198,8 @@ def test_a_run_is_not_disturbed_by_another_that_fetches_the_same(
 ) -> None:
     rows = f"{nameless.url}/rows.jsonl"
     (project / "fetch.py").write_text(
-        f"import sys; sys.path[:] = {sys.path!r}\nfrom azdistill.local.plan import downloads; from azdistill.local.store import home\n"
+        f"import sys; sys.path[:] = {sys.path!r}\n"
+        "from azdistill.local.plan import downloads\nfrom azdistill.local.store import home\n"
         f"downloads.fetch(home.Home(home.Path({str(project / '.azdistill')!r})), {rows!r}, print)\n"
     )
     command = f"python '{project}/fetch.py' && cat ${{{{inputs.rows}}}} > ${{{{outputs.o}}}}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from azdistill import sizing
 from azdistill.cloud.submit import images
 from azdistill.cloud.submit.command_steps import Leaf, leaves
 from azdistill.cloud.submit.images import Image
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 HOUR = 3600
 #: Components that train or run models: slow without a GPU.
 _WANT_GPU = frozenset(step.component for step in STEPS.values() if step.gpu)
+#: Components that answer with vLLM, which not every GPU runs.
+_RUN_THE_ENGINE = frozenset({"teacher_in_job", "teacher_parallel"})
 
 
 @dataclass(frozen=True)
@@ -238,6 +241,9 @@ class _Builder:
             self.warnings.append(f"{leaf.name}: nothing is known of the instance type {size}{hint}")
         if size and (sku.gpus if sku else _gpus(size)) == 0 and leaf.component and leaf.component.name in _WANT_GPU:
             self.warnings.append(f"{leaf.name}: {size} has no GPU, and this step runs models")
+        engine = leaf.component is not None and leaf.component.name in _RUN_THE_ENGINE
+        if engine and sku and sku.gpus and (refused := sizing.engine_refuses(sku)):
+            self._problem("AZD422", f"step '{leaf.name}' cannot run on {sku.name}: {refused}", leaf)
 
     def quota(self, steps: list[PlannedStep]) -> None:
         """Whether the region's quota holds what serverless steps ask for; clusters have theirs already."""

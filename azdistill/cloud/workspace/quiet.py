@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import os
+import sys
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from types import FrameType
+from typing import Any, TextIO
 
 #: Libraries whose loggers and warnings print to the terminal unless told otherwise.
 _LOUD = ("azure", "msal", "msrest", "opentelemetry", "urllib3", "marshmallow", "pydash", "applicationinsights")
 
 _state: dict[str, bool | None] = {"show": None}
+_lock = threading.Lock()
+#: One for each :func:`hushed` that is going on, in whatever thread.
+_sections: list[None] = []
 
 
 def quiet(show: bool | None = None) -> None:
@@ -48,12 +54,67 @@ def _silence() -> None:
 
 @contextlib.contextmanager
 def hushed() -> Iterator[None]:
-    """Nothing that is printed meanwhile is shown: uploads print escape sequences, progress bar or not."""
+    """What the SDK prints meanwhile is not shown: uploads print escape sequences, progress bar or not.
+
+    Only what the SDK prints. The streams belong to the whole process: other threads of the user's program go on
+    printing, and may be hushed themselves.
+    """
     if _state["show"]:
         yield
         return
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with _lock:
+        _sections.append(None)
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is not None and not isinstance(stream, _WithoutSdk):
+                setattr(sys, name, _WithoutSdk(stream))
+    try:
         yield
+    finally:
+        with _lock:
+            _sections.pop()
+            for name in ("stdout", "stderr"):
+                stream = getattr(sys, name)
+                # What others have put in its place meanwhile is theirs to take away.
+                if not _sections and isinstance(stream, _WithoutSdk):
+                    setattr(sys, name, stream.shown)
+
+
+class _WithoutSdk:
+    """A stream that drops what the SDK writes while any thread is hushed, and is the stream below it otherwise."""
+
+    def __init__(self, shown: TextIO) -> None:
+        self.shown = shown
+
+    def write(self, text: str) -> int:
+        if _sections and _is_of_sdk(sys._getframe(1)):
+            return len(text)
+        return self.shown.write(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.shown, name)
+
+    # Log handlers that close their stream when they are shut (absl's) spare whatever equals sys.stderr.
+    def __eq__(self, other: object) -> bool:
+        return other is self or other is self.shown
+
+    def __hash__(self) -> int:
+        return hash(self.shown)
+
+
+def _is_of_sdk(frame: FrameType | None) -> bool:
+    """Whether a call comes from the SDK: it prints in threads of its own too, which only their calls tell from ours."""
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__"))
+        # The thread that draws tqdm's bars anew has nothing of the SDK among its calls.
+        if module.partition(".")[0] in _LOUD or module == "tqdm._monitor":
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextlib.contextmanager

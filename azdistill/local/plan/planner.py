@@ -59,7 +59,7 @@ def make_plan(
 ) -> Plan:
     """The plan of a pipeline that :func:`azdistill.aml.check` has no errors for.
 
-    ``data`` says what stands here for data of a workspace (see :func:`azdistill.local.plan.data_locations.local_input`).
+    ``data`` says what stands here for data of a workspace (see :mod:`azdistill.local.plan.data_locations`).
     """
     name = pipeline.name or pipeline.display_name or (pipeline.source.stem if pipeline.source else "pipeline")
     report = Report()

@@ -109,12 +109,21 @@ class Tracker:
         )
 
     def run_ended(
-        self, status: str, tags: Mapping[str, str], artifacts: Sequence[Mapping[str, str]], columns: Sequence[str] = ()
+        self,
+        status: str,
+        tags: Mapping[str, str],
+        artifacts: Sequence[Mapping[str, str]],
+        columns: Sequence[str] = (),
+        *,
+        compared: bool = True,
     ) -> None:
-        """The end of the parent, and of children that have not ended. The experiment's table shows ``columns``."""
+        """The end of the parent, and of children that have not ended. The experiment's table shows ``columns``.
+
+        ``compared``: they are what pipelines are compared by, not only metrics of single steps.
+        """
         self._send(
             {
-                **{"do": "end", "status": status, "tags": tags, "columns": list(columns)},
+                **{"do": "end", "status": status, "tags": tags, "columns": list(columns), "compared": compared},
                 "artifacts": [dict(artifact) for artifact in artifacts],
             }
         )

@@ -127,9 +127,12 @@ class TrackingListener(Listener, Tracking):
         tags = {"azdistill.status": run.status, "azdistill.seconds": f"{run.seconds:.3f}"}
         if skipped := [f"{name} ({step.reason})" for name, step in run.steps.items() if step.reason]:
             tags["azdistill.skipped"] = ", ".join(skipped)
-        # Where no step is the headline, those of all: they stand at the steps' runs, and at a sweep's trials.
-        measured = list(run.metrics) or [name for step in run.steps.values() for name in step.metrics]
-        self._tracker.run_ended(run.status, tags, artifacts, columns(measured, self._metric))
+        measured = list(run.metrics)
+        if not run.headline:
+            # Where no step is the headline, those of all: they stand at the steps' runs, and at a sweep's trials.
+            measured = [name for step in run.steps.values() for name in step.metrics]
+        shown = columns(measured, self._metric)
+        self._tracker.run_ended(run.status, tags, artifacts, shown, compared=bool(run.headline))
 
     def _begin(self, name: str) -> None:
         if name not in self._begun:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import logging
 import os
 import re
@@ -16,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from azdistill.local.tracking.worker import VIEW_TAG, make_store, shared_view, valid_name
+from azdistill.local.tracking.worker import make_store, show_columns, valid_name
 from azdistill.mlflow_columns import columns
 from azdistill.redact import redact
 
@@ -71,8 +70,9 @@ class PulledStore:
             self._end(top, parent)
         if parent.metrics:
             metric = next((c.tags["retention_metric"] for c in children if "retention_metric" in c.tags), "")
-            view = shared_view([valid_name(name) for name in columns(list(parent.metrics), metric)])
-            self._show(experiment_id, view)
+            # A server without such views loses nothing.
+            with contextlib.suppress(Exception):
+                show_columns(self._client, experiment_id, columns(list(parent.metrics), metric), headline=True)
         return changed
 
     def _write(self, experiment_id: str, entry: Entry, more: Mapping[str, str]) -> tuple[str, bool]:
@@ -131,11 +131,6 @@ class PulledStore:
         found = self._client.get_experiment_by_name(name)
         return str(found.experiment_id if found else self._client.create_experiment(name))
 
-    def _show(self, experiment_id: str, view: Mapping[str, Any]) -> None:
-        # A server without such views loses nothing.
-        with contextlib.suppress(Exception):
-            self._client.set_experiment_tag(experiment_id, VIEW_TAG, json.dumps(view))
-
 
 def _tags(entry: Entry) -> dict[str, str]:
     """What is kept of a run's tags; those of MLflow and of the service say things that hold only there."""
@@ -147,5 +142,8 @@ def _hush() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    # Otherwise its import shuts every log handler of the process: a file that is logged to gets no more lines, and a
+    # handler may close its stream, even stderr (absl's does while stderr is redirected).
+    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -20,7 +20,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -31,6 +31,12 @@ MOST_FILES = 1000
 _LIMIT = 5000
 #: The view that a link to the runs page names with ``viewStateShareKey=azdistill``.
 VIEW_TAG = "mlflow.sharedViewState.azdistill"
+#: The experiment's tag that lists the columns of that view which pipelines are compared by.
+COLUMNS_TAG = "azdistill.headline_columns"
+#: Of several kinds of pipeline in one experiment each has its columns in the view, up to so many in all.
+_MOST_COLUMNS = 24
+#: What compares models is named so; views of earlier versions are known by it.
+_OF_A_MODEL = re.compile(r"(teacher|baseline|distilled|gold_sft)\.")
 _BATCH = 500
 _LAST_CHANCE = 1.2
 _ENDS = {"completed": "FINISHED", "cached": "FINISHED", "failed": "FAILED", "canceled": "KILLED", "killed": "KILLED"}
@@ -213,18 +219,13 @@ class Session:
         for name, value in message["tags"].items():
             self._client.set_tag(self._parent, name, value)
         if message["columns"]:
-            self._show(message["columns"])
+            # A server without such views loses nothing.
+            with contextlib.suppress(Exception):
+                show_columns(self._client, self._experiment, message["columns"], headline=message["compared"])
         self._keep(self._parent, message["artifacts"])
         for run_id in [run_id for run_id in self._children.values() if run_id in self._open]:
             self._end(run_id, message["status"])
         self._end(self._parent, message["status"])
-
-    def _show(self, metrics: list[str]) -> None:
-        """Store a view of the experiment with these columns: MLflow's page shows no metric until one is chosen."""
-        view = json.dumps(shared_view([valid_name(name) for name in metrics]))
-        # A server without such views loses nothing.
-        with contextlib.suppress(Exception):
-            self._client.set_experiment_tag(self._experiment, VIEW_TAG, view)
 
     def _experiment_id(self, name: str) -> str:
         for _ in range(2):
@@ -323,6 +324,36 @@ class Session:
         if text not in self._told:
             self._told.add(text)
             say({"warning": text})
+
+
+def show_columns(client: Any, experiment_id: str, metrics: Sequence[str], *, headline: bool) -> None:
+    """Store a view of the experiment with these columns: MLflow's page shows no metric until one is chosen.
+
+    All runs of an experiment share the view. What pipelines are compared by (``headline``) joins what the view shows
+    already; the metrics of single steps never take its place.
+    """
+    tags = client.get_experiment(experiment_id).tags
+    stored = _stored_columns(tags)
+    if COLUMNS_TAG in tags and not headline:
+        return
+    if headline and COLUMNS_TAG not in tags:
+        stored = [name for name in stored if _OF_A_MODEL.match(name)]
+    elif not headline and any(map(_OF_A_MODEL.match, stored)):
+        return
+    names = [valid_name(name) for name in metrics]
+    richer, other = (names, stored) if len(names) >= len(stored) else (stored, names)
+    shown = list(dict.fromkeys([*richer, *other]))[:_MOST_COLUMNS]
+    client.set_experiment_tag(experiment_id, VIEW_TAG, json.dumps(shared_view(shown)))
+    if headline:
+        client.set_experiment_tag(experiment_id, COLUMNS_TAG, json.dumps(shown))
+
+
+def _stored_columns(tags: Mapping[str, str]) -> list[str]:
+    """The metrics that the stored view shows; none where it cannot be read."""
+    with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
+        chosen = json.loads(tags[VIEW_TAG])["selectedColumns"]
+        return [name[len("metrics.`") : -1] for name in chosen if name.startswith("metrics.`")]
+    return []
 
 
 def shared_view(metrics: list[str]) -> Message:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from common.tasks.text import visible
+from common.tasks.text import only_thought, pieces, visible
 
 Row = Mapping[str, Any]
 
@@ -24,12 +24,19 @@ class Task:
         """The answer in a response, normalised; None where there is none. ``row`` says what was asked."""
         return visible(text) or None
 
+    def closed(self, row: Row) -> bool:
+        """Whether answers to ``row`` have one normal form (a label, a number, a letter) that a student should give."""
+        return True
+
     def check(self, row: Row, response: str, max_words: int | None = None) -> str | None:
-        """Why this response to ``row`` must not be learnt (a fixed word), or None when it may."""
-        text = visible(response)
-        if not text:
+        """Why this response to ``row`` must not be learnt (a fixed word), or None when it may.
+
+        ``response`` is a teacher row's: its thoughts were taken off when it was answered.
+        """
+        text = response.strip()
+        if not text or only_thought(text):
             return "empty"
-        if max_words is not None and len(text.split()) > max_words:
+        if max_words is not None and len(pieces(text)) > max_words:
             return "too_long"
         return self._rule(row, text)
 

@@ -9,8 +9,11 @@ from common.tasks.text import squash
 class Conversation(Task):
     name = "conversation"
     aliases = ("chat",)
-    metrics = ("bleu", "rouge1", "rouge2", "rougeL")
+    metrics = ("bleu", "chrf", "rouge1", "rouge2", "rougeL")
     headline = "rougeL"
+
+    def closed(self, row: Row) -> bool:
+        return False
 
     def _rule(self, row: Row, text: str) -> str | None:
         # A teacher that only repeats what it was asked has not answered.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -15,7 +16,7 @@ _NUMBER = re.compile(
     r"(?P<whole>[0-9]{1,3}(?:,[0-9]{2,3})+(?![0-9])|[0-9]+)?(?P<part>(?<=[0-9])\.[0-9]+|\.[0-9]+)?"
     r"(?P<power>(?<=[0-9])[eE][+-]?[0-9]{1,2}\b)?"
 )
-_FRACTION = re.compile(r"\\d?frac\s*\{\s*(-?[0-9]+)\s*\}\s*\{\s*([0-9]+)\s*\}")
+_FRACTION = re.compile(r"\\[dt]?frac\s*\{\s*(-?[0-9]+)\s*\}\s*\{\s*([0-9]+)\s*\}")
 _RATIO = re.compile(r"^[^\w-]*(-?[0-9]{1,100})\s*/\s*([0-9]{1,100})\W*$")
 #: More digits than this are a model that repeats itself, and more than Python turns into a number.
 _DIGITS = 100
@@ -38,12 +39,14 @@ class Math(Task):
         return None if value is None else _written(value)
 
     def correct(self, answer: str | None, reference: str) -> bool | None:
-        gold = number_in(marked(reference) or reference)
-        given = number_in(answer) if answer else None
-        return gold is not None and given == gold
+        gold = gold_number(reference)
+        if gold is None:
+            return None
+        return answer is not None and number_in(answer) == gold
 
     def reference(self, text: str, row: Row | None = None) -> str | None:
-        return self.parse(text)
+        value = gold_number(text)
+        return None if value is None else _written(value)
 
     def _rule(self, row: Row, text: str) -> str | None:
         return None if self.parse(text, row) is not None else "unparsable"
@@ -72,6 +75,157 @@ def number_in(text: str) -> Fraction | None:
     return _value(found[-1]) if found else None
 
 
+#: A gold answer that is a number: sign, currency, digits (thousands in threes, or as in India) or a ratio of two.
+_WHOLE = re.compile(
+    r"(?P<sign>[-+]?)\s*(?:US)?[$\u20ac\u00a3\u00a5\u20b9]?\s*(?P<sign2>-?)"
+    r"(?:(?P<top>[0-9]+)\s*/\s*(?P<bottom>[0-9]+)"
+    r"|(?P<digits>(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)"
+    r"(?P<power>[eE][+-]?[0-9]{1,2})?)"
+    r"(?![0-9,./:])(?P<unit>.*)",
+    re.S,
+)
+_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]*)\}")
+#: What may stand behind a number: per cent, degrees, cents; without a blank, units that are no product of variables.
+_SYMBOL = re.compile(
+    r"\s*(?:\\?%|\u00a2|(?:\u00b0|\^?\{?\\circ\}?|\\degree)\s*[CFK]?)"
+    r"|(?=(?:mm|cm|km|mg|kg|ml|mL|ft|lbs?|oz|hrs?|mins?|secs?|mph|st|nd|rd|th)\b|[^\x00-\x7f])"
+)
+_SQUARED = re.compile(r"(?:\^\{?[23]\}?|[\u00b2\u00b3])$")
+_UNIT_WORDS = 6
+#: Words behind a number that make it another one, or one of several.
+_NO_UNIT = re.compile(
+    "or|and|to|than|then|plus|minus|divided|multiplied|over|point|squared|cubed|factorial|choose|power|mod|modulo|base|"
+    "root|sqrt|pi|hal(?:f|ves)|(?:third|quarter|fourth|fifth|sixth|eighth|tenth|hundredth|thousandth)s?|"
+    "(?:hundred|thousand|million|billion|trillion|dozen|lakh|crore|milliard)s?|bn|mn|mio|mrd|score|gross|mil|mille|"
+    "millones|milhoes|hundert|tausend|millionen|milliarden|between|from|not|if|when|unless|because|since|but|except|"
+    "remainder|infinity",
+    re.I,
+)
+#: The same where numerals are letters: ten, hundred, thousand, ten thousand, ... of Chinese, Japanese and Korean.
+_NUMERALS = re.compile("[\u5341\u767e\u5343\u4e07\u842c\u5104\u4ebf\u5146\u534a\ub9cc\uc5b5]")
+#: What may surround a number: marks of mathematics and Markdown, brackets, quotes.
+_AROUND = (
+    *(("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("*", "*"), ("{", "}"), ("(", ")")),
+    *(('"', '"'), ("'", "'"), ("`", "`"), ("\u201c", "\u201d")),
+)
+#: The left side of "x = 18", "Total = 18", "f(2) = 18", "9 * 2 = 18".
+_NAME = re.compile(r"\s*(?:[^\W\d_]+\s*){0,4}(?:_\{?\w+\}?|\(\s*-?\w+\s*\))?\s*")
+_ARITHMETIC = re.compile(
+    r"(?:[0-9]+(?:,[0-9]{3})*|[\s.$%+\-*/()\u00d7\u00f7\u00b7]|\\(?:times|cdot|div)|(?<=\s)x(?=\s))*"
+)
+
+
+def gold_number(text: str) -> Fraction | None:
+    """The number that a gold answer is: all of it, or all that is marked in a worked solution as its answer.
+
+    None where that is anything else (``\\sqrt{2}``, ``x + 3``, ``(1, 2)``, ``5 or 7``), or where several answers are
+    marked that differ. A last number is looked for in what a model says, never in what it is judged by.
+    """
+    if re.search(r"[0-9)]\s*(?:\*\*|__)\s*[-(0-9]", text):
+        # A power, not emphasis.
+        return None
+    if "\\boxed" in text or "\\fbox" in text:
+        values = {_whole(box) for box in _boxes(text)}
+    elif "####" in text:
+        values = {_sentence(part.strip().partition("\n")[0]) for part in text.split("####")[1:]}
+    else:
+        stated = marked(text)
+        inner = marked(stated) if stated else None
+        # "Final answer: the answer is 18."
+        if stated and inner and not re.search(r"\d", stated.removesuffix(inner)):
+            stated = inner
+        values = {_whole(text) if stated is None else _sentence(stated)}
+    return values.pop() if len(values) == 1 else None
+
+
+def _boxes(text: str) -> list[str]:
+    """What stands in each box; an empty text for one that is no pair of braces."""
+    found: list[str] = []
+    after = 0
+    while match := re.compile(r"\\f?box(?:ed)?").search(text, after):
+        depth, begin = 0, match.end()
+        for place in range(begin, len(text)):
+            depth += {"{": 1, "}": -1}.get(text[place], 0)
+            if depth <= 0:
+                break
+        whole = depth == 0 and text[begin : begin + 1] == "{"
+        if not whole:
+            return [*found, ""]
+        found.append(text[begin + 1 : place])
+        after = place
+    return found
+
+
+def _sentence(text: str) -> Fraction | None:
+    """The number that a stated answer is; a sentence without numbers may follow ("$18$. I hope it is correct.")."""
+    value = _whole(text)
+    first, end, rest = re.sub(r"[.;]\s+(?=[^\W\d_])", "\0", text, count=1).partition("\0")
+    return _whole(first) if value is None and end and not re.search(r"[\d\\]", rest) else value
+
+
+def _whole(text: str) -> Fraction | None:
+    """The number that all of ``text`` is, or the one that it says a name or a calculation equals."""
+    if re.search(r"[0-9}]\s*\\[dt]?frac", text):
+        return None
+    text = _bare(_TEXT.sub(r" \1", _plain_signs(text)))
+    *left, right = text.split("=")
+    if left:
+        named = _NAME.fullmatch(left[0]) and not any(map(_NO_UNIT.fullmatch, left[0].split()))
+        sides = left[1:] if named else left
+        if not all(_ARITHMETIC.fullmatch(side) for side in sides):
+            return None
+    match = _WHOLE.fullmatch(_bare(right))
+    if not match or not _is_unit(match.group("unit")):
+        return None
+    if match.group("sign") and match.group("sign2"):
+        return None
+    sign = -1 if "-" in (match.group("sign"), match.group("sign2")) else 1
+    digits = (match.group("digits") or match.group("top") + match.group("bottom")).replace(",", "")
+    if len(digits) > _DIGITS:
+        return None
+    if match.group("digits"):
+        return sign * Fraction(digits + (match.group("power") or ""))
+    bottom = int(match.group("bottom"))
+    return Fraction(sign * int(match.group("top")), bottom) if bottom else None
+
+
+def _bare(text: str) -> str:
+    """``text`` without what only surrounds it: mathematics' and Markdown's marks, quotes, brackets, a full stop."""
+    before = None
+    while text != before:
+        before = text = text.strip()
+        text = text.removesuffix(".").removesuffix("\u3002").rstrip()
+        for begin, end in _AROUND:
+            inner = text.removeprefix(begin).removesuffix(end)
+            # Not "(1,200)", which may be a point, nor "(2)(3)".
+            if len(inner) == len(text) - len(begin) - len(end) and not re.search(
+                r"[(){},]", inner if begin in "({" else ""
+            ):
+                text = inner
+                break
+    return text
+
+
+def _is_unit(text: str) -> bool:
+    """Whether what follows a number only says of what it is one."""
+    symbol = _SYMBOL.match(text)
+    rest = text[symbol.end() :] if symbol else text
+    if rest.strip() and not symbol and not rest[0].isspace():
+        return False
+    names = _bare(rest).split()
+    return len(names) <= _UNIT_WORDS and all(map(_is_unit_word, names)) and names[:1] != ["a"]
+
+
+def _is_unit_word(name: str) -> bool:
+    """Whether a word may name a unit: eggs, km/h, cm^2, farmer's. A single letter is a variable, but for a few."""
+    letters = _SQUARED.sub("", name)
+    if _NO_UNIT.fullmatch(letters) or _NUMERALS.search(letters):
+        return False
+    if len(letters) == 1 and letters.isascii():
+        return letters in "mgshlLa"
+    return bool(letters) and all(unicodedata.category(each)[0] in "LM" or each in "-/'\u2019." for each in letters)
+
+
 def _numbers(text: str) -> Iterator[re.Match[str]]:
     for match in _NUMBER.finditer(text):
         digits = len(match.group("whole") or "") + len(match.group("part") or "")
@@ -80,9 +234,20 @@ def _numbers(text: str) -> Iterator[re.Match[str]]:
 
 
 def _plain_signs(text: str) -> str:
-    """``text`` with a plain minus, and without what LaTeX puts around numbers."""
-    text = re.sub("[\u2212\u2013\u2012]", "-", text).replace("\\$", "$").replace("\\,", "").replace("{,}", ",")
+    """``text`` with a plain minus and plain digits, and without what LaTeX puts around numbers."""
+    text = text if text.isascii() else "".join(map(_plain_digit, text))
+    for mark, plain in (("\\$", "$"), ("\\,", ""), ("\\!", ""), ("{,}", ",")):
+        text = text.replace(mark, plain)
     return _FRACTION.sub(r"\1/\2", text)
+
+
+#: Minus signs and dashes, and the Arabic signs for decimals, thousands and per cent.
+_SIGNS = {"\u2212": "-", "\u2013": "-", "\u2012": "-", "\u066b": ".", "\u066c": ",", "\u066a": "%"}
+
+
+def _plain_digit(letter: str) -> str:
+    """A digit of any script as an ASCII one, a sign as its plain form."""
+    return str(unicodedata.decimal(letter)) if letter.isdecimal() else _SIGNS.get(letter, letter)
 
 
 def _value(match: re.Match[str]) -> Fraction:

@@ -37,13 +37,30 @@ class Nli(Task):
 
     def correct(self, answer: str | None, reference: str) -> bool | None:
         gold = self.reference(reference)
-        return answer is not None and answer == gold
+        return None if gold is None else answer == gold
 
     def reference(self, text: str, row: Row | None = None) -> str | None:
-        return _NUMBERS.get(text.strip()) or self.parse(text)
+        lines = text.strip().splitlines() or [""]
+        stated = marked(text)
+        labels = {_gold_label(line) for line in ([stated] if stated else [lines[0], lines[-1]])} - {None}
+        return _NUMBERS.get(text.strip()) or (labels.pop() if len(labels) == 1 else None)
 
     def _rule(self, row: Row, text: str) -> str | None:
         return None if self.parse(text, row) else "wrong_label"
+
+
+#: A gold label, and an explanation behind it: "neutral", "Label: neutral", "Neutral. It may be so."
+_GOLD = re.compile(
+    r"[\W_]*(?:(?:the\s+)?(?:label|answer)\s*(?:is|:)\W*)?(?P<label>entail(?:ment|s|ed)|neutral|contradict(?:ion|s|ed|ory))"
+    r"[*`'\"\u201d\u2019)\]\s]*(?:$|[.,;:(\u2013\u2014-](?=$|\s|\W))",
+    re.I,
+)
+
+
+def _gold_label(text: str) -> str | None:
+    """The label that a gold answer begins with, unless its line names another one too."""
+    match = _GOLD.match(text)
+    return _label(match.group("label")) if match and _only_label(text) else None
 
 
 def _only_label(text: str) -> str | None:

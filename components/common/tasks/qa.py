@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from common.tasks.base import Row, Task
-from common.tasks.text import marked, plain, squash, visible
+from common.tasks.text import marked, plain, squash, visible, words
 
 _CHOICE = re.compile(r"^[ \t]*(?:\((?P<a>[A-Z])\)|(?P<b>[A-Z])[).:])[ \t]*(?P<text>\S.*?)[ \t\r]*$", re.M)
 _HEAD = r"^\W*(?:(?:option|choice|answer)\s+)?"
@@ -35,6 +35,9 @@ class Qa(Task):
             return _only_choice(shown, choices)
         return plain(marked(shown) or shown) or None
 
+    def closed(self, row: Row) -> bool:
+        return bool(choices_of(row))
+
     def correct(self, answer: str | None, reference: str) -> bool | None:
         if answer is None:
             return False
@@ -47,15 +50,15 @@ class Qa(Task):
         if answer is None or choices_of(row) or _letter(plain(reference), {}):
             return True
         # "It is Paris, the capital" does not contradict "Paris"; "London" does.
-        ours, gold = (set(re.findall(r"\w+", _bare(text))) for text in (answer, reference))
+        ours, gold = (set(words(_bare(text))) for text in (answer, reference))
         return not ours & gold
 
     def reference(self, text: str, row: Row | None = None) -> str | None:
         choices = choices_of(row)
-        return (self.parse(text, row) if choices else None) or text.strip() or None
+        return _gold_choice(text, choices) if choices else text.strip() or None
 
     def _rule(self, row: Row, text: str) -> str | None:
-        return None if self.parse(text, row) else "wrong_label"
+        return "wrong_label" if self.closed(row) and not self.parse(text, row) else None
 
 
 def choices_of(row: Row | None) -> dict[str, str]:
@@ -77,6 +80,32 @@ def _letter(text: str, choices: dict[str, str]) -> str | None:
         letter for letter, choice in choices.items() if _bare(text) in (_bare(choice), squash(f"{letter} {choice}"))
     ]
     return same[0] if len(same) == 1 else None
+
+
+#: Another letter beside the first one: "(A)", "A or B", "A, B", "A B".
+_OTHER = re.compile(
+    r"\(\s*(?P<a>[A-Z])\s*\)|(?:[,;/&+]|\b(?:and|or))\s*(?P<b>[A-Z])(?!\w)|(?<!\w)(?P<c>[A-Z])(?=\W*(?:$|\b(?:and|or)\b))"
+)
+
+
+def _gold_choice(text: str, choices: dict[str, str]) -> str | None:
+    """The choice that a gold answer names: as a letter, by its text, or both; None where it names none, or several."""
+    lines = text.strip().splitlines() or [""]
+    stated = marked(text)
+    named = [_stated_choice(plain(line), choices) for line in ([stated] if stated else [lines[0], lines[-1]])]
+    letters = set().union(*named)
+    return letters.pop() if len(letters) == 1 else None
+
+
+def _stated_choice(text: str, choices: dict[str, str]) -> set[str]:
+    """The letters of the choices that a line begins with."""
+    letter = _letter(text, choices)
+    if not letter:
+        return set()
+    if squash(choices[letter]) in squash(text):
+        return {letter}
+    others = {match.group("a") or match.group("b") or match.group("c") for match in _OTHER.finditer(text)}
+    return {letter} | (others & set(choices))
 
 
 def _bare(text: str) -> str:

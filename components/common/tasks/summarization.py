@@ -12,8 +12,11 @@ COPY_SHARE = 0.5
 class Summarization(Task):
     name = "summarization"
     aliases = ("summarisation", "summary")
-    metrics = ("rouge1", "rouge2", "rougeL", "bleu")
+    metrics = ("rouge1", "rouge2", "rougeL", "bleu", "chrf")
     headline = "rougeL"
+
+    def closed(self, row: Row) -> bool:
+        return False
 
     def _rule(self, row: Row, text: str) -> str | None:
         source, summary = squash(row["messages"][-1]["content"]), squash(text)

@@ -75,6 +75,8 @@ class Curation:
     def _disagreement(self, row: Row, response: str) -> tuple[str, str] | None:
         gold = row.get("reference")
         answer = self.task.parse(response, row)
+        if gold is not None and self.require_agreement != "false" and self.task.reference(gold, row) is None:
+            return "reference", f"the task {self.task.name} cannot verify the gold answer {str(gold)[:60]!r}"
         agrees = None if gold is None else self.task.correct(answer, gold)
         if agrees is not None:
             self.agreement.compared += 1
@@ -93,7 +95,7 @@ def main() -> None:
     """Run the step."""
     args = arguments()
     task = get_task(args.task_type)
-    if args.require_agreement == "true" and task.correct("", "") is None:
+    if args.require_agreement == "true" and "accuracy" not in task.metrics:
         raise BadConfig(f"require_agreement is 'true', but {task.name} does not define when an answer is correct")
     curation = Curation(task, args.require_agreement, args.max_response_words)
     tallies = {"train": Tally()} | ({"validation": Tally()} if args.validation_rows else {})

@@ -99,7 +99,7 @@ def _with_gold(row: Row, task: Task) -> Row:
         return row
     gold = task.reference(given, row)
     if gold is None:
-        raise BadRow("reference", f"the reference {given[:60]!r} holds no answer to a {task.name} question")
+        raise BadRow("reference", f"the reference {given[:60]!r} is no answer that the task {task.name} can verify")
     metadata = dict(row.get("metadata") or {})
     if gold != given.strip():
         metadata["reference_text"] = given

@@ -177,7 +177,16 @@ def _changes(ours: dict[str, Any] | None, theirs: dict[str, Any]) -> dict[str, f
     return changes
 
 
-_SETTINGS = ("rows", "missing", "cut", "max_new_tokens", "batch_size", "latency_rows", "agreement_with_teacher")
+_SETTINGS = (
+    "rows",
+    "missing",
+    "cut",
+    "unverified",
+    "max_new_tokens",
+    "batch_size",
+    "latency_rows",
+    "agreement_with_teacher",
+)
 
 
 def _p(tests: dict[tuple[str, str], dict[str, Any]], first: str, second: str) -> float | None:

@@ -22,6 +22,7 @@ METRICS = {
     "exact_match": "Exact match",
     "token_f1": "Token F1",
     "bleu": "BLEU",
+    "chrf": "chrF",
     "rouge1": "ROUGE-1",
     "rouge2": "ROUGE-2",
     "rougeL": "ROUGE-L",

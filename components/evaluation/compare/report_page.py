@@ -10,7 +10,7 @@ import example_rows as examples_shown
 import labels as wording
 from comparison import COLUMNS, Column
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from report_rows import conclusions, table_rows
+from report_rows import conclusions, table_rows, texts_measured
 
 _WORDING = (
     "value", "interval", "change", "percent", "milliseconds", "size", "count", "p_value", "test_name", "metric_name",
@@ -45,6 +45,7 @@ def html(result: dict[str, Any], columns: dict[str, Column]) -> str:
         lost=examples_shown.lost(columns, headline),
         gained=examples_shown.gained(columns, headline),
         flow=[_flow(result.get(step), title) for step, title in _STEPS if result.get(step)],
+        texts_measured=texts_measured(result),
         machine=next((f["machine"] for f in facts.values() if f.get("machine")), None),
         measured=next((f for f in facts.values() if f.get("source") == "weights"), None),
     )
@@ -92,7 +93,17 @@ def _sign(number: float) -> str:
 
 def quality_charts(facts: dict[str, Any], headline: str) -> list[charts.Bars]:
     """The headline metric first, then up to three other fractions."""
-    others = ("accuracy", "macro_f1", "exact_match", "token_f1", "rougeL", "bleu", "rouge1", "agreement_with_teacher")
+    others = (
+        "accuracy",
+        "macro_f1",
+        "exact_match",
+        "token_f1",
+        "rougeL",
+        "bleu",
+        "chrf",
+        "rouge1",
+        "agreement_with_teacher",
+    )
     drawn = [charts.bars(facts, metric, whole=1.0) for metric in dict.fromkeys((headline, *others))]
     return [chart for chart in drawn if chart][:4]
 

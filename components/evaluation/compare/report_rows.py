@@ -8,7 +8,7 @@ from typing import Any
 import labels as wording
 from comparison import ALWAYS, COLUMNS, LESS_IS_BETTER
 
-_QUALITY_FIRST = ("accuracy", "macro_f1", "exact_match", "token_f1", "rougeL", "rouge1", "rouge2", "bleu")
+_QUALITY_FIRST = ("accuracy", "macro_f1", "exact_match", "token_f1", "rougeL", "rouge1", "rouge2", "bleu", "chrf")
 _AFTER = ("compression_ratio", "density", "agreement_with_teacher")
 _SPEED = ("latency_ms_p50", "latency_ms_p95", "throughput", "tokens_per_second", "weights_bytes", "parameters")
 _NEUTRAL = ("compression_ratio", "density")
@@ -95,6 +95,19 @@ def _tested(test: dict[str, Any], metric: str) -> str:
 def _equals(number: float) -> str:
     text = wording.p_value(number)
     return text if text.startswith("<") else f"= {text}"
+
+
+def texts_measured(result: dict[str, Any]) -> str:
+    """With which tokenizers texts were compared with their references; empty where none were."""
+    chosen = next(
+        (result[name]["bleu_tokenizer"] for name in COLUMNS if (result[name] or {}).get("bleu_tokenizer")), ""
+    )
+    if not chosen:
+        return ""
+    return (
+        f"BLEU with sacrebleu's tokenizer {chosen}, chosen by the script of the references, the same for all models; "
+        "ROUGE over words as Unicode defines them, over letters in scripts without blanks between words."
+    )
 
 
 def _savings(result: dict[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import labels as wording
 from comparison import COLUMNS
-from report_rows import conclusions, table_rows
+from report_rows import conclusions, table_rows, texts_measured
 
 
 def table(result: dict[str, Any]) -> str:
@@ -56,6 +56,8 @@ def markdown(result: dict[str, Any]) -> str:
         )
         p_values = [wording.p_value(test["p_value"]), wording.p_value(test["p_value_holm"])]
         lines.append(_cells([name, str(test["rows"]), difference, *p_values]))
+    if measured := texts_measured(result):
+        lines += ["", measured]
     return "\n".join(lines) + "\n"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from answers import Answer
 from common.rows import BadRow, Row
+from common.step import NotFinite
 from modelling.chat import Chat
 from modelling.models import eos_ids, load_model, load_tokenizer, weight_of
 from transformers import GenerationConfig
@@ -53,6 +54,21 @@ class Generator:
         """Name and size."""
         size, count = weight_of(self.model)
         return {"model": self.source, "weights_bytes": size, "parameters": count}
+
+    def check_logits(self, prompts: Sequence[Prompt]) -> None:
+        """Run the first prompt that fits. Raises NotFinite where a logit is NaN: the text would mean nothing."""
+        for prompt in prompts:
+            ids = self.tokenizer(prompt.text, add_special_tokens=False)["input_ids"]
+            if prompt.problem or not ids or (self.positions and len(ids) > self.positions):
+                continue
+            with torch.inference_mode():
+                logits = self.model(input_ids=torch.tensor([ids], device=self.device), use_cache=False).logits
+            if logits.isnan().any():
+                raise NotFinite(
+                    f"'{self.source}' computes logits that are not numbers (NaN) in {str(logits.dtype)[6:]}: "
+                    "its answers would mean nothing; try another dtype"
+                )
+            return
 
     def answer(self, prompts: Sequence[Prompt], at_most: int | None = None) -> list[Answer]:
         """The answers to a batch of prompts, at most ``max_new_tokens`` (or ``at_most``) tokens each."""

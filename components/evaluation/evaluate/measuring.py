@@ -41,6 +41,8 @@ def measure(given: Namespace, rows: Sequence[Row]) -> dict[str, Measured]:
         for name, source in given.sources.items()
     }
     prompts = {name: [model.prompt(row) for row in rows] for name, model in models.items()}
+    for name, model in models.items():
+        model.check_logits(prompts[name])
     timed = _timed_rows(len(rows), given.latency_rows, given.seed)
     latencies = _latencies(models, prompts, timed)
     answers, seconds = _batched(models, prompts, given.batch_size)

@@ -10,12 +10,12 @@ import numpy as np
 from answers import Answer
 from common.rows import Row
 from common.tasks import Task
-from text_metrics import RowMetrics, corpus_bleu, macro_f1, words
+from common.tasks.text import words
+from text_metrics import TEXT_METRICS, RowMetrics, bleu_tokenizer, corpus_bleu, corpus_chrf, macro_f1
 
 RESAMPLES = 1000
 #: BLEU counts runs of up to four words: references shorter than that are labels or numbers, not texts.
 _TEXT_WORDS = 4
-_TEXT_METRICS = ("bleu", "rouge1", "rouge2", "rougeL")
 #: Which field of a prediction a metric is made of, where it has another name.
 FIELD = {"accuracy": "correct", "macro_f1": "correct"}
 
@@ -25,13 +25,15 @@ class Scorer:
 
     def __init__(self, task: Task, rows: Sequence[Row], teacher: Sequence[Answer] | None, seed: int) -> None:
         self._task, self._rows, self._teacher, self._seed = task, rows, teacher, seed
-        self._metrics = RowMetrics(task, self._names())
+        # By the references, which all models share: their own answers must not choose how they are scored.
+        tokenizer = bleu_tokenizer(str(row["reference"]) for row in rows if row.get("reference") is not None)
+        self._metrics = RowMetrics(task, self._names(), tokenizer)
 
     def _names(self) -> tuple[str, ...]:
         texts = any(len(words(str(row.get("reference") or ""))) >= _TEXT_WORDS for row in self._rows)
         # Where no answer is right or wrong, the share that equals the reference is what comes nearest.
         equal = () if "accuracy" in self._task.metrics else ("exact_match",)
-        return tuple(dict.fromkeys([*self._task.metrics, *(_TEXT_METRICS if texts else ()), *equal]))
+        return tuple(dict.fromkeys([*self._task.metrics, *(TEXT_METRICS if texts else ()), *equal]))
 
     def score(self, answers: Sequence[Answer]) -> tuple[list[Row], dict[str, Any]]:
         """The predictions (one per test row) and the metrics of a column."""
@@ -44,7 +46,9 @@ class Scorer:
             "rows": len(scored),
             "missing": len(predictions) - len(scored),
             "cut": sum(prediction["finish_reason"] == "length" for prediction in scored),
+            "unverified": sum(bool(prediction.get("unverified")) for prediction in scored),
             "accuracy": None,
+            "bleu_tokenizer": self._metrics.bleu_tokenizer if "bleu" in self._metrics.names else None,
             **self._aggregate(scored),
         }
 
@@ -77,8 +81,11 @@ class Scorer:
         return values
 
     def _value(self, name: str, rows: list[Row], per_row: Any) -> tuple[float, list[float]]:
-        if name == "bleu":
-            return corpus_bleu([row["response"] for row in rows], [row["reference"] for row in rows], RESAMPLES)
+        if name in ("bleu", "chrf"):
+            texts, gold = [row["response"] for row in rows], [str(row["reference"]) for row in rows]
+            if name == "chrf":
+                return corpus_chrf(texts, gold, RESAMPLES)
+            return corpus_bleu(texts, gold, RESAMPLES, self._metrics.bleu_tokenizer)
         if name == "macro_f1":
             gold = [self._task.reference(row["reference"]) for row in rows]
             pairs = np.asarray([[str(g), str(row["answer"])] for g, row in zip(gold, rows, strict=True)])

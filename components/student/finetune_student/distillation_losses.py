@@ -71,7 +71,9 @@ class _BucketDivergence(torch.autograd.Function):
         p_top, p_tail = top.exp(), tail.exp()
         has_tail = p_tail > 0
         tail_term = torch.where(has_tail, p_tail * (tail.masked_fill(~has_tail, 0.0) - q_tail.log()), 0.0)
-        loss = (p_top * (top - log_q_top)).sum() + tail_term.sum()
+        # A token that the teacher rules out (a log-probability of -inf) adds nothing, as 0 log 0 is 0.
+        top_term = torch.where(p_top > 0, p_top * (top.masked_fill(p_top == 0, 0.0) - log_q_top), 0.0)
+        loss = top_term.sum() + tail_term.sum()
         grad = q.mul_((1 - p_tail / q_tail).unsqueeze(-1)).scatter_(-1, index, q_top - p_top).div_(temperature)
         ctx.save_for_backward(grad.to(logits.dtype))
         return loss

@@ -14,14 +14,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from common.step import BadData
+from common.step import BadData, NotFinite
 from distillation_losses import Teacher, cross_entropy, mixed
 from modelling.examples import Example
+from modelling.finite import first_not_finite
 from modelling.logit_store import Distributions, LogitStore
 from sparse_head import Head
+from step_guard import StepGuard
 from torch import Tensor
 from torch.utils.data import Sampler
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback
 
 IGNORED = -100
 #: Batches whose rows are sorted by length together: enough to leave little padding, few enough to stay random.
@@ -129,11 +131,41 @@ class StudentTrainer(Trainer):
         # The loss is divided by the tokens of the whole batch: the Trainer must count those, and not divide again.
         self.model_accepts_loss_kwargs = True
         self.loss_is_scaled_for_ga = True
+        self.guard = StepGuard(scaled=self.args.fp16)
+        self._step_loss = torch.zeros((), device=self.args.device)
+        self.add_callback(_AfterUpdate(self))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         rows = self.train_dataset if train_dataset is None else train_dataset
         size = self.args.train_batch_size * max(1, self.args.world_size)
         return LengthBuckets([row.length for row in rows], size, self.args.seed)
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """Forward and backward. The loss is noted for :meth:`_get_grad_norm`, the last look before the update."""
+        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        self._step_loss = self._step_loss + loss.detach()
+        # In float16 such a step is passed over, or ends the training: the mean over the others stays what it is.
+        return loss.nan_to_num(0.0, 0.0, 0.0) if self.guard.scaled else loss
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm)
+        loss, self._step_loss = self._step_loss, torch.zeros_like(self._step_loss)
+        # All processes judge the same loss, so that all of them stop: the gradient is the same to all already.
+        self.guard.before_update(
+            self.state.global_step + 1, float(self.accelerator.reduce(loss, reduction="mean")), _number(norm)
+        )
+        return norm
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        trained = ((name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad)
+        name = first_not_finite(trained)
+        bad = self.accelerator.reduce(torch.tensor(float(name is not None), device=self.args.device), reduction="sum")
+        if bad > 0:
+            raise NotFinite(
+                f"training stopped at step {self.state.global_step}: its update left weights that are not finite "
+                f"({name or 'in another process'})"
+            )
+        super()._save_checkpoint(model, trial)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -178,6 +210,9 @@ class StudentTrainer(Trainer):
         sums = self.accelerator.reduce(sums, reduction="sum")
         tokens = max(float(sums[2]), 1.0)
         metrics = {f"{metric_key_prefix}_loss": float(sums[0]) / tokens}
+        if not math.isfinite(float(sums[0])):
+            step, value = self.state.global_step, float(sums[0])
+            raise NotFinite(f"training stopped at step {step}: the validation loss is {value:g}, not a finite number")
         metrics[f"{metric_key_prefix}_token_accuracy"] = float(sums[1]) / tokens
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -186,6 +221,24 @@ class StudentTrainer(Trainer):
     def floating_point_ops(self, inputs: Any) -> int:
         """Not counted: it walks over all parameters in every step, and nothing here reads it."""
         return 0
+
+
+class _AfterUpdate(TrainerCallback):
+    """Tells the trainer's guard what became of each update."""
+
+    def __init__(self, trainer: StudentTrainer) -> None:
+        self._trainer = trainer
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        skipped = self._trainer.accelerator.optimizer_step_was_skipped
+        self._trainer.guard.after_update(state.global_step + 1, skipped)
+
+
+def _number(norm: Any) -> float | None:
+    """A norm as a number, put together where it is spread over processes; None where there is none."""
+    if norm is None:
+        return None
+    return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
 
 
 def _teacher_of(inputs: dict[str, Tensor]) -> Teacher | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ from typing import Any
 import torch
 from common import tracking
 from common.rows import Row, Tally
-from common.step import BadConfig, BadData
+from common.step import BadConfig, BadData, NotFinite
 from distributed import agree, is_main, part, tell, training_settings, world_size
 from finetune_callbacks import LastStepEvaluation, MovedCheckpoints, Report
 from modelling.chat import Chat
 from modelling.examples import Example, make_examples, require
+from modelling.finite import check_saved, check_weights
 from modelling.logit_store import LogitStore
 from modelling.models import choose_device, choose_dtype, eos_ids, load_model, load_tokenizer, quiet, weight_of
 from student_trainer import Collator, Objective, StudentTrainer, evaluation_interval, stored
@@ -80,12 +82,25 @@ class Student:
             self.model.load_state_dict(state)
 
     def save(self) -> None:
-        """Write weights (adapters merged), configuration, tokenizer and chat template."""
+        """Write weights (adapters merged), configuration, tokenizer and chat template, and read the weights back.
+
+        Raises NotFinite, with nothing left in the folder.
+        """
+        check_weights(self.model, "the trained student")
         model = self.model
         if self.given.lora:
             # Merged in float32: adding a small update to half-precision weights would round much of it away.
-            model = model.float().merge_and_unload(safe_merge=True)
+            model = model.float().merge_and_unload()
         model = model.to(self.saved_dtype)
+        check_weights(model, f"the trained student in {str(self.saved_dtype).removeprefix('torch.')}")
+        self._write(model)
+        try:
+            check_saved(self.given.model, "the trained student")
+        except NotFinite:
+            _empty(Path(self.given.model))
+            raise
+
+    def _write(self, model: Any) -> None:
         model.config.use_cache = True
         model.config.dtype = self.saved_dtype
         generation = model.generation_config
@@ -94,6 +109,11 @@ class Student:
         generation.do_sample = generation.do_sample or any(value is not None for value in sampling)
         model.save_pretrained(self.given.model)
         self.tokenizer.save_pretrained(self.given.model)
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def add_lora(model: Any, given: Namespace) -> Any:
@@ -111,9 +131,36 @@ def add_lora(model: Any, given: Namespace) -> Any:
         task_type="CAUSAL_LM",
     )
     try:
-        return get_peft_model(model, config)
+        adapted = get_peft_model(model, config)
     except ValueError as error:
         raise BadConfig(f"lora_target_modules: {error}") from None
+    refuse_shared_targets(adapted)
+    return adapted
+
+
+def refuse_shared_targets(adapted: Any) -> None:
+    """Raises BadConfig where an adapter sits on a weight that another layer uses too.
+
+    Merged, its update would reach the other layer, which was trained without it: the model that is saved would not be
+    the model that was trained.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    owners: dict[int, list[str]] = {}
+    for name, module in adapted.get_base_model().named_modules():
+        for weight in module.parameters(recurse=False):
+            owners.setdefault(id(weight), []).append(name.removesuffix(".base_layer"))
+    for name, module in adapted.get_base_model().named_modules():
+        if not isinstance(module, BaseTunerLayer):
+            continue
+        for weight in module.get_base_layer().parameters(recurse=False):
+            others = [other for other in owners[id(weight)] if other != name]
+            if others:
+                raise BadConfig(
+                    f"lora_target_modules names {name}, whose weights this student shares with {others[0]} (tied): "
+                    "an adapter of one cannot be merged without changing the other. Leave lora_target_modules out "
+                    "(all linear layers but the output layer), or name layers between the two, such as q_proj,v_proj"
+                )
 
 
 def train(student: Student, rows: list[Example], validation: list[Example], digest: str) -> dict[str, Any]:
@@ -145,7 +192,12 @@ def train(student: Student, rows: list[Example], validation: list[Example], dige
     params = {name: getattr(given, name) for name in _REPORTED} | {"parameters": count, "trained_parameters": trained}
     tracking.log_params(params)
     checkpoint = agree(last_checkpoint(folder) if is_main() else None)
-    trainer.train(resume_from_checkpoint=checkpoint)
+    if checkpoint:
+        tell(f"resuming from {Path(checkpoint).name}")
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    except NotFinite as error:
+        raise NotFinite(f"{error}; {what_is_left(folder)}; {advice(given, objective)}") from None
     state = trainer.state
     student.gather(trainer)
     part(trainer)
@@ -155,6 +207,7 @@ def train(student: Student, rows: list[Example], validation: list[Example], dige
         "epochs": round(float(state.epoch or 0), 3),
         "resumed_from_step": int(checkpoint.rpartition("-")[2]) if checkpoint else 0,
         "best_step": state.best_global_step or state.global_step,
+        "skipped_steps": trainer.guard.skipped,
         "validation_loss": state.best_metric,
         "train_loss": next((e["loss"] for e in reversed(state.log_history) if "loss" in e), None),
         "target_tokens": sum(row.encoded.targets for row in rows),
@@ -176,13 +229,31 @@ _REPORTED = (
 )  # fmt: skip
 
 
+def what_is_left(folder: Path) -> str:
+    """What a training that stopped has left to go on from."""
+    last = last_checkpoint(folder)
+    return f"no model is saved, the last good checkpoint is {last}" if last else "no model and no checkpoint is saved"
+
+
+def advice(given: Namespace, objective: Objective) -> str:
+    """What to try after a loss or a gradient that was not finite."""
+    tries = [f"a learning_rate below {given.learning_rate:g}"]
+    if given.dtype in ("auto", "float16"):
+        tries.append("dtype float32 or bfloat16" if given.dtype == "float16" else "dtype float32")
+    if objective.store:
+        tries.append("teacher_logits again")
+    return f"try {' or '.join(tries)}"
+
+
 def make_objective(student: Student, examples: list[Example]) -> Objective:
     """What is minimised; for ``logits``, after making sure that every row has its teacher's distributions."""
     given = student.given
     if given.method == "sft":
         return Objective()
     store = LogitStore(given.logits, given.distillation_temperature)
-    vocabulary = int(store.index["vocabulary"])
+    if not store.has_checksums:
+        tell("the stored logits have no checksums (an earlier version wrote them): damage that still fits is not seen")
+    vocabulary = store.vocabulary
     if vocabulary != len(student.tokenizer):
         raise BadData(
             f"the stored logits are over {vocabulary} tokens, the student's tokenizer has {len(student.tokenizer)}"
@@ -245,9 +316,7 @@ def last_checkpoint(folder: Path) -> str | None:
     found = [path for path in folder.glob("checkpoint-*") if _is_complete(path)]
     if not found:
         return None
-    last = max(found, key=lambda path: int(path.name.rpartition("-")[2]))
-    tell(f"resuming from {last.name}")
-    return str(last)
+    return str(max(found, key=lambda path: int(path.name.rpartition("-")[2])))
 
 
 def _is_complete(checkpoint: Path) -> bool:

@@ -1,28 +1,44 @@
 """Unwrapping an answer: what the student learns, and the reasoning that led to it.
 
-Chain of thought comes as JSON, ``{"reasoning": ..., "answer": ...}``; chain of density as a JSON list of ever denser
-summaries. Teachers wrap JSON in prose and fences, write LaTeX backslashes into it and cut it short, so what is there is
-taken in the order: JSON, JSON that was mended, the fields by themselves, a marked answer in prose.
+The response is what the teacher said, character by character. Taken off is only what wraps it:
+
+- a thought that opens the text, where the API did not give the reasoning apart (``common.tasks.text``),
+- under chain of thought the JSON ``{"reasoning": ..., "answer": ...}``: the response is the answer's value; where the
+  task asks for a label, a letter or a number, its normal form,
+- under chain of density the JSON list of ever denser summaries: the response is the last one's value.
+
+Teachers wrap JSON in prose and fences, write LaTeX backslashes into it and cut it short. JSON that is valid is read as
+it is; else it is mended, or its fields are taken by themselves, or what a short answer in prose marks as its result.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from common.rows import Row
 from common.tasks import Task
-from common.tasks.text import marked, visible
+from common.tasks.text import marked, split_thoughts
 
 _ANSWER = ("answer", "answer_choice", "final_answer", "label", "response", "result")
 _REASONING = ("reasoning", "reason", "explanation", "rationale", "thoughts", "thought", "steps")
 _SUMMARY = ("denser_summary", "summary", "dense_summary")
-#: What may follow a backslash in JSON. Form feeds and backspaces are never meant; tabs and line ends not before these.
+#: What may follow a backslash in JSON that is being mended. Form feeds and backspaces are not meant there; tabs and
+#: line ends not before these.
 _ESCAPE = re.compile(
     r'\\(["\\/]|u[0-9a-fA-F]{4}|t(?!ext|frac|imes|heta|an\b|o\b)|r(?!ight|ho\b|angle)|n(?!eq\b|u\b|ot\b)|)'
 )
+#: LaTeX whose backslash was not doubled, as valid JSON reads it: a form feed and "rac", a tab and "imes".
+_LATEX = re.compile(
+    "\f(?:rac|orall|box|lat)|\b(?:eta|egin|inom|oxed|ar|ig|mod|ullet|oldsymbol|ecause)|"
+    "\t(?:ext\\{|imes|frac|heta|riangle)|\r(?:ight|ho\\b|angle)"
+)
+#: A comma too many before a bracket; strings are passed over.
+_TRAILING = re.compile(r'("(?:[^"\\]|\\.)*")|,\s*(?=[}\]])')
+_CLOSING = {"{": "}", "[": "]"}
 _STRING = r'"((?:[^"\\]|\\.)*)"'
 
 
@@ -40,41 +56,43 @@ class Unwrapped:
 
 def unwrap(strategy: str, text: str, reasoning: str, task: Task, row: Row) -> Unwrapped:
     """The response in a teacher's text. ``reasoning`` is what the API gave beside it. Raises Unparsable."""
-    shown = visible(text)
-    hidden = reasoning or _thoughts(text, shown)
+    opening = {"chain_of_thought": "{", "chain_of_density": "["}.get(strategy)
+    # A tag inside the JSON that was asked for ends no thought.
+    whole = opening is not None and _json(text, opening) is not None
+    thought, said = ("", text) if reasoning else split_thoughts(text, lone=not whole)
+    hidden = reasoning or thought
     if strategy == "chain_of_density":
-        return _densest(shown, hidden)
+        return _densest(said, hidden)
     if strategy == "chain_of_thought":
-        return _concluded(shown, hidden, task, row)
-    return Unwrapped(shown, hidden)
-
-
-def _thoughts(text: str, shown: str) -> str:
-    """What :func:`visible` took away."""
-    rest = text.replace(shown, "") if shown else text
-    return re.sub(r"</?(think|thinking|reasoning)>", "", rest, flags=re.I).strip()
+        return _concluded(said, hidden, task, row)
+    return Unwrapped(said, hidden)
 
 
 def _concluded(shown: str, hidden: str, task: Task, row: Row) -> Unwrapped:
-    found = _json(shown, "{", "}")
+    found = _json(shown, "{")
     fields = {str(name).lower(): value for name, value in found.items()} if isinstance(found, dict) else {}
     answer = _first(fields, _ANSWER)
     answer = _field(shown, _ANSWER) if answer is None else answer
     reasoning = _first(fields, _REASONING) or _field(shown, _REASONING) or hidden
-    if answer is None and not fields and (stated := marked(shown)):
+    if answer is None and not fields and _is_short(task) and (stated := marked(shown)):
         answer, reasoning = stated, hidden or shown
     if answer is None:
         raise Unparsable("the answer is not the JSON object that was asked for")
-    parsed = task.parse(answer, row)
-    if parsed is None:
+    response = task.parse(answer, row) if task.closed(row) else answer
+    if response is None:
         raise Unparsable(f"{answer[:60]!r} is no answer to a {task.name} question")
-    return Unwrapped(parsed, reasoning)
+    return Unwrapped(response, reasoning)
+
+
+def _is_short(task: Task) -> bool:
+    """Whether an answer is right or wrong, and may stand marked at the end of prose. Else the prose is the answer."""
+    return task.correct("", "") is not None
 
 
 def _densest(shown: str, hidden: str) -> Unwrapped:
-    found = _json(shown, "[", "]")
+    found = _json(shown, "[")
     if not isinstance(found, list):
-        found = _json(shown, "{", "}")
+        found = _json(shown, "{")
     steps = (
         next((value for value in found.values() if isinstance(value, list)), [found])
         if isinstance(found, dict)
@@ -96,23 +114,43 @@ def _first(fields: dict[str, Any], names: tuple[str, ...]) -> str | None:
         if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
             value = "\n".join(value)
         if isinstance(value, (str, int, float)) and not isinstance(value, bool) and str(value).strip():
-            return str(value).strip()
+            return str(value)
     return None
 
 
-def _json(text: str, opening: str, closing: str) -> Any:
-    """The JSON value between the first ``opening`` and the last ``closing``; None where there is none."""
-    start, end = text.find(opening), text.rfind(closing)
+def _json(text: str, opening: str) -> Any:
+    """The JSON value between the first ``opening`` and the last bracket of its kind; None where there is none."""
+    start, end = text.find(opening), text.rfind(_CLOSING[opening])
     if start < 0 or end < start:
         return None
     part = text[start : end + 1]
+    exact = _read(part)
+    if exact is not None and not any(_LATEX.search(said) for said in _strings(exact)):
+        return exact
     escaped = _escaped(part)
-    for attempt in (escaped, re.sub(r",\s*([}\]])", r"\1", escaped), part):
-        try:
-            return json.loads(attempt, strict=False)
-        except (ValueError, RecursionError):
-            continue
-    return None
+    for mended in (escaped, _TRAILING.sub(lambda found: found.group(1) or "", escaped)):
+        if (value := _read(mended)) is not None:
+            return value
+    return exact
+
+
+def _read(text: str) -> Any:
+    """JSON, its numbers as they are written; None where it is none."""
+    try:
+        return json.loads(text, strict=False, parse_float=str, parse_int=str)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _strings(value: Any) -> Iterator[str]:
+    # No recursion: a teacher may nest deeper than Python calls.
+    left = [value]
+    while left:
+        part = left.pop()
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, (dict, list)):
+            left += part.values() if isinstance(part, dict) else part
 
 
 def _escaped(text: str) -> str:
@@ -129,7 +167,7 @@ def _fields(text: str, names: tuple[str, ...]) -> list[str]:
     """The values of fields of these names, wherever they stand in JSON that cannot be read as a whole."""
     pattern = rf'"(?:{"|".join(names)})"\s*:\s*(?:{_STRING}|(-?[0-9][0-9.,]*))'
     values = [quoted or number for quoted, number in re.findall(pattern, text, re.I)]
-    return [_unescaped(value).strip() for value in values if value.strip()]
+    return [_unescaped(value) for value in values if value.strip()]
 
 
 def _unescaped(text: str) -> str:

@@ -12,6 +12,9 @@ from common.tasks import Task
 from prompting import Prompts
 from teacher_client import Asked, RowFailed, TeacherClient
 
+#: So many characters of a rejected answer stand in the reject.
+SHOWN = 300
+
 
 @dataclass
 class _Spent:
@@ -105,10 +108,18 @@ class Answering:
         except Unparsable as error:
             # A text cut short by max_tokens is no fault of its form.
             reason = "finish_length" if answer.finish_reason == "length" else "unparsable"
-            raise RowFailed(reason, str(error)) from None
-        if not unwrapped.response:
+            raise RowFailed(reason, f"{error}; the teacher said {_excerpt(answer.text)}") from None
+        if not unwrapped.response.strip():
             reason = "finish_length" if answer.finish_reason == "length" else "empty"
-            raise RowFailed(reason, "the teacher's answer holds no text")
-        if UNWRITABLE.search(unwrapped.response):
-            raise RowFailed("characters", "the answer holds a NUL character, or half of a surrogate pair")
+            thought = f"holds a thought and no answer: {_excerpt(answer.text)}" if answer.text.strip() else "is empty"
+            raise RowFailed(reason, f"the teacher's answer {thought}")
+        if found := UNWRITABLE.search(unwrapped.response):
+            near = _excerpt(unwrapped.response[max(0, found.start() - SHOWN // 2) :])
+            raise RowFailed("characters", f"the answer holds a NUL character, or half of a surrogate pair: {near}")
         return Unwrapped(unwrapped.response, UNWRITABLE.sub("\ufffd", unwrapped.reasoning))
+
+
+def _excerpt(text: str) -> str:
+    """The beginning of what a teacher said, for whoever reads the rejects."""
+    text = text.strip()
+    return repr(text[:SHOWN]) + (f"... ({len(text)} characters)" if len(text) > SHOWN else "")

@@ -5,6 +5,9 @@ the second then takes the place of the user's last turn. A template that renders
 student never sees any of it: its rows keep the user's own messages. A folder of the user's own overrides the
 templates here, file by file.
 
+A row's system message reaches the teacher under every strategy: the templates here place it before their own words. A
+template of the user's own has it as ``system``; a warning says where it leaves it out.
+
 Variables: ``system`` (the row's own system message, or ""), ``prompt`` (the last turn), ``messages``, ``choices``
 (letter and text, for multiple choice), ``max_summary_words``, ``metadata``.
 """
@@ -28,6 +31,7 @@ class Prompts:
 
     def __init__(self, task: str, strategy: str, folder: Path | None, max_summary_words: int) -> None:
         self._words = max_summary_words
+        self._warned = False
         name = f"{task}/{strategy}.jinja2"
         folders = [path for path in (folder, BUILT_IN) if path is not None]
         environment = SandboxedEnvironment(
@@ -60,7 +64,11 @@ class Prompts:
         turns = messages[1:] if messages[0]["role"] == "system" else messages
         if "user" in self._template.blocks:
             turns = [*turns[:-1], {"role": "user", "content": self._block("user", variables)}]
-        return [{"role": "system", "content": told}, *turns] if told else list(turns)
+        rendered = [{"role": "system", "content": told}, *turns] if told else list(turns)
+        if not self._warned and not any(system.strip() in turn["content"] for turn in rendered):
+            self._warned = True
+            say(f"warning: {self._template.filename} leaves out the rows' system messages")
+        return rendered
 
     def _rendered(self, variables: dict[str, Any]) -> str:
         if "system" in self._template.blocks:

@@ -11,7 +11,7 @@ import torch
 from common import tracking
 from common.progress import Progress
 from common.rows import Row, Tally
-from common.step import BadConfig
+from common.step import BadConfig, NotFinite
 from modelling.chat import Chat
 from modelling.examples import Example, make_examples, require
 from modelling.logit_store import Distributions, LogitWriter
@@ -142,6 +142,11 @@ def _batch(
     parts = [top_and_tails(part, top_k, temperatures) for part in kept.split(max(1, _LOGITS_AT_ONCE // vocabulary))]
     joined = [torch.cat(column).cpu() for column in zip(*parts, strict=True)]
     sizes = [example.encoded.targets for example in batch]
+    for example, logprobs in zip(batch, joined[1].split(sizes), strict=True):
+        if logprobs.isnan().any():
+            raise NotFinite(
+                f"the teacher's logits of row {example.row_id} are not numbers (NaN); try dtype float32 or bfloat16"
+            )
     split = [column.split(sizes) for column in joined]
     return [Distributions(*(piece.numpy() for piece in row)) for row in zip(*split, strict=True)]
 
