@@ -65,19 +65,26 @@ def read_environment(where: Where, path: str, report: Report) -> Environment | N
     """The environment in the file that ``where`` names."""
     file = where.resolve(path)
     if not file.is_file():
-        report.error("AZD122", f"no environment file {path}", where, hint=neighbours(file, where.source.file))
+        report.error("AZD122", f"no environment file {path}", where, hint=neighbours(file, path, where.source.file))
         return None
     source = read_source(file, report)
     return environment(Where(source), report) if source else None
 
 
-def neighbours(file: Path, named_in: str) -> str:
-    """The file beside a missing one that may have been meant: not the one that names it."""
+def neighbours(file: Path, written: str, named_in: str) -> str:
+    """Which file may have been meant by a missing one, ``written`` so in ``named_in``: one of a like name beside it, or
+    the same one where it lies now, a folder deeper.
+    """
     folder = file if file.is_dir() else file.parent
-    if not folder.is_dir():
-        return f"there is no folder {folder}"
-    near = sorted(p.name for p in folder.iterdir() if p.suffix in (".yml", ".yaml") and p.name != Path(named_in).name)
-    return did_you_mean(file.name, near)
+    files = folder.iterdir() if folder.is_dir() else ()
+    near = sorted(p.name for p in files if p.suffix in (".yml", ".yaml") and p.name != Path(named_in).name)
+    if near:
+        return did_you_mean(file.name, near)
+    deeper = sorted(folder.parent.glob(f"*/{folder.name}/{file.name}"))
+    if len(deeper) == 1:
+        added = deeper[0].parts[len(folder.parent.parts)]
+        return f"it lies at {Path(written).parent.parent / added / folder.name / file.name}"
+    return "" if folder.is_dir() else f"there is no folder {folder}"
 
 
 def read_source(file: Path, report: Report) -> Source | None:

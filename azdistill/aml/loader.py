@@ -51,7 +51,7 @@ class Opened:
             return None
         if not file.is_file():
             what = f"{path} is a folder, not a component file" if file.is_dir() else f"no component file {path}"
-            self.report.error("AZD121", what, where, hint=neighbours(file, where.source.file))
+            self.report.error("AZD121", what, where, hint=neighbours(file, path, where.source.file))
             return None
         if file not in self.files:
             self.opening.append(file)
