@@ -17,6 +17,7 @@ import click
 
 from azdistill.cli.workspace import workspace_options
 from azdistill.errors import MachineError, UserError
+from azdistill.permissions import make_folders
 
 if TYPE_CHECKING:
     from azdistill.cloud.connect import Connection
@@ -105,7 +106,7 @@ def _fetch(connection: Connection, run: str, output: Output, gathered: Path) -> 
 def _gathering(out: Path) -> Iterator[Path]:
     """The folder where files gather, for one download at a time."""
     folder = out / _GATHERED
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folders(folder)
     handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from azdistill.local.home import Home
 from azdistill.local.run import Finished, Options, run_pipeline
 from azdistill.local.store import RunState, StepState, list_runs
 from azdistill.local.tracked import TrackingListener
+from azdistill.permissions import copy_out
 from azdistill.recipe.refer import weights_of
 from azdistill.redact import redact
 from azdistill.spec.models import Pipeline
@@ -165,19 +165,10 @@ class LocalJobs:
                 hint = did_you_mean(output, list(job.outputs))
                 raise UserError(f"the run {name} has no output '{output}'", code="AZD495", hint=hint)
             source, target = Path(job.outputs[output]), Path(download_path) / "named-outputs" / output
-            target.mkdir(parents=True, exist_ok=True)
-            if source.is_dir():
-                shutil.copytree(source, target, dirs_exist_ok=True, copy_function=_copy)
-            else:
-                _copy(source, target / source.name)
+            copy_out(source, target if source.is_dir() else target / source.name)
 
     def __getattr__(self, name: str) -> Any:
         raise _unknown(f"jobs.{name}")
-
-
-def _copy(source: Any, target: Any) -> Any:
-    # What is committed is read-only; a copy is the user's.
-    return shutil.copyfile(source, target)
 
 
 class LocalModels:

@@ -14,6 +14,7 @@ from azdistill.local.files import remove_tree
 from azdistill.local.listener import Record, is_record
 from azdistill.local.plan import PlannedStep
 from azdistill.local.store import clean
+from azdistill.permissions import restrict
 from azdistill.redact import redact
 
 
@@ -24,6 +25,11 @@ class Attempt:
     number: int
     folder: Path
     attempt_id: str
+
+    @property
+    def home(self) -> Path:
+        """The state folder that it lies in: ``runs/<run>/steps/<step>/attempts/<number>``."""
+        return self.folder.parents[5]
 
     @property
     def snapshot(self) -> Path:
@@ -64,6 +70,18 @@ def make_room(step: PlannedStep, name: str, fresh: Path | None = None) -> Path:
         message = f"step '{step.name}': output '{name}': {error.filename} is, or lies below, a file"
         raise UserError(message, code="AZD346", hint="give it a place of its own") from None
     return path
+
+
+def restrict_attempt(step: PlannedStep, attempt: Attempt) -> None:
+    """Take what a step whose command has ended might have left for others: set-user-ID programs and the like.
+
+    Its outputs are made usable, whatever it did to their modes, and files of their own.
+    """
+    restrict(attempt.outputs, usable=True, apart=True)
+    restrict(attempt.folder)
+    for place in step.standing.values():
+        # Where the user has put a link to another disk, folders are as the user made them.
+        restrict(place, folders=place.resolve().is_relative_to(attempt.home.resolve()))
 
 
 def append_logged(attempt: Attempt, known: Sequence[Record] = ()) -> None:

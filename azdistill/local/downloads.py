@@ -67,7 +67,7 @@ def fetch(home: Home, url: str, tell: Callable[[str], object]) -> Path:
         return _place(folder, known) if known and not known["versions"] else folder / AWAITED / _name(url)
     with answer, disk_errors(f"downloading {shown}"):
         # Data is fetched while a run is planned, before anything else of it needs the state folder.
-        home.prepare()
+        home.prepare([folder])
         kept = _keep(folder, _name(url), answer, shown)
         _make_current(home, folder, kept, known, answer.headers)
         return kept

@@ -28,7 +28,16 @@ from azdistill.local import (
     wrapped,
 )
 from azdistill.local import value_outputs as values
-from azdistill.local.attempt import Attempt, append_logged, make_places, make_room, redact_file, settle, strange
+from azdistill.local.attempt import (
+    Attempt,
+    append_logged,
+    make_places,
+    make_room,
+    redact_file,
+    restrict_attempt,
+    settle,
+    strange,
+)
 from azdistill.local.cache import METRICS, Cache, Entry, key_of
 from azdistill.local.conditions import settled, skipped
 from azdistill.local.files import disk_errors
@@ -58,6 +67,7 @@ from azdistill.local.store import RunLog
 from azdistill.local.streams import LogWriter
 from azdistill.local.sweep.news import TrialNews
 from azdistill.local.threads import VARIABLE as THREADS
+from azdistill.permissions import restrict
 
 if TYPE_CHECKING:
     from azdistill.local.containers import Containers
@@ -248,7 +258,8 @@ class Executor:
         number = 1
         for tried in resume.attempts(self.log.folder, step.name):
             number = max(number, 1 + int(tried.name))
-            # A runner that was killed has hidden nothing in what the step wrote.
+            # A runner that was killed has hidden nothing in what the step wrote, nor looked at its modes.
+            restrict(tried)
             redact_file(tried / METRICS)
         (folder / str(number)).mkdir()
         return Attempt(number, folder / str(number), f"{self.log.run_id}.{step.name}.{number}")
@@ -273,6 +284,7 @@ class Executor:
             try:
                 ended = self.runner.run(job, log.feed, self.cancellation)
             finally:
+                restrict_attempt(step, attempt)
                 spoilt = settle(attempt.metrics)
             self._take_logged(step, job, attempt, ended)
             for line in strange(attempt.metrics):

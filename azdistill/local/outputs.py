@@ -13,6 +13,7 @@ from typing import Any
 from azdistill.local.files import hash_file, sync, walk_files, write_whole
 from azdistill.local.hashes import tree_digest
 from azdistill.local.links import links
+from azdistill.permissions import copy_file, restrict
 from azdistill.spec.models import PRIMITIVES
 
 #: What stat says of a file: its size, when its content and when anything of it was changed, and its inode.
@@ -209,7 +210,12 @@ def _replace_links(root: Path) -> None:
     for link in list(links(root)):
         target = link.resolve(strict=True)
         beside = link.with_name(link.name + ".copying")
-        shutil.copytree(target, beside) if target.is_dir() else shutil.copy2(target, beside)
+        if target.is_dir():
+            shutil.copytree(target, beside, copy_function=copy_file)
+            # The modes of folders are taken over.
+            restrict(beside, usable=True)
+        else:
+            copy_file(target, beside)
         link.unlink()
         beside.rename(link)
 

@@ -10,12 +10,11 @@ from azdistill.local.home import Home
 from azdistill.local.outputs import is_file
 from azdistill.spec.fields import is_remote
 from azdistill.spec.source import Report, Where
+from azdistill.state_folder import NAMES
 
 _DATASTORE = re.compile(r"azureml://(?:[^?#]*/)?datastores/([^/]+)/paths/(.*)")
 #: Types that are a folder always. A model of another type may be one file, and an mltable its MLTable file.
 _FOLDERS = ("uri_folder", "mlflow_model")
-#: What of the state folder is no place for a step's output.
-_KEPT = ("runs", "cache", "downloads", "interpreters", "datastores", "pulled", "hashes.sqlite", "submitted.jsonl")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):(?=/|[^\\])", re.IGNORECASE)
 
 
@@ -34,7 +33,7 @@ def standing(home: Home, uri: str, where: Where, report: Report) -> Path | None:
     if ".." in path.parts or found[1] in (".", ".."):
         report.error("AZD344", f"{uri} leaves its datastore", where)
         return None
-    if path.parts[:1] == ("azdistill",) and (len(path.parts) == 1 or path.parts[1] in _KEPT):
+    if path.parts[:1] == ("azdistill",) and (len(path.parts) == 1 or path.parts[1] in NAMES):
         report.error("AZD344", f"{uri} is where azdistill keeps its own state", where, hint="name another folder")
         return None
     return home.standing(str(path), found[1])

@@ -91,12 +91,14 @@ def run_pipeline(
     settings, plan = planned(pipeline, options, home)
     _refuse_code(plan)
     resumed = run_to_resume(home, options.resume, plan.name).run_id if options.resume else None
-    home.prepare()
+    standing = [place for step in plan.steps.values() for place in step.standing.values()]
+    home.prepare(standing)
     hide_secrets(plan, options)
     passed = secrets.resolve(options.variables)
     cancellation = Cancellation()
     containers = make_containers(options, settings, listeners, cancellation) if options.docker else None
     plan = with_notes(plan, containers, options.strict)
+    plan = replace(plan, notes=(*plan.notes, *home.exposed(standing)))
     with disk_errors(f"cannot write the state folder {home.root}"):
         interpreter = find_interpreter(home, options.python)
     with contextlib.ExitStack() as ending:

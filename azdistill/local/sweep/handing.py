@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from azdistill.local.files import walk_files
 from azdistill.local.sweep.trial import Trial
+from azdistill.permissions import copy_file
 
 
 def hand_over(best: Trial, places: Mapping[str, Path], standing: frozenset[str], metrics: Path) -> None:
@@ -30,14 +30,13 @@ def hand_over(best: Trial, places: Mapping[str, Path], standing: frozenset[str],
 
 def _put(source: Path, target: Path, *, copy: bool) -> None:
     if copy:
-        target.unlink(missing_ok=True)
-        shutil.copyfile(source, target)
+        copy_file(source, target)
         return
     try:
         os.link(source, target)
     except OSError:
         # Another file system, or one without links.
-        shutil.copy2(source, target)
+        copy_file(source, target)
 
 
 def _write_metrics(best: Trial, metrics: Path) -> None:
