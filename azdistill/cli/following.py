@@ -10,6 +10,7 @@ import click
 
 from azdistill.errors import AzdistillError, Interrupted, RunFailed, exit_code_of_step
 from azdistill.redact import redact
+from azdistill.tracking import verdict
 
 if TYPE_CHECKING:
     from azdistill.cloud.connect import Connection
@@ -63,8 +64,13 @@ def left_alone(name: str) -> Interrupted:
 
 
 def finish(connection: Connection, job: Job) -> None:
-    """Say why the run failed, and raise what the command line ends with; nothing where it completed or goes on."""
+    """Say why the run failed, and raise what the command line ends with; nothing where it completed or goes on.
+
+    Of a student that is not better than it was before that is said too.
+    """
     error = error_of(job)
+    if line := verdict.of_tags(job.tags):
+        click.echo(line, err=True)
     if error is None:
         return
     for line in why_failed(connection, job):

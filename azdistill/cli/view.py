@@ -13,6 +13,7 @@ from azdistill.cli.failure import error_lines
 from azdistill.local.listener import Listener, Record
 from azdistill.local.plan import Plan
 from azdistill.local.store import RunState, StepState, TrialState
+from azdistill.tracking import verdict
 
 
 class View(Listener):
@@ -121,7 +122,7 @@ def summary_lines(run: RunState, *, steps: bool = True) -> list[str]:
     lines += [line for name, step in run.steps.items() if (line := best_line(name, step))]
     lines += [f"{name}: {path}" for name, path in run.outputs.items()]
     lines += [f"{name}: not given out: {why}" for name, why in run.withheld.items()]
-    return lines
+    return [*lines, line] if (line := verdict.of_metrics(run.metrics)) else lines
 
 
 def why_failed(run: RunState) -> list[str]:

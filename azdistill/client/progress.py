@@ -8,6 +8,7 @@ from azdistill.local.listener import Listener
 from azdistill.local.plan import Plan
 from azdistill.local.store import RunState, StepState
 from azdistill.redact import redact
+from azdistill.tracking import verdict
 
 
 def say(text: str) -> None:
@@ -36,3 +37,5 @@ class Lines(Listener):
 
     def run_ended(self, run: RunState) -> None:
         say(f"{run.run_id}: {run.status} in {run.seconds:.1f} s" + (f": {run.error}" if run.error else ""))
+        if line := verdict.of_metrics(run.metrics):
+            say(line)

@@ -44,6 +44,8 @@ class TrackingListener(Listener, Tracking):
         #: Steps of this run that log to MLflow themselves.
         self._direct: set[str] = set()
         self._headline: set[str] = set()
+        #: What the headline steps say of the whole pipeline.
+        self._tags: dict[str, str] = {}
 
     def variables(self, step: str, uses_mlflow: bool) -> dict[str, str]:
         """The MLflow variables of a step. One that logs itself gets its run's id, and waits for it if it must."""
@@ -80,6 +82,8 @@ class TrackingListener(Listener, Tracking):
             self._artifacts.setdefault(name, []).append(str(record.get("path")))
         if record["kind"] == "tag" and record.get("name") == "retention_metric":
             self._metric = str(record.get("value"))
+        if record["kind"] == "tag" and name in self._headline and str(record.get("name")).startswith("azdistill."):
+            self._tags[str(record["name"])] = str(record.get("value"))
         # The step's run has it already, and only the pipeline's may be without; from the cache neither has.
         known = bool(record.get("logged")) and name in self._direct
         if not known or name in self._headline:
@@ -123,7 +127,7 @@ class TrackingListener(Listener, Tracking):
             made = self._plan.outputs[name]
             if self._plan.steps[made.step].outputs[made.output].kind in _COPIED:
                 artifacts.append({"path": path, "folder": name if Path(path).is_dir() else ""})
-        tags = {"azdistill.status": run.status, "azdistill.seconds": f"{run.seconds:.3f}"}
+        tags = {**self._tags, "azdistill.status": run.status, "azdistill.seconds": f"{run.seconds:.3f}"}
         if skipped := [f"{name} ({step.reason})" for name, step in run.steps.items() if step.reason]:
             tags["azdistill.skipped"] = ", ".join(skipped)
         measured = list(run.metrics)

@@ -75,6 +75,22 @@ def set_tag(name: str, value: Any) -> None:
         mlflow.set_tag(name, str(value))
 
 
+def set_headline_tag(name: str, value: Any) -> None:
+    """A tag that stands for the whole pipeline: of the step's run and, on Azure, of the pipeline's run too.
+
+    The local runner lifts those named ``azdistill.`` itself.
+    """
+    set_tag(name, value)
+    root = os.environ.get("AZUREML_ROOT_RUN_ID", "")
+    if _metrics_file() or not root or root == os.environ.get("AZUREML_RUN_ID"):
+        return
+    if mlflow := _mlflow():
+        try:
+            mlflow.MlflowClient().set_tag(root, name, str(value))
+        except Exception as error:  # noqa: BLE001 - a report that was written is not lost for a table of runs
+            _warn(f"the tag {name} could not be set on the pipeline's run: {error}")
+
+
 def log_artifact(path: str | os.PathLike[str]) -> None:
     """A small file or a report to keep with the run."""
     if _metrics_file():
