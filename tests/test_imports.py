@@ -21,7 +21,7 @@ ALLOWED = {
     "cloud": {"cloud", "build", "recipe", "spec", "catalog", "skus", "sizing", "tracking"},
     "client": {"client", "build", "recipe", "local", "cloud", "spec", "tracking", "catalog"},
 }
-LEAVES = {"errors", "redact", "lines", "assets", "trees", "snapshot", "permissions", "state_folder", ""}
+LEAVES = {"errors", "redact", "lines", "assets", "trees", "snapshot", "permissions", "state_folder", "strict_json", ""}
 HEAVY = {"torch", "transformers", "peft", "accelerate", "datasets", "numpy"}
 
 

@@ -537,3 +537,23 @@ def test_ui_prints_the_newest_experiments_page_first(
         ui_command.main(["--port", "5999"], standalone_mode=False)
     page = f"http://127.0.0.1:5999/#/experiments/{experiment}/runs?viewStateShareKey=azdistill\n"
     assert capsys.readouterr().out == page
+
+
+def test_numbers_that_are_not_finite_reach_mlflow_and_come_back(project: Path) -> None:
+    from mlflow import MlflowClient
+
+    warnings: list[str] = []
+    tracker = Tracker(tracking_uri(), warnings.append)
+    tracker.run_started("r", "odd", {}, {"azdistill.run_id": "r"}, [])
+    tracker.step_started("s", {}, {})
+    tracker.record("s", {"kind": "metric", "name": "mine", "value": float("nan"), "step": 1})
+    run_id = tracker.child_run_id("s", 60)
+    assert run_id
+    MlflowClient(tracking_uri()).log_metric(run_id, "own", float("nan"), step=2)
+    logged = tracker.logged("s", 60)
+    tracker.step_ended("s", "completed", {}, {}, [])
+    tracker.run_ended("completed", {}, [])
+    tracker.close()
+    assert warnings == []
+    assert [(record["name"], record["value"]) for record in logged if record["kind"] == "metric"] == [("own", "NaN")]
+    assert [str(metric.value) for metric in history(project, runs_of(project, "odd")["s"])] == ["nan"]

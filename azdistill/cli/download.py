@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 import sys
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from azdistill import strict_json
 from azdistill.cli.workspace import workspace_options
 from azdistill.errors import MachineError, UserError
 from azdistill.permissions import make_folders
@@ -61,7 +61,7 @@ def download_command(
     pages = [Path(each, "report.html") for each in got.values()]
     report = next((page for page in pages if page.is_file()), None)
     if as_json:
-        click.echo(json.dumps({"run": job.name, "outputs": got, "report": str(report) if report else None}))
+        click.echo(strict_json.dumps({"run": job.name, "outputs": got, "report": str(report) if report else None}))
         return
     for each, path in got.items():
         click.echo(f"{each}: {path}")

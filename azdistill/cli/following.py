@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from azdistill import strict_json
 from azdistill.errors import AzdistillError, Interrupted, RunFailed, exit_code_of_step
 from azdistill.redact import redact
 from azdistill.tracking import verdict
@@ -112,4 +112,4 @@ def why_failed(connection: Connection, job: Job) -> list[str]:
 def as_json(job: Job, error: AzdistillError | None = None) -> str:
     """The object that ``--json`` prints."""
     result: dict[str, Any] = job.as_json()
-    return redact(json.dumps(result | ({"exit_code": error.exit_code} if error else {"exit_code": 0})))
+    return redact(strict_json.dumps(result | ({"exit_code": error.exit_code} if error else {"exit_code": 0})))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import sqlite3
@@ -15,6 +14,7 @@ from urllib.parse import quote
 
 import click
 
+from azdistill import strict_json
 from azdistill.cli.workspace import workspace_options
 from azdistill.errors import UserError, did_you_mean
 
@@ -65,7 +65,7 @@ def runs_command(ctx: click.Context, as_json: bool, everything: bool, azure: boo
     runs = known_runs()
     shown = runs if everything else runs[:_SHOWN]
     if as_json:
-        click.echo(json.dumps([_as_json(run) for run in shown]))
+        click.echo(strict_json.dumps([_as_json(run) for run in shown]))
     elif not runs:
         click.echo("no runs yet: azdistill run FILE")
     else:
@@ -88,7 +88,7 @@ def compare_command(first: str, second: str, as_json: bool) -> None:
     before, after = _meant(first, runs), _meant(second, runs)
     compared = compare(before, after)
     if as_json:
-        click.echo(json.dumps(compared))
+        click.echo(strict_json.dumps(compared))
         return
     click.echo(f"A  {before.run_id}  {before.status}\nB  {after.run_id}  {after.status}")
     _print_table("parameter", [(r["name"], _text(r["a"]), _text(r["b"]), "") for r in compared["params"]])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import click
 
-from azdistill import build, spec
+from azdistill import build, spec, strict_json
 from azdistill import recipe as recipes
 from azdistill.build.sets import apply_sets, parse_sets
 from azdistill.cli import local_run
@@ -31,7 +30,7 @@ def run_firing(
 
     def answer(finished: Finished) -> None:
         if as_json:
-            click.echo(json.dumps(local_run.as_json(finished)))
+            click.echo(strict_json.dumps(local_run.as_json(finished)))
 
     fixed: dict[str, Any] = {"jobs": None, "no_cache": False, "variables": (), "python": None, "experiment": None}
     finished = local_run.run(

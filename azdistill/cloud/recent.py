@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from azdistill import strict_json
 from azdistill.errors import UserError, did_you_mean
 from azdistill.state_folder import open_state_folder
 
@@ -31,7 +32,7 @@ def remember(connection: Connection, name: str, *, experiment: str = "", studio_
         open_state_folder(path.parent)
         # One write in append mode: lines of two processes do not mix.
         with open(path, "ab", buffering=0) as file:
-            file.write(json.dumps({**row, "time": time.time()}).encode() + b"\n")
+            file.write(strict_json.dumps({**row, "time": time.time()}).encode() + b"\n")
     except OSError:
         return
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from azdistill import strict_json
 from azdistill.errors import UserError
 from azdistill.local import mlflow_files, outputs
 from azdistill.local.cache import METRICS
@@ -91,7 +91,7 @@ def append_logged(attempt: Attempt, known: Sequence[Record] = ()) -> None:
     logged = [*known, *(mlflow_files.records(attempt.mlflow) if attempt.mlflow.is_dir() else ())]
     if logged:
         with open(attempt.metrics, "a", encoding="utf-8") as file:
-            file.writelines(json.dumps(clean(record)) + "\n" for record in logged)
+            file.writelines(strict_json.dumps(strict_json.exact(clean(record))) + "\n" for record in logged)
 
 
 def strange(metrics: Path) -> list[str]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from azdistill import strict_json
 from azdistill.errors import UserError
 from azdistill.local.files import disk_errors, remove_tree, write_whole
 from azdistill.local.marks import from_name, in_name, is_abandoned, own_mark
@@ -276,4 +277,4 @@ def _name(path: str) -> str:
 
 def _mark(out: Path, name: str, delivered: list[_Delivered]) -> None:
     rows = [{"path": each.path.name, "manifest": each.manifest.as_json()} for each in delivered]
-    write_whole(_marker(out, name), json.dumps({"version": 1, "delivered": rows}))
+    write_whole(_marker(out, name), strict_json.dumps({"version": 1, "delivered": rows}))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from azdistill import strict_json
 from azdistill.local.files import hash_file, sync, walk_files, write_whole
 from azdistill.local.hashes import tree_digest
 from azdistill.local.links import links
@@ -86,7 +87,7 @@ class Manifest:
             if durable:
                 sync(metrics)
             stored["metrics"] = hash_file(metrics)
-        text = json.dumps(stored)
+        text = strict_json.dumps(stored)
         if durable:
             write_whole(folder / MANIFEST, text)
         else:

@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import importlib
 import json
+import math
 import os
 import queue
 import re
@@ -74,7 +75,7 @@ def keep_stdout() -> None:
 def say(answer: Message) -> None:
     """Write one answer. Nobody may be left to read it."""
     with contextlib.suppress(BrokenPipeError):
-        print(json.dumps(answer), file=_answers, flush=True)
+        print(json.dumps(answer, allow_nan=False), file=_answers, flush=True)
 
 
 def _listen(inbox: queue.SimpleQueue[Message], gone: threading.Event) -> None:
@@ -194,7 +195,7 @@ class Session:
                 {
                     "kind": "metric",
                     "name": each.key,
-                    "value": each.value,
+                    "value": _written(each.value),
                     "step": each.step,
                     "timestamp": each.timestamp,
                 }
@@ -343,9 +344,9 @@ def show_columns(client: Any, experiment_id: str, metrics: Sequence[str], *, hea
     names = [valid_name(name) for name in metrics]
     richer, other = (names, stored) if len(names) >= len(stored) else (stored, names)
     shown = list(dict.fromkeys([*richer, *other]))[:_MOST_COLUMNS]
-    client.set_experiment_tag(experiment_id, VIEW_TAG, json.dumps(shared_view(shown)))
+    client.set_experiment_tag(experiment_id, VIEW_TAG, json.dumps(shared_view(shown), allow_nan=False))
     if headline:
-        client.set_experiment_tag(experiment_id, COLUMNS_TAG, json.dumps(shown))
+        client.set_experiment_tag(experiment_id, COLUMNS_TAG, json.dumps(shown, allow_nan=False))
 
 
 def _stored_columns(tags: Mapping[str, str]) -> list[str]:
@@ -384,6 +385,11 @@ def as_taken(record: Message, now: int) -> Message:
         return {**taken, "value": str(record["value"]).encode("utf-8", "replace").decode()}
     times = {"step": _long(record.get("step") or 0), "timestamp": _long(record.get("timestamp") or now)}
     return {**taken, "value": float(record["value"]), **times}
+
+
+def _written(value: float) -> float | str:
+    """A number as JSON can hold it: one that is not finite as a word that ``float()`` reads."""
+    return value if math.isfinite(value) else "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _long(value: Any) -> int:

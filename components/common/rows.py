@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from common import strict_json
 from common.step import BadData, NoInput
 
 Row = dict[str, Any]
@@ -98,7 +99,7 @@ def _check_message(number: int, message: Any) -> Message:
 
 def row_id(messages: list[Message], reference: str | None = None) -> str:
     """The id of a row: 16 hex digits of the sha256 of its messages and reference."""
-    text = json.dumps([messages, reference], ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    text = strict_json.dumps([messages, reference], ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return sha256(text.encode("utf-8")).hexdigest()[:16]
 
 
@@ -159,7 +160,7 @@ def check_text(text: str, value: Any) -> None:
         raise BadRow("characters", "the row holds a NUL character")
     if re.search(r"\\u[dD][89a-fA-F]", text):
         try:
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
+            strict_json.dumps(value, ensure_ascii=False).encode("utf-8")
         except UnicodeEncodeError:
             raise BadRow("characters", "the row holds half of a surrogate pair") from None
 
@@ -227,7 +228,7 @@ class RowWriter:
     def write(self, row: Row) -> None:
         """Append one row. What JSON has no form for (dates, bytes) is written as text."""
         assert self._file is not None, "a RowWriter is used inside `with`"
-        self._file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+        self._file.write(strict_json.dumps(row, ensure_ascii=False, default=str) + "\n")
         self.written += 1
 
     def __exit__(
@@ -286,5 +287,5 @@ def write_summary(path: str | os.PathLike[str], step: str, splits: dict[str, Tal
     summary = {"step": step, **total.as_json(), "splits": by_split, **extra}
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    target.write_text(strict_json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return summary

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from common import tracking
+from common import strict_json, tracking
 from common.step import Arguments, BadConfig, NoInput, StepError, optional, run_step
 from common.tasks import get_task
 from comparison import COLUMNS, compare, read_columns
@@ -64,7 +64,9 @@ def main() -> None:
     result |= summaries
     folder = Path(given.report)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "comparison.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "comparison.json").write_text(
+        strict_json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     (folder / "report.md").write_text(markdown(result), encoding="utf-8")
     (folder / "report.html").write_text(html(result, columns), encoding="utf-8")
     record(result, folder)

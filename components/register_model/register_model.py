@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import tempfile
@@ -11,6 +10,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from common import strict_json
 from common.step import Arguments, StepError, Unavailable, optional, run_step, say
 from common.tasks import get_task
 from data_assets import DataAsset, keep, register
@@ -53,7 +53,9 @@ def main() -> None:
         "tags": {DIGEST: digest, **tags},
         "data_assets": [asset.as_json() for asset in kept],
     }
-    Path(given.registration).write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    Path(given.registration).write_text(
+        strict_json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
 def keep_rows(given: Namespace) -> list[DataAsset]:

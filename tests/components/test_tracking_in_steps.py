@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import math
 import sys
 import types
 
@@ -31,6 +33,13 @@ def test_each_call_is_one_line_of_the_metrics_file(metrics, tmp_path):
     assert lines[0]["timestamp"] > 1e12
     assert lines[3] == {"kind": "param", "name": "epochs", "value": "3"}
     assert lines[5]["path"] == str(tmp_path)
+
+
+def test_a_number_that_is_not_finite_is_a_word_of_json(metrics):
+    for value in (math.nan, math.inf, -math.inf):
+        tracking.log_metric("loss", value)
+    lines = [json.loads(line, parse_constant=pytest.fail) for line in metrics.read_text().splitlines()]
+    assert [line["value"] for line in lines] == ["NaN", "Infinity", "-Infinity"]
 
 
 def test_without_the_file_mlflow_is_called(monkeypatch):

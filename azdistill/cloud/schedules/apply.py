@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from azdistill import strict_json
 from azdistill.cloud.connect import Connection
 from azdistill.cloud.failures import explain
 from azdistill.cloud.preview import allowed
@@ -76,7 +76,7 @@ def _entity(connection: Connection, change: Change) -> Any:
         create_job=job,
         description=wanted.description or None,
         tags={**wanted.tags, OWNER: "schedule", FINGERPRINT: wanted.fingerprint},
-        properties={SAID: json.dumps(wanted.said, sort_keys=True)},
+        properties={SAID: strict_json.dumps(wanted.said, sort_keys=True)},
         is_enabled=change.enabled,
     )
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from azdistill import strict_json
 from azdistill.local.files import walk_files
 from azdistill.local.sweep.trial import Trial
 from azdistill.permissions import copy_file
@@ -47,4 +47,4 @@ def _write_metrics(best: Trial, metrics: Path) -> None:
     with open(metrics, "a", encoding="utf-8") as file:
         if best.metrics and best.metrics.is_file():
             file.write(best.metrics.read_text(encoding="utf-8", errors="surrogateescape"))
-        file.writelines(json.dumps(record) + "\n" for record in given)
+        file.writelines(strict_json.dumps(record) + "\n" for record in given)
