@@ -75,7 +75,9 @@ class EventLog:
 
     def close(self) -> None:
         """Close it; another may write then."""
-        os.close(self._file)
+        # The next file that is opened gets this number: whoever comes late must not write into that.
+        file, self._file = self._file, -1
+        os.close(file)
 
     def _claim(self) -> None:
         # Imported here: there is none on Windows, where runs are looked at but never made.
