@@ -17,9 +17,8 @@ from azdistill.errors import SpecError, UserError
 from azdistill.local.run import Finished
 from azdistill.recipe.schedule_file import read_schedule
 from azdistill.spec import Pipeline, reader
+from azdistill.spec.expressions import TRIGGER_TIME, fill
 from azdistill.spec.loader import is_schedule
-
-_TRIGGER_TIME = "${{creation_context.trigger_time}}"
 
 
 def run_firing(
@@ -79,4 +78,4 @@ def _filled(value: Any, moment: str) -> Any:
         return {key: _filled(inner, moment) for key, inner in value.items()}
     if isinstance(value, list):
         return [_filled(inner, moment) for inner in value]
-    return value.replace(_TRIGGER_TIME, moment) if isinstance(value, str) else value
+    return fill(value, {TRIGGER_TIME: moment}) if isinstance(value, str) else value

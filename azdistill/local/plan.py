@@ -22,7 +22,8 @@ from azdistill.local.bound import Text as Text
 from azdistill.local.home import Home
 from azdistill.local.order import in_order
 from azdistill.local.sweep.planned import PlannedSweep, plan_sweep
-from azdistill.spec import expressions, values
+from azdistill.spec import expressions, service, values
+from azdistill.spec.expressions import DEFAULT_DATASTORE, fill
 from azdistill.spec.models import (
     PRIMITIVES,
     Binding,
@@ -43,6 +44,8 @@ from azdistill.spec.source import Report, Where
 
 EXCLUSIVE, CACHE_IGNORE, HEADLINE = "azdistill.exclusive", "azdistill.cache_ignore", "azdistill.headline"
 NETWORK = "azdistill.network"
+#: The datastore of a workspace that no setting replaces.
+DEFAULT_STORE = "workspaceblobstore"
 #: Letters of a step's name, that a folder's may have beside what is added (of a trial, its number).
 _LONGEST_NAME = 240
 
@@ -163,7 +166,10 @@ def make_plan(
     """
     name = pipeline.name or pipeline.display_name or (pipeline.source.stem if pipeline.source else "pipeline")
     report = Report()
-    planner = _Planner(home, report, data or {})
+    report.problems += service.unfired(pipeline)
+    datastore = (pipeline.settings.default_datastore or DEFAULT_STORE).removeprefix("azureml:")
+    planner = _Planner(home, report, data or {}, datastore)
+    pipeline = service.filled(pipeline, {DEFAULT_DATASTORE: datastore})
     given = {key: planner.job_input(key, value) for key, value in pipeline.inputs.items()}
     inputs = {key: bound for key, bound in given.items() if bound}
     standing = {key: planner.standing(output) for key, output in pipeline.outputs.items()}
@@ -192,6 +198,8 @@ class _Planner:
     home: Home
     report: Report
     data: Mapping[str, Path] = field(default_factory=dict)
+    #: What ``${{default_datastore}}`` stands for.
+    datastore: str = DEFAULT_STORE
     steps: dict[str, PlannedStep] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     #: Place on a datastore -> the kind of what is written there.
@@ -207,7 +215,8 @@ class _Planner:
         """The folder of an output that is kept between runs; None for one that is not."""
         if not output.path:
             return None
-        return places.standing(self.home, output.path, output.where, self.report)
+        uri = fill(output.path, {DEFAULT_DATASTORE: self.datastore})
+        return places.standing(self.home, uri, output.where, self.report)
 
     def flatten(
         self,

@@ -33,8 +33,10 @@ from azdistill.local.runners.process import ProcessRunner
 from azdistill.local.scheduler import Scheduler
 from azdistill.local.select import EVERYTHING, Selection, left_out, missing, select
 from azdistill.local.settings import LocalSettings, find_settings
-from azdistill.local.store import RunLog, RunState
+from azdistill.local.store import RunLog, RunState, new_run_id
 from azdistill.local.threads import thread_shares
+from azdistill.spec import service
+from azdistill.spec.expressions import NAME
 from azdistill.spec.models import Environment, Pipeline
 
 if TYPE_CHECKING:
@@ -91,6 +93,9 @@ def run_pipeline(
     settings, plan = planned(pipeline, options, home)
     _refuse_code(plan)
     resumed = run_to_resume(home, options.resume, plan.name).run_id if options.resume else None
+    if service.uses(pipeline, NAME):
+        options = replace(options, run_id=resumed or options.run_id or new_run_id(plan.name))
+        settings, plan = planned(service.filled(pipeline, {NAME: str(options.run_id)}), options, home)
     standing = [place for step in plan.steps.values() for place in step.standing.values()]
     home.prepare(standing)
     hide_secrets(plan, options)

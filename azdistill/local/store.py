@@ -235,7 +235,7 @@ class RunLog:
     """
 
     def __init__(self, home: Home, pipeline: str, run_id: str | None = None, *, again: bool = False) -> None:
-        self.run_id = run_id or _new_run_id(pipeline)
+        self.run_id = run_id or new_run_id(pipeline)
         self.resumed = again
         self.folder = home.runs / self.run_id
         try:
@@ -337,6 +337,7 @@ def named(wanted: str, runs: Sequence[_Run]) -> _Run | None:
     return found[0] if found else None
 
 
-def _new_run_id(pipeline: str) -> str:
+def new_run_id(pipeline: str) -> str:
+    """An id for a run of ``pipeline`` that no other run has."""
     letters = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in pipeline.lower())
     return f"{letters[:40].strip('_') or 'run'}_{datetime.now(UTC):%Y%m%d%H%M%S}_{secrets.token_hex(3)}"

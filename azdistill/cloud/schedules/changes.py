@@ -16,9 +16,10 @@ from azdistill.cloud.failures import explain
 from azdistill.cloud.quiet import hushed
 from azdistill.cloud.schedules import listing, resource
 from azdistill.cloud.schedules.resource import TRIGGER_API, Stored, path_of
-from azdistill.cloud.schedules.wanted import SCHEDULE, TRIGGER_TIME
+from azdistill.cloud.schedules.wanted import SCHEDULE
 from azdistill.cloud.submit import PASSING, arrived
 from azdistill.errors import ServiceError, UserError, did_you_mean
+from azdistill.spec.expressions import TRIGGER_TIME, fill
 
 
 @dataclass(frozen=True)
@@ -144,5 +145,5 @@ def _give(job: Any, sets: Mapping[str, str], moment: str) -> None:
             data.path = sets[name]
         elif name in sets:
             given._data = sets[name]
-        elif isinstance(data, str) and TRIGGER_TIME in data:
-            given._data = data.replace(TRIGGER_TIME, moment)
+        elif isinstance(data, str):
+            given._data = fill(data, {TRIGGER_TIME: moment})

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from azdistill.cloud.prepare import Prepared
-from azdistill.cloud.schedules.wanted import TRIGGER_TIME
 from azdistill.errors import Problem
+from azdistill.spec.expressions import TRIGGER_TIME
 from azdistill.spec.models import Binding, CommandComponent, Input, Pipeline
 from azdistill.spec.source import Report
 

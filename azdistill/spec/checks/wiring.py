@@ -9,7 +9,7 @@ from azdistill.errors import did_you_mean
 from azdistill.spec.checks.control import looped_over, waits
 from azdistill.spec.checks.survey import Given, Scope, Survey
 from azdistill.spec.control import bindings_of
-from azdistill.spec.expressions import Reference, parse, references
+from azdistill.spec.expressions import SERVICE_WORDS, Reference, parse, references
 from azdistill.spec.models import PRIMITIVES, Binding, CommandComponent, Data, Literal, Output, PipelineComponent, Step
 from azdistill.spec.source import Report, Where
 from azdistill.spec.sweep import SEARCHED
@@ -81,6 +81,9 @@ def _leads_nowhere(scope: Scope, path: tuple[str, ...]) -> str:
             return f"did you mean '{Reference(('parent', 'jobs', step, near, *rest))}'?"
         case ("parent", kind, *rest) if near := _near(kind, ("inputs", "jobs")):
             return f"did you mean '{Reference(('parent', near, *rest))}'?"
+        case _ if ".".join(path) in SERVICE_WORDS:
+            bound = "bind the step to one with ${{parent.inputs.NAME}}"
+            return f"Azure ML's own expressions stand in the pipeline's inputs: {bound}"
         case ("inputs" | "outputs" | "jobs", *_):
             return f"did you mean '${{{{parent.{'.'.join(path)}}}}}'?"
     return "a binding is ${{parent.inputs.NAME}} or ${{parent.jobs.STEP.outputs.NAME}}"
