@@ -238,6 +238,43 @@ class StoredTags:
         return [name[9:-1] for name in json.loads(self.tags[VIEW_TAG])["selectedColumns"] if "metrics" in name]
 
 
+def test_what_a_headline_step_says_of_the_pipeline_is_a_tag_of_its_run(project: Path) -> None:
+    lines = [
+        {"kind": "tag", "name": "azdistill.not_better", "value": "true"},
+        {"kind": "tag", "name": "note", "value": "the step's own"},
+        {"kind": "metric", "name": "better_than_baseline", "value": 0.0},
+    ]
+    (project / "code").mkdir()
+    (project / "code" / "said.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    step = {
+        **{"type": "command", "environment": "azureml:any@latest", "code": "./code"},
+        "command": 'cat said.jsonl >> "$AZDISTILL_METRICS_FILE"',
+    }
+    jobs = {
+        "compare": step | {"tags": {"azdistill.headline": "true"}},
+        "other": step | {"environment_variables": {"X": "1"}},
+    }
+    pipeline = {"type": "pipeline", "experiment_name": "e", "jobs": jobs}
+    (project / "p.yml").write_text(yaml.safe_dump(pipeline))
+    done = azdistill("run", "p.yml")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("NOT BETTER")
+    runs = runs_of(project, "e")
+    (parent,) = (run for run in runs.values() if "azdistill.step" not in run.data.tags)
+    assert parent.data.tags["azdistill.not_better"] == "true"
+    assert "note" not in parent.data.tags
+    assert runs["compare"].data.tags["azdistill.not_better"] == "true"
+    lines[0]["name"], lines[2]["value"] = "azdistill.other", 1.0
+    (project / "code" / "said.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = azdistill("run", "p.yml")
+    assert "NOT BETTER" not in done.stdout
+    runs = runs_of(project, "e")
+    newest = max(
+        (run for run in runs.values() if "azdistill.step" not in run.data.tags), key=lambda r: r.info.start_time
+    )
+    assert "azdistill.not_better" not in newest.data.tags
+
+
 def test_a_view_keeps_the_columns_of_every_kind_of_pipeline_in_the_experiment() -> None:
     store = StoredTags()
     assert store.shown("rows_in", headline=False) == ["rows_in"]

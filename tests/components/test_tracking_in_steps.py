@@ -120,7 +120,14 @@ class Service:
         self.own: dict[str, float] = {}
         self.lifted: dict[str, dict[str, float]] = {}
         self.entities = types.SimpleNamespace(Metric=lambda key, value, timestamp, step: (key, value))
+        self.tags: dict[tuple[str, str], str] = {}
         self._error = client_error
+
+    def set_tag(self, *what):
+        run_id, name, value = what if len(what) == 3 else ("step", *what)
+        if self._error and len(what) == 3:
+            raise self._error
+        self.tags[run_id, name] = value
 
     def log_metric(self, name, value, step=None):
         self.own[name] = value
@@ -174,3 +181,15 @@ def test_the_local_runner_lifts_by_itself(metrics, monkeypatch):
     monkeypatch.setenv("AZUREML_ROOT_RUN_ID", "all")
     tracking.log_headline({"a": 1})
     assert [line["name"] for line in read_jsonl(metrics)] == ["a"]
+
+
+def test_a_headline_tag_reaches_the_pipelines_run_too(on_azure, capsys):
+    service = Service()
+    on_azure.setitem(sys.modules, "mlflow", service)
+    tracking.set_headline_tag("azdistill.not_better", "true")
+    name = "azdistill.not_better"
+    assert service.tags == {("step", name): "true", ("all", name): "true"}
+    on_azure.setitem(sys.modules, "mlflow", Service(ConnectionError("no")))
+    on_azure.setattr(tracking, "_warned", False)
+    tracking.set_headline_tag(name, "true")
+    assert "could not be set on the pipeline's run: no" in capsys.readouterr().err
