@@ -137,7 +137,7 @@ def _parsed(line: bytes) -> Row:
     except UnicodeDecodeError as error:
         raise BadRow("invalid_utf8", f"byte {error.start + 1} of the line is not UTF-8") from None
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=unique_keys)
     except json.JSONDecodeError as error:
         at_end = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
         raise BadRow("truncated_json" if at_end else "json", f"{error.msg} at column {error.colno}") from None
@@ -146,6 +146,16 @@ def _parsed(line: bytes) -> Row:
     check_text(text, value)
     if not isinstance(value, dict):
         raise BadRow("schema", f"the line holds {_kind(value)} where an object is expected")
+    return value
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of these keys and values, for a JSON reader. Raises BadRow where one of two would be lost."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BadRow("json", f"an object names the key '{twice}' twice")
     return value
 
 
