@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from azdistill.local.home import Home
 from azdistill.local.outputs import is_file
+from azdistill.spec.expressions import NAME, references_in
 from azdistill.spec.fields import is_remote
 from azdistill.spec.source import Report, Where
 from azdistill.state_folder import NAMES
@@ -121,6 +122,10 @@ def _mapped(path: str, data: Mapping[str, Path]) -> Path | None:
 def _resolve(
     home: Home, what: str, path: str, kind: str, where: Where, report: Report, tell: Callable[[str], object]
 ) -> Path | None:
+    # The run's own name is filled in when there is a run.
+    if unknown := [reference for reference in references_in(path) if reference.path != (NAME.path,)]:
+        report.error("AZD345", f"{what}: {path} holds {unknown[0]}, which nothing replaces here", where)
+        return None
     if path.startswith("file://"):
         return Path(path.removeprefix("file://"))
     if found := _DATASTORE.fullmatch(path):

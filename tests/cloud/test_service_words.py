@@ -244,3 +244,20 @@ def test_the_default_datastore_of_a_path_is_the_one_that_the_settings_name(
             assert program(capsys, "run", "pipeline.yml", "--no-tracking") == ""
             places.append([file for file in (tmp_path / "state").rglob("said.txt") if store in file.parts])
         assert places[0] == places[1] != []
+
+
+def test_data_whose_path_holds_what_nothing_replaces_is_refused_and_never_left_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write("hello")
+    data = "{type: uri_folder, path: 'azureml://datastores/store/paths/rows/WORD/'}"
+    text = Path("pipeline.yml").read_text().replace('hello_string: "hello"', f"hello_string: {data}")
+    for word, says in (
+        ("${{github.ref}}", "holds ${{github.ref}}, which nothing replaces here"),
+        ("${{name}}", "which does not exist"),
+        (TRIGGER_TIME, "which only a schedule fills in when it fires"),
+    ):
+        Path("pipeline.yml").write_text(text.replace("WORD", word))
+        said = program(capsys, "run", "pipeline.yml", "--no-tracking")
+        assert says in said
+        assert "pipeline.yml:6:" in said
