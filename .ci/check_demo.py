@@ -14,6 +14,10 @@ def main(path: str) -> None:
         "the student as it was is far below": baseline < distilled / 2,
         "the distilled student keeps at least 92% of the teacher's accuracy": result["retention"] >= 0.92,
         "it beats the baseline at p < 0.05": result["p_value_distilled_vs_baseline"] < 0.05,
+        "the student taught by gold is the same model, and is not tested against it": (
+            ["distilled", "gold_sft"] in [group["columns"] for group in result["same_model"]]
+            and not any(test["second"] == "gold_sft" for test in result["tests"])
+        ),
         "it answers faster": result["latency_reduction"] > 0,
         "it is smaller": result["memory_reduction"] > 0,
     }

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 import re
 import threading
 from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
+
+from azdistill import strict_json
 
 MASK = "***"
 #: A shorter value would mask ordinary words in every log.
@@ -123,7 +124,7 @@ def _any_of(forms: Iterable[str]) -> re.Pattern[str]:
 def _forms(value: str) -> set[str]:
     # As os.environ decodes it: bytes that are no UTF-8 too.
     raw = value.encode("utf-8", "surrogateescape")
-    forms = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    forms = {value, strict_json.dumps(value)[1:-1], strict_json.dumps(value, ensure_ascii=False)[1:-1]}
     for encoded in (quote(raw, safe=""), quote(raw), quote_plus(raw)):
         forms |= {encoded, _ESCAPE.sub(lambda found: found[0].lower(), encoded)}
     forms |= {raw.hex(), raw.hex().upper(), html.escape(value)}

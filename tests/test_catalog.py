@@ -92,6 +92,11 @@ def test_what_we_suggest_lives_and_what_is_gone_has_somewhere_to_go(model: Model
     assert not gone or model.suggestions or all(place.replacement for place in gone)
 
 
+@pytest.mark.parametrize("model", [model for model in MODELS if model.price], ids=lambda model: model.name)
+def test_a_model_that_can_no_longer_be_called_has_no_price(model: Model) -> None:
+    assert any(not place.ends_before(TODAY) for place in model.hosting)
+
+
 def test_students_have_public_weights_and_sizes() -> None:
     students = [model for model in MODELS if "student" in model.roles]
     assert len(students) == 5

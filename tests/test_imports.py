@@ -19,16 +19,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-LEAVES = frozenset({"errors", "redact", "terminal", "trees", "snapshot"})
+LEAVES = frozenset({"errors", "permissions", "redact", "snapshot", "state_folder", "strict_json", "terminal", "trees"})
 #: part -> the parts whose arrows lead from it; it may import what they may, and the leaves.
 ARROWS: dict[str, frozenset[str]] = {
     # The whole package: what `import azdistill` hands on when it is asked for.
     "": frozenset({"client"}),
     "errors": frozenset(),
-    "redact": frozenset(),
+    "redact": frozenset({"strict_json"}),
     "terminal": frozenset(),
     "trees": frozenset({"errors"}),
     "snapshot": frozenset({"errors", "trees"}),
+    "permissions": frozenset({"trees"}),
+    "state_folder": frozenset({"errors", "permissions"}),
+    "strict_json": frozenset(),
     "aml": LEAVES,
     "local": frozenset({"aml"}),
     "catalog": LEAVES,

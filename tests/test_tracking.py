@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ import yaml
 
 from azdistill import redact
 from azdistill.cli.runs import _newest_view, ui_command
+from azdistill.client.mlflow_columns import MOST, columns
 from azdistill.local.tracking import Tracker, tracking_uri
 from azdistill.local.tracking.worker import VIEW_TAG, shared_view, show_columns, valid_name
-from azdistill.mlflow_columns import MOST, columns
 
 ROOT = Path(__file__).parents[1]
 
@@ -236,6 +236,43 @@ class StoredTags:
     def shown(self, *metrics: str, headline: bool) -> list[str]:
         show_columns(self, "1", metrics, headline=headline)
         return [name[9:-1] for name in json.loads(self.tags[VIEW_TAG])["selectedColumns"] if "metrics" in name]
+
+
+def test_what_a_headline_step_says_of_the_pipeline_is_a_tag_of_its_run(project: Path) -> None:
+    lines = [
+        {"kind": "tag", "name": "azdistill.not_better", "value": "true"},
+        {"kind": "tag", "name": "note", "value": "the step's own"},
+        {"kind": "metric", "name": "better_than_baseline", "value": 0.0},
+    ]
+    (project / "code").mkdir()
+    (project / "code" / "said.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    step = {
+        **{"type": "command", "environment": "azureml:any@latest", "code": "./code"},
+        "command": 'cat said.jsonl >> "$AZDISTILL_METRICS_FILE"',
+    }
+    jobs = {
+        "compare": step | {"tags": {"azdistill.headline": "true"}},
+        "other": step | {"environment_variables": {"X": "1"}},
+    }
+    pipeline = {"type": "pipeline", "experiment_name": "e", "jobs": jobs}
+    (project / "p.yml").write_text(yaml.safe_dump(pipeline))
+    done = azdistill("run", "p.yml")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("NOT BETTER")
+    runs = runs_of(project, "e")
+    (parent,) = (run for run in runs.values() if "azdistill.step" not in run.data.tags)
+    assert parent.data.tags["azdistill.not_better"] == "true"
+    assert "note" not in parent.data.tags
+    assert runs["compare"].data.tags["azdistill.not_better"] == "true"
+    lines[0]["name"], lines[2]["value"] = "azdistill.other", 1.0
+    (project / "code" / "said.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = azdistill("run", "p.yml")
+    assert "NOT BETTER" not in done.stdout
+    runs = runs_of(project, "e")
+    newest = max(
+        (run for run in runs.values() if "azdistill.step" not in run.data.tags), key=lambda r: r.info.start_time
+    )
+    assert "azdistill.not_better" not in newest.data.tags
 
 
 def test_a_view_keeps_the_columns_of_every_kind_of_pipeline_in_the_experiment() -> None:
@@ -502,11 +539,11 @@ def test_the_columns_of_a_distillation_are_the_models_and_what_compares_them() -
     models = ("gold_sft", "distilled", "baseline", "teacher")
     logged = [f"{model}.{name}" for model in models for name in ("bleu", "accuracy", "rougeL", "parameters")]
     logged += ["rows", "throughput_ratio", "memory_reduction", "latency_reduction", "retention"]
-    found = columns([*logged, "p_value_distilled_vs_baseline"], "accuracy")
+    found = columns([*logged, "p_value_distilled_vs_baseline"], {"retention_metric": "accuracy"})
     assert found[:5] == [*(f"{model}.accuracy" for model in reversed(models)), "retention"]
     assert {"latency_reduction", "memory_reduction", "p_value_distilled_vs_baseline"} < set(found)
     assert len(found) <= MOST
-    assert columns(logged, "bleu")[0] == "teacher.bleu"
+    assert columns(logged, {"retention_metric": "bleu"})[0] == "teacher.bleu"
     assert columns(["teacher.rougeL", "distilled.rougeL"]) == ["teacher.rougeL", "distilled.rougeL"]
 
 
@@ -519,19 +556,41 @@ def test_the_columns_of_another_pipeline_are_the_first_that_it_logged() -> None:
 def test_ui_prints_the_newest_experiments_page_first(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    started: list[tuple[list[str], Mapping[str, str]]] = []
-    monkeypatch.setattr(os, "execve", lambda path, arguments, variables: started.append((arguments, variables)))
-    ui_command.main(["--port", "5999"], standalone_mode=False)
+    def serve(uri: str, port: int | None, on_answer: Callable[[int], object]) -> int:
+        assert (uri, port) == (f"sqlite:///{project / 'mlflow.db'}", 5999)
+        on_answer(5999)
+        return 0
+
+    monkeypatch.setattr("azdistill.local.tracking.ui.serve", serve)
+    with pytest.raises(SystemExit):
+        ui_command.main(["--port", "5999"], standalone_mode=False)
     assert capsys.readouterr().out == "http://127.0.0.1:5999\n"
     with contextlib.closing(sqlite3.connect("mlflow.db")) as store, store:
         [(experiment,)] = store.execute("SELECT experiment_id FROM experiments WHERE name = 'template'")
         store.execute(
             "INSERT INTO experiment_tags (key, value, experiment_id) VALUES (?, '{}', ?)", (VIEW_TAG, experiment)
         )
-    ui_command.main(["--port", "5999"], standalone_mode=False)
+    with pytest.raises(SystemExit):
+        ui_command.main(["--port", "5999"], standalone_mode=False)
     page = f"http://127.0.0.1:5999/#/experiments/{experiment}/runs?viewStateShareKey=azdistill\n"
     assert capsys.readouterr().out == page
-    assert [arguments[-2:] for arguments, _ in started] == [["--port", "5999"]] * 2
-    # Not among the arguments: the address of a database may hold a password.
-    assert not any("sqlite" in argument for arguments, _ in started for argument in arguments)
-    assert all(variables["MLFLOW_BACKEND_STORE_URI"].startswith("sqlite:") for _, variables in started)
+
+
+def test_numbers_that_are_not_finite_reach_mlflow_and_come_back(project: Path) -> None:
+    from mlflow import MlflowClient
+
+    warnings: list[str] = []
+    tracker = Tracker(tracking_uri(), warnings.append)
+    tracker.run_started("r", "odd", {}, {"azdistill.run_id": "r"}, [])
+    tracker.step_started("s", {}, {})
+    tracker.record("s", {"kind": "metric", "name": "mine", "value": float("nan"), "step": 1})
+    run_id = tracker.child_run_id("s", 60)
+    assert run_id
+    MlflowClient(tracking_uri()).log_metric(run_id, "own", float("nan"), step=2)
+    logged = tracker.logged("s", 60)
+    tracker.step_ended("s", "completed", {}, {}, [])
+    tracker.run_ended("completed", {}, [])
+    tracker.close()
+    assert warnings == []
+    assert [(record["name"], record["value"]) for record in logged if record["kind"] == "metric"] == [("own", "NaN")]
+    assert [str(metric.value) for metric in history(project, runs_of(project, "odd")["s"])] == ["nan"]

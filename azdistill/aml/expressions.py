@@ -8,7 +8,7 @@ closing braces, more than one word inside) stays text, as on Azure; :func:`unclo
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 _REFERENCE = re.compile(r"\$\{\{\s*([^{}\s]+)\s*\}\}")
@@ -48,6 +48,29 @@ class Optional:
     position: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceWord:
+    """An expression that the service itself replaces, in a job's inputs or in the path of an output.
+
+    What it comes to is a name or a moment, plain characters: it cannot break out of a command.
+    """
+
+    path: str
+    stands_for: str
+    in_inputs: bool = True
+    in_outputs: bool = True
+
+    def __str__(self) -> str:
+        return "${{" + self.path + "}}"
+
+
+NAME = ServiceWord("name", "the job's name")
+TRIGGER_TIME = ServiceWord("creation_context.trigger_time", "the moment at which a schedule fires")
+DEFAULT_DATASTORE = ServiceWord("default_datastore", "the default datastore's name")
+OUTPUT_NAME = ServiceWord("output_name", "the output's name", in_inputs=False)
+#: Every expression of the service's own, by its path.
+SERVICE_WORDS = {word.path: word for word in (NAME, TRIGGER_TIME, DEFAULT_DATASTORE, OUTPUT_NAME)}
+
 Part = Text | Reference | Optional
 Lookup = Callable[[Reference], str | None]
 
@@ -81,6 +104,19 @@ def references(parts: tuple[Part, ...]) -> Iterator[tuple[Reference, bool]]:
             yield from ((inner, True) for inner in part.parts if isinstance(inner, Reference))
         elif isinstance(part, Reference):
             yield part, False
+
+
+def references_in(text: str) -> Iterator[Reference]:
+    """Each reference of a text that has no optional blocks, such as a value or a path."""
+    return (part for part in _flat(text, 0) if isinstance(part, Reference))
+
+
+def fill(text: str, known: Mapping[ServiceWord, str]) -> str:
+    """The text with the service's words that are ``known`` replaced; everything else stays as it was written."""
+    given = {word.path: value for word, value in known.items()}
+    return "".join(
+        part.text if isinstance(part, Text) else given.get(".".join(part.path), part.raw) for part in _flat(text, 0)
+    )
 
 
 def sole_reference(text: object) -> Reference | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import os
+import select
 import sys
+from typing import Any
 
 import click
 
-from azdistill.errors import AzdistillError
+from azdistill.errors import AzdistillError, MachineError
 from azdistill.redact import redact
 from azdistill.terminal import harmless
 
@@ -57,9 +58,34 @@ class LazyVerbs(click.Group):
             ctx.fail(f"no such command '{args[0]}'; {did_you_mean(args[0], list(VERBS))}")
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            # click takes every broken pipe for that of stdout: it says nothing and ends with exit code 1.
+            if _reader_is_gone():
+                raise
+            raise MachineError(
+                f"a process or service went away in the middle of a request: {error}", code="AZD900"
+            ) from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+
+
+def _reader_is_gone() -> bool:
+    """Whether nobody reads stdout or stderr any more (head, less)."""
+    if not hasattr(select, "poll"):
+        return True
+    poll = select.poll()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            poll.register(stream.fileno(), 0)
+        except (AttributeError, OSError, ValueError):
+            # A program's own stream is no pipe of ours.
+            continue
+    return bool(poll.poll(0))
 
 
 @click.group(cls=LazyVerbs, context_settings={"help_option_names": ["-h", "--help"]})
@@ -89,11 +115,6 @@ def main(args: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader of a pipe (head, less) went away: no error of ours. Point stdout elsewhere so that the
-        # interpreter's own flush at exit stays quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except OSError as error:
         if "-vv" in arguments:
             raise

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from datetime import datetime
 
 import click
 
+from azdistill import strict_json
 from azdistill.errors import UserError, did_you_mean
 
 #: Differences that are printed; --json has all of them.
@@ -36,14 +36,14 @@ def explain_command(run_name: str, step: str | None, as_json: bool) -> None:
     if step is None:
         told = [explain(home, run, name, runs) for name in run.steps]
         lines = [f"{found.step}: {found.status}: {found.reason}" for found in told]
-        click.echo(json.dumps([found.as_json() for found in told]) if as_json else "\n".join(lines))
+        click.echo(strict_json.dumps([found.as_json() for found in told]) if as_json else "\n".join(lines))
         return
     if step not in run.steps:
         hint = did_you_mean(step, list(run.steps))
         raise UserError(f"the run {run.run_id} has no step '{step}'", code="AZD386", hint=hint)
     found = explain(home, run, step, runs)
     if as_json:
-        click.echo(json.dumps(found.as_json()))
+        click.echo(strict_json.dumps(found.as_json()))
         return
     click.echo(f"step '{step}' of {run.run_id}: {found.status}\n{found.reason}")
     for difference in found.differences[:_SHOWN]:
@@ -71,7 +71,7 @@ def list_entries(as_json: bool) -> None:
 
     entries = held(find_home())
     if as_json:
-        click.echo(json.dumps([entry.as_json() for entry in entries]))
+        click.echo(strict_json.dumps([entry.as_json() for entry in entries]))
         return
     for entry in entries:
         used = datetime.fromtimestamp(entry.used).strftime("%Y-%m-%d %H:%M")

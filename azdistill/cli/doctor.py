@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from azdistill import strict_json
 from azdistill.cli.workspace import workspace_options
 from azdistill.errors import AzdistillError
 from azdistill.redact import redact
@@ -59,7 +59,7 @@ def doctor_command(
         note(unreached)
         note(_remote(connection, prepared))
     if as_json:
-        click.echo(json.dumps([finding.as_json() for finding in findings], indent=2))
+        click.echo(strict_json.dumps([finding.as_json() for finding in findings], indent=2))
     if compute and connection is not None and _reached(findings):
         _probe(connection, compute, prepared, recipe, where, as_json=as_json)
     elif compute:

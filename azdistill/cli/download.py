@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 import sys
@@ -15,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from azdistill import strict_json
 from azdistill.cli.workspace import workspace_options
 from azdistill.errors import MachineError, UserError
+from azdistill.permissions import make_folders
 
 if TYPE_CHECKING:
     from azdistill.cloud.jobs.download import Fetched
@@ -60,7 +61,7 @@ def download_command(
     pages = [Path(each, "report.html") for each in got.values()]
     report = next((page for page in pages if page.is_file()), None)
     if as_json:
-        click.echo(json.dumps({"run": job.name, "outputs": got, "report": str(report) if report else None}))
+        click.echo(strict_json.dumps({"run": job.name, "outputs": got, "report": str(report) if report else None}))
         return
     for each, path in got.items():
         click.echo(f"{each}: {path}")
@@ -105,7 +106,7 @@ def _fetch(connection: Connection, run: str, output: Output, gathered: Path) -> 
 def _gathering(out: Path) -> Iterator[Path]:
     """The folder where files gather, for one download at a time."""
     folder = out / _GATHERED
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folders(folder)
     handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from azdistill import strict_json
 from azdistill.cli.local_run import open_pipeline, options_of
 from azdistill.errors import AzdistillError
 from azdistill.local.cache.explain import short
@@ -23,13 +23,13 @@ def print_dry_run(file: Path, *, sets: Sequence[str], as_json: bool, no_tracking
         plan, steps = foresee(open_pipeline(file, sets), options_of(**chosen))
     except AzdistillError as error:
         if as_json:
-            click.echo(json.dumps({"dry_run": True, "steps": {}, "error": redact(str(error))}))
+            click.echo(strict_json.dumps({"dry_run": True, "steps": {}, "error": redact(str(error))}))
         raise
     for note in plan.notes:
         click.echo(redact(f"note: {note}"), err=True)
     if as_json:
         told = {"dry_run": True, "steps": {name: step.as_json() for name, step in steps.items()}}
-        click.echo(json.dumps(clean(told)))
+        click.echo(strict_json.dumps(clean(told)))
     else:
         click.echo(redact("\n".join(_lines(steps))))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from azdistill import strict_json
 from azdistill.cli.workspace import workspace_options
 from azdistill.errors import Interrupted, ServiceError, UserError
 from azdistill.redact import redact
@@ -95,7 +95,7 @@ def plan_command(teacher: str, where: Where, offline: bool, everything: bool, as
     found, wish = _wished(teacher, sizes)
     plan = make_plan(found, wish, None if offline else _region(where), _prices())
     if as_json:
-        click.echo(json.dumps(plan.as_json(), indent=2))
+        click.echo(strict_json.dumps(plan.as_json(), indent=2))
         return
     for line in show.lines(plan, everything=everything):
         click.echo(redact(line))
@@ -155,7 +155,7 @@ def list_command(where: Where, as_json: bool) -> None:
 
     found = existing.kept(connect(where))
     if as_json:
-        click.echo(json.dumps([one.as_json() for one in found], indent=2))
+        click.echo(strict_json.dumps([one.as_json() for one in found], indent=2))
         return
     for one in found:
         click.echo(redact(_line(one, expired=one.expired(names.now()))))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from azdistill import strict_json
+from azdistill.client import verdict
 from azdistill.errors import AzdistillError, Interrupted, RunFailed, exit_code_of_step
 from azdistill.redact import redact
 
@@ -63,8 +64,13 @@ def left_alone(name: str) -> Interrupted:
 
 
 def finish(connection: Connection, job: Job) -> None:
-    """Say why the run failed, and raise what the command line ends with; nothing where it completed or goes on."""
+    """Say why the run failed, and raise what the command line ends with; nothing where it completed or goes on.
+
+    Of a student that is not better than it was before that is said too.
+    """
     error = error_of(job)
+    if line := verdict.of_tags(job.tags):
+        click.echo(line, err=True)
     if error is None:
         return
     for line in why_failed(connection, job):
@@ -106,4 +112,4 @@ def why_failed(connection: Connection, job: Job) -> list[str]:
 def as_json(job: Job, error: AzdistillError | None = None) -> str:
     """The object that ``--json`` prints."""
     result: dict[str, Any] = job.as_json()
-    return redact(json.dumps(result | ({"exit_code": error.exit_code} if error else {"exit_code": 0})))
+    return redact(strict_json.dumps(result | ({"exit_code": error.exit_code} if error else {"exit_code": 0})))

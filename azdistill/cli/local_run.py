@@ -11,6 +11,7 @@ import click
 from azdistill import aml, compile
 from azdistill.aml.models import Pipeline
 from azdistill.cli.view import make_view
+from azdistill.client.mlflow_columns import columns
 from azdistill.compile.sets import apply_sets, parse_sets
 from azdistill.errors import SpecError, UserError
 from azdistill.local.plan.selection import Selection
@@ -42,7 +43,7 @@ def run(
     options = options_of(**chosen)
     view = make_view(to_stderr=as_json)
     tracker = None if no_tracking else Tracker(tracking_uri(), view.warn)
-    tracked = TrackingListener(tracker, str(file), apart=options.docker) if tracker else None
+    tracked = TrackingListener(tracker, str(file), apart=options.docker, columns=columns) if tracker else None
     listeners: list[Listener] = [view, *([tracked] if tracked else [])]
     try:
         with view:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from azdistill import strict_json
 from azdistill.cli.workspace import workspace_options
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def publish_command(paths: tuple[Path, ...], registry: str | None, dry_run: bool
 
     done = publish.publish(target, wanted, dry_run=dry_run, told=told)
     if as_json:
-        click.echo(json.dumps({"target": target.what, "assets": [asset.as_json() for asset in done]}))
+        click.echo(strict_json.dumps({"target": target.what, "assets": [asset.as_json() for asset in done]}))
         return
     fresh = sum(asset.state != "unchanged" for asset in done)
     verb = "would be published" if dry_run else "published"

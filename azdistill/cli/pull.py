@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from azdistill import strict_json
 from azdistill.cli.workspace import workspace_options
 from azdistill.errors import AzdistillError, MachineError, ServiceError, UserError
 
@@ -47,7 +47,7 @@ def pull_command(runs: tuple[str, ...], experiment: str | None, since: str | Non
     if as_json:
         told: dict[str, Any] = {"runs": [{"name": name, "changed": changed} for name, changed in pulled.items()]}
         failed = [{"name": name, "code": error.code, "message": error.message} for name, error in failures.items()]
-        click.echo(json.dumps({**told, **({"failed": failed} if failed else {})}))
+        click.echo(strict_json.dumps({**told, **({"failed": failed} if failed else {})}))
     if failures:
         _fail(failures, len(pulled))
 
@@ -110,10 +110,11 @@ def _pull(connection: Connection, name: str, to_stderr: bool) -> bool:
 
 @functools.cache
 def _store(uri: str) -> PulledStore:
+    from azdistill.client.mlflow_columns import columns
     from azdistill.local.tracking.pulled import PulledStore
 
     with _storing():
-        return PulledStore(uri)
+        return PulledStore(uri, columns)
 
 
 @contextlib.contextmanager
@@ -183,7 +184,7 @@ def list_azure(connection: Connection, *, as_json: bool, everything: bool) -> No
     runs = list(islice(list_runs(connection), None if everything else _SHOWN + 1))
     shown = runs if everything else runs[:_SHOWN]
     if as_json:
-        click.echo(json.dumps([run.as_json() for run in shown]))
+        click.echo(strict_json.dumps([run.as_json() for run in shown]))
     elif not runs:
         click.echo(f"no pipeline has run in {connection.workspace_name} yet: azdistill submit FILE")
     else:

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from azdistill import strict_json
+
 _FOLDER = "pulled"
 
 
@@ -38,7 +40,7 @@ class PulledRun:
         folder = home / _FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         beside = folder / f".{uuid.uuid4().hex[:8]}"
-        beside.write_text(json.dumps({"version": 1, **asdict(self)}), encoding="utf-8")
+        beside.write_text(strict_json.dumps({"version": 1, **asdict(self)}), encoding="utf-8")
         os.replace(beside, folder / f"{self.run_id}.json")
 
 

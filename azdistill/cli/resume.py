@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
+from azdistill import strict_json
 from azdistill.cli.workspace import workspace_options
 
 
@@ -42,6 +42,6 @@ def resume_command(run: str | None, streams: bool, as_json: bool, where: Any) ->
     job = following.stream(connection, made.name, as_json=as_json) if streams else None
     if as_json:
         told: dict[str, Any] = {"name": made.name, "resumed_from": name, "studio_url": made.studio_url}
-        click.echo(json.dumps({**told, "status": job.status if job else None}))
+        click.echo(strict_json.dumps({**told, "status": job.status if job else None}))
     if job is not None:
         following.finish(connection, job)

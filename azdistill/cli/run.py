@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from azdistill import strict_json
 from azdistill.errors import AzdistillError
 from azdistill.redact import redact
 
@@ -64,7 +64,7 @@ def run_command(file: Path, as_json: bool, dry_run: bool, **options: Any) -> Non
 
     def answer(finished: Finished) -> None:
         if as_json:
-            click.echo(json.dumps(local_run.as_json(finished)))
+            click.echo(strict_json.dumps(local_run.as_json(finished)))
 
     if dry_run:
         from azdistill.cli.dry_run import print_dry_run
@@ -77,7 +77,7 @@ def run_command(file: Path, as_json: bool, dry_run: bool, **options: Any) -> Non
         # Nothing ran: the object is printed all the same.
         if as_json:
             empty: dict[str, Any] = {"run_id": None, "status": "failed", "seconds": 0.0, "steps": {}, "outputs": {}}
-            click.echo(json.dumps({**empty, "error": redact(str(error))}))
+            click.echo(strict_json.dumps({**empty, "error": redact(str(error))}))
         raise
     if finished.error:
         raise finished.error

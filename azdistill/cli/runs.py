@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
-import socket
 import sqlite3
 import sys
 from collections.abc import Sequence
@@ -16,8 +14,9 @@ from urllib.parse import quote
 
 import click
 
+from azdistill import strict_json
 from azdistill.cli.workspace import workspace_options
-from azdistill.errors import MachineError, UserError, did_you_mean
+from azdistill.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from azdistill.cli.pulled_runs import PulledRun
@@ -66,7 +65,7 @@ def runs_command(ctx: click.Context, as_json: bool, everything: bool, azure: boo
     runs = known_runs()
     shown = runs if everything else runs[:_SHOWN]
     if as_json:
-        click.echo(json.dumps([_as_json(run) for run in shown]))
+        click.echo(strict_json.dumps([_as_json(run) for run in shown]))
     elif not runs:
         click.echo("no runs yet: azdistill run FILE")
     else:
@@ -89,7 +88,7 @@ def compare_command(first: str, second: str, as_json: bool) -> None:
     before, after = _meant(first, runs), _meant(second, runs)
     compared = compare(before, after)
     if as_json:
-        click.echo(json.dumps(compared))
+        click.echo(strict_json.dumps(compared))
         return
     click.echo(f"A  {before.run_id}  {before.status}\nB  {after.run_id}  {after.status}")
     _print_table("parameter", [(r["name"], _text(r["a"]), _text(r["b"]), "") for r in compared["params"]])
@@ -104,6 +103,7 @@ def compare_command(first: str, second: str, as_json: bool) -> None:
 def ui_command(port: int | None) -> None:
     """Open the MLflow UI of this folder's runs on 127.0.0.1; Ctrl-C ends it."""
     from azdistill.local.tracking import tracking_uri
+    from azdistill.local.tracking.ui import serve
 
     uri = tracking_uri()
     if uri.startswith(("http://", "https://", "azureml:", "databricks")):
@@ -114,13 +114,13 @@ def ui_command(port: int | None) -> None:
         raise UserError(
             f"there are no runs in {uri.removeprefix('sqlite:///')} yet", code="AZD382", hint="azdistill run FILE"
         )
-    chosen = port or _free_port()
-    click.echo(f"http://127.0.0.1:{chosen}{_newest_view(uri)}")
-    sys.stdout.flush()
-    command = [sys.executable, "-P", "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(chosen)]
-    # exec: the server gets Ctrl-C and its exit code is ours. Arguments are read by all on a machine, and the address of
-    # a database may hold a password.
-    os.execve(sys.executable, command, {**os.environ, "MLFLOW_BACKEND_STORE_URI": uri})
+    click.echo("starting the MLflow UI; Ctrl-C ends it", err=True)
+
+    def tell(chosen: int) -> None:
+        click.echo(f"http://127.0.0.1:{chosen}{_newest_view(uri)}")
+        sys.stdout.flush()
+
+    sys.exit(serve(uri, port, tell))
 
 
 def known_runs() -> list[RunState | PulledRun]:
@@ -199,7 +199,7 @@ def _print_runs(runs: Sequence[RunState | PulledRun]) -> None:
     from rich.text import Text
 
     from azdistill.cli.board import duration
-    from azdistill.mlflow_columns import columns
+    from azdistill.client.mlflow_columns import columns
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("run", "status", "started", "time", "metrics"):
@@ -259,14 +259,3 @@ def _newest_view(uri: str) -> str:
     except sqlite3.Error:
         return ""
     return f"/#/experiments/{found[0]}/runs?viewStateShareKey={VIEW_TAG.rpartition('.')[2]}" if found else ""
-
-
-def _free_port() -> int:
-    for wanted in (5000, 0):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", wanted))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise MachineError("no free port on 127.0.0.1", code="AZD380")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from azdistill import strict_json
 from azdistill.cli.workspace import workspace_options
 from azdistill.errors import UserError
 from azdistill.redact import redact
@@ -106,7 +106,7 @@ def list_verb(everything: bool, as_json: bool, where: Where) -> None:
 
     found = [one for one in resource.every(connect(where)) if everything or one.ours]
     if as_json:
-        click.echo(redact(json.dumps([_as_json(one, _now()) for one in found], indent=2)))
+        click.echo(redact(strict_json.dumps([_as_json(one, _now()) for one in found], indent=2)))
         return
     for one in found:
         click.echo(redact(_line(one)))
@@ -128,7 +128,7 @@ def show_verb(name: str, as_json: bool, where: Where) -> None:
     runs = listing.runs_of(connection, stored)
     if as_json:
         told = {**_as_json(stored, _now()), "runs": [run.as_json() for run in runs]}
-        click.echo(redact(json.dumps(told, indent=2)))
+        click.echo(redact(strict_json.dumps(told, indent=2)))
         return
     for line in _described(stored, runs):
         click.echo(redact(line))
@@ -164,7 +164,7 @@ def trigger_verb(name: str, sets: tuple[str, ...], as_json: bool, where: Where) 
     started = trigger(connect(where), name, parse_sets(sets), _now())
     click.echo(f"started {started.how}: {started.studio_url}", err=True)
     told = {"name": started.name, "how": started.how, "studio_url": started.studio_url}
-    click.echo(json.dumps(told) if as_json else started.name)
+    click.echo(strict_json.dumps(told) if as_json else started.name)
 
 
 @schedule_command.command("delete")
@@ -255,7 +255,7 @@ def _answer(change: Change, state: str, as_json: bool) -> None:
         "firings": [firing.as_json() for firing in change.firings],
         "fingerprint": change.wanted.fingerprint,
     }
-    click.echo(redact(json.dumps(told)))
+    click.echo(redact(strict_json.dumps(told)))
 
 
 def _agree(question: str, yes: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -10,17 +9,16 @@ from typing import Any
 
 import click
 
-from azdistill import aml, compile
+from azdistill import aml, compile, strict_json
 from azdistill import recipe as recipes
 from azdistill.aml import Pipeline, reader
+from azdistill.aml.expressions import TRIGGER_TIME, fill
 from azdistill.aml.loader import is_schedule
 from azdistill.cli import local_run
 from azdistill.compile.sets import apply_sets, parse_sets
 from azdistill.errors import SpecError, UserError
 from azdistill.local.run_pipeline import Finished
 from azdistill.recipe.schedule_file import read_schedule
-
-_TRIGGER_TIME = "${{creation_context.trigger_time}}"
 
 
 def run_firing(
@@ -31,7 +29,7 @@ def run_firing(
 
     def answer(finished: Finished) -> None:
         if as_json:
-            click.echo(json.dumps(local_run.as_json(finished)))
+            click.echo(strict_json.dumps(local_run.as_json(finished)))
 
     fixed: dict[str, Any] = {"jobs": None, "no_cache": False, "variables": (), "python": None, "experiment": None}
     finished = local_run.run(
@@ -80,4 +78,4 @@ def _filled(value: Any, moment: str) -> Any:
         return {key: _filled(inner, moment) for key, inner in value.items()}
     if isinstance(value, list):
         return [_filled(inner, moment) for inner in value]
-    return value.replace(_TRIGGER_TIME, moment) if isinstance(value, str) else value
+    return fill(value, {TRIGGER_TIME: moment}) if isinstance(value, str) else value

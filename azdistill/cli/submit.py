@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from azdistill import strict_json
 from azdistill.cli.workspace import workspace_options
 from azdistill.errors import UserError
 from azdistill.redact import redact
@@ -57,7 +57,7 @@ def submit_command(
     connection = connect(where, file.resolve().parent)
     plan = make_plan(connection, prepared)
     if dry_run and as_json:
-        click.echo(json.dumps(plan.as_json(), default=str))
+        click.echo(strict_json.dumps(plan.as_json(), default=str))
     else:
         _show(plan)
     plan.raise_for_problems()
@@ -111,4 +111,4 @@ def _send(connection: Connection, prepared: Prepared, plan: SubmitPlan, *, strea
 
 
 def _answer(submitted: dict[str, Any], as_json: bool) -> None:
-    click.echo(json.dumps(submitted) if as_json else submitted["name"])
+    click.echo(strict_json.dumps(submitted) if as_json else submitted["name"])

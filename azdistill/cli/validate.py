@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -11,6 +10,7 @@ from typing import Any
 
 import click
 
+from azdistill import strict_json
 from azdistill.errors import Problem, SpecError
 from azdistill.redact import redact
 
@@ -29,7 +29,7 @@ def validate_command(files: tuple[Path, ...], as_json: bool) -> None:
     results = [(file, *_examine(file)) for file in files]
     problems = list(dict.fromkeys(problem for _, _, found in results for problem in found))
     if as_json:
-        click.echo(redact(json.dumps([problem.as_json() for problem in problems], indent=2, ensure_ascii=False)))
+        click.echo(redact(strict_json.dumps([problem.as_json() for problem in problems], indent=2, ensure_ascii=False)))
     else:
         for problem in problems:
             click.echo(_shown(problem))

@@ -10,6 +10,7 @@ from typing import TextIO
 
 from azdistill.cli.board import Board, Row, duration, shown
 from azdistill.cli.failure import error_lines
+from azdistill.client import verdict
 from azdistill.local.plan.steps import Plan
 from azdistill.local.run.listener import Listener, Record
 from azdistill.local.store.runs import RunState, StepState, TrialState
@@ -121,7 +122,7 @@ def summary_lines(run: RunState, *, steps: bool = True) -> list[str]:
     lines += [line for name, step in run.steps.items() if (line := best_line(name, step))]
     lines += [f"{name}: {path}" for name, path in run.outputs.items()]
     lines += [f"{name}: not given out: {why}" for name, why in run.withheld.items()]
-    return lines
+    return [*lines, line] if (line := verdict.of_metrics(run.metrics)) else lines
 
 
 def why_failed(run: RunState) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from azdistill import aml, compile
 from azdistill.aml.models import Pipeline
 from azdistill.client import evaluation, names
 from azdistill.client.job import DistillationJob
+from azdistill.client.mlflow_columns import columns
 from azdistill.client.progress import Lines, say
 from azdistill.errors import Interrupted, RunFailed, SpecError, UserError, did_you_mean
 from azdistill.local.run_pipeline import Finished, Options, run_pipeline
@@ -21,6 +21,7 @@ from azdistill.local.store.home import Home
 from azdistill.local.store.runs import RunState, StepState, list_runs
 from azdistill.local.tracking import Tracker, tracking_uri
 from azdistill.local.tracking.listener import TrackingListener
+from azdistill.permissions import copy_out
 from azdistill.recipe.refer import weights_of
 from azdistill.redact import redact
 
@@ -119,7 +120,7 @@ class LocalJobs:
         if not self._tracking:
             return run_pipeline(pipeline, options, [Lines()])
         tracker = Tracker(self.tracking_uri, lambda text: say(f"warning: {text}"))
-        tracked = TrackingListener(tracker, source)
+        tracked = TrackingListener(tracker, source, columns=columns)
         try:
             return run_pipeline(pipeline, options, [Lines(), tracked], tracked)
         finally:
@@ -165,19 +166,10 @@ class LocalJobs:
                 hint = did_you_mean(output, list(job.outputs))
                 raise UserError(f"the run {name} has no output '{output}'", code="AZD495", hint=hint)
             source, target = Path(job.outputs[output]), Path(download_path) / "named-outputs" / output
-            target.mkdir(parents=True, exist_ok=True)
-            if source.is_dir():
-                shutil.copytree(source, target, dirs_exist_ok=True, copy_function=_copy)
-            else:
-                _copy(source, target / source.name)
+            copy_out(source, target if source.is_dir() else target / source.name)
 
     def __getattr__(self, name: str) -> Any:
         raise _unknown(f"jobs.{name}")
-
-
-def _copy(source: Any, target: Any) -> Any:
-    # What is committed is read-only; a copy is the user's.
-    return shutil.copyfile(source, target)
 
 
 class LocalModels:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from azdistill.client import verdict
 from azdistill.local.plan.steps import Plan
 from azdistill.local.run.listener import Listener
 from azdistill.local.store.runs import RunState, StepState
@@ -36,3 +37,5 @@ class Lines(Listener):
 
     def run_ended(self, run: RunState) -> None:
         say(f"{run.run_id}: {run.status} in {run.seconds:.1f} s" + (f": {run.error}" if run.error else ""))
+        if line := verdict.of_metrics(run.metrics):
+            say(line)

@@ -1,52 +1,104 @@
-"""Whether training rows come with gold answers, so that a student trained on those can be compared too."""
+"""Whether training rows come with gold answers, so that a student trained on those can be compared too.
+
+Which columns hold them is read from the table that prepare_data reads rows by (``row_shapes.toml``).
+"""
 
 from __future__ import annotations
 
-import csv
 import json
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from azdistill import assets
+from azdistill.compile.first_rows import Unreadable, records
+from azdistill.recipe.models import Data
 from azdistill.recipe.read import Reading, is_local
 
-#: Rows looked at.
-PEEK = 20
+#: Rows looked at before their having no gold answers is believed.
+PEEK = 10_000
+
+
+@dataclass(frozen=True)
+class Gold:
+    """Whether gold answers were seen (None: nobody can tell). ``why``: what was looked at, or why nobody can tell."""
+
+    seen: bool | None
+    why: str = ""
 
 
 def has_gold(reading: Reading) -> bool:
-    """What ``evaluation.gold_sft`` says; for ``auto``, what the first training rows on this machine show."""
+    """What ``evaluation.gold_sft`` says; for ``auto``, whether the training rows on this machine show gold answers."""
     recipe = reading.recipe
     assert recipe is not None
     if recipe.evaluation.gold_sft != "auto":
         return recipe.evaluation.gold_sft == "true"
+    return look_for_gold(reading).seen is True
+
+
+def look_for_gold(reading: Reading) -> Gold:
+    """Whether the training rows carry gold answers, as far as this machine can tell."""
+    recipe = reading.recipe
+    assert recipe is not None
     if recipe.data.reference_column:
-        return True
-    name = recipe.data.training_data
+        return Gold(True)
+    name = recipe.data.training_data or recipe.data.dataset
     if not isinstance(name, str) or not is_local(name):
-        return False
-    return any(_carries_answer(row) for row in _first_rows(reading.folder / Path(name).expanduser()))
-
-
-def _carries_answer(row: Any) -> bool:
-    if not isinstance(row, dict):
-        return False
-    messages = row.get("messages")
-    last = messages[-1] if isinstance(messages, list) and messages else None
-    return bool(row.get("reference")) or (isinstance(last, dict) and last.get("role") == "assistant")
-
-
-def _first_rows(path: Path) -> list[Any]:
-    """Some rows, or none: whether the file is sound is for prepare_data to say, with the line."""
+        return Gold(None, "the training data is not on this machine")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            if path.suffix == ".csv":
-                return list(islice(csv.DictReader(file), PEEK))
-            if path.suffix == ".json":
-                rows = json.load(file)
-                return rows[:PEEK] if isinstance(rows, list) else []
-            if path.suffix == ".jsonl":
-                return [json.loads(line) for line in islice(file, PEEK) if line.strip()]
-    except (OSError, ValueError, csv.Error):
-        return []
-    return []
+        return _gold_in(records(reading.folder / Path(name).expanduser(), table()), recipe.data)
+    except Unreadable as error:
+        return Gold(None, str(error))
+
+
+@cache
+def table() -> dict[str, Any]:
+    """The table of shapes that prepare_data reads rows by."""
+    path = assets.component("prepare_data").parent / "row_shapes.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def _gold_in(rows: Iterator[dict[str, Any]], data: Data) -> Gold:
+    """Looks until a gold answer is seen. The first row says which columns count, as in prepare_data."""
+    shape, count = None, 0
+    for row in islice(rows, PEEK):
+        count += 1
+        shape = shape or _shape_of(row, data.prompt_column)
+        if shape is None:
+            return Gold(None, f"its columns are not known ones ({', '.join(map(str, row)) or 'none'})")
+        if _carries_answer(row, shape):
+            return Gold(True)
+    if not count:
+        return Gold(None, "no row of it could be read")
+    return Gold(False, f"the first {PEEK:,} training rows" if count == PEEK else "the training rows")
+
+
+def _shape_of(row: dict[str, Any], prompt_column: str | None) -> dict[str, Any] | None:
+    if prompt_column:
+        return {"gold": [], "turns": prompt_column} if prompt_column in row else None
+    fitting = (shape for shape in table()["shapes"] if all(name in row for name in shape["columns"]))
+    return next(fitting, None)
+
+
+def _carries_answer(row: dict[str, Any], shape: dict[str, Any]) -> bool:
+    if any(_holds_something(row.get(name)) for name in shape["gold"]):
+        return True
+    turns = row.get(shape.get("turns", ""))
+    if isinstance(turns, str) and turns.lstrip().startswith("["):
+        # A CSV holds the list as text.
+        try:
+            turns = json.loads(turns)
+        except ValueError:
+            return False
+    last = turns[-1] if isinstance(turns, list) and turns else None
+    who = last.get("from", last.get("role")) if isinstance(last, dict) else None
+    return isinstance(who, str) and table()["roles"].get(who) == "assistant"
+
+
+def _holds_something(value: Any) -> bool:
+    # What tables write where there is nothing: null, NaN, blanks, an empty list.
+    return value is not None and value == value and value not in ([], {}) and bool(str(value).strip())

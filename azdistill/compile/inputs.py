@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
-from azdistill import catalog
+from azdistill import catalog, strict_json
 from azdistill.compile.naming import distilled_name, student_name
 from azdistill.compile.teachers import in_job
 from azdistill.recipe.models import Latest, Recipe, Section
@@ -82,7 +81,7 @@ def _teacher(recipe: Recipe, reading: Reading) -> dict[str, Any]:
         "api": teacher.api or (known.api if known and known.api != "chat_completions" else None),
         "prompts": teacher.prompts and {"type": "uri_folder", "path": _placed(teacher.prompts, reading.folder)},
         "teacher_timeout": teacher.timeout,
-        "stop": json.dumps(teacher.stop) if isinstance(teacher.stop, list) else teacher.stop,
+        "stop": strict_json.dumps(teacher.stop) if isinstance(teacher.stop, list) else teacher.stop,
         "strategy": teacher.how,
     }
     inputs |= {name: getattr(teacher, name) for name in _TEACHER.split()}

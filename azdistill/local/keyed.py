@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from azdistill import strict_json
 from azdistill.local.store.home import Home
 from azdistill.local.store.runs import RunState, clean
 
@@ -20,12 +21,12 @@ def write_fields(attempt: Path, fields: dict[str, Any], *, reusable: bool = True
     """
     # Not worth a wait for the disk: half a file, after a power cut, is read as none.
     file = attempt / (_FILE if reusable else _OWN)
-    file.write_text(json.dumps(clean(fields), ensure_ascii=False), encoding="utf-8")
+    file.write_text(strict_json.dumps(clean(fields), ensure_ascii=False), encoding="utf-8")
 
 
 def has_fields(attempt: Path, fields: dict[str, Any]) -> bool:
     """Whether an attempt was made with exactly these fields."""
-    wanted = json.loads(json.dumps(clean(fields)))
+    wanted = json.loads(strict_json.dumps(clean(fields)))
     return wanted in (_read(attempt / _FILE), _read(attempt / _OWN))
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from azdistill.aml import service
+from azdistill.aml.expressions import NAME
 from azdistill.aml.models import Environment, Pipeline
 from azdistill.errors import AzdistillError, Interrupted, RunFailed, UserError, exit_code_of_step
 from azdistill.local.cache.entries import Cache
@@ -37,7 +39,7 @@ from azdistill.local.runners.base import Cancellation, Runner
 from azdistill.local.runners.process import ProcessRunner
 from azdistill.local.store.durable_files import disk_errors
 from azdistill.local.store.home import Home, find_home
-from azdistill.local.store.runs import RunLog, RunState
+from azdistill.local.store.runs import RunLog, RunState, new_run_id
 
 if TYPE_CHECKING:
     from azdistill.local.run.containers import Containers
@@ -93,12 +95,17 @@ def run_pipeline(
     settings, plan = planned(pipeline, options, home)
     _refuse_code(plan)
     resumed = run_to_resume(home, options.resume, plan.name).run_id if options.resume else None
-    home.prepare()
+    if service.uses(pipeline, NAME):
+        options = replace(options, run_id=resumed or options.run_id or new_run_id(plan.name))
+        settings, plan = planned(service.filled(pipeline, {NAME: str(options.run_id)}), options, home)
+    standing = [place for step in plan.steps.values() for place in step.standing.values()]
+    home.prepare(standing)
     hide_secrets(plan, options)
     passed = secrets.resolve(options.variables)
     cancellation = Cancellation()
     containers = make_containers(options, settings, listeners, cancellation) if options.docker else None
     plan = with_notes(plan, containers, options.strict)
+    plan = replace(plan, notes=(*plan.notes, *home.exposed(standing)))
     with disk_errors(f"cannot write the state folder {home.root}"):
         interpreter = find_interpreter(home, options.python)
     with contextlib.ExitStack() as ending:

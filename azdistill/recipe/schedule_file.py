@@ -182,13 +182,13 @@ def _unknown_inputs(where: Where, inputs: Any, pipeline: Pipeline, report: Repor
 def _changed(where: Where, pipeline: Pipeline, report: Report) -> Pipeline | None:
     """The pipeline with the literals that the schedule gives it; None where it gives none.
 
-    What Azure fills in when the schedule fires is not known, and data is looked for where the pipeline lies.
+    Data is looked for where the pipeline lies.
     """
     given = where.value if isinstance(where.value, dict) else {}
     known = {
         name: job_input(where / name, report)
         for name, value in given.items()
-        if name in pipeline.inputs and not isinstance(value, list | dict) and "${{" not in str(value)
+        if name in pipeline.inputs and not isinstance(value, list | dict)
     }
     literals = {name: value for name, value in known.items() if not pipeline.inputs[name].is_data}
     return replace(pipeline, inputs={**pipeline.inputs, **literals}) if literals else None

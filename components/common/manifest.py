@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import sys
@@ -11,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from common import strict_json
 
 #: Azure ML keeps what a step leaves in ``./outputs`` with its run.
 PLACE = Path("outputs", "azdistill", "manifest.json")
@@ -29,7 +30,7 @@ def write_manifest(folder: Path | None = None) -> None:
     outputs = {name: marks for name, path in sorted(output_paths(root).items()) if (marks := _marks(path))}
     target = root / PLACE
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps({"version": 1, "outputs": outputs}, ensure_ascii=False), encoding="utf-8")
+    target.write_text(strict_json.dumps({"version": 1, "outputs": outputs}, ensure_ascii=False), encoding="utf-8")
 
 
 def output_paths(

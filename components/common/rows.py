@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from common import strict_json
 from common.step import BadData, NoInput
 
 Row = dict[str, Any]
@@ -98,7 +99,7 @@ def _check_message(number: int, message: Any) -> Message:
 
 def row_id(messages: list[Message], reference: str | None = None) -> str:
     """The id of a row: 16 hex digits of the sha256 of its messages and reference."""
-    text = json.dumps([messages, reference], ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    text = strict_json.dumps([messages, reference], ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return sha256(text.encode("utf-8")).hexdigest()[:16]
 
 
@@ -136,7 +137,7 @@ def _parsed(line: bytes) -> Row:
     except UnicodeDecodeError as error:
         raise BadRow("invalid_utf8", f"byte {error.start + 1} of the line is not UTF-8") from None
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=unique_keys)
     except json.JSONDecodeError as error:
         at_end = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
         raise BadRow("truncated_json" if at_end else "json", f"{error.msg} at column {error.colno}") from None
@@ -145,6 +146,16 @@ def _parsed(line: bytes) -> Row:
     check_text(text, value)
     if not isinstance(value, dict):
         raise BadRow("schema", f"the line holds {_kind(value)} where an object is expected")
+    return value
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of these keys and values, for a JSON reader. Raises BadRow where one of two would be lost."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BadRow("json", f"an object names the key '{twice}' twice")
     return value
 
 
@@ -159,7 +170,7 @@ def check_text(text: str, value: Any) -> None:
         raise BadRow("characters", "the row holds a NUL character")
     if re.search(r"\\u[dD][89a-fA-F]", text):
         try:
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
+            strict_json.dumps(value, ensure_ascii=False).encode("utf-8")
         except UnicodeEncodeError:
             raise BadRow("characters", "the row holds half of a surrogate pair") from None
 
@@ -227,7 +238,7 @@ class RowWriter:
     def write(self, row: Row) -> None:
         """Append one row. What JSON has no form for (dates, bytes) is written as text."""
         assert self._file is not None, "a RowWriter is used inside `with`"
-        self._file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+        self._file.write(strict_json.dumps(row, ensure_ascii=False, default=str) + "\n")
         self.written += 1
 
     def __exit__(
@@ -286,5 +297,5 @@ def write_summary(path: str | os.PathLike[str], step: str, splits: dict[str, Tal
     summary = {"step": step, **total.as_json(), "splits": by_split, **extra}
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    target.write_text(strict_json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return summary

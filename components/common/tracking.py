@@ -7,13 +7,14 @@ is there, nothing is recorded.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
+
+from common import strict_json
 
 _lock = threading.Lock()
 _warned = False
@@ -22,7 +23,7 @@ _warned = False
 def log_metric(name: str, value: float, step: int | None = None) -> None:
     """One value of a metric; ``step`` counts where there are several."""
     if _metrics_file():
-        append("metric", name=name, value=float(value), step=step, timestamp=int(time.time() * 1000))
+        append("metric", name=name, value=strict_json.word(float(value)), step=step, timestamp=int(time.time() * 1000))
     elif mlflow := _mlflow():
         mlflow.log_metric(name, float(value), step=step)
 
@@ -75,6 +76,22 @@ def set_tag(name: str, value: Any) -> None:
         mlflow.set_tag(name, str(value))
 
 
+def set_headline_tag(name: str, value: Any) -> None:
+    """A tag that stands for the whole pipeline: of the step's run and, on Azure, of the pipeline's run too.
+
+    The local runner lifts those named ``azdistill.`` itself.
+    """
+    set_tag(name, value)
+    root = os.environ.get("AZUREML_ROOT_RUN_ID", "")
+    if _metrics_file() or not root or root == os.environ.get("AZUREML_RUN_ID"):
+        return
+    if mlflow := _mlflow():
+        try:
+            mlflow.MlflowClient().set_tag(root, name, str(value))
+        except Exception as error:  # noqa: BLE001 - a report that was written is not lost for a table of runs
+            _warn(f"the tag {name} could not be set on the pipeline's run: {error}")
+
+
 def log_artifact(path: str | os.PathLike[str]) -> None:
     """A small file or a report to keep with the run."""
     if _metrics_file():
@@ -89,7 +106,7 @@ def append(kind: str, **fields: Any) -> None:
     path = _metrics_file()
     if not path:
         return
-    line = json.dumps({"kind": kind, **fields}, ensure_ascii=False) + "\n"
+    line = strict_json.dumps({"kind": kind, **fields}, ensure_ascii=False) + "\n"
     # One write of one line in append mode: lines of several processes do not mix.
     with _lock, open(path, "ab", buffering=0) as file:
         file.write(line.encode("utf-8"))

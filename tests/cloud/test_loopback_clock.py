@@ -107,6 +107,7 @@ def schedule(folder: Path, **trigger: Any) -> Any:
         settings: {{default_compute: azureml:cpu}}
         inputs:
           time: ${{{{creation_context.trigger_time}}}}
+          job: ${{{{name}}}}
           inbox: {{type: uri_folder, path: azureml://datastores/workspaceblobstore/paths/inbox}}
         outputs:
           copy: {{type: uri_file}}
@@ -116,9 +117,12 @@ def schedule(folder: Path, **trigger: Any) -> Any:
             type: command
             command: >-
               cat ${{{{inputs.inbox}}}}/$(ls ${{{{inputs.inbox}}}} | tail -n 1) > ${{{{outputs.copy}}}} &&
-              echo ${{{{inputs.time}}}} > ${{{{outputs.kept}}}}/time
+              echo ${{{{inputs.time}}}} ${{{{inputs.job}}}} > ${{{{outputs.kept}}}}/time
             {IMAGE}
-            inputs: {{inbox: "${{{{parent.inputs.inbox}}}}", time: "${{{{parent.inputs.time}}}}"}}
+            inputs:
+              inbox: ${{{{parent.inputs.inbox}}}}
+              time: ${{{{parent.inputs.time}}}}
+              job: ${{{{parent.inputs.job}}}}
             outputs: {{copy: "${{{{parent.outputs.copy}}}}", kept: "${{{{parent.outputs.kept}}}}"}}
     """
     job = load_job(write(folder, "nightly.yml", text))
@@ -144,7 +148,7 @@ def test_a_schedule_fires_and_each_job_sees_the_data_of_its_day(ws: Workspace, c
             "azureml://datastores/workspaceblobstore/paths/kept/" + name in ws.jobs.runs.get(name).outputs["kept"].uri
         )
         kept = ws.jobs.places.path(ws.jobs.runs.get(name).outputs["kept"].uri) / "time"
-        assert kept.read_text() == f"2026-03-0{len(copies) + 1}T04:00:00Z\n"
+        assert kept.read_text() == f"2026-03-0{len(copies) + 1}T04:00:00Z {name}\n"
     assert copies == ["monday", "tuesday"]
     assert ws.clock.now == datetime(2026, 3, 3, 12, tzinfo=UTC)
 

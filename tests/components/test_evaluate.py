@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,39 @@ def test_rows_that_a_model_cannot_read_count_for_no_ones_times() -> None:
     assert (rates["throughput"], rates["tokens_per_second"]) == (1.0, 3.0)
 
 
+def test_the_hash_of_weights_is_of_what_they_hold_and_not_of_their_files(tmp_path: Path) -> None:
+    from generating import Generator
+    from transformers import AutoModelForCausalLM
+
+    one = save_tiny(tmp_path / "one", seed=4)
+    model = AutoModelForCausalLM.from_pretrained(one)
+
+    def digest(folder: Path) -> str:
+        found: str = Generator(str(folder), "cpu", torch.float32, 4).facts()["weights_sha256"]
+        return found
+
+    copies = {"moved": {}, "shards": {"max_shard_size": "20KB"}}
+    for name, how in copies.items():
+        shutil.copytree(one, tmp_path / name, ignore=shutil.ignore_patterns("*.safetensors*"))
+        model.save_pretrained(tmp_path / name, **how)
+    assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 1
+    assert digest(one) == digest(tmp_path / "moved") == digest(tmp_path / "shards")
+    assert digest(one) != digest(save_tiny(tmp_path / "two", seed=5))
+
+
+def test_weights_in_another_precision_of_the_same_values_have_the_same_hash(tmp_path: Path) -> None:
+    from generating import Generator
+    from transformers import AutoModelForCausalLM
+
+    half = save_tiny(tmp_path / "half", seed=4)
+    AutoModelForCausalLM.from_pretrained(half, dtype=torch.bfloat16).save_pretrained(half)
+    whole = Path(shutil.copytree(half, tmp_path / "whole"))
+    AutoModelForCausalLM.from_pretrained(half, dtype=torch.float32).save_pretrained(whole)
+    assert (half / "model.safetensors").stat().st_size < (whole / "model.safetensors").stat().st_size
+    found = {Generator(str(folder), "cpu", torch.float32, 4).facts()["weights_sha256"] for folder in (half, whole)}
+    assert len(found) == 1
+
+
 # -- the step ----------------------------------------------------------------------------------------------------------
 
 
@@ -240,6 +274,7 @@ def test_columns_are_measured_alike_and_keep_every_row(
     assert len({metrics["timing_group"] for metrics, _ in found.values()}) == 1
     teacher, baseline = found["teacher"][0], found["baseline"][0]
     assert teacher["parameters"] > baseline["parameters"]
+    assert len({metrics["weights_sha256"] for metrics, _ in found.values()}) == 3
     assert teacher["weights_bytes"] == 4 * teacher["parameters"]
     assert "agreement_with_teacher" in baseline or all(not line["answer"] for line in found["teacher"][1])
     assert made.metric("teacher.parameters") == teacher["parameters"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,3 +117,50 @@ def test_the_layout_links_weights_and_parts_the_tokenizer_from_them(tmp_path: Pa
     described = json.loads((tmp_path / "laid" / "MLmodel").read_text())
     assert described["flavors"]["transformers"]["pipeline_model_type"] == "LlamaForCausalLM"
     assert described["flavors"]["python_function"]["loader_module"] == "mlflow.transformers"
+
+
+@pytest.mark.parametrize(("better", "tag"), [(False, "true"), (True, None), (None, None)])
+def test_a_student_that_is_not_better_than_it_was_is_tagged_so(
+    register: Register, tmp_path: Path, better: bool | None, tag: str | None
+) -> None:
+    known = None if better is None else {"metric": "accuracy", "rows": 4, "better": better}
+    result = register(report=report(tmp_path / "report", against_baseline=known))
+    assert record(result)["tags"].get("azdistill.not_better") == tag
+    assert ("is not better than the student as it was" in result.stderr) is (better is False)
+
+
+class Registry:
+    """An MLflow that holds one version."""
+
+    def __init__(self, **tags: str) -> None:
+        self.tags = tags
+
+    def MlflowClient(self) -> Registry:
+        return self
+
+    def search_model_versions(self, _: str) -> list[Any]:
+        return [types.SimpleNamespace(version="3", tags=dict(self.tags))]
+
+    def set_model_version_tag(self, name: str, version: str, key: str, value: str) -> None:
+        assert (name, version) == ("tiny-distilled", "3")
+        self.tags[key] = value
+
+    def delete_model_version_tag(self, name: str, version: str, key: str) -> None:
+        assert (name, version) == ("tiny-distilled", "3")
+        del self.tags[key]
+
+
+@pytest.mark.parametrize(
+    ("before", "better", "after"),
+    [(False, False, True), (True, False, True), (True, True, False), (False, True, False), (True, None, True)],
+)
+def test_a_version_that_is_there_already_says_what_the_last_comparison_found(
+    before: bool, better: bool | None, after: bool
+) -> None:
+    from argparse import Namespace
+
+    from register_model import DIGEST, NOT_BETTER, _register
+
+    registry = Registry(**{DIGEST: "d"}, **({NOT_BETTER: "true"} if before else {}))
+    _register(registry, Namespace(model_name="tiny-distilled"), "run", {DIGEST: "d"}, better)
+    assert (NOT_BETTER in registry.tags) is after

@@ -173,3 +173,12 @@ def test_storage_that_takes_no_more_ends_a_step_without_a_traceback(capsys, numb
     stderr = capsys.readouterr().err
     assert stderr.startswith("error[failed]: cannot write /out/train.jsonl: " + said)
     assert "Traceback" not in stderr
+
+
+def test_rows_and_summaries_are_json_whatever_numbers_they_hold(tmp_path):
+    rows, summary = tmp_path / "rows.jsonl", tmp_path / "summary.json"
+    write_rows(rows, [{"messages": [user("Hi.")], "metadata": {"score": float("nan"), "most": [float("inf")]}}])
+    write_summary(summary, "step", {}, loss=float("nan"))
+    found = [json.loads(path.read_text(), parse_constant=pytest.fail) for path in (rows, summary)]
+    assert found[0]["metadata"] == {"score": None, "most": [None]}
+    assert found[1]["loss"] is None

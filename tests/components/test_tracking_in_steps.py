@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import math
 import sys
 import types
 
@@ -31,6 +33,13 @@ def test_each_call_is_one_line_of_the_metrics_file(metrics, tmp_path):
     assert lines[0]["timestamp"] > 1e12
     assert lines[3] == {"kind": "param", "name": "epochs", "value": "3"}
     assert lines[5]["path"] == str(tmp_path)
+
+
+def test_a_number_that_is_not_finite_is_a_word_of_json(metrics):
+    for value in (math.nan, math.inf, -math.inf):
+        tracking.log_metric("loss", value)
+    lines = [json.loads(line, parse_constant=pytest.fail) for line in metrics.read_text().splitlines()]
+    assert [line["value"] for line in lines] == ["NaN", "Infinity", "-Infinity"]
 
 
 def test_without_the_file_mlflow_is_called(monkeypatch):
@@ -111,7 +120,14 @@ class Service:
         self.own: dict[str, float] = {}
         self.lifted: dict[str, dict[str, float]] = {}
         self.entities = types.SimpleNamespace(Metric=lambda key, value, timestamp, step: (key, value))
+        self.tags: dict[tuple[str, str], str] = {}
         self._error = client_error
+
+    def set_tag(self, *what):
+        run_id, name, value = what if len(what) == 3 else ("step", *what)
+        if self._error and len(what) == 3:
+            raise self._error
+        self.tags[run_id, name] = value
 
     def log_metric(self, name, value, step=None):
         self.own[name] = value
@@ -165,3 +181,15 @@ def test_the_local_runner_lifts_by_itself(metrics, monkeypatch):
     monkeypatch.setenv("AZUREML_ROOT_RUN_ID", "all")
     tracking.log_headline({"a": 1})
     assert [line["name"] for line in read_jsonl(metrics)] == ["a"]
+
+
+def test_a_headline_tag_reaches_the_pipelines_run_too(on_azure, capsys):
+    service = Service()
+    on_azure.setitem(sys.modules, "mlflow", service)
+    tracking.set_headline_tag("azdistill.not_better", "true")
+    name = "azdistill.not_better"
+    assert service.tags == {("step", name): "true", ("all", name): "true"}
+    on_azure.setitem(sys.modules, "mlflow", Service(ConnectionError("no")))
+    on_azure.setattr(tracking, "_warned", False)
+    tracking.set_headline_tag(name, "true")
+    assert "could not be set on the pipeline's run: no" in capsys.readouterr().err

@@ -120,3 +120,16 @@ def command_step(command: str, outputs: tuple[str, ...] | Mapping[str, Any] = ()
     """An inline command step; ``outputs`` that are only named are files."""
     made = outputs if isinstance(outputs, Mapping) else {name: {"type": "uri_file"} for name in outputs}
     return {"type": "command", "command": command, "environment": {"image": IMAGE}, "outputs": made, **more}
+
+
+def special(*roots: Path) -> list[str]:
+    """What has a set-user-ID, set-group-ID or sticky bit, of ``roots`` and all below them."""
+    found = [path for root in roots if root.exists() for path in (root, *root.rglob("*"))]
+    return [str(path) for path in found if not path.is_symlink() and path.stat().st_mode & 0o7000]
+
+
+def refuse_open_state(project: Project) -> None:
+    """What holds after every test: the state folder is the user's alone, and nothing in it has such a bit."""
+    state = project.folder / ".azdistill"
+    assert not state.exists() or not state.stat().st_mode & 0o077
+    assert special(state, project.folder / "out") == []

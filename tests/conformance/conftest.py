@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from conformance_helpers import Project
+from conformance_helpers import Project, refuse_open_state
 from engine_fixtures import engine, image
 
 from azdistill import redact
@@ -24,12 +24,16 @@ def runner(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def shared_project(runner: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A project whose one run proves many rows; its name needs quoting."""
-    yield Project(runner, tmp_path_factory.mktemp("a project, größer"))
+    made = Project(runner, tmp_path_factory.mktemp("a project, größer"))
+    yield made
     redact.forget()
+    refuse_open_state(made)
 
 
 @pytest.fixture
 def project(runner: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A project of the test's own."""
-    yield Project(runner, tmp_path_factory.mktemp("a project, größer"))
+    made = Project(runner, tmp_path_factory.mktemp("a project, größer"))
+    yield made
     redact.forget()
+    refuse_open_state(made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 from built_images import removed_when_over
-from conformance_helpers import Project, Ran, command_step
+from conformance_helpers import Project, Ran, command_step, special
 from conformance_table import IGNORED, REFUSED, row
 from engine_fixtures import IMAGE
 
@@ -188,6 +189,76 @@ def test_steps_run_as_the_caller(seen: dict[str, Any]) -> None:
 def test_containers_have_no_capabilities_and_gain_none(seen: dict[str, Any]) -> None:
     assert set(seen["capabilities"]) == {"0"}
     assert seen["no_new_privileges"] == "1"
+
+
+#: What somebody would leave who wants to be whoever runs azdistill, and what keeps others from looking into it.
+_LEAVE = """
+leave() {
+    cp /bin/bash "$1/sh"; chmod 6755 "$1/sh"
+    mkdir "$1/group" "$1/sticky" "$1/closed"
+    echo text | tee "$1/group/one" "$1/sticky/two" > "$1/closed/three"
+    chmod 2777 "$1/group"; chmod 1777 "$1/sticky"; chmod 4600 "$1/group/one"; chmod 0 "$1/closed/three" "$1/closed"
+    chmod 3777 "$1"
+}
+"""
+_LEFT = ("sh", "group", "group/one", "sticky", "sticky/two", "closed", "closed/three")
+
+
+class Meanwhile(Listener):
+    """Sees the mode of the state folder while steps run."""
+
+    def __init__(self, state: Path) -> None:
+        self._state, self.modes = state, set[int]()
+
+    def line(self, name: str, text: str) -> None:
+        self.modes.add(stat.S_IMODE(self._state.stat().st_mode))
+
+
+@pytest.fixture
+def narrow_umask(project: Project) -> Iterator[None]:
+    """The user's umask lets the group read, and what is made in the project's folder is of its group."""
+    project.folder.chmod(0o2775)
+    before = os.umask(0o027)
+    yield
+    os.umask(before)
+
+
+@row("special-bits", "set-user-ID, set-group-ID and sticky bits of what a step leaves are dropped", "outputs")
+def test_nothing_that_a_step_leaves_runs_as_whoever_started_azdistill(project: Project, narrow_umask: None) -> None:
+    kept = {"type": "uri_folder", "path": "azureml://datastores/d/paths/p"}
+    outputs = {"o": {"type": "uri_folder"}, "artifacts": {"type": "uri_folder"}}
+    command = f"{_LEAVE} for place in ${{{{outputs.o}}}} ${{{{outputs.p}}}} outputs .; do leave $place; done; echo left"
+    state, meanwhile = project.folder / ".azdistill", Meanwhile(project.folder / ".azdistill")
+    ran = project.run(
+        {
+            "a": command_step(command, {**outputs, "p": kept}),
+            "b": command_step(f"{command}; exit 3", {**outputs, "p": {"type": "uri_folder"}}),
+        },
+        {"keep_going": True},
+        [meanwhile],
+    )
+    assert ran.statuses == {"a": "completed", "b": "failed"}
+    assert meanwhile.modes == {0o700}
+    assert (stat.S_IMODE(state.stat().st_mode), special(state)) == (0o700, [])
+    places = [ran.output("a", "o"), ran.output("a", "p"), ran.output("a", "artifacts") / "outputs"]
+    assert [str(place / left) for place in places for left in _LEFT if not (place / left).exists()] == []
+    assert {stat.S_IMODE((ran.output("a", "o") / left).stat().st_mode) for left in _LEFT} == {0o555, 0o444}
+
+
+@row("umask", "outputs that are delivered follow the user's umask, and stay executable", "outputs")
+def test_what_is_delivered_is_the_users(project: Project, narrow_umask: None) -> None:
+    kinds = {"o": "uri_folder", "f": "uri_file"}
+    command = f"{_LEAVE} leave ${{{{outputs.o}}}}; echo text > ${{{{outputs.f}}}}; chmod 4711 ${{{{outputs.f}}}}"
+    bound = {name: f"${{{{parent.outputs.{name}}}}}" for name in kinds}
+    outputs = {name: {"type": kind} for name, kind in kinds.items()}
+    ran = project.run({"a": command_step(command, bound)}, {"out": project.folder / "out"}, outputs=outputs)
+    assert ran.statuses == {"a": "completed"}
+    out = project.folder / "out"
+    modes = {path.relative_to(out).as_posix(): stat.S_IMODE(path.stat().st_mode) for path in (out, *out.rglob("*"))}
+    assert {name: mode for name, mode in modes.items() if not name.endswith(".azdistill-output")} == {
+        **{".": 0o750, "f": 0o750, "o": 0o750, "o/sh": 0o750, "o/group": 0o750, "o/sticky": 0o750, "o/closed": 0o750},
+        **{"o/group/one": 0o640, "o/sticky/two": 0o640, "o/closed/three": 0o640},
+    }
 
 
 @row("only-outputs", "nothing of this machine can be written but the attempt's folders", "outputs", process=None)

@@ -201,3 +201,15 @@ def test_a_line_that_a_full_disk_cuts_short_is_taken_back(
     assert log.state.steps["a"].status == "pending"
     log.append("step_ended", step="a", status="failed", error="No space left on device")
     assert load_run(log.folder).steps["a"].status == "failed"
+
+
+def test_an_event_that_comes_after_the_end_is_written_into_no_other_file(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events.jsonl")
+    log.close()
+    with open(tmp_path / "another.txt", "wb") as another:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            log.write(b"{}\n", durable=False)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            log.close()
+        another.write(b"its own")
+    assert (tmp_path / "another.txt").read_bytes() == b"its own"

@@ -89,3 +89,15 @@ def test_a_line_without_an_end_does_not_fill_the_memory(tmp_path: Path) -> None:
     log, lines = write(tmp_path, [b"x" * 65536] * 16)
     assert len(log) == 65536 * 16
     assert len(lines[0]) <= 4000
+
+
+def test_what_comes_after_the_end_is_written_into_no_other_file(tmp_path: Path) -> None:
+    with LogWriter(tmp_path / "log.txt", print) as log:
+        log.feed(b"in time\n")
+    with open(tmp_path / "another.txt", "wb") as another:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            log.feed(b"late\n")
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            log.close()
+        another.write(b"its own")
+    assert (tmp_path / "another.txt").read_bytes() == b"its own"

@@ -398,6 +398,18 @@ CASES: dict[str, dict[str, str]] = {
     "value that breaks out, through a binding": job(
         pipeline("      note: ${{parent.inputs.n}}\n", inputs="{n: «AZD156»'say \"hi\"'}")
     ),
+    "value that the service fills in": job(
+        pipeline("      note: at ${{parent.inputs.n}}\n", inputs='{n: "${{ creation_context.trigger_time }}"}')
+    ),
+    "value that the service does not know": job(
+        pipeline("      note: ${{parent.inputs.n}}\n", inputs='{n: "«AZD157»${{creation_context.trigger_tme}}"}')
+    ),
+    "value that is text, and looks like an expression": job(
+        pipeline("      epochs: 1\n", inputs="{n: '«AZD157 warning»${{github.ref}}'}")
+    ),
+    "value of the service's that stands in paths only": job(
+        pipeline("      note: ${{parent.inputs.n}}\n", inputs='{n: "of «AZD157»${{output_name}}"}')
+    ),
     # -- parallel components
     "a parallel component": parallel(),
     "a parallel step": {

@@ -32,7 +32,8 @@ def test_check(files: dict[str, str], tmp_path: Path) -> None:
 def test_every_code_that_a_check_can_give_is_met_here() -> None:
     met = {mark[0] for files in CASES.values() for text in files.values() for mark in MARK.findall(text)}
     reading = {"AZD101", "AZD102", "AZD103", "AZD104", "AZD105", "AZD106"}  # tests/spec/test_reader.py
-    assert met | reading == set(CODES)
+    starting = {"AZD158"}  # tests/cloud/test_service_words.py
+    assert met | reading | starting == set(CODES)
 
 
 def test_everything_wrong_is_reported_at_once(tmp_path: Path) -> None:

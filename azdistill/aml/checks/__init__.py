@@ -6,7 +6,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from azdistill.aml.checks import azure, commands, control, files, hooks, names, parallel, secrets, sweep, values, wiring
+from azdistill.aml.checks import (
+    azure,
+    commands,
+    control,
+    files,
+    hooks,
+    names,
+    parallel,
+    secrets,
+    service,
+    sweep,
+    values,
+    wiring,
+)
 from azdistill.aml.checks.survey import Survey, survey
 from azdistill.aml.loader import gather
 from azdistill.aml.models import Spec
@@ -36,6 +49,7 @@ CHECKS: tuple[Check, ...] = (
     values.values_that_read_otherwise,
     values.dates,
     values.values_that_break_out,
+    service.unknown_service_words,
     files.missing_code,
     files.missing_includes,
     files.missing_environment_files,

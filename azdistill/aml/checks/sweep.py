@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from azdistill import strict_json
 from azdistill.aml import values as typed
 from azdistill.aml.checks.survey import Survey
 from azdistill.aml.checks.values import break_out, fit
@@ -232,4 +232,4 @@ def _texts(one: Distribution) -> Iterator[tuple[str, Where]]:
         if not _is_bound(value) and not isinstance(value, Mapping):
             yield typed.text(value), one.where / "values" / number
         elif isinstance(value, Mapping) and not any(isinstance(inner, Distribution) for inner in value.values()):
-            yield json.dumps(value, default=str), one.where / "values" / number
+            yield strict_json.dumps(value, default=str), one.where / "values" / number

@@ -12,6 +12,7 @@ from azdistill.aml.checks.survey import Survey
 from azdistill.aml.expressions import parse
 from azdistill.aml.fields import kind_of
 from azdistill.aml.models import CommandComponent, Input, Literal
+from azdistill.aml.service import harmless
 from azdistill.aml.source import Report, Where
 from azdistill.errors import did_you_mean
 
@@ -151,7 +152,7 @@ def values_that_break_out(survey: Survey, report: Report) -> None:
             for name, value in step.inputs.items():
                 given = scope.trace(value)
                 if given and given.literal is not None and not isinstance(given.literal, list | dict):
-                    break_out(report, step.component, name, typed.text(given.literal), given.where)
+                    break_out(report, step.component, name, harmless(typed.text(given.literal)), given.where)
 
 
 def break_out(report: Report, component: CommandComponent, name: str, text: str, where: Where) -> None:

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from azdistill.aml.checks.control import looped_over, waits
 from azdistill.aml.checks.survey import Given, Scope, Survey
 from azdistill.aml.control_flow import bindings_of
-from azdistill.aml.expressions import Reference, parse, references
+from azdistill.aml.expressions import SERVICE_WORDS, Reference, parse, references
 from azdistill.aml.models import PRIMITIVES, Binding, CommandComponent, Data, Literal, Output, PipelineComponent, Step
 from azdistill.aml.source import Report, Where
 from azdistill.aml.sweeps import SEARCHED
@@ -81,6 +81,9 @@ def _leads_nowhere(scope: Scope, path: tuple[str, ...]) -> str:
             return f"did you mean '{Reference(('parent', 'jobs', step, near, *rest))}'?"
         case ("parent", kind, *rest) if near := _near(kind, ("inputs", "jobs")):
             return f"did you mean '{Reference(('parent', near, *rest))}'?"
+        case _ if ".".join(path) in SERVICE_WORDS:
+            bound = "bind the step to one with ${{parent.inputs.NAME}}"
+            return f"Azure ML's own expressions stand in the pipeline's inputs: {bound}"
         case ("inputs" | "outputs" | "jobs", *_):
             return f"did you mean '${{{{parent.{'.'.join(path)}}}}}'?"
     return "a binding is ${{parent.inputs.NAME}} or ${{parent.jobs.STEP.outputs.NAME}}"

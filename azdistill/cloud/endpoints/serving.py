@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from azdistill import assets
+from azdistill import assets, strict_json
 from azdistill.cloud.endpoints.names import EXPIRES, SPEC, TEACHER
 from azdistill.cloud.endpoints.plan import MOST_SECONDS, EndpointPlan
 from azdistill.cloud.workspace.connect import Connection
@@ -144,7 +143,7 @@ def deployment_body(
         properties["environmentId"] = environment_id
         properties["environmentVariables"] = server_settings(plan)
     body = {"location": location, "properties": properties, "sku": {"name": "Default", "capacity": plan.instances}}
-    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(strict_json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
     return {**body, "tags": {**tags, SPEC: digest}}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from azdistill import catalog, sizing
@@ -30,7 +31,7 @@ class Teacher:
     def hosting(self) -> Hosting | None:
         """Where Azure itself serves it, if it does."""
         entry = self.model.hosted_at(None) if self.model else None
-        return entry if entry and entry.stage != "retired" else None
+        return entry if entry and not entry.ends_before(date.today()) else None
 
     def weight_bytes(self) -> float:
         """Bytes of the weights. UserError AZD473 where nothing tells them."""

@@ -122,7 +122,12 @@ def job_from(arm: Mapping[str, Any], run: Mapping[str, Any], steps: Mapping[str,
         studio_url=(((properties.get("services") or {}).get("Studio") or {}).get("endpoint")) or studio_url,
         steps=ordered(steps, _names(properties.get("jobs") or {})),
         outputs={name: (out or {}).get("uri") or "" for name, out in (properties.get("outputs") or {}).items()},
-        tags={str(key): str(value) for key, value in (properties.get("tags") or {}).items()},
+        # Those that its steps have set while it ran are in run history at once.
+        tags={
+            str(key): str(value)
+            for tags in (properties.get("tags"), run.get("tags"))
+            for key, value in (tags or {}).items()
+        },
         body=arm,
     )
 

@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from azdistill import strict_json
 from azdistill.errors import UserError, did_you_mean
+from azdistill.state_folder import open_state_folder
 
 if TYPE_CHECKING:
     from azdistill.cloud.workspace.connect import Connection
@@ -27,13 +29,10 @@ def remember(connection: Connection, name: str, *, experiment: str = "", studio_
     row = {"name": name, "workspace": connection.workspace_id, "experiment": experiment, "studio_url": studio_url}
     path = _path()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        ignore = path.parent / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("# Made by azdistill.\n*\n", encoding="utf-8")
+        open_state_folder(path.parent)
         # One write in append mode: lines of two processes do not mix.
         with open(path, "ab", buffering=0) as file:
-            file.write(json.dumps({**row, "time": time.time()}).encode() + b"\n")
+            file.write(strict_json.dumps({**row, "time": time.time()}).encode() + b"\n")
     except OSError:
         return
 

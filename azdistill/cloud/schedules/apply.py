@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from azdistill import strict_json
 from azdistill.cloud.schedules import resource
 from azdistill.cloud.schedules.desired import FINGERPRINT, OWNER, SAID, SCHEDULE, Wanted
 from azdistill.cloud.schedules.diff import differences
@@ -77,7 +77,7 @@ def _entity(connection: Connection, change: Change) -> Any:
         create_job=job,
         description=wanted.description or None,
         tags={**wanted.tags, OWNER: "schedule", FINGERPRINT: wanted.fingerprint},
-        properties={SAID: json.dumps(wanted.said, sort_keys=True)},
+        properties={SAID: strict_json.dumps(wanted.said, sort_keys=True)},
         is_enabled=change.enabled,
     )
 

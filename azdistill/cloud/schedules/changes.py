@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
+from azdistill.aml.expressions import TRIGGER_TIME, fill
 from azdistill.cloud.schedules import listing, resource
-from azdistill.cloud.schedules.desired import SCHEDULE, TRIGGER_TIME
+from azdistill.cloud.schedules.desired import SCHEDULE
 from azdistill.cloud.schedules.resource import TRIGGER_API, Stored, path_of
 from azdistill.cloud.submit.submit import PASSING, arrived
 from azdistill.cloud.workspace.connect import Connection
@@ -144,5 +145,5 @@ def _give(job: Any, sets: Mapping[str, str], moment: str) -> None:
             data.path = sets[name]
         elif name in sets:
             given._data = sets[name]
-        elif isinstance(data, str) and TRIGGER_TIME in data:
-            given._data = data.replace(TRIGGER_TIME, moment)
+        elif isinstance(data, str):
+            given._data = fill(data, {TRIGGER_TIME: moment})

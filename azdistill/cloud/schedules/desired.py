@@ -10,6 +10,7 @@ from typing import Any
 
 from azdistill import recipe as recipes
 from azdistill.aml import reader
+from azdistill.aml.expressions import TRIGGER_TIME
 from azdistill.aml.loader import is_schedule
 from azdistill.cloud.submit.fingerprint import fingerprint
 from azdistill.cloud.submit.prepare import Prepared, prepare, prepare_mapping
@@ -18,7 +19,6 @@ from azdistill.recipe.schedule import Schedule
 from azdistill.recipe.schedule_file import ScheduleFile, read_schedule
 from azdistill.trees import digest
 
-TRIGGER_TIME = "${{creation_context.trigger_time}}"
 OWNER = "azdistill.owner"
 FINGERPRINT = "azdistill.fingerprint"
 #: What a schedule's runs carry.
@@ -80,7 +80,7 @@ def _of_recipe(file: Path, name: str | None, sets: Mapping[str, str], profile: s
     if recipe.schedule is None:
         raise UserError(f"{file} has no schedule:", code="AZD451", hint="write type: cron or type: recurrence under it")
     looked_up = "as_of" in first.pipeline.inputs and "as_of" not in sets
-    prepared = prepare(file, {**sets, "as_of": TRIGGER_TIME}, profile=profile) if looked_up else first
+    prepared = prepare(file, {**sets, "as_of": str(TRIGGER_TIME)}, profile=profile) if looked_up else first
     chosen = name or (recipe.name and valid_name(recipe.name)) or valid_name(file.stem)
     return Wanted(check_name(chosen), recipe.schedule, prepared, recipe.description or "", dict(recipe.tags))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from azdistill.aml.expressions import TRIGGER_TIME
 from azdistill.aml.models import Binding, CommandComponent, Input, Pipeline
 from azdistill.aml.source import Report
-from azdistill.cloud.schedules.desired import TRIGGER_TIME
 from azdistill.cloud.submit.prepare import Prepared
 from azdistill.errors import Problem
 

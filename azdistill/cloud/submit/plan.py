@@ -152,6 +152,7 @@ def make_plan(connection: Connection, prepared: Prepared) -> SubmitPlan:
     workspace = connection.workspace
     steps = leaves(prepared.pipeline)
     builder = _Builder(facts, prepared)
+    builder.problems += prepared.unfired
     planned = [builder.step(leaf) for leaf in steps]
     used = images.of(steps, prepared.profile, facts, builder.problems)
     builder.quota(planned)

@@ -9,7 +9,7 @@ from typing import Any
 
 from azdistill import aml, compile
 from azdistill import recipe as recipes
-from azdistill.aml import Pipeline, reader
+from azdistill.aml import Pipeline, reader, service
 from azdistill.aml.loader import kind_of
 from azdistill.aml.models import Data
 from azdistill.aml.source import Report, Source, Where
@@ -29,7 +29,8 @@ class Prepared:
     """A pipeline that is ready to be submitted.
 
     ``mapping`` is plain Azure ML with absolute paths, ``pipeline`` the same as a model; ``environments`` are ready ones
-    that stand in for those of the components, by name; ``reading`` is the recipe where it was made from one.
+    that stand in for those of the components, by name; ``reading`` is the recipe where it was made from one;
+    ``unfired`` are the inputs that only a schedule fills in, which is an error where a person starts it.
     """
 
     mapping: dict[str, Any]
@@ -41,6 +42,7 @@ class Prepared:
     reading: Reading | None = None
     warnings: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unfired: list[Problem] = field(default_factory=list)
 
     @property
     def max_gpu_hours(self) -> float | None:
@@ -127,7 +129,8 @@ def prepare(
     opened = apply_sets(aml.load_pipeline(file), given)
     _raise(aml.check(opened) + refused(opened))
     mapping = _with_sets(absolute_paths(source.data, source.base), opened, given)
-    return _prepared(_named(mapping, experiment), folder, str(file), chosen, project)
+    prepared = _prepared(_named(mapping, experiment), folder, str(file), chosen, project)
+    return replace(prepared, unfired=service.unfired(opened))
 
 
 def _refuse_job(source: Source, kind: str | None) -> None:
@@ -177,6 +180,7 @@ def _prepared(
         reading=built.reading if built else None,
         warnings=[*(built.warnings if built else []), *(one for one in problems if one.code != ONLY_ON_AZURE)],
         notes=list(built.notes) if built else [],
+        unfired=service.unfired(pipeline),
     )
 
 

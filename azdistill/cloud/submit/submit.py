@@ -16,7 +16,7 @@ from azdistill.cloud.submit.sdk_job import pipeline_job
 from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.errors import explain
 from azdistill.cloud.workspace.quiet import hushed
-from azdistill.errors import ServiceError
+from azdistill.errors import ServiceError, SpecError
 
 if TYPE_CHECKING:
     from azdistill.cloud.submit.prepare import Prepared
@@ -44,8 +44,11 @@ def submit(
 ) -> Submitted:
     """Upload what the pipeline needs, then create the job: one PUT, under a ``name`` that is known before.
 
-    Killed or failing on the way, it leaves files that a later submit finds by their content, and no job.
+    Killed or failing on the way, it leaves files that a later submit finds by their content, and no job. SpecError for
+    inputs that only a schedule fills in.
     """
+    if prepared.unfired:
+        raise SpecError(prepared.unfired)
     name = name or make_name(prepared)
     _build_images(connection, prepared.profile.image_build_compute)
     for last in (False, True):

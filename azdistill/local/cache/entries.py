@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from azdistill import strict_json
 from azdistill.local.cache.leases import Leases, unleased
 from azdistill.local.outputs.manifest import MANIFEST, Hash, Manifest
 from azdistill.local.outputs.manifest import METRICS as METRICS
@@ -125,7 +126,9 @@ class Cache:
         os.rename(outputs, building / "outputs")
         if metrics.is_file():
             shutil.copyfile(metrics, building / METRICS)
-        (building / _KEY_FILE).write_text(json.dumps(clean(about), ensure_ascii=False, indent=1), encoding="utf-8")
+        (building / _KEY_FILE).write_text(
+            strict_json.dumps(clean(about), ensure_ascii=False, indent=1), encoding="utf-8"
+        )
         make_read_only(building / "outputs")
         manifest = manifest.seen_at(_places(building, manifest))
         manifest.write(building)

@@ -53,7 +53,10 @@ def workers(count: int) -> list[dict[str, str]]:
     """What TensorFlow's workers are told."""
     cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(count)]}
     tasks = [{"type": "worker", "index": number} for number in range(count)]
-    return [{"TF_CONFIG": json.dumps({"cluster": cluster, "task": task, "environment": "cloud"})} for task in tasks]
+    return [
+        {"TF_CONFIG": json.dumps({"cluster": cluster, "task": task, "environment": "cloud"}, allow_nan=False)}
+        for task in tasks
+    ]
 
 
 def start(command: str, variables: dict[str, str]) -> subprocess.Popen[bytes]:

@@ -268,7 +268,7 @@ class Driver:
             self._told = now
             line = {"kind": "progress", "done": len(self.results), "total": len(self.batches), "text": "mini-batches"}
         with open(path, "ab", buffering=0) as file:
-            file.write(json.dumps({**line, "rate": None, "eta": None}).encode() + b"\n")
+            file.write(json.dumps({**line, "rate": None, "eta": None}, allow_nan=False).encode() + b"\n")
 
     def write(self) -> None:
         """Put the results together, if they are wanted."""

@@ -36,7 +36,7 @@ class Journal:
         kept = dict(_read(self._previous, mark)) if self._previous and not self._others(self._previous) else {}
         draft = f"{self._path}.part"
         with open(draft, "w", encoding="utf-8") as file:
-            file.write(json.dumps({"of": mark}) + "\n")
+            file.write(json.dumps({"of": mark}, allow_nan=False) + "\n")
             file.writelines(_line(number, answer) for number, answer in kept.items())
         # Whole or not at all: what an attempt takes over must not be less for the one after it.
         os.replace(draft, self._path)
@@ -60,14 +60,14 @@ class Journal:
 
 
 def _line(number: int, answer: dict[str, Any]) -> str:
-    return json.dumps({"batch": number, "answer": answer}) + "\n"
+    return json.dumps({"batch": number, "answer": answer}, allow_nan=False) + "\n"
 
 
 def _mark(batches: list[dict[str, Any]], data: str | None) -> str:
     """A hash of how the input is split, and of when the files in ``data`` were written."""
     found = [(os.path.relpath(path, data), *_stat(path)) for path in _files(data)] if data else []
     counts = [batch["count"] for batch in batches]
-    return hashlib.sha256(json.dumps([found, counts]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([found, counts], allow_nan=False).encode()).hexdigest()
 
 
 def _files(data: str) -> list[str]:

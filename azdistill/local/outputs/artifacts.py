@@ -8,6 +8,7 @@ from pathlib import Path
 
 from azdistill.aml.models import ARTIFACTS
 from azdistill.local.plan.steps import PlannedStep
+from azdistill.permissions import copy_file, restrict
 
 FOLDERS = ("outputs", "logs")
 
@@ -29,4 +30,6 @@ def fill(step: PlannedStep, snapshot: Path, paths: Mapping[str, Path], *, follow
         return
     for name in FOLDERS:
         if (snapshot / name).is_dir() and (follow or not (snapshot / name).is_symlink()):
-            shutil.copytree(snapshot / name, output / name, symlinks=not follow)
+            shutil.copytree(snapshot / name, output / name, symlinks=not follow, copy_function=copy_file)
+            # The modes of folders are taken over.
+            restrict(output / name, usable=True)

@@ -13,17 +13,18 @@ import contextlib
 import errno
 import json
 import os
-import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from azdistill import strict_json
 from azdistill.errors import UserError
 from azdistill.local.outputs.manifest import Manifest, record
-from azdistill.local.store.durable_files import disk_errors, remove_tree, walk_files, write_whole
+from azdistill.local.store.durable_files import disk_errors, remove_tree, write_whole
 from azdistill.local.store.process_marks import from_name, in_name, is_abandoned, own_mark
+from azdistill.permissions import copy_out, make_folders, restrict
 
 _BUILDING = ".azdistill-tmp"
 
@@ -65,7 +66,7 @@ def deliver(
     disk and nobody needs them where they are.
     """
     with disk_errors(f"cannot write to --out {out}", hint="free some space there, or choose another folder"):
-        out.mkdir(parents=True, exist_ok=True)
+        make_folders(out)
         made = [
             _Output(
                 name,
@@ -137,7 +138,11 @@ class _Output:
     replaced: dict[Path, Path] = field(default_factory=dict)
 
     def build(self, move: bool) -> Manifest:
-        self.source.rename(self.building) if move else _copy(self.source, self.building)
+        if move:
+            self.source.rename(self.building)
+            restrict(self.building)
+        else:
+            copy_out(self.source, self.building)
         self.manifest = record({self.name: self.building})
         self.content = self.manifest.content(self.name)
         return self.manifest
@@ -251,14 +256,6 @@ def _refuse_foreign(path: Path, name: str, known: list[_Delivered]) -> None:
         )
 
 
-def _copy(source: Path, target: Path) -> None:
-    for name, path in {"": source}.items() if source.is_file() else walk_files(source):
-        copy = target / name if name else target
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, copy)
-        copy.chmod(copy.stat().st_mode | 0o200)
-
-
 def _marker(out: Path, name: str) -> Path:
     return out / f".{name}.azdistill-output"
 
@@ -280,4 +277,4 @@ def _name(path: str) -> str:
 
 def _mark(out: Path, name: str, delivered: list[_Delivered]) -> None:
     rows = [{"path": each.path.name, "manifest": each.manifest.as_json()} for each in delivered]
-    write_whole(_marker(out, name), json.dumps({"version": 1, "delivered": rows}))
+    write_whole(_marker(out, name), strict_json.dumps({"version": 1, "delivered": rows}))

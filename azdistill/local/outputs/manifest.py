@@ -10,10 +10,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from azdistill import strict_json
 from azdistill.aml.models import PRIMITIVES
 from azdistill.local.cache.hashes import tree_digest
 from azdistill.local.outputs.links import links
 from azdistill.local.store.durable_files import hash_file, sync, walk_files, write_whole
+from azdistill.permissions import copy_file, restrict
 
 #: What stat says of a file: its size, when its content and when anything of it was changed, and its inode.
 Stat = tuple[int, int, int, int]
@@ -85,7 +87,7 @@ class Manifest:
             if durable:
                 sync(metrics)
             stored["metrics"] = hash_file(metrics)
-        text = json.dumps(stored)
+        text = strict_json.dumps(stored)
         if durable:
             write_whole(folder / MANIFEST, text)
         else:
@@ -209,7 +211,12 @@ def _replace_links(root: Path) -> None:
     for link in list(links(root)):
         target = link.resolve(strict=True)
         beside = link.with_name(link.name + ".copying")
-        shutil.copytree(target, beside) if target.is_dir() else shutil.copy2(target, beside)
+        if target.is_dir():
+            shutil.copytree(target, beside, copy_function=copy_file)
+            # The modes of folders are taken over.
+            restrict(beside, usable=True)
+        else:
+            copy_file(target, beside)
         link.unlink()
         beside.rename(link)
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from azdistill import strict_json
 from azdistill.aml import values
 from azdistill.aml.checks.values import break_out, fit
 from azdistill.aml.models import PRIMITIVES
@@ -122,7 +123,9 @@ def note_passed(step: PlannedStep, metrics: Path) -> None:
     """Write down, as parameters of a step's run, the values that others gave it; of literals they are known before."""
     given = {name: bound.text for name, bound in step.inputs.items() if isinstance(bound, Passed)}
     if given:
-        lines = [json.dumps({"kind": "param", "name": name, "value": text}) + "\n" for name, text in given.items()]
+        lines = [
+            strict_json.dumps({"kind": "param", "name": name, "value": text}) + "\n" for name, text in given.items()
+        ]
         metrics.write_text("".join(lines), encoding="utf-8")
 
 

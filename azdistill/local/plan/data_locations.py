@@ -6,16 +6,16 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
+from azdistill.aml.expressions import NAME, references_in
 from azdistill.aml.fields import is_remote
 from azdistill.aml.source import Report, Where
 from azdistill.local.outputs.manifest import is_file
 from azdistill.local.store.home import Home
+from azdistill.state_folder import NAMES
 
 _DATASTORE = re.compile(r"azureml://(?:[^?#]*/)?datastores/([^/]+)/paths/(.*)")
 #: Types that are a folder always. A model of another type may be one file, and an mltable its MLTable file.
 _FOLDERS = ("uri_folder", "mlflow_model")
-#: What of the state folder is no place for a step's output.
-_KEPT = ("runs", "cache", "downloads", "interpreters", "datastores", "pulled", "hashes.sqlite", "submitted.jsonl")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):(?=/|[^\\])", re.IGNORECASE)
 
 
@@ -34,7 +34,7 @@ def standing(home: Home, uri: str, where: Where, report: Report) -> Path | None:
     if ".." in path.parts or found[1] in (".", ".."):
         report.error("AZD344", f"{uri} leaves its datastore", where)
         return None
-    if path.parts[:1] == ("azdistill",) and (len(path.parts) == 1 or path.parts[1] in _KEPT):
+    if path.parts[:1] == ("azdistill",) and (len(path.parts) == 1 or path.parts[1] in NAMES):
         report.error("AZD344", f"{uri} is where azdistill keeps its own state", where, hint="name another folder")
         return None
     return home.standing(str(path), found[1])
@@ -122,6 +122,10 @@ def _mapped(path: str, data: Mapping[str, Path]) -> Path | None:
 def _resolve(
     home: Home, what: str, path: str, kind: str, where: Where, report: Report, tell: Callable[[str], object]
 ) -> Path | None:
+    # The run's own name is filled in when there is a run.
+    if unknown := [reference for reference in references_in(path) if reference.path != (NAME.path,)]:
+        report.error("AZD345", f"{what}: {path} holds {unknown[0]}, which nothing replaces here", where)
+        return None
     if path.startswith("file://"):
         return Path(path.removeprefix("file://"))
     if found := _DATASTORE.fullmatch(path):

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from azdistill import strict_json
 from azdistill.errors import ServiceError
 from azdistill.local.store.durable_files import disk_errors, remove_tree, sync, write_whole
 from azdistill.local.store.home import AWAITED, Home
@@ -67,7 +68,7 @@ def fetch(home: Home, url: str, tell: Callable[[str], object]) -> Path:
         return _place(folder, known) if known and not known["versions"] else folder / AWAITED / _name(url)
     with answer, disk_errors(f"downloading {shown}"):
         # Data is fetched while a run is planned, before anything else of it needs the state folder.
-        home.prepare()
+        home.prepare([folder])
         kept = _keep(folder, _name(url), answer, shown)
         _make_current(home, folder, kept, known, answer.headers)
         return kept
@@ -147,7 +148,9 @@ def _make_current(home: Home, folder: Path, kept: Path, known: dict[str, Any], h
         # The time of a folder is when its content was replaced.
         os.utime(before)
     versions = {header: headers[header] for header in _VERSIONS if headers.get(header)}
-    write_whole(folder / _ABOUT, json.dumps({"name": kept.name, "content": kept.parent.name, "versions": versions}))
+    write_whole(
+        folder / _ABOUT, strict_json.dumps({"name": kept.name, "content": kept.parent.name, "versions": versions})
+    )
     others = [path for path in folder.iterdir() if path.is_dir() and path != kept.parent and path.name[0] != "."]
     if others:
         _remove_old(home, others)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from azdistill.aml import expressions, values
+from azdistill.aml import expressions, service, values
+from azdistill.aml.expressions import DEFAULT_DATASTORE, fill
 from azdistill.aml.models import (
     PRIMITIVES,
     Binding,
@@ -50,6 +51,8 @@ from azdistill.local.plan.steps import (
 from azdistill.local.plan.sweeps import plan_sweep
 from azdistill.local.store.home import Home
 
+#: The datastore of a workspace that no setting replaces.
+DEFAULT_STORE = "workspaceblobstore"
 #: Letters of a step's name, that a folder's may have beside what is added (of a trial, its number).
 _LONGEST_NAME = 240
 
@@ -63,7 +66,10 @@ def make_plan(
     """
     name = pipeline.name or pipeline.display_name or (pipeline.source.stem if pipeline.source else "pipeline")
     report = Report()
-    planner = _Planner(home, report, data or {})
+    report.problems += service.unfired(pipeline)
+    datastore = (pipeline.settings.default_datastore or DEFAULT_STORE).removeprefix("azureml:")
+    planner = _Planner(home, report, data or {}, datastore)
+    pipeline = service.filled(pipeline, {DEFAULT_DATASTORE: datastore})
     given = {key: planner.job_input(key, value) for key, value in pipeline.inputs.items()}
     inputs = {key: bound for key, bound in given.items() if bound}
     standing = {key: planner.standing(output) for key, output in pipeline.outputs.items()}
@@ -92,6 +98,8 @@ class _Planner:
     home: Home
     report: Report
     data: Mapping[str, Path] = field(default_factory=dict)
+    #: What ``${{default_datastore}}`` stands for.
+    datastore: str = DEFAULT_STORE
     steps: dict[str, PlannedStep] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     #: Place on a datastore -> the kind of what is written there.
@@ -107,7 +115,8 @@ class _Planner:
         """The folder of an output that is kept between runs; None for one that is not."""
         if not output.path:
             return None
-        return data_locations.standing(self.home, output.path, output.where, self.report)
+        uri = fill(output.path, {DEFAULT_DATASTORE: self.datastore})
+        return data_locations.standing(self.home, uri, output.where, self.report)
 
     def flatten(
         self,

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
+from azdistill import strict_json
 from azdistill.aml import expressions, values
 from azdistill.aml.checks.sweep import check_distribution, check_limits, check_termination
 from azdistill.aml.models import Literal, Step
@@ -100,9 +101,8 @@ class Scope(Protocol):
 
 def text_of(value: Any) -> str:
     """A hyperparameter as the command line gets it; a mapping as JSON."""
-    import json
 
-    return json.dumps(value) if isinstance(value, Mapping) else values.text(value)
+    return strict_json.dumps(value) if isinstance(value, Mapping) else values.text(value)
 
 
 def plan_sweep(step: Step, sweep: Sweep, scope: Scope, report: Report) -> PlannedSweep:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from azdistill import strict_json
 from azdistill.errors import UserError
 from azdistill.local.cache.entries import METRICS
 from azdistill.local.outputs import manifest, mlflow_files
@@ -14,6 +14,7 @@ from azdistill.local.plan.steps import PlannedStep
 from azdistill.local.run.listener import Record, is_record
 from azdistill.local.store.durable_files import remove_tree
 from azdistill.local.store.runs import clean
+from azdistill.permissions import restrict
 from azdistill.redact import redact
 
 
@@ -24,6 +25,11 @@ class Attempt:
     number: int
     folder: Path
     attempt_id: str
+
+    @property
+    def home(self) -> Path:
+        """The state folder that it lies in: ``runs/<run>/steps/<step>/attempts/<number>``."""
+        return self.folder.parents[5]
 
     @property
     def snapshot(self) -> Path:
@@ -66,6 +72,18 @@ def make_room(step: PlannedStep, name: str, fresh: Path | None = None) -> Path:
     return path
 
 
+def restrict_attempt(step: PlannedStep, attempt: Attempt) -> None:
+    """Take what a step whose command has ended might have left for others: set-user-ID programs and the like.
+
+    Its outputs are made usable, whatever it did to their modes, and files of their own.
+    """
+    restrict(attempt.outputs, usable=True, apart=True)
+    restrict(attempt.folder)
+    for place in step.standing.values():
+        # Where the user has put a link to another disk, folders are as the user made them.
+        restrict(place, folders=place.resolve().is_relative_to(attempt.home.resolve()))
+
+
 def append_logged(attempt: Attempt, known: Sequence[Record] = ()) -> None:
     """Add what a step logged to MLflow files to its metrics file, and what is ``known`` from elsewhere."""
     for path in mlflow_files.texts(attempt.mlflow):
@@ -73,7 +91,7 @@ def append_logged(attempt: Attempt, known: Sequence[Record] = ()) -> None:
     logged = [*known, *(mlflow_files.records(attempt.mlflow) if attempt.mlflow.is_dir() else ())]
     if logged:
         with open(attempt.metrics, "a", encoding="utf-8") as file:
-            file.writelines(json.dumps(clean(record)) + "\n" for record in logged)
+            file.writelines(strict_json.dumps(strict_json.exact(clean(record))) + "\n" for record in logged)
 
 
 def strange(metrics: Path) -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from azdistill import strict_json
 from azdistill.errors import MachineError
 from azdistill.local.store.durable_files import digest, write_whole
 from azdistill.local.store.home import Home
@@ -68,7 +69,7 @@ def find_interpreter(
         if looking:
             return _interpreter(executable, known)
         memory.parent.mkdir(exist_ok=True)
-        write_whole(memory, json.dumps({"probe": known, "stat": _stat(executable, known)}))
+        write_whole(memory, strict_json.dumps({"probe": known, "stat": _stat(executable, known)}))
     return _interpreter(executable, known)
 
 

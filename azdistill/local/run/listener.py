@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from azdistill import strict_json
 from azdistill.local.plan.steps import Plan
 from azdistill.local.store.runs import RunState, StepState, TrialState
 from azdistill.terminal import harmless
@@ -131,5 +132,7 @@ def _record(line: bytes) -> Record | None:
         return None
     if not isinstance(record, dict) or "kind" not in record:
         return None
+    if record["kind"] == "metric" and "value" in record:
+        record["value"] = strict_json.number(record["value"])
     # Names and texts are shown on terminals and pages.
     return {key: harmless(value) if isinstance(value, str) else value for key, value in record.items()}

@@ -28,7 +28,16 @@ from azdistill.local.plan.selection import missing
 from azdistill.local.plan.steps import Plan, PlannedStep
 from azdistill.local.plan.threads import VARIABLE as THREADS
 from azdistill.local.run import environment_variables, resume, retries, secrets, shell_safe_paths, wrapping
-from azdistill.local.run.attempt import Attempt, append_logged, make_places, make_room, redact_file, settle, strange
+from azdistill.local.run.attempt import (
+    Attempt,
+    append_logged,
+    make_places,
+    make_room,
+    redact_file,
+    restrict_attempt,
+    settle,
+    strange,
+)
 from azdistill.local.run.interpreter import Interpreter
 from azdistill.local.run.listener import Tracking
 from azdistill.local.run.result import BRANCH, Result
@@ -50,6 +59,7 @@ from azdistill.local.run.trial_events import TrialNews
 from azdistill.local.runners.base import Cancellation, Ended, Job, Runner
 from azdistill.local.store.durable_files import disk_errors
 from azdistill.local.store.runs import RunLog
+from azdistill.permissions import restrict
 
 if TYPE_CHECKING:
     from azdistill.local.run.containers import Containers
@@ -240,7 +250,8 @@ class Executor:
         number = 1
         for tried in resume.attempts(self.log.folder, step.name):
             number = max(number, 1 + int(tried.name))
-            # A runner that was killed has hidden nothing in what the step wrote.
+            # A runner that was killed has hidden nothing in what the step wrote, nor looked at its modes.
+            restrict(tried)
             redact_file(tried / METRICS)
         (folder / str(number)).mkdir()
         return Attempt(number, folder / str(number), f"{self.log.run_id}.{step.name}.{number}")
@@ -265,6 +276,7 @@ class Executor:
             try:
                 ended = self.runner.run(job, log.feed, self.cancellation)
             finally:
+                restrict_attempt(step, attempt)
                 spoilt = settle(attempt.metrics)
             self._take_logged(step, job, attempt, ended)
             for line in strange(attempt.metrics):

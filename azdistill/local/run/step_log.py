@@ -54,7 +54,9 @@ class LogWriter:
         self._flush()
         if self._line:
             self._show()
-        os.close(self._file)
+        # The next file that is opened gets this number: a thread that still reads must not write into that.
+        file, self._file = self._file, -1
+        os.close(file)
 
     def _flush(self) -> None:
         self._held += self._decode(b"", final=True)

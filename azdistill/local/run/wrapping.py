@@ -5,7 +5,6 @@ The scripts need Python and nothing else, in a process as in a container.
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import shutil
@@ -13,6 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from azdistill import strict_json
 from azdistill.local import in_step
 from azdistill.local.plan.steps import PlannedStep
 
@@ -60,7 +60,7 @@ def variables(
         "standing": step.parallel.input in standing,
         "journal": _journal(step, target, outputs),
     }
-    return {VARIABLE: json.dumps(told)}
+    return {VARIABLE: strict_json.dumps(told)}
 
 
 def _journal(step: PlannedStep, target: str | None, outputs: Mapping[str, str]) -> str | None:

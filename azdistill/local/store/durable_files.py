@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import stat
 import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -75,15 +74,19 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def make_read_only(root: Path) -> None:
-    """Take the write permission from everything under ``root`` (and ``root``)."""
+    """Let everything under ``root`` (and ``root``) be read and nothing more, but for executing what was executable."""
     for folder, _, names in os.walk(root, topdown=False):
         for name in names:
             path = os.path.join(folder, name)
             if not os.path.islink(path):
-                os.chmod(path, stat.S_IMODE(os.stat(path).st_mode) & ~0o222)
-        os.chmod(folder, stat.S_IMODE(os.stat(folder).st_mode) & ~0o222)
+                _read_only(path)
+        os.chmod(folder, 0o555)
     if root.is_file():
-        os.chmod(root, stat.S_IMODE(os.stat(root).st_mode) & ~0o222)
+        _read_only(root)
+
+
+def _read_only(path: str | Path) -> None:
+    os.chmod(path, 0o555 if os.stat(path).st_mode & 0o111 else 0o444)
 
 
 def remove_tree(root: Path) -> None:

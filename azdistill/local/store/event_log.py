@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from azdistill import strict_json
 from azdistill.errors import UserError
 
 Event = dict[str, Any]
@@ -74,7 +75,9 @@ class EventLog:
 
     def close(self) -> None:
         """Close it; another may write then."""
-        os.close(self._file)
+        # The next file that is opened gets this number: whoever comes late must not write into that.
+        file, self._file = self._file, -1
+        os.close(file)
 
     def _claim(self) -> None:
         # Imported here: there is none on Windows, where runs are looked at but never made.
@@ -128,7 +131,7 @@ def _believed(log: bytes) -> tuple[list[Event], int]:
     # The piece after the last newline is either empty or torn.
     for line in log.split(b"\n")[:-1]:
         try:
-            event = json.loads(line)
+            event = _numbered(json.loads(line))
         except (ValueError, RecursionError):
             break
         if not _is_event(event):
@@ -136,6 +139,15 @@ def _believed(log: bytes) -> tuple[list[Event], int]:
         events.append(event)
         length += len(line) + 1
     return events, length
+
+
+def _numbered(found: Any) -> Any:
+    """An event whose measured numbers are numbers again (:func:`strict_json.exact`)."""
+    if isinstance(found, dict):
+        found |= {name: strict_json.number(found[name]) for name in ("metric", "seconds") if name in found}
+        if isinstance(found.get("metrics"), dict):
+            found["metrics"] = {name: strict_json.number(value) for name, value in found["metrics"].items()}
+    return found
 
 
 def _is_event(found: Any) -> bool:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from azdistill.errors import MachineError
 from azdistill.local.store.durable_files import disk_errors
+from azdistill.permissions import make_private
+from azdistill.state_folder import FOLDER as FOLDER
+from azdistill.state_folder import exposed, open_state_folder
 
-FOLDER = ".azdistill"
 #: Of a dry run, where what a run would fetch is said to be. Nothing ever is.
 AWAITED = "awaited"
-#: Written into the state folder so that git leaves it alone, as .venv and .ruff_cache do.
-_IGNORE = "# Made by azdistill.\n*\n"
 #: Why a folder cannot be made though the disk would take it.
 _NO_PLACE = frozenset({errno.EEXIST, errno.ENOENT, errno.ENAMETOOLONG})
 
@@ -46,20 +47,27 @@ class Home:
         """Whether a run would fetch the file at ``path`` before its first step; so far nobody has."""
         return self.looking and path.parent.name == AWAITED and path.is_relative_to(self.downloads)
 
-    def prepare(self) -> Home:
-        """Make the folders; a MachineError where that cannot be."""
-        doing, folders = f"cannot write the state folder {self.root}", (self.runs, self.cache / "tmp")
+    def exposed(self, standing: Iterable[Path]) -> list[str]:
+        """What to say where others can read what is kept here, or in ``standing`` places that lead out of it."""
+        return exposed(self.root, standing)
+
+    def prepare(self, standing: Iterable[Path] = ()) -> Home:
+        """Make the folders, for the user alone, and those that hold ``standing`` places; a MachineError where that
+        cannot be.
+        """
+        doing, folders = f"cannot write the state folder {self.root}", (self.runs, self.cache, self.cache / "tmp")
         for folder in folders:
             _refuse_lost(folder, doing)
         with disk_errors(doing, also=_NO_PLACE):
-            # In a folder of the user's own, git would be told to pass over all that lies there.
-            ours = self.root.name == FOLDER or not self.root.exists() or not any(self.root.iterdir())
-            for folder in folders:
-                folder.mkdir(parents=True, exist_ok=True)
-            ignore = self.root / ".gitignore"
-            if ours and not ignore.exists():
-                ignore.write_text(_IGNORE, encoding="utf-8")
+            open_state_folder(self.root)
+            for folder in (*folders, *self._outermost(standing)):
+                make_private(folder)
         return self
+
+    def _outermost(self, places: Iterable[Path]) -> set[Path]:
+        """The folders directly in the state folder that ``places`` lie in."""
+        ways = [place.relative_to(self.root).parts for place in places if place.is_relative_to(self.root)]
+        return {self.root / way[0] for way in ways if len(way) > 1}
 
     def standing(self, uri_path: str, datastore: str) -> Path:
         """The local folder of a standing output on ``datastore`` (architecture page, "Outputs")."""

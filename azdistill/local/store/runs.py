@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import secrets
 import threading
@@ -14,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
+from azdistill import strict_json
 from azdistill.errors import UserError
 from azdistill.local.store.durable_files import remove_tree, write_whole
 from azdistill.local.store.event_log import Event as Event
@@ -235,7 +235,7 @@ class RunLog:
     """
 
     def __init__(self, home: Home, pipeline: str, run_id: str | None = None, *, again: bool = False) -> None:
-        self.run_id = run_id or _new_run_id(pipeline)
+        self.run_id = run_id or new_run_id(pipeline)
         self.resumed = again
         self.folder = home.runs / self.run_id
         try:
@@ -252,7 +252,7 @@ class RunLog:
         That a step has started outlives the runner but not a power cut, which leaves nothing of the step either.
         """
         entry: Event = {"time": time.time(), "event": event, **fields}
-        line = json.dumps(clean(entry), ensure_ascii=False) + "\n"
+        line = strict_json.dumps(strict_json.exact(clean(entry)), ensure_ascii=False) + "\n"
         with self._lock:
             self._log.write(line.encode("utf-8", "backslashreplace"), durable=event != "step_started")
             self.state.apply(entry)
@@ -272,7 +272,7 @@ class RunLog:
         summary = {"run_id": state.run_id, "pipeline": state.pipeline, "status": state.status, "seconds": state.seconds}
         whole = clean({**summary, "steps": steps, "outputs": state.outputs})
         with contextlib.suppress(OSError):
-            write_whole(self.folder / "run.json", json.dumps(whole, indent=2))
+            write_whole(self.folder / "run.json", strict_json.dumps(whole, indent=2))
 
 
 def clean(value: Any) -> Any:
@@ -337,6 +337,7 @@ def named(wanted: str, runs: Sequence[_Run]) -> _Run | None:
     return found[0] if found else None
 
 
-def _new_run_id(pipeline: str) -> str:
+def new_run_id(pipeline: str) -> str:
+    """An id for a run of ``pipeline`` that no other run has."""
     letters = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in pipeline.lower())
     return f"{letters[:40].strip('_') or 'run'}_{datetime.now(UTC):%Y%m%d%H%M%S}_{secrets.token_hex(3)}"

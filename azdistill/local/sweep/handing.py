@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from azdistill import strict_json
 from azdistill.local.store.durable_files import walk_files
 from azdistill.local.sweep.trial import Trial
+from azdistill.permissions import copy_file
 
 
 def hand_over(best: Trial, places: Mapping[str, Path], standing: frozenset[str], metrics: Path) -> None:
@@ -30,14 +30,13 @@ def hand_over(best: Trial, places: Mapping[str, Path], standing: frozenset[str],
 
 def _put(source: Path, target: Path, *, copy: bool) -> None:
     if copy:
-        target.unlink(missing_ok=True)
-        shutil.copyfile(source, target)
+        copy_file(source, target)
         return
     try:
         os.link(source, target)
     except OSError:
         # Another file system, or one without links.
-        shutil.copy2(source, target)
+        copy_file(source, target)
 
 
 def _write_metrics(best: Trial, metrics: Path) -> None:
@@ -48,4 +47,4 @@ def _write_metrics(best: Trial, metrics: Path) -> None:
     with open(metrics, "a", encoding="utf-8") as file:
         if best.metrics and best.metrics.is_file():
             file.write(best.metrics.read_text(encoding="utf-8", errors="surrogateescape"))
-        file.writelines(json.dumps(record) + "\n" for record in given)
+        file.writelines(strict_json.dumps(record) + "\n" for record in given)

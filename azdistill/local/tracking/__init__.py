@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from azdistill import redact
+from azdistill import redact, strict_json
 
 __all__ = ["Tracker", "tracking_uri"]
 
@@ -179,7 +179,7 @@ class Tracker:
         assert self._process.stdin
         with contextlib.suppress(BrokenPipeError):
             while message := self._outbox.get():
-                self._process.stdin.write(json.dumps(message).encode() + b"\n")
+                self._process.stdin.write(strict_json.dumps(strict_json.exact(message)).encode() + b"\n")
                 self._process.stdin.flush()
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()

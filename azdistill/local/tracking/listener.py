@@ -16,7 +16,7 @@ from azdistill.local.run.listener import Listener, Record, Tracking
 from azdistill.local.run.trial_events import trial_name
 from azdistill.local.store.runs import RunState, StepState, TrialState
 from azdistill.local.tracking import Tracker
-from azdistill.mlflow_columns import columns
+from azdistill.local.tracking.worker import Columns, first_logged
 
 #: How long a step that logs to MLflow itself waits for its run id: a new store takes some seconds to be made.
 _WAIT = 90.0
@@ -36,15 +36,18 @@ class TrackingListener(Listener, Tracking):
     ``apart``: steps cannot see the whole machine, so an artifact that one names has to be its own.
     """
 
-    def __init__(self, tracker: Tracker, source: str, *, apart: bool = False) -> None:
+    def __init__(self, tracker: Tracker, source: str, *, apart: bool = False, columns: Columns = first_logged) -> None:
         self._tracker, self._source, self._apart = tracker, source, apart
         self._plan: Plan | None = None
         self._artifacts: dict[str, list[str]] = {}
-        self._metric = ""
+        self._columns = columns
+        self._step_tags: dict[str, str] = {}
         self._begun: set[str] = set()
         #: Steps of this run that log to MLflow themselves.
         self._direct: set[str] = set()
         self._headline: set[str] = set()
+        #: What the headline steps say of the whole pipeline.
+        self._tags: dict[str, str] = {}
 
     def variables(self, step: str, uses_mlflow: bool) -> dict[str, str]:
         """The MLflow variables of a step. One that logs itself gets its run's id, and waits for it if it must."""
@@ -79,8 +82,10 @@ class TrackingListener(Listener, Tracking):
         self._begin(name)
         if record["kind"] == "artifact":
             self._artifacts.setdefault(name, []).append(str(record.get("path")))
-        if record["kind"] == "tag" and record.get("name") == "retention_metric":
-            self._metric = str(record.get("value"))
+        if record["kind"] == "tag":
+            self._step_tags[str(record.get("name"))] = str(record.get("value"))
+        if record["kind"] == "tag" and name in self._headline and str(record.get("name")).startswith("azdistill."):
+            self._tags[str(record["name"])] = str(record.get("value"))
         # The step's run has it already, and only the pipeline's may be without; from the cache neither has.
         known = bool(record.get("logged")) and name in self._direct
         if not known or name in self._headline:
@@ -124,14 +129,14 @@ class TrackingListener(Listener, Tracking):
             made = self._plan.outputs[name]
             if self._plan.steps[made.step].outputs[made.output].kind in _COPIED:
                 artifacts.append({"path": path, "folder": name if Path(path).is_dir() else ""})
-        tags = {"azdistill.status": run.status, "azdistill.seconds": f"{run.seconds:.3f}"}
+        tags = {**self._tags, "azdistill.status": run.status, "azdistill.seconds": f"{run.seconds:.3f}"}
         if skipped := [f"{name} ({step.reason})" for name, step in run.steps.items() if step.reason]:
             tags["azdistill.skipped"] = ", ".join(skipped)
         measured = list(run.metrics)
         if not run.headline:
             # Where no step is the headline, those of all: they stand at the steps' runs, and at a sweep's trials.
             measured = [name for step in run.steps.values() for name in step.metrics]
-        shown = columns(measured, self._metric)
+        shown = self._columns(measured, self._step_tags)
         self._tracker.run_ended(run.status, tags, artifacts, shown, compared=bool(run.headline))
 
     def _begin(self, name: str) -> None:

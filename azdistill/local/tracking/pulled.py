@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from azdistill.local.tracking.worker import make_store, show_columns, valid_name
-from azdistill.mlflow_columns import columns
+from azdistill.local.tracking.worker import Columns, first_logged, make_store, show_columns, valid_name
 from azdistill.redact import redact
 
 MARK = "azdistill.azure_run"
@@ -42,7 +41,8 @@ class Entry:
 class PulledStore:
     """Writes to one MLflow store. Raises what MLflow raises."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, columns: Columns = first_logged) -> None:
+        self._columns = columns
         _hush()
         make_store(uri)
         from mlflow.client import MlflowClient
@@ -69,10 +69,10 @@ class PulledStore:
             # Last of all: a parent that has ended is whole.
             self._end(top, parent)
         if parent.metrics:
-            metric = next((c.tags["retention_metric"] for c in children if "retention_metric" in c.tags), "")
+            tags = {name: value for child in children for name, value in child.tags.items()}
             # A server without such views loses nothing.
             with contextlib.suppress(Exception):
-                show_columns(self._client, experiment_id, columns(list(parent.metrics), metric), headline=True)
+                show_columns(self._client, experiment_id, self._columns(list(parent.metrics), tags), headline=True)
         return changed
 
     def _write(self, experiment_id: str, entry: Entry, more: Mapping[str, str]) -> tuple[str, bool]:

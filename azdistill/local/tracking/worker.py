@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import importlib
 import json
+import math
 import os
 import queue
 import re
@@ -20,7 +21,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -35,8 +36,8 @@ VIEW_TAG = "mlflow.sharedViewState.azdistill"
 COLUMNS_TAG = "azdistill.headline_columns"
 #: Of several kinds of pipeline in one experiment each has its columns in the view, up to so many in all.
 _MOST_COLUMNS = 24
-#: What compares models is named so; views of earlier versions are known by it.
-_OF_A_MODEL = re.compile(r"(teacher|baseline|distilled|gold_sft)\.")
+#: Which of the metrics that a run logged its table shows, by the tags that its steps set.
+Columns = Callable[[Sequence[str], Mapping[str, str]], list[str]]
 _BATCH = 500
 _LAST_CHANCE = 1.2
 _ENDS = {"completed": "FINISHED", "cached": "FINISHED", "failed": "FAILED", "canceled": "KILLED", "killed": "KILLED"}
@@ -74,7 +75,7 @@ def keep_stdout() -> None:
 def say(answer: Message) -> None:
     """Write one answer. Nobody may be left to read it."""
     with contextlib.suppress(BrokenPipeError):
-        print(json.dumps(answer), file=_answers, flush=True)
+        print(json.dumps(answer, allow_nan=False), file=_answers, flush=True)
 
 
 def _listen(inbox: queue.SimpleQueue[Message], gone: threading.Event) -> None:
@@ -194,7 +195,7 @@ class Session:
                 {
                     "kind": "metric",
                     "name": each.key,
-                    "value": each.value,
+                    "value": _written(each.value),
                     "step": each.step,
                     "timestamp": each.timestamp,
                 }
@@ -326,6 +327,11 @@ class Session:
             say({"warning": text})
 
 
+def first_logged(logged: Sequence[str], tags: Mapping[str, str]) -> list[str]:
+    """As many of the metrics as a screen holds, in the order in which they were logged."""
+    return list(dict.fromkeys(logged))[: _MOST_COLUMNS // 2]
+
+
 def show_columns(client: Any, experiment_id: str, metrics: Sequence[str], *, headline: bool) -> None:
     """Store a view of the experiment with these columns: MLflow's page shows no metric until one is chosen.
 
@@ -334,18 +340,19 @@ def show_columns(client: Any, experiment_id: str, metrics: Sequence[str], *, hea
     """
     tags = client.get_experiment(experiment_id).tags
     stored = _stored_columns(tags)
+    # Views of earlier versions are known by names such as "model.accuracy", which no single step logs.
     if COLUMNS_TAG in tags and not headline:
         return
     if headline and COLUMNS_TAG not in tags:
-        stored = [name for name in stored if _OF_A_MODEL.match(name)]
-    elif not headline and any(map(_OF_A_MODEL.match, stored)):
+        stored = [name for name in stored if "." in name]
+    elif not headline and any("." in name for name in stored):
         return
     names = [valid_name(name) for name in metrics]
     richer, other = (names, stored) if len(names) >= len(stored) else (stored, names)
     shown = list(dict.fromkeys([*richer, *other]))[:_MOST_COLUMNS]
-    client.set_experiment_tag(experiment_id, VIEW_TAG, json.dumps(shared_view(shown)))
+    client.set_experiment_tag(experiment_id, VIEW_TAG, json.dumps(shared_view(shown), allow_nan=False))
     if headline:
-        client.set_experiment_tag(experiment_id, COLUMNS_TAG, json.dumps(shown))
+        client.set_experiment_tag(experiment_id, COLUMNS_TAG, json.dumps(shown, allow_nan=False))
 
 
 def _stored_columns(tags: Mapping[str, str]) -> list[str]:
@@ -384,6 +391,11 @@ def as_taken(record: Message, now: int) -> Message:
         return {**taken, "value": str(record["value"]).encode("utf-8", "replace").decode()}
     times = {"step": _long(record.get("step") or 0), "timestamp": _long(record.get("timestamp") or now)}
     return {**taken, "value": float(record["value"]), **times}
+
+
+def _written(value: float) -> float | str:
+    """A number as JSON can hold it: one that is not finite as a word that ``float()`` reads."""
+    return value if math.isfinite(value) else "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _long(value: Any) -> int:

@@ -1,32 +1,26 @@
-"""From the columns of a dataset to the messages and the gold answer of a row."""
+"""From the columns of a dataset to the messages and the gold answer of a row. Which columns: ``row_shapes.toml``."""
 
 from __future__ import annotations
 
 import json
-import math
+import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from cells import Cells, text_of
 from common.rows import BadRow, Row, make_row
 from common.step import BadConfig, BadData
 from common.tasks import Task
 
-#: Pairs of columns that datasets use for a prompt and its gold answer, in the order they are looked for.
-PAIRS = (
-    ("question", "answer"),
-    ("prompt", "completion"),
-    ("prompt", "response"),
-    ("instruction", "output"),
-    ("article", "highlights"),
-    ("article", "summary"),
-    ("document", "summary"),
-    ("dialogue", "summary"),
-)
+TABLE: dict[str, Any] = tomllib.loads((Path(__file__).parent / "row_shapes.toml").read_text(encoding="utf-8"))
 _NLI_PROMPT = (
     "Decide how the hypothesis relates to the premise: 'entailment', 'neutral' or 'contradiction'.\n\n"
     "Premise: {premise}\nHypothesis: {hypothesis}"
 )
-_ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
+#: The part of a row that counts as not used where 'reference' says what the gold answer is.
+_LAST_TURN = "the last assistant turn"
 
 
 @dataclass(frozen=True)
@@ -34,17 +28,14 @@ class Columns:
     """Which columns make a row. ``form`` is one of messages, conversations, nli, choices, pair."""
 
     form: str
-    prompt: str = ""
-    reference: str = ""
+    needed: tuple[str, ...]
+    gold: tuple[str, ...] = ()
+    context: tuple[str, ...] = ()
 
-    def needed(self) -> list[str]:
-        """The columns that each record must have."""
-        return {
-            "messages": ["messages"],
-            "conversations": ["conversations"],
-            "nli": ["premise", "hypothesis"],
-            "choices": ["question", "choices"],
-        }.get(self.form, [name for name in (self.prompt, self.reference) if name])
+    @property
+    def prompt(self) -> str:
+        """The column that holds the prompt, or what takes its place."""
+        return self.needed[0]
 
 
 def choose_columns(record: dict[str, Any], prompt: str | None, reference: str | None, file: str) -> Columns:
@@ -55,42 +46,35 @@ def choose_columns(record: dict[str, Any], prompt: str | None, reference: str | 
     if missing := [name for name in wanted if name not in record]:
         raise BadData(f"{file}: there is no column '{missing[0]}' (columns: {_names(record)})")
     if prompt:
-        return Columns("pair", prompt, reference or "")
-    for form, names in _FORMS.items():
-        if all(name in record for name in names):
-            return Columns(form, reference=reference or "")
-    for question, answer in PAIRS:
-        if question in record and answer in record:
-            return Columns("pair", question, answer)
+        alike = (shape["context"] for shape in TABLE["shapes"] if shape["columns"][0] == prompt and "context" in shape)
+        context = [name for name in next(alike, TABLE["context"]) if name not in wanted]
+        return Columns("pair", tuple(wanted), tuple(wanted[1:]), tuple(context))
+    for shape in TABLE["shapes"]:
+        if all(name in record for name in shape["columns"]):
+            gold = [reference] if reference else shape["gold"]
+            return Columns(shape["form"], tuple(shape["columns"]), tuple(gold), tuple(shape.get("context", ())))
     raise BadData(
         f"{file}: no known columns (columns: {_names(record)}); a dataset has 'messages', or a pair such as "
         "'question' and 'answer', or names its own with 'prompt_column' and 'reference_column'"
     )
 
 
-_FORMS = {
-    "messages": ("messages",),
-    "conversations": ("conversations",),
-    "nli": ("premise", "hypothesis"),
-    "choices": ("question", "choices"),
-}
-
-
-def _names(record: dict[str, Any]) -> str:
+def _names(record: Any) -> str:
     return ", ".join(map(str, record)) or "none"
 
 
-def to_row(record: dict[str, Any], columns: Columns, task: Task, system: str | None) -> Row:
-    """The row that a record stands for, its gold answer in the form the task wants. Raises BadRow."""
-    for name in columns.needed():
-        if name not in record:
-            raise BadRow("missing_column", f"there is no '{name}' (columns: {_names(record)})")
-    messages, reference = _READ[columns.form](record, columns)
-    if system is not None and not _has_system(messages):
-        messages = [{"role": "system", "content": system}, *messages]
-    metadata = record.get("metadata")
-    row = make_row(messages, _text(reference), dict(metadata) if isinstance(metadata, dict) else None)
-    return _with_gold(row, task)
+def to_row(cells: Cells, columns: Columns, task: Task, system: str | None) -> Row:
+    """The row that a record stands for, its gold answer in the form the task wants. Raises BadRow.
+
+    ``system`` is for rows that have no system message of their own. What of the record stays unused, ``cells`` knows.
+    """
+    for name in columns.needed:
+        if name not in cells:
+            raise BadRow("missing_column", f"there is no '{name}' (columns: {_names(cells.names)})")
+    messages, reference = _READ[columns.form](cells, columns)
+    messages = _with_system(messages, cells, columns, system)
+    metadata = dict(cells.get("metadata")) if isinstance(cells.peek("metadata"), dict) else None
+    return _with_gold(make_row(messages, reference, metadata), task)
 
 
 def _with_gold(row: Row, task: Task) -> Row:
@@ -106,86 +90,124 @@ def _with_gold(row: Row, task: Task) -> Row:
     return make_row(row["messages"], gold, metadata or None)
 
 
-def _has_system(messages: Any) -> bool:
-    first = messages[0] if isinstance(messages, list) and messages else None
-    return not isinstance(messages, list) or (isinstance(first, dict) and first.get("role") == "system")
+def _with_system(messages: Any, cells: Cells, columns: Columns, system: str | None) -> Any:
+    """``messages`` with the system message of the row's own column before what they begin with, or the step's."""
+    own_columns = [name for name in TABLE["system"] if name not in (*columns.needed, *columns.gold)]
+    name, value = cells.first(own_columns)
+    own = text_of(value, name)
+    if not isinstance(messages, list) or not messages:
+        return messages
+    first = messages[0]
+    if not (isinstance(first, dict) and first.get("role") == "system"):
+        told = system if own is None else own
+        return messages if told is None else [{"role": "system", "content": told}, *messages]
+    if own is None or not isinstance(first.get("content"), str) or own.strip() == first["content"].strip():
+        return messages
+    both = f"{own}\n\n{first['content']}" if first["content"].strip() else own
+    return [{"role": "system", "content": both}, *messages[1:]]
 
 
-def _messages(record: dict[str, Any], columns: Columns) -> tuple[Any, Any]:
-    value = record["messages"]
+# -- forms ------------------------------------------------------------------------------------------------------------
+
+
+def _gold(cells: Cells, columns: Columns) -> str | None:
+    name, value = cells.first(columns.gold)
+    return text_of(value, name)
+
+
+def _messages(cells: Cells, columns: Columns) -> tuple[Any, str | None]:
+    value = cells.get("messages")
     if isinstance(value, str):
         # A CSV holds the list as text.
         try:
             value = json.loads(value)
         except json.JSONDecodeError as error:
             raise BadRow("json", f"'messages' is not a JSON list: {error.msg}") from None
-    return value, record.get(columns.reference or "reference")
+    return _turns(value, "messages", cells, columns)
 
 
-def _conversations(record: dict[str, Any], columns: Columns) -> tuple[Any, Any]:
-    turns = record["conversations"]
+def _conversations(cells: Cells, columns: Columns) -> tuple[Any, str | None]:
+    turns = cells.get("conversations")
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
         raise BadRow("schema", "'conversations' is not a list of turns")
-    messages = [
-        {"role": _ROLES.get(turn.get("from"), turn.get("from")), "content": turn.get("value")} for turn in turns
-    ]
-    return messages, record.get(columns.reference) if columns.reference else None
+    messages = []
+    for turn in turns:
+        keys = ("from", "value") if "from" in turn else ("role", "content")
+        who = turn.get(keys[0])
+        role = TABLE["roles"].get(who, who) if isinstance(who, str) else who
+        messages.append({"role": role, "content": turn.get(keys[1])})
+        cells.inside("conversations[]", turn, keys)
+    return _turns(messages, "conversations", cells, columns)
 
 
-def _nli(record: dict[str, Any], columns: Columns) -> tuple[Any, Any]:
-    parts = {name: _required(record, name) for name in ("premise", "hypothesis")}
-    return _user(_NLI_PROMPT.format(**parts)), record.get(columns.reference or "label")
+def _turns(messages: Any, name: str, cells: Cells, columns: Columns) -> tuple[Any, str | None]:
+    """A conversation and its gold answer; keys of turns beside role and content are not used."""
+    gold = _gold(cells, columns)
+    turns = [turn for turn in messages if isinstance(turn, dict)] if isinstance(messages, list) else []
+    for turn in turns:
+        cells.inside(f"{name}[]", turn, ("role", "content"))
+    if gold is not None and turns and turns[-1].get("role") == "assistant" and turns[-1].get("content") != gold:
+        cells.leave(_LAST_TURN)
+    return messages, gold
 
 
-def _choices(record: dict[str, Any], columns: Columns) -> tuple[Any, Any]:
-    choices = record["choices"]
+def _nli(cells: Cells, columns: Columns) -> tuple[Any, str | None]:
+    parts = {name: _required(cells, name) for name in ("premise", "hypothesis")}
+    return _user(_NLI_PROMPT.format(**parts)), _gold(cells, columns)
+
+
+def _choices(cells: Cells, columns: Columns) -> tuple[Any, str | None]:
+    choices = cells.get("choices")
     texts = choices.get("text") if isinstance(choices, dict) else choices
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise BadRow("schema", "'choices' is neither a list of texts nor {label: [...], text: [...]}")
+    labels = (choices.get("label") or []) if isinstance(choices, dict) else []
+    if isinstance(choices, dict):
+        cells.inside("choices", choices, ("label", "text"))
     lines = [f"({chr(ord('A') + number)}) {text}" for number, text in enumerate(texts)]
-    answer = record.get(columns.reference or "answerKey", record.get("answer"))
-    if isinstance(answer, int) and 0 <= answer < len(texts):
+    name, answer = cells.first(columns.gold)
+    if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < len(texts):
         answer = chr(ord("A") + answer)
-    elif isinstance(choices, dict) and answer in (choices.get("label") or []):
-        answer = chr(ord("A") + choices["label"].index(answer))
-    return _user(f"Question: {_required(record, 'question')}\nAnswer Choices:\n" + "\n".join(lines)), answer
+    elif answer in labels:
+        answer = chr(ord("A") + labels.index(answer))
+    text = f"Question: {_required(cells, 'question')}\nAnswer Choices:\n" + "\n".join(lines)
+    return _user(_about(cells, columns, text)), text_of(answer, name)
 
 
-def _pair(record: dict[str, Any], columns: Columns) -> tuple[Any, Any]:
-    prompt = record[columns.prompt]
-    reference = record[columns.reference] if columns.reference else None
+def _pair(cells: Cells, columns: Columns) -> tuple[Any, str | None]:
+    prompt = cells.get(columns.prompt)
     if isinstance(prompt, list):
-        return prompt, reference
-    text = _required(record, columns.prompt)
-    # Alpaca's datasets keep what an instruction is about in a column of its own.
-    if columns.prompt == "instruction" and (about := _text(record.get("input"))):
-        text = f"{text}\n\n{about}"
-    return _user(text), reference
+        return _turns(prompt, columns.prompt, cells, columns)
+    return _user(_about(cells, columns, _required(cells, columns.prompt))), _gold(cells, columns)
+
+
+def _about(cells: Cells, columns: Columns, prompt: str) -> str:
+    """The prompt with the text that it is about: behind an instruction, as Alpaca has it; else before the question."""
+    name, value = cells.first(columns.context)
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        value = "\n\n".join(value)
+    text = text_of(value, name)
+    if text is None:
+        return prompt
+    if columns.prompt == "instruction":
+        return f"{prompt}\n\n{text}"
+    if columns.form == "pair" and columns.prompt == "question":
+        return f"Context: {text}\n\nQuestion: {prompt}"
+    return f"Context: {text}\n\n{prompt}" if columns.form == "choices" else f"{text}\n\n{prompt}"
 
 
 def _user(text: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": text}]
 
 
-def _required(record: dict[str, Any], name: str) -> str:
-    value = _text(record[name])
+def _required(cells: Cells, name: str) -> str:
+    value = text_of(cells.get(name), name)
     if value is None:
         raise BadRow("empty", f"'{name}' is empty")
     return value
 
 
-def _text(value: Any) -> str | None:
-    """A cell as text; None for what tables write where there is nothing."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    if isinstance(value, (dict, list)):
-        raise BadRow("schema", f"a text is expected, not {'an object' if isinstance(value, dict) else 'a list'}")
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value) if str(value).strip() else None
-
-
-_READ = {
+_READ: dict[str, Callable[[Cells, Columns], tuple[Any, str | None]]] = {
     "messages": _messages,
     "conversations": _conversations,
     "nli": _nli,

@@ -6,10 +6,12 @@ import argparse
 import filecmp
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from cells import Cells
 from columns import Columns, choose_columns, to_row
 from common import tracking
 from common.rows import BadRow, Row, RowWriter, Tally, parse_line, prompt_digest, read_lines, reject, write_summary
@@ -75,6 +77,8 @@ def open_sources(args: argparse.Namespace) -> dict[str, Iterator[tuple[str, Reco
         say("warning: 'validation_data' is the same file as 'training_data'; a share of its rows is taken instead")
         del files["validation_data"]
     sources = dataset_records(args.dataset) if args.dataset else {}
+    for name in sources.keys() & files.keys():
+        say(f"{args.dataset}: its own {_ORDER[name]} rows are not used: '{name}' is given")
     return {**sources, **{name: _named(path) for name, path in files.items()}}
 
 
@@ -104,6 +108,7 @@ class Preparation:
         self.tallies = {name: Tally() for name in _ORDER if name in sources}
         self.bad: list[str] = []
         self.bad_count = 0
+        self.unused: dict[str, Counter[str]] = {}
         self.out = {name: RowWriter(getattr(args, name)) for name in SPLITS}
         self.rejects = RowWriter(args.rejects)
 
@@ -120,23 +125,30 @@ class Preparation:
         """Read one source to its end."""
         tally = self.tallies[source]
         columns: Columns | None = None
-        file = ""
+        file, files = "", set[str]()
+        unused = self.unused[source] = Counter[str]()
         for file, (line, value) in found:
             tally.read += 1
+            files.add(file)
             if isinstance(value, BadRow):
                 self._refuse(tally, value, file, line, value.raw)
                 continue
             columns = columns or choose_columns(value, self.args.prompt_column, self.args.reference_column, file)
+            cells = Cells(value)
             try:
-                row = to_row(value, columns, self.task, self.system)
+                row = to_row(cells, columns, self.task, self.system)
             except BadRow as bad:
                 self._refuse(tally, bad, file, line, value)
                 continue
+            unused.update(cells.unused())
             self._place(tally, row, split, file, line)
         if not tally.read:
             raise BadData(
                 f"{file or getattr(self.args, source) or self.args.dataset}: there are no rows in it ({source})"
             )
+        if unused:
+            where = min(files) + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+            say(f"{where}: columns not used: {_columns(unused)}")
 
     def _place(self, tally: Tally, row: Row, split: str, file: str, line: int) -> None:
         digest = prompt_digest(row["messages"])
@@ -178,7 +190,10 @@ class Preparation:
         """Write the summary, log the counts, and fail where the data is not fit to go on. Raises BadData."""
         rows = {name: writer.written for name, writer in self.out.items()}
         assert sum(rows.values()) == sum(tally.kept for tally in self.tallies.values()), "rows were lost"
-        summary = write_summary(self.args.summary, "prepare_data", self.tallies, task=self.task.name, rows=rows)
+        unused = {source: dict(counts) for source, counts in self.unused.items() if counts}
+        summary = write_summary(
+            self.args.summary, "prepare_data", self.tallies, task=self.task.name, rows=rows, columns_not_used=unused
+        )
         tracking.log_metrics({"rows_in": summary["in"], "rows_rejected": summary["rejected"]})
         tracking.log_metrics({f"rows_{name}": count for name, count in rows.items()})
         say(f"{summary['in']} rows in, {summary['kept']} kept ({_counts(rows)}), {summary['rejected']} rejected")
@@ -217,6 +232,20 @@ def _read_system(path: Path | None) -> str | None:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise NoInput(f"cannot read the system prompt {path}: {error}") from None
+
+
+def _columns(counts: Counter[str]) -> str:
+    """Columns with the number of rows that hold something there, in the order they were met."""
+    named = []
+    for name, count in counts.items():
+        shown = name if name.isprintable() and name and ", " not in name else ascii(name)
+        named.append(f"{shown} ({_rows_said(count)})")
+    more = len(named) - SHOWN
+    return ", ".join(named[:SHOWN]) + (f", and {more} more, all in the summary" if more > 0 else "")
+
+
+def _rows_said(count: int) -> str:
+    return "empty" if not count else "1 row" if count == 1 else f"{count} rows"
 
 
 def _counts(counts: dict[str, int]) -> str:

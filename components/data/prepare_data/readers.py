@@ -12,19 +12,17 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from common.rows import BadRow, check_text, json_limit, open_input, parse_line, read_lines
-from common.step import BadConfig, BadData, NoInput
+from columns import TABLE
+from common.rows import BadRow, check_text, json_limit, open_input, parse_line, read_lines, unique_keys
+from common.step import BadConfig, BadData, NoInput, say
 
 Record = tuple[int, dict[str, Any] | BadRow]
-_SPLITS = {
-    "training_data": ("train", "training"),
-    "validation_data": ("validation", "valid", "val", "dev"),
-    "test_data": ("test", "testing", "eval"),
-}
-_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+_SPLITS: dict[str, list[str]] = TABLE["splits"]
+_SUFFIXES: tuple[str, ...] = tuple(TABLE["suffixes"])
 
 
 def records(path: Path) -> Iterator[Record]:
@@ -82,11 +80,18 @@ def _saved_dataset(folder: Path) -> dict[str, Iterator[tuple[str, Record]]]:
     except (OSError, ValueError) as error:
         raise BadData(f"{folder} is not a dataset that `datasets` can load: {error}") from None
     splits = loaded if isinstance(loaded, DatasetDict) else {"train": loaded}
-    found = {_split_of(Path(str(name))): (str(name), data) for name, data in splits.items()}
-    known = {split: _saved_split(folder / name, data) for split, (name, data) in found.items() if split}
+    known: dict[str, list[Iterator[tuple[str, Record]]]] = {}
+    others = []
+    for name, data in splits.items():
+        if split := _split_of(Path(str(name))):
+            known.setdefault(split, []).append(_saved_split(folder / str(name), data))
+        else:
+            others.append(str(name))
     if not known:
         raise BadConfig(f"{folder} has the splits {', '.join(map(str, splits))}; none is train, validation or test")
-    return known
+    if others:
+        say(f"{folder}: splits not used: {', '.join(others)} (none of them is named train, validation or test)")
+    return {split: chain.from_iterable(parts) for split, parts in known.items()}
 
 
 def _saved_split(path: Path, data: Any) -> Iterator[tuple[str, Record]]:
@@ -135,7 +140,7 @@ _GAP = re.compile(r"[\s,]*")
 
 
 def _elements(text: str) -> Iterator[Record]:
-    decoder = json.JSONDecoder()
+    decoder, plain = json.JSONDecoder(object_pairs_hook=unique_keys), json.JSONDecoder()
     position, line, counted = text.index("[") + 1, 1, 0
     while True:
         gap = _GAP.match(text, position)
@@ -145,6 +150,10 @@ def _elements(text: str) -> Iterator[Record]:
             return
         try:
             value, end = decoder.raw_decode(text, position)
+        except BadRow as bad:
+            yield line, bad
+            position = plain.raw_decode(text, position)[1]
+            continue
         except (ValueError, RecursionError) as error:
             message = error.msg if isinstance(error, json.JSONDecodeError) else json_limit(error)
             at_end = getattr(error, "pos", 0) >= len(text.rstrip()) or "Unterminated" in message
@@ -169,6 +178,7 @@ def _csv(path: Path) -> Iterator[Record]:
     with open_input(path) as raw:
         text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
         reader = csv.DictReader(text, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+        checked = False
         while True:
             try:
                 values = next(reader, None)
@@ -177,6 +187,10 @@ def _csv(path: Path) -> Iterator[Record]:
                 return
             if values is None:
                 return
+            if not checked and len(set(names := reader.fieldnames or ())) < len(names):
+                twice = next(name for name in names if names.count(name) > 1)
+                raise BadData(f"{path}: the header names the column '{twice}' twice; one of them would be lost")
+            checked = True
             # The line on which the row ends: fields may hold line breaks.
             yield reader.line_num, _csv_row(values)
 

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from common import strict_json
 from common.step import BadData
 
 Named = tuple[str, bytes]
@@ -42,7 +43,7 @@ def _lists(files: Sequence[Named]) -> bytes:
         if not isinstance(found, list):
             raise BadData(f"{name} holds no list, so it cannot be joined with others")
         rows += found
-    return json.dumps(rows, ensure_ascii=False).encode()
+    return strict_json.dumps(rows, ensure_ascii=False).encode()
 
 
 def _tables(files: Sequence[Named]) -> bytes:
@@ -55,7 +56,7 @@ def _tables(files: Sequence[Named]) -> bytes:
         if columns is not None and first is not None and first != columns:
             raise BadData(f"{name} has other columns than the files before it: {', '.join(first)}")
         columns = first or columns
-        lines += [json.dumps(_object(name, columns, row), ensure_ascii=False) for row in rows if row and columns]
+        lines += [strict_json.dumps(_object(name, columns, row), ensure_ascii=False) for row in rows if row and columns]
     return "".join(f"{line}\n" for line in lines).encode()
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from common import tracking
+from common import strict_json, tracking
 from common.step import Arguments, BadConfig, NoInput, optional, run_step, say
 from dates import filled, moment_of
 from merge_files import join
@@ -123,7 +122,7 @@ def record(args: argparse.Namespace, moment: datetime, found: Found) -> None:
         "sha256": digest,
     }
     args.summary.parent.mkdir(parents=True, exist_ok=True)
-    args.summary.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    args.summary.write_text(strict_json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     tracking.set_tag("azdistill.data", digest)
     tracking.set_tag("azdistill.data.reference", args.reference)
     if found.version:

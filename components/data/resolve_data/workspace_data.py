@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
+from common import strict_json
 from common.entra import NoToken, token
 from common.secrets import ARM_ENDPOINT
 from common.step import BadConfig, NoInput, Refused, TryAgain, Unavailable
@@ -155,7 +156,7 @@ def _token(scope: str) -> str:
 
 
 def _answer(method: str, url: str, headers: dict[str, str], what: str, body: dict[str, Any] | None = None) -> bytes:
-    data = None if body is None else json.dumps(body).encode()
+    data = None if body is None else strict_json.dumps(body).encode()
     for wait in (*_WAITS, None):
         request = urllib.request.Request(url, data, headers, method=method)
         try:

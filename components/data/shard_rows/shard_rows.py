@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
+from common import strict_json
 from common.rows import read_rows, write_rows
 from common.step import Arguments, BadData, optional, run_step, say
 
@@ -27,7 +27,9 @@ def main() -> None:
         raise BadData(f"{args.rows} holds no rows")
     size = math.ceil(total / max(1, args.count))
     shards = [shard for split, path in files.items() for shard in split_up(args.shards, split, path, rows[split], size)]
-    args.index.write_text(json.dumps({"splits": list(files), "shards": shards}, indent=1) + "\n", encoding="utf-8")
+    args.index.write_text(
+        strict_json.dumps({"splits": list(files), "shards": shards}, indent=1) + "\n", encoding="utf-8"
+    )
     say(f"{total} rows in {len(shards)} shards of at most {size}")
 
 

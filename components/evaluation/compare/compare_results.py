@@ -8,12 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from common import tracking
+from common import strict_json, tracking
 from common.step import Arguments, BadConfig, NoInput, StepError, optional, run_step
 from common.tasks import get_task
 from comparison import COLUMNS, compare, read_columns
 from report_page import html
+from report_rows import is_same
 from report_text import markdown, table
+
+#: The tag of runs and registered versions whose student is not better than it was before.
+NOT_BETTER = "azdistill.not_better"
 
 
 class BelowGate(StepError):
@@ -60,7 +64,9 @@ def main() -> None:
     result |= summaries
     folder = Path(given.report)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "comparison.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "comparison.json").write_text(
+        strict_json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     (folder / "report.md").write_text(markdown(result), encoding="utf-8")
     (folder / "report.html").write_text(html(result, columns), encoding="utf-8")
     record(result, folder)
@@ -80,11 +86,9 @@ def gate(result: dict[str, Any], least: float | None) -> dict[str, Any] | None:
         return None
     kept, metric = result["retention"], result["headline"]
     if kept is None:
-        return {
-            "min_retention": least,
-            "passed": False,
-            "text": f"retention of {metric} cannot be computed, {least:g} is asked",
-        }
+        why = ": the distilled student is the teacher's model" if is_same(result, "teacher", "distilled") else ""
+        text = f"retention of {metric} cannot be computed, {least:g} is asked{why}"
+        return {"min_retention": least, "passed": False, "text": text}
     passed = kept >= least
     text = f"the distilled student keeps {kept:.4f} of the teacher's {metric}, {least:g} is asked"
     return {"min_retention": least, "passed": passed, "text": text}
@@ -102,6 +106,10 @@ def record(result: dict[str, Any], folder: Path) -> None:
             f"{column}.{key}": value for key, value in facts.items() if key not in ("max_new_tokens", "batch_size")
         }
     kept = {key: float(value) for key, value in numbers.items() if isinstance(value, int | float)}
+    if result["against_baseline"]:
+        kept["better_than_baseline"] = float(result["against_baseline"]["better"])
+        if not result["against_baseline"]["better"]:
+            tracking.set_headline_tag(NOT_BETTER, "true")
     tracking.log_headline(kept)
     tracking.set_tag("retention_metric", result["retention_metric"])
     for name in ("report.html", "report.md", "comparison.json"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from math import fsum
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,22 @@ class Column:
         return {key: float(row[field]) for key, row in self.predictions.items() if row.get(field) is not None}
 
 
+@dataclass(frozen=True, slots=True)
+class SameModels:
+    """Columns that are one model. ``first``: the first column of the same model, for those that share one."""
+
+    first: dict[str, str]
+    groups: list[dict[str, Any]]
+
+    def are(self, one: str, other: str) -> bool:
+        """Whether two columns are one model."""
+        return one in self.first and self.first[one] == self.first.get(other)
+
+    def pair(self, one: str, other: str) -> tuple[str, str]:
+        """The same for all pairs of columns that stand for the same two models."""
+        return self.first.get(one, one), self.first.get(other, other)
+
+
 def read_columns(folder: str) -> dict[str, Column]:
     """The columns there are. Raises NoInput, BadData."""
     found = {name: _read_column(Path(folder) / name, name) for name in COLUMNS if (Path(folder) / name).is_dir()}
@@ -60,24 +77,29 @@ def _read_column(folder: Path, name: str) -> Column:
 
 def compare(columns: dict[str, Column], task: Task) -> dict[str, Any]:
     """The object that comparison.json holds. What cannot be said (fairly) is None."""
+    same = same_models(columns)
     tests = paired_tests(columns, task.headline)
-    by_pair = {(test["first"], test["second"]): test for test in tests}
+    by_pair = {same.pair(test["first"], test["second"]): test for test in tests}
     result: dict[str, Any] = {
         "task": task.name,
         "rows": len(next(iter(columns.values())).predictions),
         "headline": task.headline,
         **{name: _facts(columns[name], task) if name in columns else None for name in COLUMNS},
+        "same_model": same.groups,
         **retention(columns, task.headline),
-        **_reductions(columns),
-        "p_value_distilled_vs_baseline": _p(by_pair, "distilled", "baseline"),
-        "p_value_distilled_vs_teacher": _p(by_pair, "distilled", "teacher"),
+        "against_baseline": against_baseline(columns, task.headline, same),
+        **_reductions(columns, same),
+        "p_value_distilled_vs_baseline": _p(by_pair, same.pair("distilled", "baseline")),
+        "p_value_distilled_vs_teacher": _p(by_pair, same.pair("distilled", "teacher")),
         "tests": tests,
     }
     if result["gold_sft"]:
-        result["gold_sft"]["p_value_vs_baseline"] = _p(by_pair, "gold_sft", "baseline")
-        result["gold_sft"]["p_value_distilled_vs_gold_sft"] = _p(by_pair, "distilled", "gold_sft")
+        result["gold_sft"]["p_value_vs_baseline"] = _p(by_pair, same.pair("gold_sft", "baseline"))
+        result["gold_sft"]["p_value_distilled_vs_gold_sft"] = _p(by_pair, same.pair("distilled", "gold_sft"))
     result["changes"] = {
-        other: _changes(result["distilled"], result[other]) for other in ("baseline", "teacher") if result[other]
+        other: _changes(result["distilled"], result[other], same.are("distilled", other))
+        for other in ("baseline", "teacher")
+        if result[other]
     }
     return result
 
@@ -87,13 +109,37 @@ def _facts(column: Column, task: Task) -> dict[str, Any]:
     return wanted | {key: value for key, value in column.metrics.items() if key != "column"}
 
 
+def same_models(columns: dict[str, Column]) -> SameModels:
+    """Which columns have equal weights, by the hash that evaluate took of them."""
+    by_hash: dict[str, list[str]] = {}
+    for name in COLUMNS:
+        digest = columns[name].metrics.get("weights_sha256") if name in columns else None
+        by_hash.setdefault(str(digest or name), []).append(name)
+    groups = [names for names in by_hash.values() if len(names) > 1]
+    return SameModels(
+        {name: names[0] for names in groups for name in names}, [_group(columns, names) for names in groups]
+    )
+
+
+def _group(columns: dict[str, Column], names: list[str]) -> dict[str, Any]:
+    said = [[columns[name].predictions[key].get("response") for name in names] for key in columns[names[0]].predictions]
+    # Equal weights behind another tokenizer or chat template answer differently.
+    return {"columns": names, "answers_differ": sum(any(text != texts[0] for text in texts) for texts in said)}
+
+
 def paired_tests(columns: dict[str, Column], metric: str) -> list[dict[str, Any]]:
-    """Tests of the headline metric for all pairs there are, with Holm's correction over those."""
-    found = []
+    """Tests of the headline metric for all pairs there are, with Holm's correction over those.
+
+    A model is not tested against itself, and two models are tested once, under however many names they stand.
+    """
+    same = same_models(columns)
+    found: list[dict[str, Any]] = []
+    tested = set()
     for first, second in PAIRS:
-        if first in columns and second in columns:
+        if first in columns and second in columns and not same.are(first, second):
             pair = _paired(columns[first], columns[second], metric)
-            if pair:
+            if pair and same.pair(first, second) not in tested:
+                tested.add(same.pair(first, second))
                 found.append({"first": first, "second": second, "metric": metric, **_test(*pair)})
     for test, adjusted in zip(found, holm([test["p_value"] for test in found]), strict=True):
         test["p_value_holm"] = adjusted
@@ -119,15 +165,35 @@ def _test(first: list[float], second: list[float]) -> dict[str, Any]:
     }
 
 
+def against_baseline(columns: dict[str, Column], metric: str, same: SameModels) -> dict[str, Any] | None:
+    """Whether the distilled student is better than the student as it was, on the rows that both have a score of.
+
+    None where that is not known: without a baseline, or without scores. A model is not better than itself.
+    """
+    if "distilled" not in columns or "baseline" not in columns:
+        return None
+    pair = _paired(columns["distilled"], columns["baseline"], metric)
+    ours, theirs = (fsum(values) / len(values) for values in pair) if pair else (None, None)
+    found = {"metric": metric, "rows": len(pair[0]) if pair else 0, "distilled": ours, "baseline": theirs}
+    if same.are("distilled", "baseline"):
+        return {**found, "better": False}
+    return {**found, "better": ours > theirs} if ours is not None and theirs is not None else None
+
+
 def retention(columns: dict[str, Column], metric: str) -> dict[str, Any]:
-    """The share of the teacher's headline metric that the distilled student keeps, on rows that both have."""
+    """The share of the teacher's headline metric that the distilled student keeps, on rows that both have.
+
+    None for a student that is the teacher: it was not distilled.
+    """
     found: dict[str, Any] = {"retention": None, "retention_metric": metric, "retention_ci": None, "gap_recovered": None}
     teacher, distilled = columns.get("teacher"), columns.get("distilled")
     pair = _paired(distilled, teacher, metric) if teacher and distilled else None
-    if not pair or not sum(pair[1]):
+    same = same_models(columns)
+    if not pair or not sum(pair[1]) or same.are("distilled", "teacher"):
         return found
     found["retention"], found["retention_ci"] = sum(pair[0]) / sum(pair[1]), ratio_ci(*pair)
-    found["gap_recovered"] = _gap_recovered(columns, metric)
+    if not same.are("distilled", "baseline"):
+        found["gap_recovered"] = _gap_recovered(columns, metric)
     return found
 
 
@@ -139,11 +205,13 @@ def _gap_recovered(columns: dict[str, Column], metric: str) -> float | None:
     return (ours - base) / (top - base) if top > base else None
 
 
-def _reductions(columns: dict[str, Column]) -> dict[str, Any]:
+def _reductions(columns: dict[str, Column], same: SameModels) -> dict[str, Any]:
     """What the distilled student saves against the teacher; None where the two were not measured alike."""
     found: dict[str, Any] = dict.fromkeys(("latency_reduction", "memory_reduction", "throughput_ratio"))
     teacher, distilled = columns.get("teacher"), columns.get("distilled")
-    if not teacher or not distilled or not measured_alike(teacher.metrics, distilled.metrics):
+    if not teacher or not distilled or same.are("distilled", "teacher"):
+        return found
+    if not measured_alike(teacher.metrics, distilled.metrics):
         return found
     found["latency_reduction"] = _reduction(distilled.metrics, teacher.metrics, "latency_ms_p50")
     found["memory_reduction"] = _reduction(distilled.metrics, teacher.metrics, "weights_bytes")
@@ -163,8 +231,11 @@ def _reduction(ours: dict[str, Any], theirs: dict[str, Any], metric: str) -> flo
     return 1 - ours[metric] / theirs[metric] if ours.get(metric) is not None and theirs.get(metric) else None
 
 
-def _changes(ours: dict[str, Any] | None, theirs: dict[str, Any]) -> dict[str, float | None]:
-    """Change of each metric from ``theirs`` to ``ours``, in per cent of ``theirs``; None where that is not fair."""
+def _changes(ours: dict[str, Any] | None, theirs: dict[str, Any], same: bool) -> dict[str, float | None]:
+    """Change of each metric from ``theirs`` to ``ours``, in per cent of ``theirs``; None where that is not fair.
+
+    Of a model measured twice (``same``) what differs is the measuring.
+    """
     if not ours:
         return {}
     alike, changes = measured_alike(ours, theirs), {}
@@ -172,7 +243,7 @@ def _changes(ours: dict[str, Any] | None, theirs: dict[str, Any]) -> dict[str, f
         other = theirs.get(metric)
         if isinstance(value, bool) or not isinstance(value, int | float | None) or metric in _SETTINGS:
             continue
-        fair = alike or metric not in _MEASURES
+        fair = not same and (alike or metric not in _MEASURES)
         changes[metric] = 100 * (value - other) / other if fair and value is not None and other else None
     return changes
 
@@ -189,5 +260,5 @@ _SETTINGS = (
 )
 
 
-def _p(tests: dict[tuple[str, str], dict[str, Any]], first: str, second: str) -> float | None:
-    return tests[first, second]["p_value"] if (first, second) in tests else None
+def _p(tests: dict[tuple[str, str], dict[str, Any]], pair: tuple[str, str]) -> float | None:
+    return tests[pair]["p_value"] if pair in tests else None

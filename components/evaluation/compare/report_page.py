@@ -10,7 +10,7 @@ import example_rows as examples_shown
 import labels as wording
 from comparison import COLUMNS, Column
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from report_rows import conclusions, table_rows, texts_measured
+from report_rows import conclusions, is_same, notices, table_rows, texts_measured
 
 _WORDING = (
     "value", "interval", "change", "percent", "milliseconds", "size", "count", "p_value", "test_name", "metric_name",
@@ -37,13 +37,14 @@ def html(result: dict[str, Any], columns: dict[str, Column]) -> str:
         about=wording.ABOUT,
         rows=table_rows(result),
         conclusions=conclusions(result),
+        notices=notices(result),
         cards=cards(result),
         quality=quality_charts(facts, headline),
         resources=resource_charts(facts),
         plane=charts.plane(facts, headline),
         chart=charts,
-        lost=examples_shown.lost(columns, headline),
-        gained=examples_shown.gained(columns, headline),
+        lost=[] if is_same(result, "teacher", "distilled") else examples_shown.lost(columns, headline),
+        gained=[] if is_same(result, "baseline", "distilled") else examples_shown.gained(columns, headline),
         flow=[_flow(result.get(step), title) for step, title in _STEPS if result.get(step)],
         texts_measured=texts_measured(result),
         machine=next((f["machine"] for f in facts.values() if f.get("machine")), None),

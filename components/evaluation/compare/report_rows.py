@@ -76,6 +76,7 @@ def conclusions(result: dict[str, Any]) -> list[str]:
         said.append(
             f"The distilled student keeps {wording.percent(result['retention'])} of the teacher's {metric}{within}."
         )
+    said += notices(result)
     said += [_tested(test, metric) for test in result["tests"]]
     said += _savings(result)
     if all(not result[name] or result[name].get(result["headline"]) is None for name in COLUMNS):
@@ -83,6 +84,42 @@ def conclusions(result: dict[str, Any]) -> list[str]:
     if result.get("gate"):
         said.append(f"Gate {'passed' if result['gate']['passed'] else 'FAILED'}: {result['gate']['text']}.")
     return said
+
+
+def notices(result: dict[str, Any]) -> list[str]:
+    """What must be known before the numbers are read: models that are one, and a student that has not gained."""
+    said = [_one_model(group) for group in result["same_model"]]
+    found = result["against_baseline"]
+    if found and not found["better"]:
+        said.append(_not_better(found))
+    elif result["distilled"] and not found:
+        why = "its scores and the baseline's have no row in common" if result["baseline"] else "there is no baseline"
+        said.append(f"Whether the distilled student is better than it was before is not known: {why}.")
+    return said
+
+
+def is_same(result: dict[str, Any], one: str, other: str) -> bool:
+    """Whether two columns are one model."""
+    return any({one, other} <= set(group["columns"]) for group in result["same_model"])
+
+
+def _one_model(group: dict[str, Any]) -> str:
+    first, *others = group["columns"]
+    names = " and ".join([wording.NAMES[first], *map(wording.in_text, others)])
+    said = f"{names} are the same model (their weights are equal): they are not tested against each other."
+    if group["answers_differ"]:
+        rows = group["answers_differ"]
+        said += f" Their answers differ on {rows} row{'s' * (rows != 1)}, as under another tokenizer or chat template."
+    return said
+
+
+def _not_better(found: dict[str, Any]) -> str:
+    said = "NOT BETTER: the distilled student is not above the baseline"
+    if not found["rows"]:
+        return f"{said}: it is the same model."
+    ours, theirs = (wording.value(found["metric"], found[name]) for name in ("distilled", "baseline"))
+    rows = f"the {found['rows']} row{'s' * (found['rows'] != 1)} that both answered"
+    return f"{said}: {wording.metric_in_text(found['metric'])} {ours} against {theirs} on {rows}."
 
 
 def _tested(test: dict[str, Any], metric: str) -> str:

@@ -22,6 +22,7 @@ def endpoint_answers(rows: Sequence[Row], answered: Mapping[str, Row]) -> Measur
         "tokens_per_second": None,
         "weights_bytes": None,
         "parameters": None,
+        "weights_sha256": None,
         "dtype": None,
         "device": None,
         "max_new_tokens": None,

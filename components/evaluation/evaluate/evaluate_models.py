@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from common import tracking
+from common import strict_json, tracking
 from common.rows import Row, read_rows, write_rows
 from common.step import Arguments, BadConfig, BadData, optional, run_step, say
 from common.tasks import get_task
@@ -106,7 +105,7 @@ def write_column(
     if metrics["rows"] + metrics["missing"] != len(predictions):
         raise AssertionError(f"{len(predictions)} predictions, {metrics['rows']} scored, {metrics['missing']} missing")
     write_rows(folder / "predictions.jsonl", predictions)
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    (folder / "metrics.json").write_text(strict_json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     numbers = {key: value for key, value in metrics.items() if isinstance(value, int | float) and value is not None}
     skip = ("max_new_tokens", "batch_size")
     tracking.log_metrics({f"{name}.{key}": float(value) for key, value in numbers.items() if key not in skip})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import torch
@@ -13,6 +14,9 @@ from common.step import NotFinite
 from modelling.chat import Chat
 from modelling.models import eos_ids, load_model, load_tokenizer, weight_of
 from transformers import GenerationConfig
+
+#: Elements of a tensor that are hashed at a time.
+_BLOCK = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +55,10 @@ class Generator:
             return Prompt("", bad.reason)
 
     def facts(self) -> dict[str, Any]:
-        """Name and size."""
+        """Name, size, and the hash by which a comparison knows the same model again."""
         size, count = weight_of(self.model)
-        return {"model": self.source, "weights_bytes": size, "parameters": count}
+        digest = weights_digest(self.model)
+        return {"model": self.source, "weights_bytes": size, "parameters": count, "weights_sha256": digest}
 
     def check_logits(self, prompts: Sequence[Prompt]) -> None:
         """Run the first prompt that fits. Raises NotFinite where a logit is NaN: the text would mean nothing."""
@@ -108,3 +113,17 @@ class Generator:
         end = next((place for place, token in enumerate(tokens) if token in self.chat.stop_ids), None)
         text = self.tokenizer.decode(tokens if end is None else tokens[:end], skip_special_tokens=True)
         return Answer(text.strip(), "length" if end is None else "stop", len(tokens) if end is None else end + 1)
+
+
+def weights_digest(model: Any) -> str:
+    """sha256 over names, shapes and values of a model's tensors, as it answered with them.
+
+    Taken of the loaded model, where all columns have one precision: in how many files the weights lie, where, and in
+    which precision, makes no difference.
+    """
+    total = sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        total.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        for block in tensor.detach().reshape(-1).split(_BLOCK):
+            total.update(block.contiguous().view(torch.uint8).cpu().numpy())
+    return total.hexdigest()

@@ -70,12 +70,17 @@ class _Words:
     """rouge-score's tokenizer in any script; English words are stemmed as rouge-score does."""
 
     def __init__(self) -> None:
-        from nltk.stem.porter import PorterStemmer
+        from rouge_score.tokenizers import DefaultTokenizer
 
-        self._stem = PorterStemmer().stem
+        self._english = DefaultTokenizer(use_stemmer=True)
 
     def tokenize(self, text: str) -> list[str]:
-        return [self._stem(word) if len(word) > 3 and word.isascii() else word for word in words(text)]
+        """The words of a text."""
+        return [each for word in words(text) for each in self._stemmed(word)]
+
+    def _stemmed(self, word: str) -> list[str]:
+        stemmed: list[str] = self._english.tokenize(word) if word.isascii() and word.isalnum() else [word]
+        return stemmed
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -17,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from common import secrets
+from common import secrets, strict_json
 from common.entra import NoToken, token
 from common.step import Arguments, StepError, Unavailable, optional, run_step, say
 
@@ -60,7 +59,7 @@ def main() -> None:
         if finding.todo:
             say(f"{'':<17}{finding.todo}")
     findings.append(storage(arguments.report))
-    arguments.report.write_text(json.dumps([asdict(finding) for finding in findings], indent=2) + "\n")
+    arguments.report.write_text(strict_json.dumps([asdict(finding) for finding in findings], indent=2) + "\n")
     last = findings[-1]
     say(f"{last.level:<5} {last.name:<10} {last.said}")
     failed = [finding for finding in findings if finding.level == FAIL]

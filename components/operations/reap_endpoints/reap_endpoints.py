@@ -5,12 +5,12 @@ What is ours carries the tags of ``azdistill endpoint up``: ``azdistill.endpoint
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from common import strict_json
 from common.step import Arguments, StepError, boolean, run_step, say
 from reaping_calls import Workspace
 
@@ -44,7 +44,7 @@ def main() -> None:
     if not reaped:
         say("nothing has expired")
     summary = {"step": "reap_endpoints", "time": now.isoformat(), "endpoints": [asdict(one) for one in reaped]}
-    arguments.summary.write_text(json.dumps(summary, indent=2) + "\n")
+    arguments.summary.write_text(strict_json.dumps(summary, indent=2) + "\n")
     failures = [f"{one.name}: {one.reason}" for one in reaped if one.outcome == "failed"]
     if failures:
         raise StepError("; ".join(failures))

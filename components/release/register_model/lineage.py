@@ -15,6 +15,8 @@ from data_assets import DataAsset
 #: Numbers of the comparison that say how good the model is.
 _NUMBERS = ("retention", "gap_recovered", "latency_reduction", "memory_reduction", "p_value_distilled_vs_baseline")
 _MODELS = ("teacher", "baseline", "distilled")
+#: The tag of a version whose headline metric is not above that of the student as it was.
+NOT_BETTER = "azdistill.not_better"
 
 
 def provenance(given: Namespace, assets: Sequence[DataAsset]) -> dict[str, str]:
@@ -35,11 +37,18 @@ def measured(comparison: dict[str, Any]) -> dict[str, str]:
     metric = comparison.get("retention_metric")
     found = {name: comparison.get(name) for name in _NUMBERS}
     found |= {f"{model}.{metric}": (comparison.get(model) or {}).get(metric) for model in _MODELS if metric}
-    return {
+    tags = {
         f"azdistill.{name}": f"{value:.6g}"
         for name, value in found.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
+    return tags | ({NOT_BETTER: "true"} if is_better(comparison) is False else {})
+
+
+def is_better(comparison: dict[str, Any]) -> bool | None:
+    """Whether the distilled student is better than the student as it was; None where they were not compared."""
+    found: bool | None = (comparison.get("against_baseline") or {}).get("better")
+    return found
 
 
 def read_comparison(report: str | None) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from common import strict_json
 from common.step import NoInput
 
 #: Files that belong to the tokenizer rather than to the model, by how their names begin.
@@ -104,7 +105,7 @@ def _conda(needs: list[str]) -> dict[str, Any]:
 
 def _yaml(path: Path, value: dict[str, Any]) -> None:
     # JSON is YAML.
-    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    path.write_text(strict_json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import tempfile
@@ -11,10 +10,11 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from common import strict_json
 from common.step import Arguments, StepError, Unavailable, optional, run_step, say
 from common.tasks import get_task
 from data_assets import DataAsset, keep, register
-from lineage import measured, provenance, read_comparison
+from lineage import NOT_BETTER, is_better, measured, provenance, read_comparison
 from model_layout import digest_of, lay_out
 
 #: The tag that tells whether a version holds the same model.
@@ -42,15 +42,20 @@ def main() -> None:
     kept = keep_rows(given)
     origin = provenance(given, kept)
     register(kept, origin)
-    tags = origin | measured(read_comparison(given.report) or {})
-    registered = register_model(given, {DIGEST: digest, **tags})
+    comparison = read_comparison(given.report) or {}
+    tags = origin | measured(comparison)
+    registered = register_model(given, {DIGEST: digest, **tags}, is_better(comparison))
+    if NOT_BETTER in tags:
+        say(f"{given.model_name} is not better than the student as it was; the tag {NOT_BETTER} says so")
     result = {
         "model_name": given.model_name,
         **registered,
         "tags": {DIGEST: digest, **tags},
         "data_assets": [asset.as_json() for asset in kept],
     }
-    Path(given.registration).write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    Path(given.registration).write_text(
+        strict_json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
 def keep_rows(given: Namespace) -> list[DataAsset]:
@@ -63,8 +68,11 @@ def keep_rows(given: Namespace) -> list[DataAsset]:
     return [keep(f"{student}-{kind}", Path(path), folder, given.assets_uri) for kind, path in wanted.items() if path]
 
 
-def register_model(given: Namespace, tags: dict[str, str]) -> dict[str, Any]:
-    """The version that holds this model: a new one, or the one that is there already."""
+def register_model(given: Namespace, tags: dict[str, str], better: bool | None) -> dict[str, Any]:
+    """The version that holds this model: a new one, or the one that is there already.
+
+    ``better``: than the student as it was, for one that is there already; None where they were not compared.
+    """
     run_id = os.environ.get("MLFLOW_RUN_ID")
     if not os.environ.get("MLFLOW_TRACKING_URI") or not run_id:
         why = "nothing is tracked (--no-tracking)" if not os.environ.get("MLFLOW_TRACKING_URI") else "MLflow is absent"
@@ -78,17 +86,21 @@ def register_model(given: Namespace, tags: dict[str, str]) -> dict[str, Any]:
     except ImportError as error:
         raise StepError(f"mlflow cannot be imported: {error}") from None
     try:
-        return _register(mlflow, given, run_id, tags)
+        return _register(mlflow, given, run_id, tags, better)
     except (mlflow.MlflowException, OSError) as error:
         raise Unavailable(f"the model cannot be registered: {str(error).strip().splitlines()[0]}") from None
 
 
-def _register(mlflow: Any, given: Namespace, run_id: str, tags: dict[str, str]) -> dict[str, Any]:
+def _register(mlflow: Any, given: Namespace, run_id: str, tags: dict[str, str], better: bool | None) -> dict[str, Any]:
     client = mlflow.MlflowClient()
     known = client.search_model_versions(f"name='{given.model_name}'")
     for version in sorted(known, key=lambda one: int(one.version), reverse=True):
         if version.tags.get(DIGEST) == tags[DIGEST]:
             say(f"{given.model_name} is registered already, as version {version.version}")
+            if better is False:
+                client.set_model_version_tag(given.model_name, version.version, NOT_BETTER, "true")
+            elif better and NOT_BETTER in version.tags:
+                client.delete_model_version_tag(given.model_name, version.version, NOT_BETTER)
             return {"registered": True, "version": str(version.version), "new": False}
     with tempfile.TemporaryDirectory(prefix="azdistill-model-") as folder:
         about = {"model": given.model_name, "task_type": given.task}

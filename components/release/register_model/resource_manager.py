@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+from common import strict_json
 from common.entra import NoToken, token
 from common.secrets import ARM_ENDPOINT
 
@@ -23,7 +24,7 @@ def call(method: str, path: str, version: str, body: dict[str, Any] | None = Non
         bearer = token(f"{address}/.default")
     except NoToken as error:
         raise NotPermitted(str(error)) from None
-    data = json.dumps(body).encode() if body is not None else None
+    data = strict_json.dumps(body).encode() if body is not None else None
     headers = {"Authorization": f"Bearer {bearer}", "Content-Type": "application/json"}
     request = urllib.request.Request(f"{address}{path}?api-version={version}", data, headers, method=method)
     try:

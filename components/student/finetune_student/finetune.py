@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from argparse import Namespace
 from hashlib import sha256
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import distributed as processes
+from common import strict_json
 from common.rows import Tally, read_rows, write_summary
 from common.step import Arguments, BadConfig, BadData, boolean, optional, run_step, say
 from modelling.models import check_source
@@ -96,7 +96,7 @@ def settings_digest(given: Namespace) -> str:
     for file in files:
         with file.open("rb") as stream:
             digests.append(_digest(stream))
-    return sha256(json.dumps([values, digests], sort_keys=True).encode()).hexdigest()
+    return sha256(strict_json.dumps([values, digests], sort_keys=True).encode()).hexdigest()
 
 
 def _digest(stream: Any) -> str:

@@ -22,6 +22,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from common import strict_json
 from common.step import StepError
 
 #: A shard is closed after so many answers, or so many seconds.
@@ -33,7 +34,7 @@ _KEY = re.compile(rb'^\{"key": "([0-9a-f]{64})"')
 def answer_key(api: str, model: str, messages: list[dict[str, str]], parameters: dict[str, Any], sample: int) -> str:
     """The key of an answer: the sha256 of what was asked, as canonical JSON."""
     asked = {"api": api, "model": model, "messages": messages, "parameters": parameters, "sample": sample}
-    text = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = strict_json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -77,7 +78,7 @@ class AnswerStore:
     def put(self, key: str, body: dict[str, Any], latency: float) -> dict[str, Any]:
         """Keep an answer. When this returns, a kill of this process does not lose it."""
         record = {"key": key, "latency": latency, "asked_at": int(time.time()), "body": body}
-        line = json.dumps(record, ensure_ascii=True).encode() + b"\n"
+        line = strict_json.dumps(record, ensure_ascii=True).encode() + b"\n"
         offset = self._append(line)
         self._index[bytes.fromhex(key)] = (self._path, offset)
         self._rows += 1

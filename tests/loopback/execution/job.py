@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import re
 import threading
 import traceback
 from typing import TYPE_CHECKING, Any
 
 from . import logs
-from .places import standing_folder
+from .places import DEFAULT, standing_folder
 from .process import Process
 from .runs import ENDED, Run
 from .steps import Steps, error_of
@@ -73,13 +75,24 @@ class Job:
             self._jobs.workspace.errors.append(traceback.format_exc())
             self._end("Failed", error_of("SystemError", f"{type(error).__name__}: {error}"))
 
+    def _filled(self) -> dict[str, Any]:
+        """The job with what the service puts in place of its own expressions in inputs."""
+        known = {"name": self._run.name, "default_datastore": DEFAULT}
+        inputs = copy.deepcopy(self._body.get("inputs") or {})
+        for given in inputs.values():
+            if isinstance((given or {}).get("value"), str):
+                given["value"] = re.sub(
+                    r"\$\{\{\s*(\w+)\s*\}\}", lambda found: known.get(found[1], found[0]), given["value"]
+                )
+        return {**self._body, "inputs": inputs}
+
     def _prepare(self) -> Steps:
         """Everything that a process of its own needs to run the job."""
         places = self._jobs.places
         self._go_on("Preparing")
         self._folder.mkdir(parents=True)
         steps = Steps(self._jobs, self._run, self._body, self._folder)
-        pipeline = pipeline_of(self._body, self._folder, places)
+        pipeline = pipeline_of(self._filled(), self._folder, places)
         for asked in steps.settings.values():
             standing_folder(places, self._jobs.home, asked.get("uri") or "")
         job = {

@@ -66,7 +66,7 @@ def sweep(path: str, label: str, quiet: float = QUIET, patience: float = PATIENC
 
 def labelled(path: str, label: str) -> list[str] | None:
     """Ids of the containers, running or not, that bear ``label``; None where the engine does not say."""
-    filters = urllib.parse.quote(json.dumps({"label": [label]}))
+    filters = urllib.parse.quote(json.dumps({"label": [label]}, allow_nan=False))
     try:
         listed = json.loads(_ask(path, "GET", f"/containers/json?all=1&filters={filters}"))
     except ValueError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 #: How many columns a screen holds.
 MOST = 12
@@ -14,11 +14,13 @@ _NUMBERS = (
 )
 
 
-def columns(logged: Sequence[str], metric: str = "") -> list[str]:
-    """At most a dozen of the metrics ``logged``, the telling ones first; ``metric`` is what models are judged by.
+def columns(logged: Sequence[str], tags: Mapping[str, str] | None = None) -> list[str]:
+    """At most a dozen of the metrics ``logged``, the telling ones first.
 
-    Metrics of another kind of pipeline are shown in the order in which they were logged.
+    ``tags`` are those that the steps set; ``retention_metric`` is what models are judged by. Metrics of another kind of
+    pipeline are shown in the order in which they were logged.
     """
+    metric = (tags or {}).get("retention_metric", "")
     judged_by = [name for name in (metric, "accuracy", "rougeL") if name]
     chosen = next((name for name in judged_by if any(f"{model}.{name}" in logged for model in _MODELS)), "")
     telling = [name for name in (*(f"{model}.{chosen}" for model in _MODELS), *_NUMBERS) if name in logged]

@@ -1,0 +1,52 @@
+"""Expressions in a job's inputs and in the paths of outputs, which only Azure ML's own may be."""
+
+from __future__ import annotations
+
+from azdistill.aml.checks.survey import Survey
+from azdistill.aml.expressions import SERVICE_WORDS, Reference, references_in
+from azdistill.aml.models import Output
+from azdistill.aml.service import misspelt, texts_of
+from azdistill.aml.source import Report, Where
+
+#: Bindings that a path may hold, which are another check's business.
+_BOUND = ("parent", "inputs", "outputs", "search_space")
+
+
+def unknown_service_words(survey: Survey, report: Report) -> None:
+    """AZD157; a warning for what is like none of Azure ML's words, and may be meant as text."""
+    jobs = [scope for scope in survey.scopes if scope.is_job]
+    for scope in jobs:
+        for name, declared in scope.inputs.items():
+            for text, where in texts_of(declared):
+                for reference in references_in(text):
+                    if not (declared.is_data and reference.path[0] in _BOUND):
+                        _known(report, f"input '{name}'", reference, where, in_inputs=True)
+    for component in survey.pipelines:
+        for name, declared in component.inputs.items():
+            for reference in references_in(declared.default) if isinstance(declared.default, str) else ():
+                message = f"the default of input '{name}' holds {reference}, which nothing replaces there"
+                hint = "Azure ML's own expressions stand in a job's inputs, and in the paths of outputs"
+                if ".".join(reference.path) in SERVICE_WORDS or misspelt(reference):
+                    report.error("AZD157", message, declared.where_default, hint=hint, needle=reference.raw)
+    outputs = [(name, output) for scope in jobs for name, output in scope.outputs.items()]
+    outputs += [(n, o) for _, step in survey.steps() for n, o in step.outputs.items() if isinstance(o, Output)]
+    for name, output in outputs:
+        for reference in references_in(output.path or ""):
+            if reference.path[0] not in _BOUND:
+                _known(report, f"the path of output '{name}'", reference, output.where / "path", in_inputs=False)
+
+
+def _known(report: Report, what: str, reference: Reference, where: Where, *, in_inputs: bool) -> None:
+    word = SERVICE_WORDS.get(".".join(reference.path))
+    here = [one for one in SERVICE_WORDS.values() if (one.in_inputs if in_inputs else one.in_outputs)]
+    if word in here:
+        return
+    if word is not None:
+        place = "the path of an output" if in_inputs else "an input"
+        message = f"{what} holds {reference}, which stands in {place} only"
+        report.error("AZD157", message, where, needle=reference.raw)
+        return
+    meant = misspelt(reference)
+    known = "known: " + ", ".join(f"{one} ({one.stands_for})" for one in here)
+    message = f"{what} holds {reference}, which Azure ML does not know" + ("" if meant else ": it stays text")
+    report.add("AZD157", "error" if meant else "warning", message, where, hint=meant or known, needle=reference.raw)

@@ -1,0 +1,77 @@
+"""The expressions that Azure ML itself replaces when a job starts, in a whole pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from azdistill.aml.expressions import SERVICE_WORDS, TRIGGER_TIME, Reference, ServiceWord, fill, references_in
+from azdistill.aml.models import Input, Pipeline
+from azdistill.aml.source import Report, Where
+from azdistill.errors import Problem, did_you_mean
+
+#: What begins only words of the service.
+_CONTEXT = "creation_context"
+
+
+def texts_of(declared: Input) -> Iterator[tuple[str, Where]]:
+    """What of a job's input may hold such expressions, a value or a path, and where it stands."""
+    if declared.path is not None:
+        yield declared.path, declared.where / "path" if isinstance(declared.where.value, dict) else declared.where
+    elif isinstance(declared.default, str):
+        yield declared.default, declared.where_default
+
+
+def misspelt(reference: Reference) -> str:
+    """What was meant by a reference that is nearly one of the service's words, as a hint; else empty."""
+    path = ".".join(reference.path)
+    close = did_you_mean(path, list(SERVICE_WORDS)) if path not in SERVICE_WORDS else ""
+    if close.startswith("did"):
+        return close.replace("'", "'${{", 1).replace("'?", "}}'?")
+    return "known: " + ", ".join(map(str, SERVICE_WORDS.values())) if reference.path[0] == _CONTEXT and close else ""
+
+
+def harmless(text: str) -> str:
+    """A value as a command gets it: what the service replaces comes to plain characters, all else is text.
+
+    A misspelt word is told as one, and need not be told as text, too.
+    """
+    known = {
+        ServiceWord(".".join(reference.path), ""): "x"
+        for reference in references_in(text)
+        if ".".join(reference.path) in SERVICE_WORDS or misspelt(reference)
+    }
+    return fill(text, known)
+
+
+def uses(pipeline: Pipeline, word: ServiceWord) -> bool:
+    """Whether an input of the pipeline holds ``word``."""
+    texts = (text for declared in pipeline.inputs.values() for text, _ in texts_of(declared))
+    return any(".".join(reference.path) == word.path for text in texts for reference in references_in(text))
+
+
+def filled(pipeline: Pipeline, known: Mapping[ServiceWord, str]) -> Pipeline:
+    """The pipeline whose inputs have what is ``known`` in the place of the expressions."""
+    inputs = {name: _filled(declared, known) for name, declared in pipeline.inputs.items()}
+    return replace(pipeline, inputs=inputs)
+
+
+def _filled(declared: Input, known: Mapping[ServiceWord, str]) -> Input:
+    if declared.path is not None:
+        return replace(declared, path=fill(declared.path, known))
+    text = declared.default
+    return replace(declared, default=fill(text, known)) if isinstance(text, str) else declared
+
+
+def unfired(pipeline: Pipeline) -> list[Problem]:
+    """AZD158: inputs that only a schedule gives a value, in a pipeline that is started by hand."""
+    report = Report()
+    for name, declared in pipeline.inputs.items():
+        for text, where in texts_of(declared):
+            for reference in references_in(text):
+                if ".".join(reference.path) == TRIGGER_TIME.path:
+                    message = f"input '{name}' is {reference}, which only a schedule fills in when it fires"
+                    moment = f"--set {name}=2026-01-31T00:00:00Z"
+                    hint = f"start it with `azdistill schedule run|apply`, or give the moment: {moment}"
+                    report.error("AZD158", message, where, hint=hint, needle=reference.raw)
+    return report.problems
