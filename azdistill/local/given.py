@@ -13,7 +13,7 @@ from azdistill.local.plan import Bound, Local, Made, Plan, PlannedStep, Text
 from azdistill.local.result import Result
 from azdistill.local.runners.base import Ended
 from azdistill.spec import expressions
-from azdistill.spec.shell import render_command
+from azdistill.spec.quoting import render_command
 
 #: Name of an input -> relative path -> size and time.
 Stamps = Mapping[str, Mapping[str, tuple[int, int]]]

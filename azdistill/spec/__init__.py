@@ -1,6 +1,6 @@
 """Azure ML YAML as typed models: reading, expressions, and every check that needs no network."""
 
-from azdistill.spec import expressions, shell, values
+from azdistill.spec import expressions, quoting, values
 from azdistill.spec.checks import check, examine
 from azdistill.spec.loader import load, load_component, load_environment, load_pipeline, pipeline_from
 from azdistill.spec.models import (
@@ -47,6 +47,6 @@ __all__ = [
     "load_environment",
     "load_pipeline",
     "pipeline_from",
-    "shell",
+    "quoting",
     "values",
 ]

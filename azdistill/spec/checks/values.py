@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from azdistill.errors import did_you_mean
-from azdistill.spec import shell
+from azdistill.spec import quoting
 from azdistill.spec import values as typed
 from azdistill.spec.checks.survey import Survey
 from azdistill.spec.expressions import parse
@@ -158,12 +158,12 @@ def values_that_break_out(survey: Survey, report: Report) -> None:
 def break_out(report: Report, component: CommandComponent, name: str, text: str, where: Where) -> None:
     """Note where an input's ``text`` would not stay data in the command."""
     parts = parse(component.command)
-    for reference, _ in shell.contexts(parts):
+    for reference, _ in quoting.contexts(parts):
         if reference.path[0] == "inputs" and reference.name == name:
-            found = shell.would_break_out(parts, reference, text)
+            found = quoting.would_break_out(parts, reference, text)
             if found:
                 message = (
                     f"the value of '{name}' holds {found.reason}: {found.context} in the command, it would break out"
                 )
-                report.error("AZD156", message, where, hint=shell.hint(found))
+                report.error("AZD156", message, where, hint=found.hint)
             return
