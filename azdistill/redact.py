@@ -2,7 +2,8 @@
 
 Values that were resolved from a reference are registered here; whatever is written to a log, a terminal, a manifest,
 a tag or an error passes through :func:`redact` on the way. Common encodings of a value are hidden too, because error
-messages of HTTP libraries quote URLs, headers and bodies.
+messages of HTTP libraries quote URLs, headers and bodies. A short value, which a server at home takes as well as any
+other (``k``, ``EMPTY``), is hidden where it is a word of its own: as a part of words it would blank every log.
 """
 
 from __future__ import annotations
@@ -11,20 +12,28 @@ import base64
 import html
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 from azdistill import strict_json
 
 MASK = "***"
-#: A shorter value would mask ordinary words in every log.
-SHORTEST = 5
+#: A shorter value is hidden as a whole word only.
+SHORTEST = 6
+#: Other spellings of it of fewer characters are words that mean something else: ``6b`` is ``k`` in hexadecimal.
+_SHORTEST_SPELLING = 4
+#: So is a shorter piece of a longer value's spellings.
+_SHORTEST_FORM = 5
+#: What a word goes on with: a name, a path, an option, a number's digits.
+_IN_WORD = r"\w/-"
 #: The rest of a base64 text on its last line, where it is longer than words are.
 _SHORTEST_LINE = 12
 #: A run of base64 is looked through for pieces of this length: lines may break a long text anywhere.
 _PIECE = 12
 _RUN = re.compile(rf"[A-Za-z0-9+/_-]{{{_PIECE},}}")
 _ESCAPE = re.compile("%[0-9A-F]{2}")
+_NOTHING = re.compile(r"(?!)")
 
 #: Up to so many forms are found as fast without a look beforehand.
 _FEW = 30
@@ -34,12 +43,14 @@ _BLOCK = 6
 class _Search:
     """Finds all of some forms at once, and what of ``encoded`` texts line breaks have left in pieces."""
 
-    def __init__(self, forms: frozenset[str], encoded: frozenset[str]) -> None:
-        self.forms, self.encoded = forms, encoded
+    def __init__(self, forms: frozenset[str], encoded: frozenset[str], words: frozenset[str]) -> None:
+        self.forms, self.encoded, self.words = forms, encoded, words
         self._pieces = _parts(encoded, _PIECE)
         self._piece_blocks = _parts(encoded, _BLOCK)
-        self.longest = max(map(len, forms))
+        # Whether a word ends where it seems to is seen from two characters more.
+        self.longest = max([0, *map(len, forms), *(len(word) + 3 for word in words)])
         self._pattern = _any_of(forms)
+        self._word = re.compile("|".join(map(_word, sorted(words, key=len, reverse=True)))) if words else None
         # A key file has hundreds of forms, and most text none of them. Cut into blocks, a text that holds a form of
         # two blocks less one character holds one whole block of it, wherever that begins.
         least = _without_larger(forms) if len(forms) > _FEW else []
@@ -48,9 +59,10 @@ class _Search:
         short = least[: len(least) - len(long)]
         self._short = _any_of(short) if long and short else None
 
-    def hide(self, text: str) -> str:
+    def hide(self, text: str, names: bool) -> str:
         whole = self._pattern.sub(MASK, text) if self._may_be_in(text) else text
-        return _RUN.sub(self._hide_pieces, whole) if _has_block(whole, self._piece_blocks) else whole
+        whole = _RUN.sub(self._hide_pieces, whole) if _has_block(whole, self._piece_blocks) else whole
+        return self._word.sub(MASK, whole) if self._word and not names else whole
 
     def _hide_pieces(self, found: re.Match[str]) -> str:
         run, pieces = found[0], self._pieces
@@ -77,23 +89,58 @@ _lock = threading.Lock()
 
 
 def register(*values: str) -> None:
-    """Hide ``values``, and their base64, URL and JSON spellings, in all text from now on; one under 5 characters stays.
+    """Hide ``values``, and their base64, URL and JSON spellings, in all text from now on; blank ones are none.
 
     Several are better given at once: each call prepares the search for all that there are.
     """
     global _search
-    hidden = [value for value in values if len(value) >= SHORTEST]
-    forms = {form for value in hidden for form in _forms(value)}
-    encoded = {text for value in hidden for text in _encoded(value.encode("utf-8", "surrogateescape"))}
+    hidden = [value for value in values if value.strip()]
+    long = [value for value in hidden if len(value) >= SHORTEST]
+    forms = {form for value in long for form in _forms(value)}
+    encoded = {text for value in long for text in _encoded(value.encode("utf-8", "surrogateescape"))}
+    words = {form for value in hidden if len(value) < SHORTEST for form in _words(value)}
     with _lock:
-        known, before = (_search.forms, _search.encoded) if _search else (frozenset(), frozenset())
-        if not forms <= known:
-            _search = _Search(known | forms, before | encoded)
+        known = _search or _Search(frozenset(), frozenset(), frozenset())
+        if not (forms <= known.forms and words <= known.words):
+            _search = _Search(known.forms | forms, known.encoded | encoded, known.words | words)
 
 
-def redact(text: str) -> str:
-    """``text`` with every registered value replaced by ``***``."""
-    return _search.hide(text) if _search else text
+def redact(text: str, *, names: bool = False) -> str:
+    """``text`` with every registered value replaced by ``***``.
+
+    ``names``: it names something that is looked up by it, or says where it lies, so that it is no value; only what is
+    long enough to be told from a word is hidden.
+    """
+    return _search.hide(text, names) if _search else text
+
+
+#: What names something in what we write, wherever it stands.
+_NAMES = frozenset(
+    {
+        *("event", "do", "kind", "name", "step", "steps", "parent", "apart", "headline", "columns", "status", "reason"),
+        *("pipeline", "experiment", "run_id", "runner", "folder"),
+    }
+)
+
+
+def clean(value: Any) -> Any:
+    """``value`` with every string in it redacted, before JSON's escapes could hide how a secret is spelt. Keys, names
+    and paths stay what they are looked up by.
+    """
+    return _clean(value, names=False)
+
+
+def _clean(value: Any, names: bool) -> Any:
+    if isinstance(value, str):
+        return redact(value, names=names or value.startswith("/"))
+    if isinstance(value, Mapping):
+        return {
+            redact(str(key), names=True): _clean(inner, names or (key in _NAMES and not isinstance(inner, Mapping)))
+            for key, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_clean(inner, names) for inner in value]
+    return value
 
 
 def forget() -> None:
@@ -108,6 +155,11 @@ def longest() -> int:
     return _search.longest if _search else 0
 
 
+def has_words() -> bool:
+    """Whether what stands before a text decides on what is hidden in it."""
+    return bool(_search and _search.words)
+
+
 def _without_larger(forms: Iterable[str]) -> list[str]:
     """The forms that hold no other: where none of these is, none is. The shortest first."""
     least: list[str] = []
@@ -117,22 +169,40 @@ def _without_larger(forms: Iterable[str]) -> list[str]:
     return least
 
 
+def _word(form: str) -> str:
+    """Finds ``form`` where it is no part of a longer word, and not of a row of its own first or last character."""
+    first, last = re.escape(form[0]), re.escape(form[-1])
+    return rf"(?<![{_IN_WORD}])(?<!\w\.)(?<!{first}){re.escape(form)}(?![{_IN_WORD}]|\.\w)(?!{last})"
+
+
 def _any_of(forms: Iterable[str]) -> re.Pattern[str]:
+    if not forms:
+        return _NOTHING
     return re.compile("|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)))
 
 
 def _forms(value: str) -> set[str]:
     # As os.environ decodes it: bytes that are no UTF-8 too.
     raw = value.encode("utf-8", "surrogateescape")
+    forms = _spellings(value, raw) | _base64_lines(raw) | _encoded(raw)
+    return {form for form in forms if len(form) >= _SHORTEST_FORM}
+
+
+def _words(value: str) -> set[str]:
+    raw = value.encode("utf-8", "surrogateescape")
+    # Within a longer text its base64 has no piece that is its own.
+    padded = {encode(raw).decode() for encode in (base64.b64encode, base64.urlsafe_b64encode)}
+    forms = _spellings(value, raw) | padded | {form.rstrip("=") for form in padded}
+    return {form for form in forms if form == value or len(form) >= _SHORTEST_SPELLING}
+
+
+def _spellings(value: str, raw: bytes) -> set[str]:
     forms = {value, strict_json.dumps(value)[1:-1], strict_json.dumps(value, ensure_ascii=False)[1:-1]}
     for encoded in (quote(raw, safe=""), quote(raw), quote_plus(raw)):
         forms |= {encoded, _ESCAPE.sub(lambda found: found[0].lower(), encoded)}
     forms |= {raw.hex(), raw.hex().upper(), html.escape(value)}
     # As Python's repr shows it, alone or in a text that has a double quote, where every single one is escaped.
-    forms |= {repr(value)[1:-1], repr(f'"{value}')[2:-1]}
-    forms |= _base64_lines(raw)
-    forms |= _encoded(raw)
-    return {form for form in forms if len(form) >= SHORTEST}
+    return forms | {repr(value)[1:-1], repr(f'"{value}')[2:-1]}
 
 
 def _encoded(raw: bytes) -> set[str]:

@@ -76,9 +76,79 @@ def test_of_two_values_where_one_begins_the_other_the_longer_is_hidden_whole() -
     assert redact.redact("secret-and-more") == "***"
 
 
-def test_very_short_values_are_not_registered_because_they_would_mask_ordinary_words() -> None:
-    redact.register("on")
-    assert redact.redact("turn it on") == "turn it on"
+@pytest.mark.parametrize(
+    ("value", "text", "shown"),
+    [
+        ("k", "kept: the teacher asked k times, key=k", "kept: the teacher asked *** times, key=***"),
+        ("k", 'the key "k" was refused, k.', 'the key "***" was refused, ***.'),
+        ("k", "k-means top-k k_1 /k/k a.k k.a --k größek 漢k", "k-means top-k k_1 /k/k a.k k.a --k größek 漢k"),
+        ("on", "turn it on, one", "turn it ***, one"),
+        ("none", "nonempty none None", "nonempty *** None"),
+        ("EMPTY", "EMPTY_CACHE is EMPTY", "EMPTY_CACHE is ***"),
+        ("x-1", "x-1 x-10 ax-1 (x-1)", "*** x-10 ax-1 (***)"),
+        ("$$", "$$ a$$ $$$ '$$'", "*** a$$ $$$ '***'"),
+        (".", "a.b . ...", "a.b *** ..."),
+        ("größe", "größe größer (größe)", "*** größer (***)"),
+        ("é", "né é", "né ***"),
+        ("1", "1 of 10, 1.5, 11, loss=1", "*** of 10, 1.5, 11, loss=***"),
+        ("a b", "a b aa b", "*** aa b"),
+    ],
+)
+def test_a_short_value_is_hidden_as_a_whole_word_only(value: str, text: str, shown: str) -> None:
+    redact.register(value)
+    assert redact.redact(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "form"),
+    [
+        ("a b+c", "a%20b%2Bc"),
+        ("a b+c", "a+b%2Bc"),
+        ("a<b>", "a&lt;b&gt;"),
+        ("EMPTY", "454d505459"),
+        ("EMPTY", "RU1QVFk="),
+    ],
+)
+def test_other_spellings_of_a_short_value_are_whole_words_too(value: str, form: str) -> None:
+    redact.register(value)
+    assert redact.redact(f"x {form} y") == "x *** y"
+    assert redact.redact(f"x{form} 1{form}") == f"x{form} 1{form}"
+
+
+def test_a_spelling_of_two_or_three_characters_is_a_word_of_its_own() -> None:
+    redact.register("k")
+    assert redact.redact("llama 6b aw") == "llama 6b aw"
+
+
+@pytest.mark.parametrize("value", ["", " ", "\n\t"])
+def test_a_blank_value_hides_nothing(value: str) -> None:
+    redact.register(value)
+    assert redact.redact("a b\n\tc ") == "a b\n\tc "
+    redact.register("longer-secret", value)
+    assert redact.redact("a longer-secret b") == "a *** b"
+
+
+def test_six_characters_are_hidden_everywhere() -> None:
+    redact.register("abcdef")
+    assert redact.redact("xabcdefx") == "x***x"
+
+
+def test_a_short_line_of_a_key_file_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY_FILE", '{\n  "key": "a-long-canary"\n}\n')
+    secrets.hide(["KEY_FILE"])
+    assert redact.redact('{ } "key": "a-long-canary"') == "{ } ***"
+
+
+def test_what_is_looked_up_by_its_name_keeps_it_and_values_are_hidden() -> None:
+    redact.register("demo", "a-long-canary")
+    told = {
+        **{"event": "demo", "step": "demo", "steps": ["demo"], "demo": "demo", "count": 1, "a-long-canary": "x"},
+        **{"log": "/home/demo/a demo, b/log.txt", "error": "the key demo", "params": {"demo": "a-long-canary"}},
+    }
+    assert redact.clean(told) == {
+        **{"event": "demo", "step": "demo", "steps": ["demo"], "demo": "***", "count": 1, "***": "x"},
+        **{"log": "/home/demo/a demo, b/log.txt", "error": "the key ***", "params": {"demo": "***"}},
+    }
 
 
 @pytest.mark.parametrize("value", ["stripped-word ", "\tstripped-word", " stripped-word\r\n", "a\n  stripped-word \nb"])
@@ -114,7 +184,7 @@ def test_text_without_a_secret_is_not_searched_for_each_of_many_forms(monkeypatc
 
 @settings(max_examples=60)
 @given(
-    secrets=st.lists(st.text(alphabet="ab-%+é\n", min_size=5, max_size=30), min_size=2, max_size=6),
+    secrets=st.lists(st.text(alphabet="ab-%+é\n", min_size=6, max_size=30), min_size=2, max_size=6),
     words=st.lists(st.integers(0, 5) | st.text(alphabet="ab-%+é\n ", max_size=8), max_size=6),
 )
 def test_of_many_forms_each_is_found_as_without_a_look_beforehand(secrets: list[str], words: list[int | str]) -> None:
@@ -122,4 +192,4 @@ def test_of_many_forms_each_is_found_as_without_a_look_beforehand(secrets: list[
     redact.register(KEY_FILE[20:80], *secrets)
     assert redact._search
     text = "".join(word if isinstance(word, str) else secrets[word % len(secrets)] for word in words)
-    assert redact.redact(text) == redact._search._pattern.sub("***", text)
+    assert redact.redact(text, names=True) == redact._search._pattern.sub("***", text)

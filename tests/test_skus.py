@@ -70,6 +70,10 @@ def test_a_size_with_several_gpus_or_cores_costs_as_many_times_what_one_costs() 
     families = [several for several in alike.values() if len(several) > 1]
     assert {"A100", "H100 NVL", "T4", "A10"} <= {several[0].gpu for several in families}
     for several in families:
-        for price in ("price", "low_priority_price"):
-            of_one = [value / (sku.gpus or sku.vcpus) for sku in several if (value := getattr(sku, price)) is not None]
-            assert not of_one or max(of_one) <= 1.1 * min(of_one) * 1.01, [sku.name for sku in several]
+        for kind in ("price", "low_priority_price"):
+            smallest, *larger = sorted(several, key=lambda sku: sku.gpus or sku.vcpus)
+            for sku in larger:
+                times = (sku.gpus or sku.vcpus) / (smallest.gpus or smallest.vcpus)
+                one, all_of_them = getattr(smallest, kind), getattr(sku, kind)
+                assert (one is None) == (all_of_them is None)
+                assert one is None or all_of_them == pytest.approx(times * one, rel=0.1), sku.name

@@ -286,6 +286,26 @@ def test_a_view_keeps_the_columns_of_every_kind_of_pipeline_in_the_experiment() 
     assert len(store.shown(*[f"m{number}" for number in range(40)], headline=True)) == 24
 
 
+def test_a_pulled_run_adds_its_columns_and_takes_none_away(project: Path) -> None:
+    from mlflow import MlflowClient
+
+    from azdistill.local.tracking.pulled import Entry, PulledStore
+
+    def pulled(key: str, status: str, *metrics: str) -> list[str]:
+        logged = {name: [(0.5, 1000, 0)] for name in metrics}
+        PulledStore(uri).write("shared", Entry(key, key, status, 1.0, 2.0, metrics=logged), [])
+        experiment = MlflowClient(uri).get_experiment_by_name("shared")
+        assert experiment
+        return columns_of_view(project, experiment.experiment_id)[2:] if VIEW_TAG in experiment.tags else []
+
+    uri = f"sqlite:///{project / 'mlflow.db'}"
+    compared = [f"metrics.`{name}`" for name in COMPARED]
+    assert pulled("a", "Canceled") == []
+    assert pulled("b", "Completed", *COMPARED) == compared
+    assert pulled("c", "Canceled") == compared
+    assert pulled("d", "Completed", "teacher.rougeL") == [*compared, "metrics.`teacher.rougeL`"]
+
+
 def test_a_view_of_an_earlier_version_is_mended_by_the_next_comparison() -> None:
     blank = StoredTags(**{VIEW_TAG: json.dumps(shared_view(["rows_in", "requests"]))})
     assert blank.shown("teacher.accuracy", headline=True) == ["teacher.accuracy"]

@@ -8,47 +8,53 @@ something of its own, is found for the checks.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 
-from azdistill.aml.bash import UNQUOTED, read
-from azdistill.aml.expressions import Optional, Reference, Text, parse
+from azdistill.aml.expressions import parse, references
 
-#: A line break, and the backslashes before it: an odd number of them escapes it.
-_BREAK = re.compile(r"(\\*)\n")
-_ENDING = re.compile(r"[;&|<>()#`]")
-_MARKED = Reference(("arguments",))
+#: What expands, or runs something, outside single quotes; ``${NAME}`` alone does no harm.
+_EXPANDS = r"`|\$(?!\{\w+\})[({\[]"
+#: What stands between quotes (those of ``$'`` may be escaped in it), an escaped character, a variable, any other.
+_TOKEN = re.compile(
+    rf"""
+      (?P<open> (?:\$'(?:\\.|[^'\\])* | '[^']* | "(?:\\.|[^"\\])*)\Z )
+    | \$'(?:\\.|[^'\\])*' | '[^']*' | (?P<double> "(?:\\.|[^"\\])*" )
+    | \\. | \$(?:[$#]|\{{\w+\}}) | (?P<expands> {_EXPANDS} ) | (?P<operator> [;&|<>()] ) | (?P<hash> \# ) | .
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_EXPANDS_IN_QUOTES = re.compile(rf"(?:\\.|[^\\])*?(?P<expands>{_EXPANDS})", re.DOTALL)
 
 
 def on_one_line(text: str) -> str:
     """``text`` with blanks for the line breaks between its words; those in quotes are part of an argument."""
-    where, _ = _read(text.replace("\n", " "))
-
-    def blank(found: re.Match[str]) -> str:
-        between = len(found[1]) % 2 == 0 and where.get(found.end() - 1, UNQUOTED) == UNQUOTED
-        return found[1] + " " if between else found[0]
-
-    return _BREAK.sub(blank, text)
+    return "".join(" " if token[0] == "\n" else token[0] for token in _TOKEN.finditer(text))
 
 
 def no_argument(text: str) -> tuple[int, str] | None:
     """Where ``text`` (on one line) has what is no part of a word, and what that is; None where all of it is words."""
-    where, reasons = _read(text, {found.start() for found in _ENDING.finditer(text)})
-    if reasons:
-        place = min(reasons)
-        return place, reasons[place]
-    return None if where[len(text)] == UNQUOTED else (len(text), "a quote that is not closed")
+    words, before = _words(text), " "
+    for token in _TOKEN.finditer(words):
+        kind, at = token.lastgroup, token.start()
+        inner = _EXPANDS_IN_QUOTES.match(token[0]) if kind == "double" else None
+        if kind == "open":
+            return len(text), "a quote that is not closed"
+        if kind == "operator":
+            return at, f"'{token[0]}'"
+        if kind == "hash" and before in " \t":
+            return at, "'#', which starts a comment"
+        if kind == "expands" or inner:
+            return _expansion(words, at + (inner.start("expands") if inner else 0))
+        before = token[0]
+    return None
 
 
-def _read(text: str, marked: Collection[int] = ()) -> tuple[dict[int, str], dict[int, str]]:
-    """By place in ``text``: where each of its characters stands, and what bash takes ``marked`` ones for."""
-    # Something stands before them: no word of theirs is the name of a command.
-    pieces: list[tuple[str, Reference | None]] = [("- ", None)]
-    places = [-1]
-    for part in parse(text):
-        for inner in part.parts if isinstance(part, Optional) else (part,):
-            for place, char in enumerate(inner.text if isinstance(inner, Text) else "x", inner.position):
-                pieces.append((char, _MARKED if place in marked else None))
-                places.append(place)
-    contexts, reasons = read([*pieces, ("x", None)])
-    places.append(len(text))
-    return {places[n]: mode for n, mode in contexts.items()}, {places[n]: why for n, why in reasons.items()}
+def _words(text: str) -> str:
+    """``text`` with letters for references, and blanks for what opens and closes optional blocks."""
+    for reference, _ in references(parse(text)):
+        end = reference.position + len(reference.raw)
+        text = f"{text[: reference.position]}{'x' * len(reference.raw)}{text[end:]}"
+    return re.sub(r"\$\[\[(.*?)\]\]", r"   \1  ", text, flags=re.DOTALL)
+
+
+def _expansion(text: str, at: int) -> tuple[int, str]:
+    return (at, "a backtick") if text[at] == "`" else (at + 1, f"'{text[at + 1]}' after a '$'")

@@ -1,57 +1,133 @@
-"""Where in a command a value stands for bash, and whether it would stay there.
+"""Whether a value that is put into a step's command stays data.
 
 A command is a template; values are put in as text, as Azure ML does, and ``/bin/bash -c`` reads the result. A value
-*breaks out* when bash would take some of it for more than data: it closes the quotes around it, starts an expansion or
-a comment, separates commands, redirects, or escapes what follows. Between quotes that is exact: a value that does not
-break out arrives unchanged. Outside quotes a value may still be several words, hold pairs of quotes and escapes of its
-own, and be a pattern that matches file names. Where the template lets it say what runs, it does: at the place of a
-command's name, and as what a command runs or evaluates (``eval``, ``bash -c``, ``let``, ``[[ x -eq ... ]]``).
+*breaks out* when bash could take some of it for more than data. This is a sieve and no reader of bash: it lets through
+what is data for certain, and refuses the rest, some of which would have been harmless.
 
-In ``"${...}"`` and in arithmetic (so in ``${A[...]}`` and ``${A:...}``) quotes are not what they are elsewhere; a value
-that holds a character which bash may read there breaks out whatever quotes stand around it (:data:`NESTED`). What reads
-the command is in ``bash.py``.
+- Between single quotes a value may hold anything but ``'``, between double quotes anything but what is active there.
+- Outside quotes it may hold *plain* characters, and where it is a word of its own also blanks, and quotes around plain
+  characters and blanks: Azure runs such a value as several arguments, those into which ``shlex`` splits it.
+- After the first thing that nests (``$(``, ``(``, a here-document, ``[[``, ``case``...) it may hold plain characters
+  only, since the template is not read on. In a command that evaluates text or variables (``$((``, ``eval``,
+  ``bash -c``...) that is so from the start: what it evaluates may be a variable that holds the value.
+
+Plain characters run nothing wherever they stand; what else they may change is seen to in :func:`_misread`. Where the
+template lets a value say what runs (as the name of a command, or in a program in another language), it does.
 """
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from azdistill.aml.bash import COMMENT as COMMENT
-from azdistill.aml.bash import DOUBLE as DOUBLE
-from azdistill.aml.bash import HEREDOC as HEREDOC
-from azdistill.aml.bash import NESTED as NESTED
-from azdistill.aml.bash import SINGLE as SINGLE
-from azdistill.aml.bash import UNQUOTED as UNQUOTED
-from azdistill.aml.bash import Pieces, read
 from azdistill.aml.expressions import Lookup, Part, Reference, parse, pieces
 from azdistill.errors import UserError
+
+Pieces = Sequence[tuple[str, Reference | None]]
+
+#: Where a value can stand.
+UNQUOTED, SINGLE, DOUBLE, COMMENT = "unquoted", "single-quoted", "double-quoted", "comment"
+#: After what nests, or in a command that evaluates.
+NESTED = "nested"
+
+_PLAIN = r"\w@%+=:,./\-"
+#: What is one word, and the same one, wherever it stands.
+PLAIN = re.compile(f"[{_PLAIN}]+")
+_DATA = {
+    **{SINGLE: re.compile("[^']*"), DOUBLE: re.compile(r'[^$`"\\]*'), COMMENT: re.compile(r"[^\n]*")},
+    **dict.fromkeys((UNQUOTED, NESTED), re.compile(f"[{_PLAIN}]*")),
+}
+_WORDS = re.compile(rf"(?:[{_PLAIN} \t]|'[{_PLAIN} \t]*'|\"[{_PLAIN} \t]*\")*")
+_NOT_IN_WORDS = re.compile(rf"[^{_PLAIN} \t'\"]")
+_NO_TEXT = re.compile(r"[\0\ud800-\udfff]")
+_NAMES = {
+    **{" ": "a blank", "\t": "a blank", "\n": "a line break", "`": "a backtick", "$": "'$', which expands"},
+    **{"'": "a quote (')", '"': 'a quote (")', "\\": "'\\', which escapes", "#": "'#', which starts a comment"},
+}
+
+#: Stands for a value's characters while the template is read: a letter, so that it is part of a word.
+_VALUE = "\u00aa"
+_VARIABLE = r"\$(?:\w+|\{\w+(?:\[[@*]\])?\}|[@*#?$!-])"
+#: What is read of bash. What is not among these nests: an operator or word that a continued line cuts in two, as well.
+_TOKEN = re.compile(
+    rf"""
+      (?P<single> '[^']*'? )
+    | (?P<double> "(?: {_VARIABLE} | \$(?![\\({{\[{_VALUE}]) | \\[^{_VALUE}] | [^$`"\\] )*"? )
+    | (?P<comment> \#[^\n]* )
+    | (?P<end> [ \t]+ | (?!<<[^<])(?: &?>+[&|]? | <(?:<<|[&>])? | [\n;&|] ) )
+    | (?P<continued> (?<=[ \t\n])\\\n | \\\n(?=[ \t\n]) )
+    | (?P<word> (?!case\s)(?: {_VARIABLE} | \$(?![\\({{\['"{_VALUE}]) | \\[^\n{_VALUE}] | [^ \t\n;&|<>()`'"\\$\[\#]
+        | (?<=[\w{_VALUE}])\[[\w,.-]*\] | (?<![\w{_VALUE}])\[(?!\[)
+        | \[\[(?:[ ](?:[\w!=./-]+|\$\w+|"[\w$./-]*"))+[ ]\]\] )+ )
+    | (?P<nest> case | << | \[\[ | \$?. )
+    """,
+    re.VERBOSE | re.DOTALL | re.ASCII,
+)
+_MODES = {"single": SINGLE, "double": DOUBLE, "comment": COMMENT, "nest": NESTED}
+#: What may follow a word of its own (a number before '>' is none), and what stands before a redirection's target.
+_ENDS = " \t\n;&|"
+_TARGET = re.compile(r"[<>][&|]?(?:[ \t]|\\\n)*\Z")
+#: Where a command may begin, after assignments as well.
+_BEGIN = (
+    r"(?:\A|[\n;&|({`!]|\b(?:then|do|else|if|elif|while|until|for|time|exec|env|sudo|nohup|command|builtin)\b)"
+    r"[ \t]*(?:\w+=\S*[ \t]+)*"
+)
+#: What runs, or computes, the text or the variable that it is given.
+_EVALUATES = re.compile(
+    rf"""
+    \$\(\( | \$\[ | \$\{{(?: ! | \#?\w+\[(?![@*\d]+\]) | [\w@*]+(?:\[[^\]]*\])?(?:@|:(?![-=?+]|\d+(?::\d+)?\}})) )
+    | \[\[[^\n]*?[ ]-(?:eq|ne|lt|le|gt|ge|v|R)\b | \b(?:PS4|BASH_ENV)= | =\(\[
+    | (?<![\w.-])(?:ba|da|k|z)?sh[ \t]+(?:[-+]\S+[ \t]+(?:\w+[ \t]+(?=-))?)*-\w*c\b
+    | {_BEGIN}(?P<command> (?:eval|let|trap|declare|typeset|local|mapfile|readarray)\b | \(\( | \w+\[[^\]\n]*\]\+?=
+        | (?:(?:read|unset)(?:[ \t]+-\w+)*|(?:printf|test|\[)[ \t]+-v)[ \t]+['"]?[${_VALUE}] )
+    """,
+    re.VERBOSE,
+)
+_HEREDOC = re.compile(r"(?<!<)<<-?[ \t]*((?:\\.|'[^']*'|\"[^\"]*\"|[^\s;&|<>()])+)", re.DOTALL)
+#: What is no data although it is plain: the number of what is redirected, and a list or range between braces.
+_NUMBER = re.compile(r"(?:\A|[\s;&|<>(`])\d+\Z", re.ASCII)
+_BRACES = re.compile(r"(?<![$\\])\{(?:[^\s'\"]|'[^']*'|\"[^\"]*\")*\Z")
+_LIST = re.compile(r",|\.\.")
 
 
 @dataclass(frozen=True, slots=True)
 class Breakout:
-    """A value that would not stay data, and what in it is the reason."""
+    """A value that would not stay data: where it stands, what in it is the reason, and what to do about it."""
 
     reference: Reference
     context: str
     reason: str
+    hint: str
 
 
-def breakouts(rendered: Pieces) -> list[Breakout]:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a value stands. ``alone``: as a word of its own. ``opener``: what nests before it, or evaluates."""
+
+    mode: str
+    alone: bool = False
+    opener: str = ""
+    evaluated: bool = False
+
+
+def breakouts(rendered: Pieces) -> Iterator[Breakout]:
     """The values in a rendered command (see :func:`expressions.pieces`) that would break out, in order."""
-    where, reasons = read(rendered)
-    found = []
-    for number, reason in sorted(reasons.items()):
-        reference = rendered[number][1]
-        assert reference is not None
-        found.append(Breakout(reference, where[number], reason))
-    return found
+    text, template, at = "".join(piece for piece, _ in rendered), _template(rendered), 0
+    for (value, origin), place in zip(rendered, _places(rendered, template), strict=True):
+        if origin and (reason := _active(value, place) or _misread(text, template, at, value, place)):
+            context = f"{'beside' if place.evaluated else 'after'} '{place.opener}'" if place.opener else place.mode
+            yield Breakout(origin, context, reason, _hint(origin, value, place))
+        at += len(value)
 
 
 def contexts(parts: tuple[Part, ...]) -> list[tuple[Reference, str]]:
     """Each reference of a command with the quoting that it stands in; optional blocks count as kept."""
     rendered = pieces(parts, lambda reference: "x")
-    where, _ = read(rendered)
-    return [(origin, where[number]) for number, (_, origin) in enumerate(rendered) if origin]
+    places = _places(rendered, _template(rendered))
+    return [(origin, place.mode) for (_, origin), place in zip(rendered, places, strict=True) if origin]
 
 
 def would_break_out(parts: tuple[Part, ...], reference: Reference, value: str) -> Breakout | None:
@@ -67,15 +143,110 @@ def render_command(command: str, lookup: Lookup) -> str:
         raise UserError(
             f"the value of {found.reference} holds {found.reason}: {found.context} in the command, it would break out",
             code="AZD156",
-            hint=hint(found),
+            hint=found.hint,
         )
     return "".join(text for text, _ in rendered)
 
 
-def hint(found: Breakout) -> str:
+def _template(rendered: Pieces) -> str:
+    return "".join(_VALUE * len(piece) if origin else piece for piece, origin in rendered)
+
+
+class _Token(NamedTuple):
+    """``begins``: a word may begin here."""
+
+    start: int
+    end: int
+    kind: str
+    begins: bool
+    text: str = ""
+
+
+def _tokens(template: str) -> Iterator[_Token]:
+    """What bash makes of the template. The first token that nests holds all that follows."""
+    at, begins = 0, True
+    while found := _TOKEN.match(template, at):
+        kind, end = found.lastgroup or "", found.end()
+        if kind == "nest":
+            yield _Token(at, len(template), kind, begins, found[0])
+            return
+        if kind == "comment" and not begins:
+            kind, end = "word", at + 1
+        yield _Token(at, end, kind, begins)
+        at, begins = end, kind == "end" or (kind == "continued" and begins)
+
+
+def _places(rendered: Pieces, template: str) -> Iterator[_Place]:
+    """Where each piece stands."""
+    if found := _EVALUATES.search(template):
+        opener = (found["command"] or found[0]).replace(_VALUE, "").split()[0]
+        yield from [_Place(NESTED, opener=opener, evaluated=True)] * len(rendered)
+        return
+    tokens = [*_tokens(template), _Token(len(template), len(template), "end", True)]
+    starts, at = [token.start for token in tokens], 0
+    for piece, _ in rendered:
+        token, start, at = tokens[bisect_right(starts, at) - 1], at, at + len(piece)
+        whole = token.begins and (token.start, token.end) == (start, at)
+        alone = whole and template[at : at + 1] in _ENDS and not _TARGET.search(template[:start])
+        yield _Place(_MODES.get(token.kind, UNQUOTED), alone, token.text)
+
+
+def _active(value: str, place: _Place) -> str | None:
+    """What in ``value`` could be more than data where it stands."""
+    if found := _NO_TEXT.search(value):
+        return "a NUL character" if found[0] == "\0" else "half a character (a lone surrogate)"
+    free = (_WORDS if place.alone else _DATA[place.mode]).match(value)
+    rest = value[free.end() if free else 0 :]
+    if not rest:
+        return None
+    char = next((each for each in rest if place.alone and _NOT_IN_WORDS.match(each)), rest[0])
+    return _NAMES.get(char, f"'{char}'")
+
+
+def _misread(text: str, template: str, start: int, value: str, place: _Place) -> str | None:
+    """What bash would take a value for that holds plain characters, outside quotes."""
+    if place.mode not in (UNQUOTED, NESTED):
+        return None
+    end = start + len(value)
+    before, follower = text[text.rfind("\n", 0, start) + 1 : start], text[end : end + 1]
+    if not value:
+        return "nothing, where a redirection leads" if follower in _ENDS and _TARGET.search(before) else None
+    if follower and follower in "<>" and _NUMBER.search(before + value):
+        return f"a number before '{follower}', which says what is redirected"
+    if _LIST.search(value) and _BRACES.search(before):
+        return "a list between braces, which makes several words"
+    if place.mode == NESTED and _ends(text, template, start, end):
+        return "the word that ends a here-document"
+    return None
+
+
+def _ends(text: str, template: str, start: int, end: int) -> bool:
+    """Whether the value could make a line the last of a here-document, or be in the word that says which line is."""
+    line, follower = text[text.rfind("\n", 0, start) + 1 : end].lstrip("\t"), text[end : end + 1]
+    for found in _HEREDOC.finditer(template):
+        delimiter = re.sub(r"['\"\\\n]", "", text[found.start(1) : found.end(1)])
+        if line in delimiter and (follower in "\n)`\\" or line + follower in delimiter):
+            return True
+        if found.start(1) <= start < found.end(1) and re.search(
+            rf"^\t*{re.escape(delimiter)}(?:$|[)`])", text, re.MULTILINE
+        ):
+            return True
+    return False
+
+
+def _hint(reference: Reference, value: str, place: _Place) -> str:
     """What to do about a value that breaks out."""
-    if found.context == UNQUOTED:
-        return f"write '{found.reference}' between single quotes in the command"
-    if found.context == NESTED:
-        return f"give it to a variable in a line of its own, NAME='{found.reference}', and write $NAME here"
+    if place.evaluated:
+        advice = "declare the input integer or number, or pass free text in a file (uri_file)"
+        return f"'{place.opener}' evaluates what it is given, in variables too: {advice}"
+    if _DATA[SINGLE].fullmatch(value) and not _NO_TEXT.search(value):
+        if place.mode == UNQUOTED:
+            return f"write '{reference}' between single quotes in the command"
+        if place.opener == "<<":
+            return f"write it without a here-document: printf '%s\\n' '{reference}'"
+        if place.mode == NESTED:
+            return (
+                f"give it to a variable in a line of its own at the start of the command, NAME='{reference}', "
+                'and write "$NAME" here'
+            )
     return "pass free text in a file (uri_file), not on the command line"

@@ -10,7 +10,7 @@ import click
 from azdistill import strict_json
 from azdistill.client import verdict
 from azdistill.errors import AzdistillError, Interrupted, RunFailed, exit_code_of_step
-from azdistill.redact import redact
+from azdistill.redact import clean, redact
 
 if TYPE_CHECKING:
     from azdistill.cloud.jobs.follow import Job
@@ -112,4 +112,4 @@ def why_failed(connection: Connection, job: Job) -> list[str]:
 def as_json(job: Job, error: AzdistillError | None = None) -> str:
     """The object that ``--json`` prints."""
     result: dict[str, Any] = job.as_json()
-    return redact(strict_json.dumps(result | ({"exit_code": error.exit_code} if error else {"exit_code": 0})))
+    return strict_json.dumps(clean(result | ({"exit_code": error.exit_code} if error else {"exit_code": 0})))

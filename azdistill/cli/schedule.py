@@ -13,7 +13,7 @@ import click
 from azdistill import strict_json
 from azdistill.cli.workspace import workspace_options
 from azdistill.errors import UserError
-from azdistill.redact import redact
+from azdistill.redact import clean, redact
 
 if TYPE_CHECKING:
     from azdistill.cloud.schedules.apply import Change
@@ -106,7 +106,7 @@ def list_verb(everything: bool, as_json: bool, where: Where) -> None:
 
     found = [one for one in resource.every(connect(where)) if everything or one.ours]
     if as_json:
-        click.echo(redact(strict_json.dumps([_as_json(one, _now()) for one in found], indent=2)))
+        click.echo(strict_json.dumps(clean([_as_json(one, _now()) for one in found]), indent=2))
         return
     for one in found:
         click.echo(redact(_line(one)))
@@ -128,7 +128,7 @@ def show_verb(name: str, as_json: bool, where: Where) -> None:
     runs = listing.runs_of(connection, stored)
     if as_json:
         told = {**_as_json(stored, _now()), "runs": [run.as_json() for run in runs]}
-        click.echo(redact(strict_json.dumps(told, indent=2)))
+        click.echo(strict_json.dumps(clean(told), indent=2))
         return
     for line in _described(stored, runs):
         click.echo(redact(line))
@@ -255,7 +255,7 @@ def _answer(change: Change, state: str, as_json: bool) -> None:
         "firings": [firing.as_json() for firing in change.firings],
         "fingerprint": change.wanted.fingerprint,
     }
-    click.echo(redact(strict_json.dumps(told)))
+    click.echo(strict_json.dumps(clean(told)))
 
 
 def _agree(question: str, yes: bool) -> None:

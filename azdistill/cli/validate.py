@@ -12,7 +12,7 @@ import click
 
 from azdistill import strict_json
 from azdistill.errors import Problem, SpecError
-from azdistill.redact import redact
+from azdistill.redact import clean, redact
 
 #: Longer source lines are cut around the place that matters.
 _WIDTH = 100
@@ -29,7 +29,8 @@ def validate_command(files: tuple[Path, ...], as_json: bool) -> None:
     results = [(file, *_examine(file)) for file in files]
     problems = list(dict.fromkeys(problem for _, _, found in results for problem in found))
     if as_json:
-        click.echo(redact(strict_json.dumps([problem.as_json() for problem in problems], indent=2, ensure_ascii=False)))
+        told = clean([problem.as_json() for problem in problems])
+        click.echo(strict_json.dumps(told, indent=2, ensure_ascii=False))
     else:
         for problem in problems:
             click.echo(_shown(problem))

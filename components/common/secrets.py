@@ -35,6 +35,8 @@ ENTRA_SCOPE = "https://cognitiveservices.azure.com/.default"
 ARM_ENDPOINT = "https://management.azure.com"
 VAULT_ADDRESS = "https://{vault}.vault.azure.net"
 
+#: A shorter value is hidden as a whole word only.
+_SHORTEST = 6
 _values: set[str] = set()
 
 
@@ -61,15 +63,30 @@ def resolve(reference: str) -> str:
             "what was given is none of these (a literal key is refused)"
         )
     value = resolver(name)
-    _values.add(value)
+    _hide(value)
     return value
 
 
 def redact(text: str) -> str:
-    """``text`` with every value that was resolved in this process replaced by ``***``."""
+    """``text`` with every value that was resolved in this process replaced by ``***``.
+
+    A short one, such as the ``EMPTY`` that a server at home takes for a key, is hidden where it is a word of its own.
+    """
     for value in sorted(_values, key=len, reverse=True):
-        text = text.replace(value, "***")
+        text = text.replace(value, "***") if len(value) >= _SHORTEST else re.sub(_word(value), "***", text)
     return text
+
+
+def _word(value: str) -> str:
+    """Finds ``value`` where it is no part of a longer word, path or number, nor of a row of its own last character."""
+    first, last = re.escape(value[0]), re.escape(value[-1])
+    return rf"(?<![\w/-])(?<!\w\.)(?<!{first}){re.escape(value)}(?![\w/-]|\.\w)(?!{last})"
+
+
+def _hide(value: str) -> None:
+    # A blank one would be found everywhere.
+    if value.strip():
+        _values.add(value)
 
 
 def _from_environment(name: str) -> str:
@@ -138,7 +155,7 @@ def _token(scope: str) -> str:
         value = token(scope)
     except NoToken as error:
         raise SecretError(f"no credential gave a token for {scope}: {error}", refused=True) from error
-    _values.add(value)
+    _hide(value)
     return value
 
 

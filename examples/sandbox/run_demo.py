@@ -121,7 +121,7 @@ def verdict(comparison: dict[str, Any]) -> list[str]:
     if comparison.get("p_value_distilled_vs_baseline") is not None:
         lines.append(f"Against the student as it was: p = {comparison['p_value_distilled_vs_baseline']:.2g}.")
     if any({"distilled", "gold_sft"} <= set(group["columns"]) for group in comparison["same_model"]):
-        lines.append("The student taught by gold is the same model: the gold answers are the teacher's own words here.")
+        lines.append("Taught by gold is the same model: its answers are the teacher's, word for word.")
     return lines
 
 

@@ -54,6 +54,31 @@ def test_a_variable_resolves_and_its_value_is_hidden_from_then_on(monkeypatch, r
     assert secrets.redact("key canary-4711!") == "key ***!"
 
 
+@pytest.mark.parametrize(
+    ("value", "text", "shown"),
+    [
+        ("k", 'kept k, "k" top-k /k/ k.', 'kept ***, "***" top-k /k/ ***.'),
+        ("EMPTY", "EMPTY_CACHE EMPTY", "EMPTY_CACHE ***"),
+        ("x-1", "x-10 x-1", "x-10 ***"),
+        ("$$", "a$$ $$ $$$", "a$$ *** $$$"),
+        ("größe", "größer größe", "größer ***"),
+        ("abcdef", "xabcdefx", "x***x"),
+    ],
+)
+def test_a_short_value_is_hidden_as_a_whole_word_only(monkeypatch, value, text, shown):
+    monkeypatch.setattr(secrets, "_values", set())
+    monkeypatch.setenv("TEACHER_KEY", value)
+    secrets.resolve("env:TEACHER_KEY")
+    assert secrets.redact(text) == shown
+
+
+def test_a_blank_value_of_a_vault_hides_nothing(azure, monkeypatch):
+    monkeypatch.setattr(secrets, "_values", set())
+    azure.answers["https://v.vault.azure.net/secrets/s"] = b'{"value": " "}'
+    assert secrets.resolve("keyvault:v/s") == " "
+    assert secrets.redact("a b") == "a b"
+
+
 def test_a_variable_that_is_not_set_is_named(monkeypatch):
     monkeypatch.delenv("TEACHER_KEY", raising=False)
     with pytest.raises(secrets.SecretError, match="TEACHER_KEY is not set"):

@@ -53,6 +53,23 @@ def test_a_secret_is_hidden_wherever_the_pieces_are_cut(
     assert "\n".join(lines).rstrip("\n") == log.decode().rstrip("\n")
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["k", "ept", "EMPTY", "_", ".", "5", "\n", " ", "'", "x-1", "$$", "ö", SECRET]), max_size=12
+    ),
+    st.lists(st.integers(0, 60), max_size=12),
+)
+def test_a_short_secret_is_hidden_as_a_word_wherever_the_pieces_are_cut(
+    tmp_path_factory: pytest.TempPathFactory, words: list[str], places: list[int]
+) -> None:
+    redact.forget()
+    redact.register(SECRET, "k", "EMPTY", "x-1", "$$")
+    text = "".join(words)
+    log, _ = write(tmp_path_factory.mktemp("log"), cut(text.encode(), places))
+    assert log.decode() == redact.redact(text)
+
+
 def test_a_line_is_shown_as_soon_as_it_has_ended(tmp_path: Path) -> None:
     redact.register(SECRET)
     lines: list[str] = []

@@ -165,5 +165,5 @@ def break_out(report: Report, component: CommandComponent, name: str, text: str,
                 message = (
                     f"the value of '{name}' holds {found.reason}: {found.context} in the command, it would break out"
                 )
-                report.error("AZD156", message, where, hint=quoting.hint(found))
+                report.error("AZD156", message, where, hint=found.hint)
             return

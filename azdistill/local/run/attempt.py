@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +131,7 @@ def redact_file(path: Path, *, end: bool = False) -> None:
     # Not by read_text, to which every kind of line end is one.
     before = path.read_bytes()
     text = before.decode("utf-8", "surrogateescape")
-    after = "\n".join(map(redact, text.split("\n"))).encode("utf-8", "surrogateescape")
+    after = "\n".join(map(_redact_line, text.split("\n"))).encode("utf-8", "surrogateescape")
     if end and after and not after.endswith(b"\n"):
         after += b"\n"
     if after != before:
@@ -138,3 +139,15 @@ def redact_file(path: Path, *, end: bool = False) -> None:
         beside = path.with_name(f".{path.name}.anew")
         beside.write_bytes(after)
         beside.replace(path)
+
+
+def _redact_line(line: str) -> str:
+    """A record without secrets is still one: a short secret is no reason to change its names and numbers."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return redact(line)
+    if not isinstance(record, dict):
+        return redact(line)
+    hidden = clean(record)
+    return redact(line if hidden == record else strict_json.dumps(strict_json.exact(hidden)), names=True)

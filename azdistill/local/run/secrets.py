@@ -20,9 +20,10 @@ def names(values: Iterable[str]) -> list[str]:
 def hide(variables: Iterable[str]) -> None:
     """Register the values of those ``variables`` that are set, so that no text shows them."""
     values = [os.environ.get(name, "") for name in variables]
-    lines = [line for value in values for line in (value, *value.splitlines())]
+    # A line of a few characters, such as a brace of a key file, is no secret by itself.
+    lines = [line for value in values for line in value.splitlines() if len(line.strip()) >= redact.SHORTEST]
     # A shell, and many a program, strips what it is given.
-    redact.register(*{form for line in lines for form in (line, line.strip())})
+    redact.register(*{form for line in (*values, *lines) for form in (line, line.strip())})
 
 
 def unset(variables: Iterable[str]) -> list[str]:

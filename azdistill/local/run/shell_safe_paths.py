@@ -19,10 +19,9 @@ from functools import cache
 from pathlib import Path
 
 from azdistill.aml import expressions
-from azdistill.aml.quoting import NESTED, UNQUOTED, contexts
+from azdistill.aml.quoting import NESTED, PLAIN, UNQUOTED, contexts
 
-#: What stays one word without quotes, and what stays what it is between quotes of either kind.
-_WORD = re.compile(r"[\w@%+=:,./-]+")
+#: What stays what it is between quotes of either kind.
 _QUOTED = re.compile(r"[^'\"$`\\\x00-\x1f\ud800-\udfff]+")
 _NAME = re.compile(r"[^\w.-]+", re.ASCII)
 
@@ -33,7 +32,7 @@ def speller(command: str) -> Callable[[expressions.Reference, str], str]:
     bare = {reference.position for reference, where in found if where in (UNQUOTED, NESTED)}
 
     def spell(reference: expressions.Reference, path: str) -> str:
-        fits = _WORD if reference.position in bare else _QUOTED
+        fits = PLAIN if reference.position in bare else _QUOTED
         return path if fits.fullmatch(path) else word(path)
 
     return spell
@@ -42,9 +41,9 @@ def speller(command: str) -> Callable[[expressions.Reference, str], str]:
 def word(path: str) -> str:
     """``path``, or one over a link to the same place, spelt so that a shell takes it for one word."""
     head, tail = path, ""
-    while not _WORD.fullmatch(head):
+    while not PLAIN.fullmatch(head):
         above, _, name = head.rpartition("/")
-        if not _WORD.fullmatch(name):
+        if not PLAIN.fullmatch(name):
             return _link(head) + tail
         # The link is as far up as can be: programs treat a folder and a link to one differently.
         head, tail = above, f"/{name}{tail}"
@@ -63,7 +62,7 @@ def _link(target: str) -> str:
 
 @cache
 def _folder() -> Path:
-    base = next(place for place in (tempfile.gettempdir(), "/tmp") if _WORD.fullmatch(place) or place == "/tmp")
+    base = next(place for place in (tempfile.gettempdir(), "/tmp") if PLAIN.fullmatch(place) or place == "/tmp")
     folder = Path(base, f"azdistill-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()

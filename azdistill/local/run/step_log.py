@@ -13,6 +13,8 @@ from azdistill.terminal import harmless
 
 #: A line longer than this is cut on the terminal; the log has all of it.
 _LONGEST_LINE = 4000
+#: A longer run of text without a blank holds no word to wait for.
+_LONGEST_WORD = 200
 
 
 class LogWriter:
@@ -68,9 +70,14 @@ class LogWriter:
         # Every line of a secret is registered by itself, so a line that has ended holds no half of one.
         cut = max(len(held) - max(longest - 1, 0), held.rfind("\n") + 1)
         whole = redact.redact(held)
-        while cut > 0 and redact.redact(held[:cut]) + redact.redact(held[cut:]) != whole:
+        start = cut
+        while cut > 0 and not (self._is_between_words(cut, start) and _parts(held, cut) == whole):
             cut -= 1
         return cut
+
+    def _is_between_words(self, cut: int, start: int) -> bool:
+        """Whether what begins at ``cut`` can be looked at without what stands before it, where words are hidden."""
+        return not redact.has_words() or self._held[cut - 1].isspace() or start - cut > _LONGEST_WORD
 
     def _write(self, text: str) -> None:
         if not text:
@@ -90,3 +97,7 @@ class LogWriter:
         # Once more: a secret with a control sequence in it is whole only now.
         self._on_line(redact.redact(harmless(line[line.rfind("\r") + 1 :]))[:_LONGEST_LINE])
         self._line = ""
+
+
+def _parts(text: str, cut: int) -> str:
+    return redact.redact(text[:cut]) + redact.redact(text[cut:])

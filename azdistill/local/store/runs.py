@@ -23,6 +23,7 @@ from azdistill.local.store.home import Home
 from azdistill.local.store.process_marks import is_alive as is_alive
 from azdistill.local.store.process_marks import is_elsewhere
 from azdistill.local.store.process_marks import own_mark as own_mark
+from azdistill.redact import clean as clean
 from azdistill.redact import redact
 
 StepStatus = Literal["pending", "running", "completed", "cached", "failed", "canceled", "skipped"]
@@ -273,17 +274,6 @@ class RunLog:
         whole = clean({**summary, "steps": steps, "outputs": state.outputs})
         with contextlib.suppress(OSError):
             write_whole(self.folder / "run.json", strict_json.dumps(whole, indent=2))
-
-
-def clean(value: Any) -> Any:
-    """``value`` with every string in it redacted, before JSON's escapes could hide how a secret is spelt."""
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, dict):
-        return {clean(key): clean(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [clean(inner) for inner in value]
-    return value
 
 
 def load_run(folder: Path) -> RunState:

@@ -173,7 +173,7 @@ class Tracker:
     def _send(self, message: dict[str, Any]) -> None:
         if message["do"] in ("run", "end"):
             self._last = message["do"]
-        self._outbox.put(_clean(message) | {"at": int(time.time() * 1000)})
+        self._outbox.put(redact.clean(message) | {"at": int(time.time() * 1000)})
 
     def _write(self) -> None:
         assert self._process.stdin
@@ -243,13 +243,3 @@ def _hide_credentials(uri: str) -> None:
     for value in (password, *(os.environ.get(name) for name in _SECRET_VARIABLES)):
         if value:
             redact.register(value)
-
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, str):
-        return redact.redact(value)
-    if isinstance(value, Mapping):
-        return {str(key): _clean(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(inner) for inner in value]
-    return value

@@ -80,13 +80,13 @@ def _concluded(shown: str, hidden: str, task: Task, row: Row) -> Unwrapped:
         raise Unparsable("the answer is not the JSON object that was asked for")
     response = task.parse(answer, row) if task.closed(row) else answer
     if response is None:
-        raise Unparsable(f"{answer[:60]!r} is no answer to a {task.name} question")
+        raise Unparsable(f"its answer is none to a {task.name} question")
     return Unwrapped(response, reasoning)
 
 
 def _is_short(task: Task) -> bool:
     """Whether an answer is right or wrong, and may stand marked at the end of prose. Else the prose is the answer."""
-    return task.correct("", "") is not None
+    return "accuracy" in task.metrics
 
 
 def _densest(shown: str, hidden: str) -> Unwrapped:

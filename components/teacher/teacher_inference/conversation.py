@@ -8,6 +8,7 @@ from typing import NamedTuple
 from answer_extraction import Unparsable, Unwrapped, unwrap
 from chat_api import Answer
 from common.rows import UNWRITABLE, Message, Row
+from common.secrets import redact
 from common.tasks import Task
 from prompting import Prompts
 from teacher_client import Asked, RowFailed, TeacherClient
@@ -122,4 +123,6 @@ class Answering:
 def _excerpt(text: str) -> str:
     """The beginning of what a teacher said, for whoever reads the rejects."""
     text = text.strip()
-    return repr(text[:SHOWN]) + (f"... ({len(text)} characters)" if len(text) > SHOWN else "")
+    # Secrets are hidden before anything is cut or escaped, which would leave a part of one.
+    shown = redact(text[: 20 * SHOWN])[:SHOWN]
+    return repr(shown) + (f"... ({len(text)} characters)" if len(text) > SHOWN else "")
