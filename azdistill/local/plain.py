@@ -18,6 +18,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from azdistill.permissions import make_private
 from azdistill.spec import expressions
 from azdistill.spec.quoting import NESTED, PLAIN, UNQUOTED, contexts
 
@@ -67,6 +68,8 @@ def _folder() -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
+        # The links in it name the user's projects.
+        make_private(folder)
         _sweep(folder)
         return folder
     # Somebody else made it: what lies there cannot be trusted.
