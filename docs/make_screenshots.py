@@ -10,9 +10,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,23 +60,13 @@ def _mlflow_ui() -> Iterator[str]:
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL) as server:
         try:
             assert server.stdout is not None
-            url = next((word for word in server.stdout.readline().split() if word.startswith("http")), "")
-            _wait_for(f"http://127.0.0.1:{PORT}/health")
+            # It is told once the server answers; nothing is, where another has the port.
+            url = server.stdout.readline().strip()
+            if not url:
+                sys.exit(f"azdistill ui did not start on port {PORT}")
             yield url
         finally:
             server.terminate()
-
-
-def _wait_for(url: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(url, timeout=2).close()
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
-        else:
-            return
-    sys.exit(f"{url} did not answer within {seconds:.0f} s")
 
 
 main()

@@ -21,7 +21,7 @@ import yaml
 from azdistill import redact
 from azdistill.cli.runs import _newest_view, ui_command
 from azdistill.client.mlflow_columns import MOST, columns
-from azdistill.local.tracking import Tracker, tracking_uri
+from azdistill.local.tracking import Tracker, environment, tracking_uri
 from azdistill.local.tracking.worker import VIEW_TAG, shared_view, show_columns, valid_name
 
 ROOT = Path(__file__).parents[1]
@@ -508,7 +508,7 @@ def test_a_wait_that_is_noticed_is_announced(project: Path, monkeypatch: pytest.
 @pytest.mark.slow
 def test_a_runner_that_dies_leaves_no_run_open_and_no_process(project: Path) -> None:
     script = (
-        "import os, sys; from azdistill.local.tracking import Tracker, tracking_uri\n"
+        "import os, sys; from azdistill.local.tracking import Tracker, environment, tracking_uri\n"
         "t = Tracker(tracking_uri(), print); t.run_started('r', 'e', {}, {'azdistill.run_id': 'r'}, [])\n"
         "print(t.child_run_id('s', 60), t._process.pid, flush=True); os.kill(os.getpid(), 9)"
     )
@@ -614,3 +614,36 @@ def test_numbers_that_are_not_finite_reach_mlflow_and_come_back(project: Path) -
     assert warnings == []
     assert [(record["name"], record["value"]) for record in logged if record["kind"] == "metric"] == [("own", "NaN")]
     assert [str(metric.value) for metric in history(project, runs_of(project, "odd")["s"])] == ["nan"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "auth", "sees_all"),
+    [
+        *(("sqlite:///mlflow.db", "", False), ("https://tracking.example", "", False), ("databricks", "", False)),
+        *(
+            ("postgresql+psycopg2://u@h/d", "", False),
+            ("odd-plugin://x", "", True),
+            ("https://t.example", "mine", True),
+        ),
+    ],
+)
+def test_mlflow_is_given_no_keys_but_those_of_stores(
+    uri: str, auth: str, sees_all: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = ("TEACHER_API_KEY", "HF_TOKEN", "AZURE_OPENAI_API_KEY", "OPENAI_API_KEY")
+    for name in (*keys, "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_TOKEN"):
+        monkeypatch.setenv(name, "canary")
+    monkeypatch.setenv("MLFLOW_TRACKING_AUTH", auth)
+    given = environment(uri)
+    assert [name for name in keys if name in given] == (list(keys) if sees_all else [])
+    assert {"PATH", "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_TOKEN"} <= given.keys()
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="what a process was started with is known on Linux only")
+def test_the_process_that_talks_to_mlflow_has_no_teachers_key(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEACHER_API_KEY", "canary-4711")
+    tracker = Tracker(f"sqlite:///{project / 'mlflow.db'}", print)
+    seen = Path(f"/proc/{tracker._process.pid}/environ").read_bytes()
+    tracker.close()
+    assert b"MLFLOW_DISABLE_TELEMETRY" in seen
+    assert b"canary-4711" not in seen

@@ -22,7 +22,7 @@ import os, sys
 from types import SimpleNamespace as Some
 class MlflowClient:
     def __init__(self, uri):
-        open(os.environ["NOTED"], "w").write(uri + " " + str("pass-word" in open("/proc/self/cmdline").read()))
+        open(os.environ["MLFLOW_NOTED"], "w").write(uri + " " + str("pass-word" in open("/proc/self/cmdline").read()))
     def get_experiment_by_name(self, name):
         return Some(experiment_id="1")
     def create_run(self, experiment, **more):
@@ -50,7 +50,7 @@ def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "mlflow" / "client.py").write_text(CLIENT)
     (tmp_path / "mlflow" / "entities.py").write_text("Metric = Param = tuple\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setenv("NOTED", str(tmp_path / "noted"))
+    monkeypatch.setenv("MLFLOW_NOTED", str(tmp_path / "noted"))
     return tmp_path / "noted"
 
 

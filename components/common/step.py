@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import argparse
 import errno
+import math
 import os
 import re
 import sys
 import traceback
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from common import manifest
 from common.secrets import redact
@@ -93,6 +94,14 @@ class Interrupted(StepError):
 
 class Arguments(argparse.ArgumentParser):
     """A parser whose complaints are configuration errors (exit code 78, where argparse would end with 2)."""
+
+    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+        """As argparse does; a number that is NaN or infinite, which no comparison would refuse, is an error too."""
+        values = super().parse_args(*args, **kwargs)
+        for name, value in vars(values).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                self.error(f"{name} must be a finite number, not {value:g}")
+        return values
 
     def error(self, message: str) -> NoReturn:
         raise BadConfig(message)

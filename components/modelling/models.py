@@ -74,10 +74,13 @@ def load_model(source: str, dtype: Any, device: str, *, revision: str | None = N
     """
     from transformers import AutoModelForCausalLM
 
+    options = {"dtype": dtype, "trust_remote_code": False, "use_safetensors": True, "output_loading_info": True}
     with _explained(source, what):
-        model = AutoModelForCausalLM.from_pretrained(
-            source, revision=revision or "main", dtype=dtype, trust_remote_code=False, use_safetensors=True
-        )
+        model, loaded = AutoModelForCausalLM.from_pretrained(source, revision=revision or "main", **options)
+    # Transformers makes up random numbers for these, and goes on.
+    missing = sorted(loaded["missing_keys"])
+    if missing:
+        raise NoInput(f"the {what} '{source}' lacks {len(missing)} of its tensors, the first is {missing[0]}")
     model = model.to(device).eval()
     check_weights(model, f"the {what} '{source}'")
     return model
@@ -85,8 +88,16 @@ def load_model(source: str, dtype: Any, device: str, *, revision: str | None = N
 
 @contextmanager
 def _explained(source: str, what: str) -> Iterator[None]:
+    from safetensors import SafetensorError
+
     try:
         yield
+    except SafetensorError as error:
+        raise NoInput(f"the {what} '{source}' cannot be loaded: its weights are damaged ({error})") from None
+    except RuntimeError as error:
+        if "ignore_mismatched_sizes" not in str(error):
+            raise
+        raise NoInput(f"the {what} '{source}' cannot be loaded: its weights do not fit its config.json") from None
     except (OSError, ValueError, KeyError, ImportError) as error:
         text = str(error).strip().split("\n")[0]
         if "trust_remote_code" in str(error):

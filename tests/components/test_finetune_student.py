@@ -354,6 +354,8 @@ BAD = [
     pytest.param(lambda d: {"student_id": "someone/model"}, 78, "given twice", id="two-students"),
     pytest.param(lambda d: {"method": "logits"}, 78, "logits", id="logits-absent"),
     pytest.param(lambda d: {"learning_rate": 0}, 78, "learning_rate", id="zero"),
+    pytest.param(lambda d: {"learning_rate": "nan"}, 78, "learning_rate must be a finite number", id="nan"),
+    pytest.param(lambda d: {"weight_decay": "inf"}, 78, "weight_decay must be a finite number", id="inf"),
     pytest.param(lambda d: {"num_epochs": "many"}, 78, "num_epochs", id="not-a-number"),
     pytest.param(lambda d: {"rows": d / "nowhere.jsonl"}, 66, "nowhere.jsonl", id="no-rows"),
     pytest.param(

@@ -215,33 +215,61 @@ def test_a_loss_that_is_not_finite_and_is_not_skipped_ends_the_training() -> Non
         guard.after_update(2, skipped=False)
 
 
-def test_the_trainer_asks_its_optimiser_which_steps_were_skipped(
-    tmp_path: Path, student: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def scaler(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Torch's loss scaler in the trainer, which takes one on GPUs only: ``scaler.overflow`` holds the attempts (from 0)
+    whose gradient overflows.
+    """
+    from accelerate.state import AcceleratorState
     from student_trainer import StudentTrainer
 
-    made, original = [], StudentTrainer.__init__
+    # Seldom enough lowered to stay above 0, and never raised.
+    found = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    found.overflow, found.attempts = set(), 0
+    begin, step = StudentTrainer.__init__, StudentTrainer.training_step
 
     def scaled(self: Any, *args: Any, **kwargs: Any) -> None:
-        original(self, *args, **kwargs)
-        self.guard.scaled = True
-        made.append(self)
+        begin(self, *args, **kwargs)
+        monkeypatch.setitem(AcceleratorState._shared_state, "_mixed_precision", "fp16")
+        self.accelerator.scaler, self.accelerator.native_amp = found, True
+        self.guard = StepGuard(scaled=True)
 
-    def overflow(self: Any, model: Any, *rest: Any) -> Any:
+    def overflowing(self: Any, model: Any, *rest: Any) -> Any:
         loss = step(self, model, *rest)
-        # Accelerate sets this where the scaler left the weights alone.
-        self.optimizer._is_overflow = self.state.global_step in skipped
-        return loss * NAN if self.optimizer._is_overflow else loss
+        if found.attempts in found.overflow:
+            model.model.norm.weight.grad[0] = INF
+        found.attempts += 1
+        return loss
 
-    step = StudentTrainer.training_step
     monkeypatch.setattr(StudentTrainer, "__init__", scaled)
-    monkeypatch.setattr(StudentTrainer, "training_step", overflow)
-    skipped = {0, 1, 5}
-    result = run(settings(tmp_path / "a", student))
+    monkeypatch.setattr(StudentTrainer, "training_step", overflowing)
+    return found
+
+
+def test_the_trainer_sees_which_steps_the_scaler_skipped(tmp_path: Path, student: Path, scaler: Any) -> None:
+    scaler.overflow = {0, 1, 5}
+    given = settings(tmp_path, student)
+    result = run(given)
     assert result["skipped_steps"] == 3
-    skipped = set(range(2, 15))
+    assert scaler.get_scale() == 1024 / 2**3
+    (state,) = Path(given.checkpoints).glob("*/checkpoint-*/trainer_state.json")
+    logged = json.loads(state.read_text(), parse_constant=pytest.fail)["log_history"]
+    assert [entry["step"] for entry in logged if "loss" in entry and "grad_norm" not in entry] == [1, 2, 6]
+    assert first_not_finite(saved(given)) is None
+
+
+def test_a_run_of_skipped_steps_ends_the_training(tmp_path: Path, student: Path, scaler: Any) -> None:
+    scaler.overflow = set(range(2, 15))
     with pytest.raises(NotFinite, match="at step 12: the gradient overflowed in 10 steps in a row"):
-        run(settings(tmp_path / "b", student))
+        run(settings(tmp_path, student))
+
+
+def test_float16_on_a_cpu_has_no_scaler_and_stops_at_once(
+    tmp_path: Path, student: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil_weights_after(1, monkeypatch)
+    with pytest.raises(NotFinite, match=r"at step 2: the loss is nan.*or dtype float32 or bfloat16"):
+        run(settings(tmp_path, student, dtype="float16"))
 
 
 # -- the steps ---------------------------------------------------------------------------------------------------------

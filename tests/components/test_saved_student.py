@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from tiny_models import save_tiny, sums
 
 torch = pytest.importorskip("torch")
 
-from common.step import BadConfig  # noqa: E402
+from common.step import BadConfig, NoInput, StepError  # noqa: E402
 
 #: ``None``: all weights are trained. Whatever is accepted of these is saved as it was trained.
 INNER = [None, "all-linear", "q_proj", "q_proj,v_proj,down_proj", "layers.0.mlp.gate_proj"]
@@ -60,3 +61,48 @@ def test_adapters_of_a_weight_that_two_layers_share_are_refused(
     other = "model.embed_tokens" if targets == "lm_head" else "lm_head"
     with pytest.raises(BadConfig, match=rf"names {layer}, whose weights this student shares with {other} \(tied\)"):
         Student(settings(tmp_path, students[True], lora=True, lora_target_modules=targets))
+
+
+def test_a_merge_that_changes_the_student_is_seen_and_nothing_is_saved(
+    tmp_path: Path, students: dict[bool, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import training
+
+    monkeypatch.setattr(training, "refuse_shared_targets", lambda adapted: None)
+    given = settings(tmp_path, students[True], max_steps=6, lora=True, lora_target_modules="lm_head", lora_alpha=32.0)
+    student = training.Student(given)
+    examples, _ = student.examples(sums(24), "rows")
+    training.train(student, examples, [], "same")
+    with pytest.raises(StepError, match="the student is not the one that was trained: logits differ by"):
+        student.save()
+    assert not Path(given.model).exists()
+
+
+def change_config(old: str, new: str) -> Callable[[Path], object]:
+    def change(folder: Path) -> None:
+        config = folder / "config.json"
+        text = config.read_text()
+        assert old in text
+        config.write_text(text.replace(old, new))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param(change_config('"num_hidden_layers": 2', '"num_hidden_layers": 3'), "lacks 9 of its", id="layer"),
+        pytest.param(change_config('"vocab_size": 268', '"vocab_size": 300'), "do not fit its config.json", id="size"),
+        pytest.param(
+            lambda folder: (folder / "model.safetensors").write_bytes(b"\xff" * 99), "weights are damaged", id="bytes"
+        ),
+    ],
+)
+def test_a_model_that_is_not_whole_is_not_made_up(tmp_path: Path, change: Callable[[Path], object], words: str) -> None:
+    from modelling.models import load_model
+
+    folder = save_tiny(tmp_path / "student")
+    change(folder)
+    with pytest.raises(NoInput, match=words) as ended:
+        load_model(str(folder), "auto", "cpu", what="student")
+    assert "\n" not in str(ended.value)

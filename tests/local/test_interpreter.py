@@ -82,3 +82,14 @@ def test_another_home_is_another_user(home: Home, project: Path, monkeypatch: py
     monkeypatch.setenv("HOME", str(project / "another"))
     find_interpreter(home, str(made))
     assert asked == [made]
+
+
+def test_what_is_asked_sees_no_keys(home: Home, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TEACHER_API_KEY", "HF_TOKEN"):
+        monkeypatch.setenv(name, "canary-4711")
+    python = fake(project / "bin", "3.12.0")
+    python.write_text(python.read_text() + f"env > '{project}/seen'\n")
+    find_interpreter(home, str(python))
+    seen = (project / "seen").read_text()
+    assert "PATH=" in seen
+    assert "canary-4711" not in seen

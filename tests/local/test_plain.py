@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,12 @@ def test_a_folder_that_others_may_write_to_is_not_used(tmp_path: Path, temporary
 def test_every_path_becomes_one_word(names: list[str]) -> None:
     word = shell_safe_paths.word("/" + "/".join(names))
     assert shell_safe_paths._WORD.fullmatch(word)
+
+
+def test_others_do_not_read_where_the_users_projects_lie(tmp_path: Path, temporary: Path) -> None:
+    ours = temporary / f"azdistill-{os.getuid()}"
+    ours.mkdir(exist_ok=True)
+    ours.chmod(0o755)
+    shell_safe_paths._folder.cache_clear()
+    assert shell_safe_paths.word(str(tmp_path / "a b")).startswith(f"{ours}/")
+    assert ours.stat().st_mode & 0o7077 == 0

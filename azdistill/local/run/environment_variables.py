@@ -33,6 +33,12 @@ def passed_on() -> dict[str, str]:
     return passed
 
 
+def without_secrets() -> dict[str, str]:
+    """What a program needs that a step is started with, and nothing that may be a credential."""
+    passed = {name: value for name, value in passed_on().items() if not _SECRET.fullmatch(name)}
+    return {"PATH": os.environ.get("PATH", os.defpath), **passed}
+
+
 def azure(run_id: str, attempt_id: str, experiment: str) -> dict[str, str]:
     """What Azure ML sets for every job."""
     return {

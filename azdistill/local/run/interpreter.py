@@ -13,6 +13,7 @@ from typing import Any
 
 from azdistill import strict_json
 from azdistill.errors import MachineError
+from azdistill.local.run import environment_variables as environment
 from azdistill.local.store.durable_files import digest, write_whole
 from azdistill.local.store.home import Home
 
@@ -105,7 +106,14 @@ def _file(path: str) -> tuple[str, int, int]:
 def _probe(executable: Path) -> dict[str, Any]:
     try:
         # The caller's folder and PYTHON* variables are not what a step sees; the packages in its HOME are.
-        done = subprocess.run([executable, "-E", "-c", _PROBE], capture_output=True, text=True, check=True, timeout=120)
+        done = subprocess.run(
+            [executable, "-E", "-c", _PROBE],
+            env=environment.without_secrets(),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        )
         probe: dict[str, Any] = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise MachineError(f"{executable} does not answer as a Python interpreter", code="AZD306") from error

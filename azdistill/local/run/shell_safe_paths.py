@@ -20,6 +20,7 @@ from pathlib import Path
 
 from azdistill.aml import expressions
 from azdistill.aml.quoting import NESTED, PLAIN, UNQUOTED, contexts
+from azdistill.permissions import make_private
 
 #: What stays what it is between quotes of either kind.
 _QUOTED = re.compile(r"[^'\"$`\\\x00-\x1f\ud800-\udfff]+")
@@ -67,6 +68,8 @@ def _folder() -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
+        # The links in it name the user's projects.
+        make_private(folder)
         _sweep(folder)
         return folder
     # Somebody else made it: what lies there cannot be trusted.

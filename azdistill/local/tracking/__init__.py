@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,6 +28,20 @@ _WORKER = Path(__file__).with_name("worker.py")
 #: Seconds after which somebody at a terminal wonders what is going on.
 _NOTICED = 1.5
 _SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "DATABRICKS_TOKEN")
+
+#: What any program needs, and MLflow's own settings.
+_PLAIN = (
+    *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_*", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_*", "XDG_*"),
+    *("http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PYTHON*", "VIRTUAL_ENV", "MLFLOW_*"),
+)
+#: What MLflow reads to write artifacts, which a store of any kind may keep in a cloud, and to ask a database.
+_STORAGE = (
+    *("AWS_*", "AZURE_STORAGE_*", "AZURE_CLIENT_*", "AZURE_TENANT_ID", "AZURE_FEDERATED_*", "AZURE_AUTHORITY_HOST"),
+    *("GOOGLE_APPLICATION_CREDENTIALS", "DATABRICKS_*", "KRB5*", "PG*", "MYSQL*"),
+)
+#: The schemes of MLflow's own stores; another is a plugin's, which reads nobody knows what.
+_OWN = frozenset({"sqlite", "file", "http", "https", "databricks", "uc", "postgresql", "mysql", "mssql"})
 
 
 def tracking_uri() -> str:
@@ -55,7 +70,7 @@ class Tracker:
         #: The later of the two messages that begin and end a run.
         self._last = ""
         _hide_credentials(uri)
-        self._process = _start()
+        self._process = _start(uri)
         # Not an argument, which every user of this machine can read; not redacted, as what is sent is.
         self._outbox.put({"uri": uri})
         self._writer = threading.Thread(target=self._write, name="tracking-out", daemon=True)
@@ -218,7 +233,7 @@ def _answer(line: bytes) -> dict[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
-def _start() -> subprocess.Popen[bytes]:
+def _start(uri: str) -> subprocess.Popen[bytes]:
     # Not in the terminal's group: Ctrl-C must not end it before it has told MLflow how the run ended.
     return subprocess.Popen(
         [sys.executable, "-P", str(_WORKER)],
@@ -227,12 +242,20 @@ def _start() -> subprocess.Popen[bytes]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
         env={
-            **os.environ,
+            **environment(uri),
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "PYTHONWARNINGS": "ignore",
             "GIT_PYTHON_REFRESH": "quiet",
         },
     )
+
+
+def environment(uri: str) -> dict[str, str]:
+    """The caller's variables that MLflow needs for the store ``uri``: of keys, those of stores and no others."""
+    if uri.partition(":")[0].partition("+")[0] not in _OWN or os.environ.get("MLFLOW_TRACKING_AUTH"):
+        return dict(os.environ)
+    names = (*_PLAIN, *_STORAGE)
+    return {name: value for name, value in os.environ.items() if any(fnmatchcase(name, each) for each in names)}
 
 
 def _hide_credentials(uri: str) -> None:

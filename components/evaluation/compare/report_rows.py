@@ -107,6 +107,7 @@ def _one_model(group: dict[str, Any]) -> str:
     first, *others = group["columns"]
     names = " and ".join([wording.NAMES[first], *map(wording.in_text, others)])
     said = f"{names} are the same model (their weights are equal): they are not tested against each other."
+    said += " What differs between their times is the measuring."
     if group["answers_differ"]:
         rows = group["answers_differ"]
         said += f" Their answers differ on {rows} row{'s' * (rows != 1)}, as under another tokenizer or chat template."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +35,7 @@ class Report(TrainerCallback):
             self._progress.update()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        # The gradient of a step that the loss scaler passed over has no norm.
-        found = {_NAMES[name]: value for name, value in (logs or {}).items() if name in _NAMES and math.isfinite(value)}
+        found = {_NAMES[name]: value for name, value in (logs or {}).items() if name in _NAMES}
         tracking.log_metrics(found, step=state.global_step)
         if self._progress and found:
             self._losses |= {name: value for name, value in found.items() if name.endswith("_loss")}

@@ -131,7 +131,10 @@ class StudentTrainer(Trainer):
         # The loss is divided by the tokens of the whole batch: the Trainer must count those, and not divide again.
         self.model_accepts_loss_kwargs = True
         self.loss_is_scaled_for_ga = True
-        self.guard = StepGuard(scaled=self.args.fp16)
+        # On a CPU float16 is asked for and no scaler is used; DeepSpeed has one of its own.
+        scaled = self.accelerator.scaler is not None or (self.is_deepspeed_enabled and self.args.fp16)
+        self.guard = StepGuard(scaled)
+        self._scale = 0.0
         self._step_loss = torch.zeros((), device=self.args.device)
         self.add_callback(_AfterUpdate(self))
 
@@ -154,7 +157,21 @@ class StudentTrainer(Trainer):
         self.guard.before_update(
             self.state.global_step + 1, float(self.accelerator.reduce(loss, reduction="mean")), _number(norm)
         )
+        self._scale = self._scale_of_loss()
         return norm
+
+    def after_update(self) -> None:
+        """Tell the guard what became of the update."""
+        # A fused optimiser is called for a skipped one as well, and counts as not skipped: then the scale tells.
+        skipped = self.accelerator.optimizer_step_was_skipped or self._scale_of_loss() < self._scale
+        self.guard.after_update(self.state.global_step + 1, skipped)
+
+    def _scale_of_loss(self) -> float:
+        return float(self.accelerator.scaler.get_scale()) if self.accelerator.scaler is not None else 1.0
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """What is logged and kept with checkpoints. The gradient of a step that the loss scaler skipped has no norm."""
+        super().log({name: value for name, value in logs.items() if math.isfinite(value)}, *args, **kwargs)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         trained = ((name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad)
@@ -230,8 +247,7 @@ class _AfterUpdate(TrainerCallback):
         self._trainer = trainer
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        skipped = self._trainer.accelerator.optimizer_step_was_skipped
-        self._trainer.guard.after_update(state.global_step + 1, skipped)
+        self._trainer.after_update()
 
 
 def _number(norm: Any) -> float | None:

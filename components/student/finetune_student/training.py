@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from common import tracking
 from common.rows import Row, Tally
-from common.step import BadConfig, BadData, NotFinite
+from common.step import BadConfig, BadData, NotFinite, StepError
 from distributed import agree, is_main, part, tell, training_settings, world_size
 from finetune_callbacks import LastStepEvaluation, MovedCheckpoints, Report
 from modelling.chat import Chat
@@ -25,6 +25,8 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArgumen
 
 #: From this many parameters on, activations are computed twice rather than kept on a GPU.
 _CHECKPOINTED_FROM = 1_000_000_000
+#: How far apart, of the largest logit, a student's logits may be before and after its adapters are merged in float32.
+_MERGED_WITHIN = 0.01
 
 
 class Student:
@@ -90,7 +92,9 @@ class Student:
         model = self.model
         if self.given.lora:
             # Merged in float32: adding a small update to half-precision weights would round much of it away.
-            model = model.float().merge_and_unload()
+            trained = sample_logits(model.float())
+            model = model.merge_and_unload()
+            check_merged(trained, sample_logits(model))
         model = model.to(self.saved_dtype)
         check_weights(model, f"the trained student in {str(self.saved_dtype).removeprefix('torch.')}")
         self._write(model)
@@ -109,6 +113,23 @@ class Student:
         generation.do_sample = generation.do_sample or any(value is not None for value in sampling)
         model.save_pretrained(self.given.model)
         self.tokenizer.save_pretrained(self.given.model)
+
+
+def sample_logits(model: Any) -> Any:
+    """What a model predicts for a few tokens."""
+    ids = torch.arange(16, device=model.device).unsqueeze(0) % model.config.get_text_config().vocab_size
+    with torch.no_grad():
+        return model.eval()(input_ids=ids, use_cache=False).logits
+
+
+def check_merged(trained: Any, merged: Any) -> None:
+    """Raises StepError unless a student with its adapters merged predicts what it predicted when it was trained."""
+    apart, scale = float((trained - merged).abs().max()), float(trained.abs().max())
+    if not apart <= _MERGED_WITHIN * scale:
+        raise StepError(
+            f"with its adapters merged the student is not the one that was trained: logits differ by {apart:g} "
+            f"(the largest is {scale:g}), nothing is saved; try other lora_target_modules, or lora false"
+        )
 
 
 def _empty(folder: Path) -> None:
@@ -133,7 +154,7 @@ def add_lora(model: Any, given: Namespace) -> Any:
     try:
         adapted = get_peft_model(model, config)
     except ValueError as error:
-        raise BadConfig(f"lora_target_modules: {error}") from None
+        raise BadConfig(f"lora_target_modules: {str(error).strip().splitlines()[0]}") from None
     refuse_shared_targets(adapted)
     return adapted
 
