@@ -4,7 +4,8 @@ A command is a template; values are put in as text, as Azure ML does, and ``/bin
 *breaks out* when bash could take some of it for more than data. This is a sieve and no reader of bash: it lets through
 what is data for certain, and refuses the rest, some of which would have been harmless.
 
-- Between single quotes a value may hold anything but ``'``, between double quotes anything but what is active there.
+- Between single quotes a value may hold anything but ``'``, between double quotes anything but what is active there
+  (``\\`` is not before most characters: patterns such as ``\\.jpg`` pass).
 - Outside quotes it may hold *plain* characters, and where it is a word of its own also blanks, and quotes around plain
   characters and blanks: Azure runs such a value as several arguments, those into which ``shlex`` splits it.
 - After the first thing that nests (``$(``, ``(``, a here-document, ``[[``, ``case``...) it may hold plain characters
@@ -37,7 +38,7 @@ _PLAIN = r"\w@%+=:,./\-"
 #: What is one word, and the same one, wherever it stands.
 PLAIN = re.compile(f"[{_PLAIN}]+")
 _DATA = {
-    **{SINGLE: re.compile("[^']*"), DOUBLE: re.compile(r'[^$`"\\]*'), COMMENT: re.compile(r"[^\n]*")},
+    **{SINGLE: re.compile("[^']*"), DOUBLE: re.compile(r'(?:[^$`"\\]|\\[^$`"\\\n])*'), COMMENT: re.compile(r"[^\n]*")},
     **dict.fromkeys((UNQUOTED, NESTED), re.compile(f"[{_PLAIN}]*")),
 }
 _WORDS = re.compile(rf"(?:[{_PLAIN} \t]|'[{_PLAIN} \t]*'|\"[{_PLAIN} \t]*\")*")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 
@@ -49,7 +50,7 @@ def test_single_quoted_value_arrives_unchanged_or_is_refused(value: str) -> None
 @settings(max_examples=300, deadline=None)
 def test_double_quoted_value_arrives_unchanged_or_is_refused(value: str) -> None:
     template = 'probe "${{inputs.x}}" end'
-    assert broken(template, value) is bool(set(value) & set('$`"\\'))
+    assert broken(template, value) is bool(re.search(r'[$`"]|\\(?:\\|\n|\Z)', value))
     if not broken(template, value):
         assert arguments(template, value) == (0, ["RUN", value, "end", ""])
 
@@ -122,6 +123,9 @@ X = "${{inputs.x}}"
         (f"a \\{X} '{X}'", [N, N]),
         (f"a \"${X}\" '{X}'", [N, N]),
         (f"a 'b'\\\nc '{X}'", [N]),
+        (f'a "$\\\n(b {X})"', [N]),
+        (f"a $\\\n(b '{X}')", [N]),
+        (f"a <\\\n<b '{X}'", [N]),
         (f"a {X} ( '{X}' )", [quoting.UNQUOTED, N]),
         (f"case {X} in a) b '{X}';; esac", [N, N]),
         (f"a {X} $((1 << 2)) '{X}'", [N, N]),
@@ -154,8 +158,12 @@ def test_where_a_reference_stands(command: str, expected: list[str]) -> None:
         (f"a '{X}'", "x\0", True),
         (f"a '{X}'", "\ud800", True),
         (f'a "{X}HOME"', "$", True),
+        (f'a "b\\{X}"', "\\.c", True),
+        (f'a "{X}"', "(.*)\\.jpg", False),
+        *((f'a "{X}"', f"b{value}", True) for value in ("\\", "\\\\", "\\$", '\\"', "\\`", "\\\n")),
         (f"a {X}>b", "2", True),
         (f"a x{X}>b", "2", False),
+        (f"a {X}>b", "c 2", True),
         (f"a {X} >b", "2", False),
         (f"a {{b,{X}}}", "c,d", True),
         (f"a {{1..{X}}}", "3", False),
