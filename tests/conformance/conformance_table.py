@@ -1,4 +1,4 @@
-"""The rows of the conformance suite, and the table that the README shows of them.
+"""The rows of the conformance suite, and the table that docs/conformance.md shows of them.
 
 A row is made by the decorator of the test that proves it, so none is claimed without a proof; the test is run once for
 each runner that the row says something about.
@@ -81,7 +81,7 @@ def collect() -> None:
 
 
 def table() -> str:
-    """The rows as Markdown, between the marks that the README holds."""
+    """The rows as Markdown, between the marks that the page holds."""
     collect()
     lines = [BEGIN, "", "| | key | processes | `--docker` |", "|---|---|---|---|"]
     for module, title in PARTS.items():
@@ -104,4 +104,4 @@ def written_into(page: str) -> str:
     return before + table() + after
 
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "conformance.md"

@@ -1,10 +1,10 @@
-"""The README's table is what the suite proves."""
+"""The table of docs/conformance.md is what the suite proves."""
 
-from conformance_table import HONOURED, IGNORED, PARTS, PROVED_IN, README, REFUSED, ROWS, collect, written_into
+from conformance_table import HONOURED, IGNORED, PAGE, PARTS, PROVED_IN, REFUSED, ROWS, collect, written_into
 
 
-def test_the_readmes_table_is_the_suites() -> None:
-    page = README.read_text(encoding="utf-8")
+def test_the_pages_table_is_the_suites() -> None:
+    page = PAGE.read_text(encoding="utf-8")
     assert page == written_into(page), "run docs/make_conformance.py"
 
 
