@@ -46,6 +46,7 @@ check: $(READY)  ## format, lint, types, documentation drift
 	$(BIN)/mypy
 	$(BIN)/python docs/make_cli.py --check
 	$(BIN)/python docs/make_errors.py --check
+	$(BIN)/python docs/make_architecture.py --check
 	$(BIN)/python docs/make_conformance.py --check
 
 format: $(READY)  ## format the code and mend what the linter can mend
@@ -55,6 +56,7 @@ format: $(READY)  ## format the code and mend what the linter can mend
 docs: $(READY)  ## write the pages that are generated from the program
 	$(BIN)/python docs/make_cli.py
 	$(BIN)/python docs/make_errors.py
+	$(BIN)/python docs/make_architecture.py
 	$(BIN)/python docs/make_conformance.py
 
 lock: $(READY)  ## write requirements.lock from what is installed in .venv

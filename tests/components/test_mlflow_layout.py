@@ -74,6 +74,7 @@ def test_an_mlflow_model_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 
 def test_code_that_many_steps_share_does_not_make_them_wait_for_mlflow() -> None:
-    # A step whose code names the library is taken to log there itself (docs/architecture.md), and waits for its run.
+    # A step whose code names the library counts as one that logs there itself (docs/contributing/tracking.md): it
+    # waits for its run.
     for file in (COMPONENTS / "modelling").glob("*.py"):
         assert "mlflow" not in file.read_text(encoding="utf-8"), file

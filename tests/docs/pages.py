@@ -67,3 +67,9 @@ def _anchor(heading: str) -> str:
     """GitHub keeps letters, digits, `-` and `_`, and puts a hyphen in place of each blank."""
     text = heading.strip().lower()
     return "".join("-" if c == " " else c for c in text if c in " -_" or unicodedata.category(c)[0] in "LN")
+
+
+def source_paths(page: Path) -> set[str]:
+    """The files and folders of this repository that a page names in its prose, from the root on."""
+    named = re.findall(r"`((?:azdistill|components|environments|pipelines|tests|examples)/[\w./-]+)`", prose(page))
+    return {path for path in named if "<" not in path}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pages import ON_THE_WEB, ROOT, anchors, blocks, links, pages
+from pages import ON_THE_WEB, ROOT, anchors, blocks, links, pages, source_paths
 
 from azdistill import recipe
 from azdistill.project import create
@@ -39,6 +39,11 @@ def test_no_link_leads_nowhere(page: Path) -> None:
         if not path.exists() or (anchor and anchor not in anchors(path)):
             astray.append(link)
     assert astray == []
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs/contributing").glob("*.md")), ids=lambda page: page.stem)
+def test_the_files_that_a_page_for_contributors_names_are_there(page: Path) -> None:
+    assert [path for path in sorted(source_paths(page)) if not (ROOT / path).exists()] == []
 
 
 def _inside(link: str, page: Path) -> str:

@@ -75,7 +75,7 @@ class Prepared:
         return named or (distilled_name(self.student) if trains and self.student else None)
 
     def tags(self) -> dict[str, str]:
-        """The tags that every job of ours carries (docs/architecture.md, "Submitting")."""
+        """The tags that every job of ours carries (docs/contributing/cloud.md)."""
         from importlib.metadata import version
 
         known = {

@@ -22,7 +22,7 @@ def variables(folder: Path) -> dict[str, str]:
 
 
 def records(folder: Path) -> Iterator[Record]:
-    """Every parameter, tag and value of a metric that was logged, as lines of a metrics file (architecture page)."""
+    """Every parameter, tag and value of a metric that was logged, as lines of a metrics file."""
     for run in sorted(path.parent for path in folder.glob("*/*/meta.yaml") if is_own(path, folder)):
         for name, text in _texts(run / "params"):
             yield {"kind": "param", "name": name, "value": text}

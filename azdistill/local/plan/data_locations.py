@@ -20,7 +20,7 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):(?=/|[^\\])", re.IGNORECASE)
 
 
 def standing(home: Home, uri: str, where: Where, report: Report) -> Path | None:
-    """The local folder of an output written to ``uri`` on a datastore (architecture page, "Outputs")."""
+    """The local folder of an output written to ``uri`` on a datastore (docs/contributing/local-runner.md)."""
     if "${{" in uri:
         # ${{default_datastore}}, ${{name}}: a fresh place for each run, which is what every output has here.
         return None

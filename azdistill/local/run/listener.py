@@ -33,7 +33,7 @@ class Listener:
         """A step printed a line (redacted, without control sequences)."""
 
     def record(self, name: str, record: Record) -> None:
-        """A step appended a record to its metrics file (architecture page, "Tracking" and "Progress")."""
+        """A step appended a record to its metrics file (docs/contributing/tracking.md)."""
 
     def trial_started(self, name: str, trial: TrialState) -> None:
         """A trial of the sweep step ``name`` is about to start its command."""

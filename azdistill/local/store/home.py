@@ -22,7 +22,7 @@ _NO_PLACE = frozenset({errno.EEXIST, errno.ENOENT, errno.ENAMETOOLONG})
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The state folder and the places in it (architecture page, "Local state"). ``looking``: nothing is written."""
+    """The state folder and the places in it (docs/contributing/store.md). ``looking``: nothing is written."""
 
     root: Path
     looking: bool = False
@@ -70,7 +70,7 @@ class Home:
         return {self.root / way[0] for way in ways if len(way) > 1}
 
     def standing(self, uri_path: str, datastore: str) -> Path:
-        """The local folder of a standing output on ``datastore`` (architecture page, "Outputs")."""
+        """The local folder of a standing output on ``datastore`` (docs/contributing/local-runner.md)."""
         if uri_path == "azdistill" or uri_path.startswith("azdistill/"):
             return self.root / uri_path.removeprefix("azdistill").lstrip("/")
         return self.root / "datastores" / datastore / uri_path

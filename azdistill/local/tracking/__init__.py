@@ -100,7 +100,7 @@ class Tracker:
         self._send({"do": "step", "step": step, "params": params, "tags": tags, "parent": parent})
 
     def record(self, step: str, record: Mapping[str, Any], *, known: bool = False) -> None:
-        """A metric, parameter or tag of a step (architecture page, "Tracking"); other kinds are left out.
+        """A metric, parameter or tag of a step (docs/contributing/tracking.md); other kinds are left out.
 
         ``known``: the step's run has it, and only the parent may be without.
         """
