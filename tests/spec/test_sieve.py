@@ -130,6 +130,8 @@ X = "${{inputs.x}}"
         (f"case {X} in a) b '{X}';; esac", [N, N]),
         (f"a {X} $((1 << 2)) '{X}'", [N, N]),
         (f"a '{X}'; eval b", [N]),
+        (f"[[ '{X}' == b ]]", [N]),
+        (f"2>&1 a['{X}']=3", [N]),
     ],
 )
 def test_where_a_reference_stands(command: str, expected: list[str]) -> None:
