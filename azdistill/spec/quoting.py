@@ -68,8 +68,8 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
 _MODES = {"single": SINGLE, "double": DOUBLE, "comment": COMMENT, "nest": NESTED}
-#: What may follow a word of its own (a number before '>' is none), and what stands before a redirection's target.
-_ENDS = " \t\n;&|"
+#: What may follow a word of its own, and what stands before a redirection's target.
+_ENDS = " \t\n;&|<>"
 _TARGET = re.compile(r"[<>][&|]?(?:[ \t]|\\\n)*\Z")
 #: Where a command may begin, after assignments as well.
 _BEGIN = (

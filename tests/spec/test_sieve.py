@@ -166,6 +166,7 @@ def test_where_a_reference_stands(command: str, expected: list[str]) -> None:
         (f"a {X}>b", "2", True),
         (f"a x{X}>b", "2", False),
         (f"a {X}>b", "c 2", True),
+        (f"a {X}>b", "2 c", False),
         (f"a {X} >b", "2", False),
         (f"a {{b,{X}}}", "c,d", True),
         (f"a {{1..{X}}}", "3", False),
