@@ -1,24 +1,39 @@
-"""How many answers a second: our teacher client beside the `openai` package, in one run, against one loopback server.
+"""How many answers a second: our teacher client beside a bare loop and the `openai` package, in one run.
 
-    python benchmarks/teacher_client.py [--rows 2000] [--concurrency 64] [--delay 0.02] [--rounds 3]
+    pip install "openai[aiohttp]"      # in an environment of its own; peers that are not installed are left out
+    python benchmarks/teacher_client.py [--rounds 3] [--in-flight 16 64 256] [--limits only|no]
 
-Ours journals every answer to disk; the others only ask. The server runs in a process of its own and answers after
-``delay`` seconds. Rounds are interleaved; the table shows medians and the range. Peers that are not installed are
-left out. A last block shows what congestion costs: a server that takes 8 at once and refuses the rest with 429.
+A server in a process of its own answers after a latency (lognormal, sigma 0.2) and refuses some requests:
+scattered (1 and 5%, 429 and 503, with and without `Retry-After: 1`), or by a real limit (60 a second with a bucket of
+60; 8 at once; both with `Retry-After: 1`). Every client asks different questions without end; the answers that it got
+between a warm-up and the end of its time are counted. Rounds take turns; a cell is the median.
+
+What is equal: the questions, requests in flight, the server. What is not: ours journals every answer to disk; the bare
+loop (aiohttp, refused requests wait without a place, nothing else) does so in its second row only; the `openai`
+package waits for a retry in the place of its request.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import multiprocessing
+import random
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+import urllib.request
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
+
+import aiohttp
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "components"), str(ROOT / "components/teacher/teacher_inference")]
@@ -27,152 +42,333 @@ from answer_store import AnswerStore  # noqa: E402  (after the path is set)
 from chat_api import ChatApi  # noqa: E402
 from teacher_client import TeacherClient  # noqa: E402
 
-Ask = Callable[[str, argparse.Namespace], Awaitable[int]]
+MESSAGE = {"role": "assistant", "content": "42 " * 50}
+USAGE = {"prompt_tokens": 100, "completion_tokens": 50}
+ANSWER = {"choices": [{"message": MESSAGE, "finish_reason": "stop"}], "usage": USAGE}
 
 
-def serve(ready: multiprocessing.connection.Connection, delay: float, most: int) -> None:
-    """A server that answers after ``delay`` seconds, at most ``most`` at once; sends its port through ``ready``."""
+@dataclass(frozen=True)
+class Cell:
+    """What a server does. ``share`` of the requests are refused, those beyond ``rate`` a second and ``places`` too."""
+
+    latency: float
+    in_flight: int
+    share: float = 0.0
+    status: int = 429
+    header: bool = True
+    rate: float = 0.0
+    places: int = 0
+
+    @property
+    def name(self) -> str:
+        """What is said of it in a table."""
+        header = ", Retry-After: 1" if self.header else ""
+        if self.rate or self.places:
+            return f"{self.rate:g} a second{header}" if self.rate else f"{self.places} at once{header}"
+        return f"{self.share:.0%} {self.status}{header}" if self.share else "no refusals"
+
+    @property
+    def limit(self) -> float:
+        """Answers a second that the server gives at most; 0 for no limit."""
+        return self.rate or self.places / self.latency
+
+    @property
+    def times(self) -> tuple[float, float]:
+        """Seconds to warm up, and to measure. A limit is measured from the start, its refusals too."""
+        if self.limit:
+            return 0.0, 60.0 if self.places and self.latency > 0.1 else 30.0
+        return (2.0, 2.0) if self.latency < 0.1 else (4.0, 3.0)
+
+
+# -- the server -------------------------------------------------------------------------------------------------------
+
+
+class Server:
+    """Answers and refuses as the cell in the path says; counts by the run in the path."""
+
+    def __init__(self) -> None:
+        self.random = random.Random(7)
+        self.body = json.dumps(ANSWER).encode()
+        self.runs: dict[str, dict[str, float]] = {}
+
+    async def handle(self, request: Any) -> Any:
+        from aiohttp import web
+
+        run = request.match_info["run"]
+        state = self.runs.get(run)
+        if state is None:
+            cell = json.loads(bytes.fromhex(request.match_info["cell"]))
+            state = self.runs[run] = {**cell, "open": 0, "answered": 0, "refused": 0, "tokens": 60, "at": time.time()}
+        try:
+            await request.read()
+        except ConnectionResetError:  # a client at the end of its time
+            return web.Response(status=400)
+        if not self.takes(state):
+            state["refused"] += 1
+            headers = {"Retry-After": "1"} if state["header"] else {}
+            return web.json_response({"error": {"message": "busy"}}, status=int(state["status"]), headers=headers)
+        state["open"] += 1
+        try:
+            await asyncio.sleep(state["latency"] * self.random.lognormvariate(-0.02, 0.2))
+        finally:
+            state["open"] -= 1
+        state["answered"] += 1
+        return web.Response(body=self.body, content_type="application/json")
+
+    def takes(self, state: dict[str, float]) -> bool:
+        """Whether a request is taken now."""
+        if self.random.random() < state["share"] or (state["places"] and state["open"] >= state["places"]):
+            return False
+        if state["rate"]:
+            now = time.time()
+            state["tokens"] = min(60, state["tokens"] + (now - state["at"]) * state["rate"])
+            state["at"] = now
+            if state["tokens"] < 1:
+                return False
+            state["tokens"] -= 1
+        return True
+
+    async def counts(self, request: Any) -> Any:
+        from aiohttp import web
+
+        state = self.runs[request.match_info["run"]]
+        return web.json_response({name: state[name] for name in ("answered", "refused")})
+
+
+def serve(ready: Connection) -> None:
+    """Run the server; sends its port through ``ready``."""
     from aiohttp import web
 
-    in_flight = 0
-    answer = {"choices": [{"message": {"role": "assistant", "content": "42 " * 50}, "finish_reason": "stop"}]}
-    body = json.dumps({**answer, "usage": {"prompt_tokens": 100, "completion_tokens": 50}}).encode()
-
-    async def handle(request: web.Request) -> web.Response:
-        nonlocal in_flight
-        await request.read()
-        if in_flight >= most:
-            return web.json_response({"error": {"message": "busy"}}, status=429, headers={"retry-after-ms": "20"})
-        in_flight += 1
-        try:
-            await asyncio.sleep(delay)
-        finally:
-            in_flight -= 1
-        return web.Response(body=body, content_type="application/json")
-
     async def main() -> None:
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", handle)
+        server, app = Server(), web.Application()
+        app.router.add_post("/{run}/{cell}/v1/chat/completions", server.handle)
+        app.router.add_get("/{run}/counts", server.counts)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
-        await site.start()
+        await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
         ready.send(runner.addresses[0][1])
         await asyncio.Event().wait()
 
     asyncio.run(main())
 
 
-def prompts(count: int) -> list[list[dict[str, str]]]:
-    """As many different questions."""
-    return [
-        [{"role": "user", "content": f"Question {n}: " + "what is the answer to this? " * 20}] for n in range(count)
-    ]
+# -- the clients ------------------------------------------------------------------------------------------------------
 
 
-async def ours(url: str, args: argparse.Namespace) -> int:
-    """azdistill's client, its store on disk. Returns how many were answered."""
-    parameters = {"temperature": 0.0, "top_p": 1.0, "max_tokens": 64}
+@dataclass
+class Count:
+    """Answers so far."""
+
+    answered: int = 0
+
+
+Client = Callable[[str, int, Count], Awaitable[None]]
+
+
+def questions() -> Iterator[list[dict[str, str]]]:
+    """Different questions without end."""
+    number = 0
+    while True:
+        yield [{"role": "user", "content": f"Question {number}: " + "what is the answer to this? " * 20}]
+        number += 1
+
+
+async def ours(url: str, in_flight: int, count: Count) -> None:
+    """azdistill's client, its store on disk."""
     with tempfile.TemporaryDirectory() as folder:
         teacher = TeacherClient(
-            ChatApi("chat_completions", url, "m", parameters),
+            ChatApi("chat_completions", f"{url}/v1", "m", {"temperature": 0.0, "top_p": 1.0, "max_tokens": 64}),
             AnswerStore(Path(folder), "m"),
-            concurrency=args.concurrency,
+            concurrency=in_flight,
             max_retries=8,
             timeout=60,
             resolve_key=lambda: None,
         )
+        rows = questions()
+
+        async def work() -> None:
+            for messages in rows:
+                await teacher.ask(messages)
+                count.answered += 1
+
         async with teacher:
-            questions = iter(prompts(args.rows))
-            answered = 0
-
-            async def work() -> None:
-                nonlocal answered
-                for messages in questions:
-                    await teacher.ask(messages)
-                    answered += 1
-
-            await asyncio.gather(*(work() for _ in range(2 * args.concurrency)))
-        return answered
+            await asyncio.gather(*(work() for _ in range(2 * in_flight + 1000)))
 
 
-async def openai_client(url: str, args: argparse.Namespace, http: object = None) -> int:
-    """The openai package behind a semaphore. Returns how many were answered; the others were given up."""
+async def bare(url: str, in_flight: int, count: Count, journal: Any = None) -> None:
+    """aiohttp in a loop: nothing but asking, and asking again."""
+    rows, again, waiting = questions(), deque[tuple[list[dict[str, str]], int]](), set[asyncio.Task[None]]()
+    connector = aiohttp.TCPConnector(limit=0)
+
+    async def later(messages: list[dict[str, str]], tries: int, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        again.append((messages, tries))
+
+    async def work(session: aiohttp.ClientSession) -> None:
+        while True:
+            messages, tries = again.popleft() if again else (next(rows), 0)
+            body = {"model": "m", "messages": messages, "temperature": 0, "max_tokens": 64}
+            async with session.post(f"{url}/v1/chat/completions", json=body) as response:
+                raw = await response.read()
+            if response.status == 200:
+                answer = json.loads(raw)
+                if journal:
+                    journal.write(json.dumps(answer).encode() + b"\n")
+                count.answered += 1
+                continue
+            asked = response.headers.get("Retry-After")
+            wait = float(asked) if asked else random.uniform(0, min(30.0, 0.5 * 2 ** (tries + 1)))
+            task = asyncio.create_task(later(messages, tries + 1, wait))
+            waiting.add(task)
+            task.add_done_callback(waiting.discard)
+
+    async with aiohttp.ClientSession(connector=connector) as session:
+        try:
+            await asyncio.gather(*(work(session) for _ in range(in_flight)))
+        finally:
+            for task in list(waiting):
+                task.cancel()
+
+
+async def bare_journal(url: str, in_flight: int, count: Count) -> None:
+    """The bare loop, each answer written to disk before it counts."""
+    with tempfile.TemporaryFile(buffering=0) as journal:
+        await bare(url, in_flight, count, journal)
+
+
+async def openai_client(url: str, in_flight: int, count: Count, http: Any = None) -> None:
+    """The openai package."""
     import openai
 
     options = {"http_client": http} if http is not None else {}
+    rows = questions()
     async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=8, **options) as client:
-        places = asyncio.Semaphore(args.concurrency)
 
-        async def ask(messages: list[dict[str, str]]) -> bool:
-            async with places:
-                try:
+        async def work() -> None:
+            for messages in rows:
+                with contextlib.suppress(openai.OpenAIError):
                     await client.chat.completions.create(model="m", messages=messages, temperature=0, max_tokens=64)
-                except openai.OpenAIError:
-                    return False
-            return True
+                    count.answered += 1
 
-        return sum(await asyncio.gather(*(ask(messages) for messages in prompts(args.rows))))
+        await asyncio.gather(*(work() for _ in range(in_flight)))
 
 
-async def openai_aiohttp(url: str, args: argparse.Namespace) -> int:
+async def openai_aiohttp(url: str, in_flight: int, count: Count) -> None:
     """The same with its aiohttp transport."""
     import openai
 
-    return await openai_client(url, args, openai.DefaultAioHttpClient())
+    await openai_client(url, in_flight, count, openai.DefaultAioHttpClient())
 
 
-def peers() -> dict[str, Ask]:
-    """Ours, and those that are installed."""
-    found: dict[str, Ask] = {"azdistill": ours}
+def clients() -> dict[str, Client]:
+    """Ours, the bare loops, and the peers that are installed."""
+    present: dict[str, Client] = {"bare": bare, "bare + journal": bare_journal, "ours": ours}
     try:
         import openai
     except ImportError:
-        return found
-    found["openai"] = openai_client
-    try:
+        return present
+    present["openai"] = openai_client
+    with contextlib.suppress(RuntimeError, ImportError):
         openai.DefaultAioHttpClient()
-    except (RuntimeError, ImportError):
-        return found
-    return {**found, "openai + aiohttp": openai_aiohttp}
+        present["openai + aiohttp"] = openai_aiohttp
+    return present
 
 
-def measure(title: str, args: argparse.Namespace, most: int) -> None:
-    """Run every peer ``rounds`` times, interleaved, and print a table."""
-    mine, theirs = multiprocessing.Pipe()
-    server = multiprocessing.Process(target=serve, args=(theirs, args.delay, most), daemon=True)
-    server.start()
-    url = f"http://127.0.0.1:{mine.recv()}"
-    seconds: dict[str, list[float]] = {}
-    answered: dict[str, int] = {}
-    for _ in range(args.rounds):
-        for name, ask in peers().items():
-            began = time.perf_counter()
-            answered[name] = asyncio.run(ask(url, args))
-            seconds.setdefault(name, []).append(time.perf_counter() - began)
-    server.terminate()
-    server.join()
-    print(f"\n{title}: {args.rows} rows, {args.concurrency} in flight, {args.delay * 1000:g} ms an answer")
-    print(f"{'client':<20}{'answers/s':>10}{'range':>16}{'answered':>10}{'ratio':>8}")
-    reference = statistics.median(seconds["azdistill"])
-    for name, times in seconds.items():
-        rates = sorted(answered[name] / value for value in times)
-        ratio = statistics.median(times) / reference
-        span = f"{rates[0]:.0f}-{rates[-1]:.0f}"
-        print(f"{name:<20}{statistics.median(rates):>10.0f}{span:>16}{answered[name]:>10}{ratio:>8.2f}")
+# -- measuring --------------------------------------------------------------------------------------------------------
+
+
+def cells(in_flight: list[int]) -> list[Cell]:
+    """Every cell of the tables."""
+    every = []
+    for latency in (0.05, 0.5):
+        for places in in_flight:
+            every.append(Cell(latency, places))
+            every += [
+                Cell(latency, places, share, status, header)
+                for share in (0.01, 0.05)
+                for status in (429, 503)
+                for header in (True, False)
+            ]
+            every += [Cell(latency, places, rate=60.0)] if places / latency > 60 else []
+            every += [Cell(latency, places, places=8)] if places > 8 else []
+    return every
+
+
+def measure(base: str, run: str, cell: Cell, client: Client) -> tuple[float, float]:
+    """Answers a second, and the share of requests that was refused."""
+    about = {name: getattr(cell, name) for name in ("latency", "share", "status", "header", "rate", "places")}
+    url = f"{base}/{run}/{json.dumps(about).encode().hex()}"
+    count = Count()
+
+    async def timed() -> float:
+        task = asyncio.ensure_future(client(url, cell.in_flight, count))
+        await asyncio.sleep(cell.times[0])
+        before, began = count.answered, time.perf_counter()
+        # How many a client has refused under a limit is our concern only, and takes its time to see.
+        await asyncio.wait([task], timeout=cell.times[1] if client is ours or not cell.limit else 8.0)
+        rate = (count.answered - before) / (time.perf_counter() - began)
+        if task.done():
+            task.result()
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):  # what a client says when it is stopped
+            await task
+        return rate
+
+    rate = asyncio.run(timed())
+    with urllib.request.urlopen(f"{base}/{run}/counts") as response:
+        counts = json.loads(response.read())
+    return rate, counts["refused"] / max(1, counts["refused"] + counts["answered"])
+
+
+def goal(cell: Cell, rates: dict[str, float], free: dict[str, float]) -> float:
+    """What ours is measured by: the limit, or the lower of the bare loop's rate and of our own without refusals."""
+    return cell.limit or min(rates.get("bare", 0.0), free.get("ours", rates.get("ours", 0.0)))
+
+
+def row(cell: Cell, names: list[str], rates: dict[str, float], refused: float, free: dict[str, float]) -> str:
+    """One line of the table."""
+    reached = rates.get("ours", 0.0) / (goal(cell, rates, free) or 1.0)
+    best = max((rates[name] for name in rates if name.startswith("openai")), default=0.0)
+    shown = [f"{rates[name]:.0f}" if name in rates else "" for name in names]
+    peer = f"{rates.get('ours', 0.0) / best:.1f}" if best else ""
+    share = f"{refused:.1%}" if cell.limit else ""
+    first = f"{cell.latency * 1000:g} ms, {cell.in_flight}, {cell.name}"
+    return f"| {first} | " + " | ".join([*shown, f"{reached:.2f}", peer, share]) + " |"
+
+
+#: The value of --limits that leaves out cells without a limit, and with one.
+_OTHER = ("only", "no")
 
 
 def main() -> None:
-    """Run both blocks."""
+    """Measure every cell and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=2000)
-    parser.add_argument("--concurrency", type=int, default=64)
-    parser.add_argument("--delay", type=float, default=0.02)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--in-flight", type=int, nargs="+", default=[16, 64, 256])
+    parser.add_argument("--limits", choices=("only", "no"), help="the cells with a real limit only, or none of them")
+    parser.add_argument("--clients", nargs="+", help="leave the other clients out")
     args = parser.parse_args()
-    measure("A server that takes all", args, most=100_000)
-    args.rows = min(args.rows, 500)
-    measure("A server that takes 8 at once, 429 for the rest", args, most=8)
+    mine, theirs = multiprocessing.Pipe()
+    server = multiprocessing.Process(target=serve, args=(theirs,), daemon=True)
+    server.start()
+    base = f"http://127.0.0.1:{mine.recv()}"
+    present = {name: client for name, client in clients().items() if not args.clients or name in args.clients}
+    print("| latency, in flight, server | " + " | ".join(present) + " | of the goal | of the best peer | refused |")
+    print("|---|" + "--:|" * (len(present) + 3), flush=True)
+    free: dict[str, float] = {}
+    for number, cell in enumerate(cell for cell in cells(args.in_flight) if args.limits != _OTHER[bool(cell.limit)]):
+        seen: dict[str, list[tuple[float, float]]] = {}
+        for turn in range(args.rounds):
+            for name, client in present.items():
+                run = f"{number}-{turn}-{name.replace(' ', '')}"
+                seen.setdefault(name, []).append(measure(base, run, cell, client))
+        rates = {name: statistics.median(rate for rate, _ in values) for name, values in seen.items()}
+        refused = statistics.median(share for _, share in seen.get("ours", [(0.0, 0.0)]))
+        if not cell.share and not cell.limit:
+            free = rates
+        print(row(cell, list(present), rates, refused, free), flush=True)
+    server.terminate()
+    server.join()
 
 
 if __name__ == "__main__":

@@ -396,7 +396,14 @@ EVERYTHING: dict[str, Any] = {
     "teacher": {
         **{"model": "gpt-oss-120b", "endpoint": "https://x/v1", "api_key": "${env:KEY}", "weights": "./large"},
         **{"api": "chat_completions", "strategy": "direct", "prompts": "./small", "turns": "last", "max_tokens": 5},
-        **{"top_p": 0.5, "stop": ["a", "b"], "max_summary_words": 5, "concurrency": 2, "max_retries": 1},
+        **{
+            "top_p": 0.5,
+            "stop": ["a", "b"],
+            "max_summary_words": 5,
+            "concurrency": 2,
+            "max_retries": 1,
+            "max_wait": 60,
+        },
         **{"max_reasks": 1, "timeout": 5, "min_success_ratio": 0.5},
     },
     "student": {"model": "owner/name", "revision": "main"},

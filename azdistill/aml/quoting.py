@@ -58,7 +58,7 @@ _TOKEN = re.compile(
       (?P<single> '[^']*'? )
     | (?P<double> "(?: {_VARIABLE} | \$(?![\\({{\[{_VALUE}]) | \\[^{_VALUE}] | [^$`"\\] )*"? )
     | (?P<comment> \#[^\n]* )
-    | (?P<end> [ \t]+ | (?!<<[^<])(?: &?>+[&|]? | <(?:<<|[&>])? | [\n;&|] ) )
+    | (?P<end> [ \t]+ | <<< | (?!<<)[\n;&|<>] )
     | (?P<continued> (?<=[ \t\n])\\\n | \\\n(?=[ \t\n]) )
     | (?P<word> (?!case\s)(?: {_VARIABLE} | \$(?![\\({{\['"{_VALUE}]) | \\[^\n{_VALUE}] | [^ \t\n;&|<>()`'"\\$\[\#]
         | (?<=[\w{_VALUE}])\[[\w,.-]*\] | (?<![\w{_VALUE}])\[(?!\[)
@@ -68,22 +68,22 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
 _MODES = {"single": SINGLE, "double": DOUBLE, "comment": COMMENT, "nest": NESTED}
-#: What may follow a word of its own (a number before '>' is none), and what stands before a redirection's target.
-_ENDS = " \t\n;&|"
+#: What may follow a word of its own, and what stands before a redirection's target.
+_ENDS = " \t\n;&|<>"
 _TARGET = re.compile(r"[<>][&|]?(?:[ \t]|\\\n)*\Z")
 #: Where a command may begin, after assignments as well.
 _BEGIN = (
-    r"(?:\A|[\n;&|({`!]|\b(?:then|do|else|if|elif|while|until|for|time|exec|env|sudo|nohup|command|builtin)\b)"
+    r"(?:\A|[\n;&|(){`!]|\b(?:then|do|else|if|elif|while|until|for|time|exec|env|sudo|nohup|command|builtin)\b)"
     r"[ \t]*(?:\w+=\S*[ \t]+)*"
 )
 #: What runs, or computes, the text or the variable that it is given.
 _EVALUATES = re.compile(
     rf"""
     \$\(\( | \$\[ | \$\{{(?: ! | \#?\w+\[(?![@*\d]+\]) | [\w@*]+(?:\[[^\]]*\])?(?:@|:(?![-=?+]|\d+(?::\d+)?\}})) )
-    | \[\[[^\n]*?[ ]-(?:eq|ne|lt|le|gt|ge|v|R)\b | \b(?:PS4|BASH_ENV)= | =\(\[
+    | \[\[[^\n]*?[ ]-(?:eq|ne|lt|le|gt|ge|v|R)\b | \b(?:PS4|BASH_ENV)= | =\([^)\n]*\[
     | (?<![\w.-])(?:ba|da|k|z)?sh[ \t]+(?:[-+]\S+[ \t]+(?:\w+[ \t]+(?=-))?)*-\w*c\b
     | {_BEGIN}(?P<command> (?:eval|let|trap|declare|typeset|local|mapfile|readarray)\b | \(\( | \w+\[[^\]\n]*\]\+?=
-        | (?:(?:read|unset)(?:[ \t]+-\w+)*|(?:printf|test|\[)[ \t]+-v)[ \t]+['"]?[${_VALUE}] )
+        | (?:(?:read|unset)(?:[ \t]+-\w+)*|(?:printf|test|\[)[ \t]+-v)[ \t]+\S*[${_VALUE}] )
     """,
     re.VERBOSE,
 )

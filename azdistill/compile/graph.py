@@ -26,7 +26,8 @@ LOOKED_UP = ("training_data", "validation_data", "test_data")
 
 _ASKING = (
     "task_type teacher_model strategy prompts turns sampling_temperature top_p "
-    "max_tokens stop max_summary_words concurrency max_retries max_reasks timeout=teacher_timeout min_success_ratio"
+    "max_tokens stop max_summary_words concurrency max_retries max_wait max_reasks timeout=teacher_timeout "
+    "min_success_ratio"
 )
 _TEACHER = f"{_ASKING} teacher_endpoint teacher_key api"
 _IN_JOB = (

@@ -15,7 +15,7 @@ from azdistill.recipe.refer import Role, weights_of
 
 _DATA_FILES = ("training_data", "validation_data", "test_data", "system_prompt")
 _ENGINE = "engine tensor_parallel_size max_model_len engine_args startup_timeout"
-_TEACHER = "turns max_tokens top_p max_summary_words concurrency max_retries max_reasks min_success_ratio"
+_TEACHER = "turns max_tokens top_p max_summary_words concurrency max_retries max_wait max_reasks min_success_ratio"
 _EVALUATION = "max_new_tokens latency_rows device min_retention title"
 #: Sections whose own key would say two things in one pipeline.
 _RENAMED = {"batch_size": "evaluation_batch_size", "dtype": "evaluation_dtype"}

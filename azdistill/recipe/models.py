@@ -89,6 +89,7 @@ class Teacher(Section):
     max_summary_words: Annotated[Whole, Field(ge=5)] | None = None
     concurrency: Annotated[Whole, Field(ge=1, le=1024)] | None = None
     max_retries: Annotated[Whole, Field(ge=0, le=100)] | None = None
+    max_wait: Annotated[Real, Field(ge=1)] | None = None
     max_reasks: Annotated[Whole, Field(ge=0, le=10)] | None = None
     timeout: Annotated[Real, Field(ge=1)] | None = None
     min_success_ratio: Fraction | None = None

@@ -207,21 +207,23 @@ SAMPLE_ANSWERS = {
 
 
 @pytest.mark.parametrize(
-    "headers",
+    ("headers", "everybody"),
     [
-        {"Retry-After": "1"},
-        {"Retry-After": lambda: formatdate(time.time() + 2, usegmt=True)},
-        {"retry-after-ms": "1000"},
-        {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1s"},
+        ({"Retry-After": "1"}, False),
+        ({"Retry-After": lambda: formatdate(time.time() + 2, usegmt=True)}, False),
+        ({"retry-after-ms": "1000"}, False),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1s"}, True),
     ],
-    ids=["seconds", "date", "milliseconds", "reset"],
+    ids=["seconds", "date", "milliseconds", "nothing left"],
 )
-def test_nobody_asks_while_the_server_wants_quiet(component, teacher, tmp_path, headers):
+def test_a_refused_request_waits_and_the_others_go_on_unless_nothing_is_left(
+    component, teacher, tmp_path, headers, everybody
+):
     rows = write_jsonl(tmp_path / "rows.jsonl", sums(12))
-    times: list[float] = []
+    times: list[tuple[str, float]] = []
 
     def reply(body, number):
-        times.append(time.monotonic())
+        times.append((body["messages"][-1]["content"], time.monotonic()))
         if len(times) == 1:
             sent = {name: value() if callable(value) else value for name, value in headers.items()}
             return 429, sent, {"error": {"message": "slow down"}}
@@ -230,8 +232,29 @@ def test_nobody_asks_while_the_server_wants_quiet(component, teacher, tmp_path, 
     loop = teacher(solve, reply=reply)
     result = component("teacher_inference").run(question(loop.url, rows, concurrency=1))
     assert result.returncode == 0, result.stderr
-    assert times[1] - times[0] >= 0.9
+    refused, again = [at for text, at in times if text == times[0][0]]
+    assert again - refused >= 0.9
     assert len(times) == 13
+    if everybody:
+        assert times[1][1] - refused >= 0.9
+    else:
+        assert times[-1][0] == times[0][0]
+
+
+@pytest.mark.parametrize("header", [{"Retry-After": "1"}, {}], ids=["Retry-After", "backoff"])
+@pytest.mark.parametrize("status", [429, 503])
+def test_scattered_refusals_slow_nobody_else(component, teacher, tmp_path, status, header):
+    rows = write_jsonl(tmp_path / "rows.jsonl", sums(300))
+
+    def reply(body, number):
+        unlucky = int(body["messages"][-1]["content"].split()[2]) % 20 == 0 and number == 1
+        return (status, header, {"error": {"message": "busy"}}) if unlucky else None
+
+    loop = teacher(solve, reply=reply, delay=0.02)
+    result = component("teacher_inference").run(question(loop.url, rows))
+    assert result.summary["kept"] == 300, result.stderr
+    assert result.summary["retries"] == 15
+    assert loop.most_in_flight >= 14
 
 
 def test_a_busy_server_gets_fewer_requests_at_once(component, teacher, tmp_path):
@@ -270,7 +293,7 @@ def test_a_wrong_key_stops_at_once(component, teacher, tmp_path):
     assert result.returncode == 77
     assert "error[refused]" in result.stderr
     assert "refuses the credentials" in result.stderr
-    assert len(loop.requests) <= 4
+    assert len(loop.requests) <= 8
     assert result.summary["reasons"] == {"not_asked": 100}
     assert loop.requests[0]["headers"]["authorization"] == "Bearer sk-canary-123"
     for path in [*result.outputs.values(), result.outputs["summary"].parent.parent / "metrics.jsonl"]:
@@ -353,6 +376,72 @@ def test_an_answer_that_takes_too_long_is_given_up(component, teacher, tmp_path)
     assert result.returncode == 69
     assert result.summary["reasons"] == {"timeout": 3}
     assert "within 1 seconds" in result.rows("rejects")[0]["detail"]
+
+
+@pytest.mark.parametrize("answered", [10, 191], ids=["early", "late"])
+@pytest.mark.parametrize(
+    ("status", "body", "code", "said"),
+    [
+        (400, {"error": {"message": "Your credit balance is too low to access the API."}}, 77, "credit balance"),
+        (429, {"error": {"code": "insufficient_quota", "message": "pay"}}, 77, "used up"),
+        (404, {"error": {"code": "DeploymentNotFound", "message": "The API deployment does not exist."}}, 69, "since"),
+        (400, {"error": {"message": "The model loop was retired on 2026-06-13."}}, 69, "retired"),
+        (401, {"error": {"message": "expired"}}, 77, "refuses the credentials any more"),
+        (400, {"error": {"message": "This feature is not enabled for your tenant."}}, 69, "not enabled"),
+    ],
+    ids=["credit", "quota", "deployment", "retired", "key", "other"],
+)
+def test_a_refusal_of_everybody_in_the_middle_of_a_run_ends_it(
+    component, teacher, tmp_path, status, body, code, said, answered
+):
+    rows = write_jsonl(tmp_path / "rows.jsonl", sums(200))
+    loop = teacher(solve, reply=lambda _, n: (status, {}, body) if loop.answered.total() >= answered else None)
+    result = component("teacher_inference").run(question(loop.url, rows, concurrency=4, min_success_ratio=0.5))
+    assert result.returncode == code, result.stderr
+    assert said in result.stderr
+    assert answered - 4 <= result.summary["kept"] <= answered + 4
+    assert len(loop.requests) <= answered + 40
+    assert conserved(result.summary)
+    if answered == 10:
+        assert result.summary["reasons"]["not_asked"] >= 160
+
+
+def test_web_pages_instead_of_answers_end_a_run_with_what_to_do(component, teacher, tmp_path):
+    rows = write_jsonl(tmp_path / "rows.jsonl", sums(242))
+    page = (200, {"Content-Type": "text/html"}, b"<html><title>Sign in to continue</title></html>")
+    loop = teacher(solve, reply=lambda body, n: page)
+    result = component("teacher_inference").run(question(loop.url, rows))
+    assert result.returncode == 78, result.stderr
+    assert "Sign in to continue" in result.stderr
+    assert "ends in /v1" in result.stderr
+    assert len(loop.requests) <= 10
+    assert result.summary["reasons"] == {"not_asked": 242}
+
+
+def test_a_run_that_lost_rows_for_their_own_reasons_says_so_last(component, teacher, tmp_path):
+    rows = write_jsonl(tmp_path / "rows.jsonl", sums(40))
+    words = "The response was filtered due to the prompt triggering Azure OpenAI's content management policy."
+    filtered = (400, {}, {"error": {"code": "BadRequest", "message": words}})
+    unlucky = lambda body: int(body["messages"][-1]["content"].split()[2]) < 22  # noqa: E731
+    loop = teacher(solve, reply=lambda body, n: filtered if unlucky(body) else None)
+    result = component("teacher_inference").run(question(loop.url, rows, min_success_ratio=0.4))
+    assert result.returncode == 0, result.stderr
+    assert result.summary["reasons"] == {"content_filter": 22}
+    assert (
+        result.stderr.strip()
+        .splitlines()[-1]
+        .endswith("22 rows have no answer, and are among the rejects: content_filter 22")
+    )
+
+
+def test_rows_wait_for_a_limit_as_long_as_it_takes_and_no_longer_than_is_allowed(component, teacher, tmp_path):
+    rows = write_jsonl(tmp_path / "rows.jsonl", sums(30))
+    refusal = (429, {"Retry-After": "0.5"}, {"error": {"message": "later"}})
+    loop = teacher(solve, reply=lambda body, n: refusal if loop.answered.total() >= 5 else None)
+    result = component("teacher_inference").run(question(loop.url, rows, concurrency=4, max_wait=2))
+    assert result.returncode == 75, result.stderr
+    assert "answered nobody for 2 seconds" in result.stderr
+    assert result.summary["reasons"] == {"not_asked": 30 - result.summary["kept"]}
 
 
 def test_refused_rows_are_rejected_with_their_reason_and_the_others_kept(component, teacher, tmp_path):

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 from answer_extraction import Unparsable, unwrap
 from answer_store import AnswerStore, answer_key
-from chat_api import ChatApi, Malformed, address
+from chat_api import ChatApi, Malformed, address, is_about_row, is_content_filter
 from common.rows import make_row
 from common.step import BadConfig
 from common.tasks import get_task
-from retry_wait import LAST_CEILING, asked_wait, backoff
+from retry_wait import LAST_CEILING, asked_wait, backoff, nothing_left
 from throttle import Throttle
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -57,78 +56,70 @@ def test_backoff_is_spread_over_all_of_a_ceiling_that_doubles():
         assert 0.9 * ceiling < max(drawn) <= ceiling
 
 
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "7"}, None),
+        ({"x-ratelimit-reset-requests": "5s"}, None),
+        ({"x-ratelimit-reset-requests": "5s", "x-ratelimit-remaining-requests": "2"}, None),
+        ({"x-ratelimit-reset-requests": "5s", "x-ratelimit-remaining-requests": "0"}, 5),
+        ({"anthropic-ratelimit-tokens-reset": "2026-01-02T03:04:25Z", "anthropic-ratelimit-tokens-remaining": "0"}, 20),
+    ],
+)
+def test_only_what_says_that_nothing_remains_is_a_limit_for_all(headers, seconds):
+    assert nothing_left(headers, NOW) == (None if seconds is None else pytest.approx(seconds))
+
+
 # -- throttle ---------------------------------------------------------------------------------------------------------
-
-
-def run_requests(throttle, count, seconds=0.002):
-    async def request():
-        async with throttle as started:
-            assert throttle.in_flight <= throttle.most
-            await asyncio.sleep(seconds)
-            throttle.succeeded()
-            return started
-
-    async def all_of_them():
-        return await asyncio.gather(*(request() for _ in range(count)))
-
-    return asyncio.run(all_of_them())
-
-
-def test_the_limit_doubles_up_to_the_most_while_nothing_goes_wrong():
-    throttle = Throttle(32)
-    run_requests(throttle, 200)
-    assert throttle.limit == 32
-    assert throttle.in_flight == 0
-
-
-def test_one_sign_of_congestion_halves_the_limit_once_for_all_that_were_in_flight():
-    throttle = Throttle(32)
-    throttle.limit = 32.0
-    sent = time.monotonic()
-    for _ in range(20):
-        throttle.congested(sent)
-    assert throttle.limit == 16
-    throttle.congested(time.monotonic() + 1)
-    assert throttle.limit == 8
-
-
-def test_after_congestion_the_limit_grows_by_one_a_round_trip():
-    throttle = Throttle(64)
-    throttle.limit = 16.0
-    throttle.congested(time.monotonic())
-    for _ in range(8):
-        throttle.succeeded()
-    assert 8.8 < throttle.limit <= 9.0
-
-
-def test_the_limit_never_falls_below_one():
-    throttle = Throttle(4)
-    for second in range(10):
-        throttle.congested(time.monotonic() + second)
-    assert throttle.limit == 1
-    assert len(run_requests(throttle, 3)) == 3
-
-
-def test_a_pause_holds_everybody():
-    throttle = Throttle(8)
-    throttle.pause(0.2)
-    began = time.monotonic()
-    assert min(run_requests(throttle, 5)) - began >= 0.19
 
 
 def test_whoever_stops_waiting_takes_no_place():
     async def scenario():
         throttle = Throttle(1)
-        async with throttle:
-            waiting = asyncio.create_task(throttle.__aenter__())
+        async with throttle.place():
+            waiting = [asyncio.create_task(throttle.take(again=False)) for _ in range(2)]
             await asyncio.sleep(0)
-            waiting.cancel()
-            await asyncio.gather(waiting, return_exceptions=True)
-        async with asyncio.timeout(1):
-            async with throttle:
-                return throttle.in_flight
+            waiting[0].cancel()
+            await asyncio.sleep(0)
+        # The place was given to the second; one that is stopped just then gives it back.
+        waiting[1].cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        return throttle.window.in_flight
 
-    assert asyncio.run(scenario()) == 1
+    assert asyncio.run(scenario()) == 0
+
+
+def test_places_go_to_those_who_were_refused_before_those_who_were_not():
+    async def scenario():
+        throttle, order = Throttle(1), []
+
+        async def ask(name, again):
+            async with throttle.place(again=again):
+                order.append(name)
+
+        async with throttle.place():
+            asking = [asyncio.create_task(ask(name, name == "again")) for name in ("first", "second", "again")]
+            await asyncio.sleep(0)
+        await asyncio.gather(*asking)
+        return order
+
+    assert asyncio.run(scenario()) == ["again", "first", "second"]
+
+
+def test_a_hold_stops_everybody_until_it_ends():
+    async def scenario():
+        now = [100.0]
+        throttle = Throttle(8, clock=lambda: now[0])
+        throttle.hold(3600)
+        asking = [asyncio.create_task(throttle.take(again=False)) for _ in range(3)]
+        await asyncio.sleep(0)
+        before = throttle.window.in_flight
+        now[0] += 3601
+        throttle.wake()
+        await asyncio.gather(*asking)
+        return before, throttle.window.in_flight
+
+    assert asyncio.run(scenario()) == (0, 3)
 
 
 # -- store ------------------------------------------------------------------------------------------------------------
@@ -288,6 +279,39 @@ def test_content_in_parts_is_joined_and_a_refusal_is_a_filter():
     assert COMPLETIONS.read({"choices": [{"message": {"content": parts}}]}).text == "ab"
     refused = COMPLETIONS.read({"choices": [{"message": {"content": None, "refusal": "no"}, "finish_reason": "stop"}]})
     assert (refused.text, refused.finish_reason) == ("", "content_filter")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": "content_filter", "message": "no"},
+        {"code": "x", "innererror": {"code": "ResponsibleAIPolicyViolation"}},
+        {
+            "code": "BadRequest",
+            "message": "The response was filtered due to the prompt triggering Azure OpenAI's content management "
+            "policy. Please modify your prompt and retry.",
+        },
+        {"code": None, "message": "Your request was rejected as a result of our safety system."},
+    ],
+)
+def test_a_content_filter_is_known_by_code_or_by_words(error):
+    assert is_content_filter({"error": error})
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens.",
+        "prompt is too long: 210000 tokens > 200000 maximum",
+        "Please reduce the length of the messages.",
+        "The input token count (40000) exceeds the maximum number of tokens allowed (32768).",
+    ],
+)
+def test_what_is_too_long_is_about_its_row(message):
+    assert is_about_row(400, {"error": {"message": message}})
+    assert is_about_row(413, {})
+    assert not is_about_row(400, {"error": {"message": "Your credit balance is too low"}})
+    assert not is_about_row(400, {"error": {"message": "Unknown parameter: 'top_k'"}})
 
 
 # -- unwrapping -------------------------------------------------------------------------------------------------------

@@ -117,7 +117,15 @@ class Calls:
             (
                 *(V, V, V, f"'{V}'", f'"{V}"', f"--x={V}", f"a{V}b", f"{V}'q'\"d\"", f"'a'{V}", f"{V}{V}"),
                 *(f"'a {V}'", f'"a {V} b"', f"a\\ {V}", f"a\\ \\\n{V}", f"a\\\n{V}", f"\\\n{V}", f"{V} \\\n"),
-                *(f"a#{V}", f"\\ #'{V}'", f"{V}>&2", f"{V} >&2", f"a{V}</dev/null", f"{V}&>/dev/null", f"{{a,{V}}}"),
+                *(
+                    f"a#{V}",
+                    f"\\ #'{V}'",
+                    f"{V}>&2",
+                    f"{V}</dev/null",
+                    f"a{V}</dev/null",
+                    f"{V}&>/dev/null",
+                    f"{{a,{V}}}",
+                ),
                 *(
                     f'"$A"{V}',
                     f"${{A}} '{V}'",

@@ -130,6 +130,8 @@ X = "${{inputs.x}}"
         (f"case {X} in a) b '{X}';; esac", [N, N]),
         (f"a {X} $((1 << 2)) '{X}'", [N, N]),
         (f"a '{X}'; eval b", [N]),
+        (f"[[ '{X}' == b ]]", [N]),
+        (f"2>&1 a['{X}']=3", [N]),
     ],
 )
 def test_where_a_reference_stands(command: str, expected: list[str]) -> None:
@@ -164,6 +166,7 @@ def test_where_a_reference_stands(command: str, expected: list[str]) -> None:
         (f"a {X}>b", "2", True),
         (f"a x{X}>b", "2", False),
         (f"a {X}>b", "c 2", True),
+        (f"a {X}>b", "2 c", False),
         (f"a {X} >b", "2", False),
         (f"a {{b,{X}}}", "c,d", True),
         (f"a {{1..{X}}}", "3", False),

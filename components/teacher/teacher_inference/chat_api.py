@@ -9,6 +9,7 @@ API ``x-api-key``, all others ``Authorization: Bearer``; a token of Entra ID is 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -185,11 +186,38 @@ def error_text(body: Any) -> str:
     return " ".join(str(error).split())[:300]
 
 
+#: What a refusal says that is about its row: the words of Azure's, OpenAI's, Anthropic's, Google's and vLLM's servers.
+_FILTERED = re.compile(
+    r"content management policy|filtered due to the prompt|content[_ ]filter|content[_ ]policy|responsible ?ai"
+    r"|flagged as (potentially )?violating|violat\w+ (of )?(our|the) (usage|content)|safety (system|filter)|moderation",
+    re.IGNORECASE,
+)
+_TOO_LONG = re.compile(
+    r"context[_ ]length|context[_ ]window|max(imum)?[_ ](input|prompt|context|model|sequence)[_ ]?(length|tokens?|len)"
+    r"|too (long|large|many (input )?tokens)|reduce (the|your) (length|prompt|input|message)|string_above_max_length"
+    r"|exceed\w*[^.]{0,60}\b(tokens?|length|characters)\b",
+    re.IGNORECASE,
+)
+_CODES = {"content_filter", "ResponsibleAIPolicyViolation", "content_policy_violation"}
+
+
 def is_content_filter(body: Any) -> bool:
-    """Whether a 400 says that a content filter refused the prompt (Azure's codes)."""
+    """Whether a 400 says that a content filter refused the prompt: by Azure's codes, or in words."""
+    error = body.get("error", body) if isinstance(body, dict) else body
+    if isinstance(error, dict):
+        inner = error.get("innererror")
+        codes = {str(error.get("code")), str(inner.get("code") if isinstance(inner, dict) else "")}
+        if codes & _CODES:
+            return True
+    return bool(_FILTERED.search(error_text(body)))
+
+
+def is_about_row(status: int, body: Any) -> bool:
+    """Whether a refusal is about what its row holds: too long, or not to be read."""
+    if status == 413:
+        return True
     error = body.get("error") if isinstance(body, dict) else None
-    if not isinstance(error, dict):
-        return False
-    inner = error.get("innererror") or {}
-    codes = {str(error.get("code")), str(inner.get("code") if isinstance(inner, dict) else "")}
-    return bool(codes & {"content_filter", "ResponsibleAIPolicyViolation", "content_policy_violation"})
+    code = str(error.get("code")) if isinstance(error, dict) else ""
+    if code in ("context_length_exceeded", "string_above_max_length", "invalid_prompt"):
+        return True
+    return bool(_TOO_LONG.search(error_text(body)))

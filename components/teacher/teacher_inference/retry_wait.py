@@ -34,15 +34,25 @@ def asked_wait(headers: Mapping[str, str], now: datetime | None = None) -> float
         return ms / 1000
     if (text := low.get("retry-after")) and (wait := _moment(text, now)) is not None:
         return wait
-    waits = [_moment(value, now) for name, value in low.items() if _is_used_up(name, low)]
+    return _longest(low, now, unsaid="0")
+
+
+def nothing_left(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Seconds until a limit that is used up is reset: it says 0 of what remains. None where no limit says so."""
+    return _longest({name.lower(): value.strip() for name, value in headers.items()}, now or datetime.now(UTC), "1")
+
+
+def _longest(headers: dict[str, str], now: datetime, unsaid: str) -> float | None:
+    """The longest wait for a limit that is used up; ``unsaid``: what remains of one that does not say so."""
+    waits = [_moment(value, now) for name, value in headers.items() if _is_used_up(name, headers, unsaid)]
     known = [wait for wait in waits if wait is not None]
     return max(known) if known else None
 
 
-def _is_used_up(name: str, headers: dict[str, str]) -> bool:
+def _is_used_up(name: str, headers: dict[str, str], unsaid: str) -> bool:
     if "ratelimit" not in name or "reset" not in name:
         return False
-    remaining = headers.get(name.replace("reset", "remaining"), "0")
+    remaining = headers.get(name.replace("reset", "remaining"), unsaid)
     return (_number(remaining) or 0.0) <= 0
 
 

@@ -1,11 +1,14 @@
 """Asking a teacher over HTTP until it has answered, without asking anything twice.
 
-    429 529 503          the server has too much to do: fewer in flight; everybody waits as long as it asks
+    429 529 503          the server has too much to do: ask again when it says, or after a backoff
     408 409 425 5xx      ask again after a backoff
-    network, cut, malformed body, timeout          likewise
-    400 404 405 413 415 422                        this row cannot be answered (RowFailed)
-    401 403, a used-up quota                       nobody will be answered (Refused)
-    refused from the start                         Unavailable, after a few tries
+    network, cut, malformed body, page, timeout    likewise
+    400 405 413 415 422                            this row cannot be answered (RowFailed)
+    401 402 403 404 410, a used-up quota           ask again; nobody will be answered where it stays so (stop_rules)
+    no connection from the start                   Unavailable, after a few tries
+
+Who waits holds no place in flight. A 429 is never held against its row: it waits until it is answered, or until nobody
+was answered for ``max_wait`` seconds (TryAgain).
 
 Only a complete, valid body counts; it is in the store before anybody sees it.
 """
@@ -16,59 +19,29 @@ import asyncio
 import ipaddress
 import json
 import os
+import re
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-from answer_store import SHARD_SECONDS, AnswerStore, answer_key
-from chat_api import Answer, ChatApi, Malformed, error_text, is_content_filter
+from answer_store import AnswerStore, answer_key
+from chat_api import Answer, ChatApi, Malformed, error_text, is_about_row, is_content_filter
 from common.secrets import redact
-from common.step import BadConfig, Refused, TryAgain, Unavailable, say
-from retry_wait import asked_wait, backoff
-from throttle import Throttle
+from common.step import BadConfig, StepError, Unavailable, say
+from retry_wait import asked_wait, nothing_left
+from retrying import Again, Retrying, RowFailed
+from stop_rules import PAGE, StopRules, kind_of, page_of
+from throttle import Place, Throttle
 
-#: Attempts to open the first connection of all, and seconds before each further one.
-FIRST_WAITS = (0.2, 0.5, 1.0)
 CONNECT_SECONDS = 15.0
 #: A token is used for so many seconds; azure-identity gives out none that has less than five minutes left.
 TOKEN_SECONDS = 240.0
-#: A server that asks to wait longer than this many seconds is left alone; the answers so far are kept.
-LONGEST_WAIT = 900.0
-#: So many rows in a row given up after all retries: the service is down, and the rest would fare no better.
-GIVEN_UP_IN_A_ROW = 10
-#: So many rows refused (400, 404, ...) before the first answer: it is not the rows.
-REFUSED_IN_A_ROW = {404: 3}
-_REFUSED_ANY = 20
 _BUSY = (429, 503, 529)
 _AGAIN = (408, 409, 425)
-
-
-class RowFailed(Exception):
-    """This row gets no answer. ``reason`` is a fixed word, ``detail`` what the server said."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = redact(detail)
-
-
-class _Again(Exception):
-    """An attempt that failed and may succeed later. ``wait``: seconds the server asks for.
-
-    ``busy``: the server has too much to do. ``limited``: it said so of all requests, and not of this one.
-    """
-
-    def __init__(self, reason: str, detail: str, *, busy: bool = False, wait: float | None = None) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
-        self.busy = busy
-        self.wait = wait
-        self.limited = reason in ("http_429", "http_529") or (busy and wait is not None)
 
 
 @dataclass
@@ -105,21 +78,20 @@ class TeacherClient:
         max_retries: int,
         timeout: float,
         resolve_key: Callable[[], tuple[str, bool] | None],
+        max_wait: float = 900.0,
     ) -> None:
         self.api = api
         self.store = store
         self.counts = Counts()
         self.throttle = Throttle(concurrency)
-        self._max_retries = max_retries
         self._timeout = timeout
+        self._retrying = Retrying(api.url, self.throttle, store, max_retries, max_wait)
+        self._rules = StopRules(api.url, api.model)
         self._resolve_key = resolve_key
         self._session: aiohttp.ClientSession | None = None
         self._key: tuple[str, bool] | None = None
         self._resolved_at = float("-inf")
         self._asking: dict[str, asyncio.Future[dict[str, Any]]] = {}
-        self._connected = False
-        self._given_up = 0
-        self._refused = 0
 
     async def __aenter__(self) -> TeacherClient:
         return self
@@ -155,7 +127,7 @@ class TeacherClient:
         shared: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._asking[key] = shared
         try:
-            body, latency = await self._until_answered(messages)
+            body, latency = await self._until_answered(key, messages)
             record = self.store.put(key, body, latency)
         except BaseException as error:
             shared.set_exception(error if isinstance(error, Exception) else RowFailed("stopped", "the run was stopped"))
@@ -167,137 +139,119 @@ class TeacherClient:
         finally:
             del self._asking[key]
 
-    async def _until_answered(self, messages: list[dict[str, str]]) -> tuple[dict[str, Any], float]:
-        tries, seen = 0, self.counts.answered
+    async def _until_answered(self, key: str, messages: list[dict[str, str]]) -> tuple[dict[str, Any], float]:
+        tries = self._retrying.begin()
         while True:
             try:
-                async with self.throttle as started:
-                    answered = await self._attempt(messages, started)
-            except _Again as again:
-                # Neither a parameter that was learnt about, nor waiting for a rate limit while others get through, is a
-                # failure of this row. A request that always times out, or takes its server down, is.
-                if again.reason != "adapted" and not (again.limited and self.counts.answered > seen):
-                    tries += 1
-                seen = self.counts.answered
-                await self._wait(again, tries)
+                async with self.throttle.place(again=tries.any) as place:
+                    return await self._numbered(key, messages, place)
+            except Again as again:
+                await self._retrying.wait(again, tries)
                 self.counts.retries += 1
-            else:
-                self._given_up = self._refused = 0
-                return answered
 
-    async def _wait(self, again: _Again, tries: int) -> None:
-        """Wait before the next try. Raises RowFailed when there is none left."""
-        if again.reason == "connect" and not self._connected:
-            if tries > len(FIRST_WAITS):
-                raise Unavailable(f"cannot reach the teacher at {self.api.url}: {again.detail}")
-            await asyncio.sleep(FIRST_WAITS[tries - 1])
-            return
-        if tries > self._max_retries:
-            self._given_up += 1
-            if self._given_up >= GIVEN_UP_IN_A_ROW:
-                raise Unavailable(
-                    f"the teacher at {self.api.url} failed {self._given_up} rows one after another, "
-                    f"each {tries} times; the last: {again.detail}"
-                )
-            raise RowFailed(again.reason, f"{again.detail} (after {tries} attempts)")
-        if again.wait is None or (again.busy and again.wait <= 0):
-            # Some services send "Retry-After: 0", which would use up all tries at once.
-            await asyncio.sleep(backoff(tries))
-        elif again.wait > LONGEST_WAIT:
-            raise TryAgain(
-                f"the teacher asks to come back in {again.wait / 60:.0f} minutes ({again.detail}); "
-                "the answers so far are kept, the next run goes on from there"
-            )
-        else:
-            if again.wait > SHARD_SECONDS:
-                # Mounted storage keeps what is closed; nobody would close it meanwhile.
-                self.store.close()
-            self.throttle.pause(again.wait)
+    def unsettled(self) -> StepError | None:
+        """When all rows are through: what the service refused the last of them for, though not because of them."""
+        return self._rules.left_open() or self._retrying.unsettled()
 
-    async def _attempt(self, messages: list[dict[str, str]], started: float) -> tuple[dict[str, Any], float]:
-        """One request. Returns body and seconds. Raises _Again, RowFailed or a StepError."""
+    async def _numbered(self, key: str, messages: list[dict[str, str]], place: Place) -> tuple[dict[str, Any], float]:
+        """One request, its outcome told to the rules. Raises Again, RowFailed or a StepError."""
+        number = self._rules.sent()
+        try:
+            answered = await self._attempt(number, key, messages, place)
+            self._rules.answered(number)
+            return answered
+        finally:
+            self._rules.ended(number)
+
+    async def _attempt(
+        self, number: int, key: str, messages: list[dict[str, str]], place: Place
+    ) -> tuple[dict[str, Any], float]:
         before = time.perf_counter()
         sent = self.api.body(messages)
         try:
             status, headers, raw = await self._send(sent)
-        except _Again as again:
-            if again.busy:
-                self.throttle.congested(started)
+        except Again:
+            # No answer in time, or a connection that broke: the server may have too much to do, too.
+            place.refused()
             raise
         latency = time.perf_counter() - before
         if status == 200:
-            body = self._checked(raw)
-            self.throttle.succeeded()
+            body = self._checked(number, key, headers, raw)
+            place.answered()
             self.counts.answered += 1
+            self._retrying.answered()
             return body, latency
-        if status in _BUSY:
-            self.throttle.congested(started)
-        self._judge(status, headers, raw, sent)
+        if status >= 500 or (status == 429 and kind_of(status, raw) is None):
+            place.refused()
+            if (seconds := nothing_left(headers)) is not None:
+                self.throttle.hold(seconds)
+        self._judge(number, key, status, headers, raw, sent)
         raise AssertionError("unreachable")
 
-    async def _send(self, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+    async def _send(self, body: dict[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
         session = self._open()
         self.counts.requests += 1
         try:
             async with session.post(
                 self.api.url, json=body, headers=self._headers(), allow_redirects=False
             ) as response:
-                self._connected = True
-                return response.status, dict(response.headers), await response.read()
+                self._retrying.connected = True
+                return response.status, response.headers, await response.read()
         except aiohttp.ClientConnectorCertificateError as error:
             raise Unavailable(f"the certificate of {self.api.url} is not trusted: {error.certificate_error}") from None
         except aiohttp.ClientConnectorError as error:
-            raise _Again("connect", str(error.os_error) or type(error).__name__) from None
+            raise Again("connect", str(error.os_error) or type(error).__name__) from None
         except aiohttp.ConnectionTimeoutError:
-            raise _Again("connect", f"no connection within {CONNECT_SECONDS:g} seconds") from None
+            raise Again("connect", f"no connection within {CONNECT_SECONDS:g} seconds") from None
         except TimeoutError:
-            raise _Again("timeout", f"no answer within {self._timeout:g} seconds", busy=True) from None
+            raise Again("timeout", f"no answer within {self._timeout:g} seconds") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise _Again("network", f"the connection broke ({type(error).__name__})") from None
+            raise Again("network", f"the connection broke ({type(error).__name__})") from None
 
-    def _checked(self, raw: bytes) -> dict[str, Any]:
-        """The body when it is complete and valid. Raises _Again."""
+    def _checked(self, number: int, key: str, headers: Mapping[str, str], raw: bytes) -> dict[str, Any]:
+        """The body when it is complete and valid. Raises Again."""
+        if page := page_of(headers.get("Content-Type", ""), raw):
+            self._rules.refused(number, key, PAGE, redact(page))
+            raise Again("malformed", f'a web page instead of an answer ("{page}")')
         try:
             body: dict[str, Any] = json.loads(raw)
             answer = self.api.read(body)
         except (ValueError, RecursionError) as error:
-            raise _Again("malformed", f"the body is not JSON ({error})") from None
+            raise Again("malformed", f"the body is not JSON ({error})") from None
         except Malformed as error:
-            raise _Again("malformed", str(error)) from None
+            raise Again("malformed", str(error)) from None
         self.counts.prompt_tokens += answer.usage["prompt_tokens"]
         self.counts.completion_tokens += answer.usage["completion_tokens"]
         return body
 
-    def _judge(self, status: int, headers: dict[str, str], raw: bytes, sent: dict[str, Any]) -> None:
+    def _judge(
+        self, number: int, key: str, status: int, headers: Mapping[str, str], raw: bytes, sent: dict[str, Any]
+    ) -> None:
         """Raise what an answer other than 200 means."""
         body = _loads(raw)
-        said = f"{status} {error_text(body)}".strip()
-        if status in (401, 403):
-            raise Refused(f"the teacher at {self.api.url} refuses the credentials: {redact(said)}")
+        said = redact(f"{status} {error_text(body)}".strip())
         if 300 <= status < 400:
             raise BadConfig(f"{self.api.url} sends requests on to {headers.get('Location')}; give that address")
-        if status == 429 and "insufficient_quota" in raw.decode("utf-8", "replace"):
-            raise Refused(f"the quota of the teacher's key is used up: {redact(said)}")
-        if status in _BUSY:
-            raise _Again(f"http_{status}", said, busy=True, wait=asked_wait(headers))
-        if status in _AGAIN or status >= 500 or status < 300:
-            raise _Again(f"http_{status}", said)
-        if status == 400 and is_content_filter(body):
+        if status in (400, 403) and is_content_filter(body):
             raise RowFailed("content_filter", said)
+        if kind := kind_of(status, raw):
+            if status == 401:
+                self._resolved_at = float("-inf")
+            self._rules.refused(number, key, kind, said)
+            raise Again(f"http_{status}", said, denied=True)
+        if status in _BUSY:
+            raise Again(f"http_{status}", said, wait=asked_wait(headers))
+        if status in _AGAIN or status >= 500 or status < 300:
+            raise Again(f"http_{status}", said)
         known = set(self.api.unsupported)
         if status == 400 and (name := self.api.adapt(error_text(body), sent)):
             if name not in known:
                 instead = "max_completion_tokens is sent" if name == "max_tokens" else "the model's own default holds"
                 say(f"warning: the teacher does not support '{name}': {instead}")
-            raise _Again("adapted", said, wait=0.0)
-        self._refuse(status, said)
-
-    def _refuse(self, status: int, said: str) -> None:
-        self._refused += 1
-        if not self.counts.answered and self._refused >= REFUSED_IN_A_ROW.get(status, _REFUSED_ANY):
-            raise BadConfig(
-                f"the teacher at {self.api.url} refuses every request for '{self.api.model}': {redact(said)}"
-            )
+            raise Again("adapted", said, wait=0.0)
+        if not is_about_row(status, body):
+            # Numbers of requests and places in texts are no difference.
+            self._rules.refused(number, key, re.sub(r"[0-9a-fA-F-]{8,}|\d+", "#", said), said)
         raise RowFailed(f"http_{status}", said)
 
     def _open(self) -> aiohttp.ClientSession:

@@ -72,6 +72,7 @@ def add_asking(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max_summary_words", type=int, default=80)
     parser.add_argument("--concurrency", type=int, default=16)
     parser.add_argument("--max_retries", type=int, default=8)
+    parser.add_argument("--max_wait", type=float, default=900.0)
     parser.add_argument("--max_reasks", type=int, default=0)
     parser.add_argument("--timeout", type=float, default=120.0)
     parser.add_argument("--min_success_ratio", type=float, default=0.9)
@@ -80,6 +81,10 @@ def add_asking(parser: argparse.ArgumentParser) -> None:
 #: Says what is wrong with the teacher's server, where the step runs one itself; None while it lives.
 Health = Callable[[], StepError | None]
 HEALTH_EVERY = 1.0
+#: Rows that may wait for their next try beside those in flight.
+WAITING = 1000
+#: Rows that may be answered before one that came in earlier; they are held until they can be written in order.
+AHEAD = 20_000
 
 
 def main() -> None:
@@ -99,6 +104,7 @@ def ask(args: argparse.Namespace, health: Health = lambda: None) -> None:
         concurrency=args.concurrency,
         max_retries=args.max_retries,
         timeout=args.timeout,
+        max_wait=args.max_wait,
         resolve_key=lambda: _resolve(args.teacher_key),
     )
     how = Answering(teacher, prompts, task, args.strategy, args.turns == "all", args.max_reasks)
@@ -153,6 +159,7 @@ class Ordered:
         self._out = RowWriter(path).__enter__()
         self._next = 0
         self._early: dict[int, Row] = {}
+        self._moved = asyncio.Event()
 
     def put(self, number: int, row: Row) -> None:
         """The outcome of row ``number`` (from 0): a teacher row, or a reject."""
@@ -160,6 +167,13 @@ class Ordered:
         while self._next in self._early:
             self._write(self._early.pop(self._next))
             self._next += 1
+            self._moved.set()
+
+    async def near(self, number: int) -> None:
+        """Wait until row ``number`` is no more than AHEAD rows before the first that has no outcome yet."""
+        while number - self._next >= AHEAD:
+            self._moved.clear()
+            await self._moved.wait()
 
     def _write(self, row: Row) -> None:
         if "reason" in row:
@@ -208,11 +222,12 @@ class Run:
         async with self.how.teacher:
             with self._progress:
                 # More workers than places: a row that waits before its next try holds no place in flight.
-                count = 4 * self.args.concurrency + 16
+                count = min(self.total, 2 * self.args.concurrency + WAITING)
                 self._workers = [asyncio.create_task(self._work()) for _ in range(count)]
                 watch = asyncio.create_task(self._watch(health))
                 await asyncio.wait(self._workers)
                 watch.cancel()
+        self._stopped = self._stopped or self.how.teacher.unsettled()
         for worker in self._workers:
             if not worker.cancelled() and (error := worker.exception()):
                 raise error
@@ -236,6 +251,7 @@ class Run:
 
     async def _answer(self, split: str, number: int, row: Row) -> None:
         try:
+            await self.out[split].near(number)
             answered = await self.how.answer(row)
         except RowFailed as failed:
             reason = "not_asked" if self._stopped else failed.reason
@@ -292,16 +308,19 @@ class Run:
             f"{read} rows in, {self.kept} kept, {read - self.kept} rejected; {counts['requests']} requests, "
             f"{counts['retries']} of them again, {counts['reused']} answers reused, {seconds:.1f} s"
         )
-
-    def judge(self) -> None:
-        """Fail where too few rows were answered. Raises Unavailable."""
         if self.reasons:
             say("rejected: " + ", ".join(f"{reason} {count}" for reason, count in self.reasons.items()))
+
+    def judge(self) -> None:
+        """Say what was lost, and fail where too few rows were answered. Raises Unavailable."""
         if self.ratio < self.args.min_success_ratio:
             raise Unavailable(
                 f"{self.ratio:.1%} of the rows were answered, min_success_ratio asks for "
                 f"{self.args.min_success_ratio:.1%}; the answers so far are kept, the next run asks for the rest only"
             )
+        if self.reasons:
+            why = ", ".join(f"{reason} {count}" for reason, count in self.reasons.items())
+            say(f"warning: {sum(self.reasons.values())} rows have no answer, and are among the rejects: {why}")
 
 
 if __name__ == "__main__":

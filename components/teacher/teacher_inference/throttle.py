@@ -1,97 +1,93 @@
-"""How many requests may be in flight: additive increase, multiplicative decrease, and pauses the server asks for.
+"""Places in flight: as many as the server takes (``congestion``), given in order, those who were refused first.
 
-The limit starts small and doubles with each round trip until the first sign of congestion; from then on it grows by
-one a round trip and is halved by each sign (the congestion avoidance of TCP: Jacobson, "Congestion avoidance and
-control", 1988). A pause stops everybody, because a rate limit belongs to the key and not to a request.
+Who waits before the next try holds no place; a server that says that nothing is left holds everybody.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
+from collections.abc import Callable
 
-#: Requests in flight at the start.
-FIRST = 4
+from congestion import Ticket, Window
 
 
 class Throttle:
-    """``async with throttle: ...`` holds one place in flight; waits for the limit and for pauses."""
+    """``async with throttle.place() as place``: one place in flight; say ``answered`` or ``refused`` of it."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.limit = float(min(FIRST, most))
-        self.in_flight = 0
-        self._growing_fast = True
-        self._resume_at = 0.0
-        self._cut_at = float("-inf")
-        self._waiting: deque[asyncio.Future[None]] = deque()
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.window = Window(most)
+        self.clock = clock
+        self._waiting: deque[asyncio.Future[Ticket]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def __aenter__(self) -> float:
-        """Wait for a place. Returns the time at which it was given."""
-        while not self._free():
-            place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(place)
-            try:
-                await place
-            finally:
-                if place in self._waiting:
-                    self._waiting.remove(place)
-        self.in_flight += 1
-        return time.monotonic()
+    def place(self, *, again: bool = False) -> Place:
+        """A place for one request; one that is tried ``again`` goes before those that were not."""
+        return Place(self, again)
 
-    async def __aexit__(self, *details: object) -> None:
-        self.in_flight -= 1
-        self._wake()
-
-    def succeeded(self) -> None:
-        """A request was answered: allow more."""
-        step = 1.0 if self._growing_fast else 1.0 / self.limit
-        self.limit = min(float(self.most), self.limit + step)
-        self._wake()
-
-    def congested(self, started: float) -> None:
-        """A request that began at ``started`` met a server with too much to do: allow half as many.
-
-        Requests sent before the last cut say nothing about the limit after it, and do not cut again.
-        """
-        if started < self._cut_at:
-            return
-        self._cut_at = time.monotonic()
-        self._growing_fast = False
-        self.limit = max(1.0, self.limit / 2)
-
-    def pause(self, seconds: float) -> None:
+    def hold(self, seconds: float) -> None:
         """Send nothing for so long."""
-        self._resume_at = max(self._resume_at, time.monotonic() + seconds)
+        self.window.hold(self.clock() + seconds)
 
-    @property
-    def paused_for(self) -> float:
-        """Seconds until requests are sent again; 0 when they are."""
-        return max(0.0, self._resume_at - time.monotonic())
+    async def take(self, again: bool) -> Ticket:
+        """Wait for a place."""
+        now = self.clock()
+        if (again or not self._waiting) and self.window.room(now) <= 0:
+            return self.window.sent(now)
+        place: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()
+        (self._waiting.appendleft if again else self._waiting.append)(place)
+        self.wake()
+        try:
+            return await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                self.window.ended()
+            self.wake()
+            raise
 
-    def _free(self) -> bool:
-        if wait := self.paused_for:
-            self._wake_in(wait)
-            return False
-        return self.in_flight < max(1, int(self.limit))
-
-    def _wake_in(self, seconds: float) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._timer_ended)
+    def wake(self) -> None:
+        """Give the places that there are to those who wait."""
+        while self._waiting:
+            if self._waiting[0].done():
+                self._waiting.popleft()
+                continue
+            now = self.clock()
+            seconds = self.window.room(now)
+            if seconds > 0:
+                if seconds < math.inf and self._timer is None:
+                    self._timer = asyncio.get_running_loop().call_later(seconds, self._timer_ended)
+                return
+            self._waiting.popleft().set_result(self.window.sent(now))
 
     def _timer_ended(self) -> None:
         self._timer = None
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
-        if wait := self.paused_for:
-            self._wake_in(wait)
-            return
-        places = max(1, int(self.limit)) - self.in_flight
-        while self._waiting and places > 0:
-            place = self._waiting.popleft()
-            if not place.done():
-                place.set_result(None)
-                places -= 1
+
+class Place:
+    """One request's place."""
+
+    __slots__ = ("_again", "_throttle", "ticket")
+    ticket: Ticket
+
+    def __init__(self, throttle: Throttle, again: bool) -> None:
+        self._throttle = throttle
+        self._again = again
+
+    async def __aenter__(self) -> Place:
+        self.ticket = await self._throttle.take(self._again)
+        return self
+
+    async def __aexit__(self, *details: object) -> None:
+        self._throttle.window.ended()
+        self._throttle.wake()
+
+    def answered(self) -> None:
+        """The request was answered."""
+        self._throttle.window.answered(self.ticket, self._throttle.clock())
+
+    def refused(self) -> None:
+        """The server had too much to do for it."""
+        self._throttle.window.refused(self.ticket, self._throttle.clock())
