@@ -22,7 +22,7 @@ _TIMES = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 @click.argument("step", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object (without STEP a list).")
 def explain_command(run_name: str, step: str | None, as_json: bool) -> None:
-    """Say why a step of a run ran again, or was reused: the first thing that differs, and the file in it.
+    """Explain why a step of a run ran again, or was reused: the first difference, down to the file.
 
     RUN is a run id, the beginning of one, or 'latest'. Without STEP there is a line for every step.
     """
@@ -56,16 +56,16 @@ def explain_command(run_name: str, step: str | None, as_json: bool) -> None:
 
 @click.group("cache")
 def cache_command() -> None:
-    """List what the cache holds, or give back its room.
+    """List what the cache holds, or free its disk space.
 
-    Only results of steps are in it. The teacher's answers are kept apart and never removed.
+    It holds results of steps only. The teacher's answers are stored separately and never removed.
     """
 
 
 @cache_command.command("ls")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def list_entries(as_json: bool) -> None:
-    """List the results that are kept, the one used last first."""
+    """List the stored results, most recently used first."""
     from azdistill.local.cache.gc import held
     from azdistill.local.store.home import find_home
 

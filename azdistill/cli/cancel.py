@@ -14,10 +14,10 @@ from azdistill.cli.workspace import workspace_options
 @click.option("--wait", is_flag=True, help="Wait until it has ended.")
 @workspace_options
 def cancel_command(run: str | None, wait: bool, where: Any) -> None:
-    """End a run on Azure. What its steps have finished can be taken up again with 'azdistill resume'.
+    """Cancel a run on Azure. 'azdistill resume' reuses the steps that it finished.
 
     RUN is a name, the beginning of the name of a run submitted from this folder, or 'latest' (the default). A run that
-    has ended already is left as it is.
+    has already ended is not changed.
     """
     from azdistill.cli import following
     from azdistill.cloud.jobs import recent

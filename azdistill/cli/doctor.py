@@ -29,16 +29,16 @@ _FIRST = ("credentials", "workspace")
 @click.option(
     "--compute",
     metavar="NAME",
-    help="Also run a two-minute job there (a cluster or an instance type) that looks around.",
+    help="Also run a two-minute job there (a cluster or an instance type) that checks it from inside.",
 )
 @click.option("--offline", is_flag=True, help="Only this machine and the recipe; ask no service.")
-@click.option("--json", "as_json", is_flag=True, help="As data.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @workspace_options
 @click.pass_context
 def doctor_command(
     context: click.Context, recipe: Path | None, compute: str | None, offline: bool, as_json: bool, where: Where
 ) -> None:
-    """Check this machine, the workspace and RECIPE for what would stand in the way of a run on Azure.
+    """Check this machine, the workspace and RECIPE for anything that would prevent a run on Azure.
 
     The exit code is 0 where nothing fails; else 4 for Azure, 3 for this machine, 2 for the recipe.
     """

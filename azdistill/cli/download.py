@@ -38,12 +38,12 @@ _GATHERED = ".azdistill-download"
 def download_command(
     run: str | None, output: str | None, step: str | None, out: Path | None, as_json: bool, where: Any
 ) -> None:
-    """Download what a run on Azure has made.
+    """Download the outputs of a run on Azure.
 
     A folder ends as DIR/<output>/, a file as DIR/<output> with its extension, as with 'azdistill run --out'. Every file
-    is checked against what its step wrote down; what lies in DIR and was not made by azdistill is never overwritten.
-    A download that was killed is taken up where it was. RUN is a name, the beginning of the name of a run submitted
-    from this folder, or 'latest' (the default).
+    is checked against the hashes that its step recorded; files in DIR that azdistill did not make are never
+    overwritten. An interrupted download continues where it stopped. RUN is a name, the beginning of the name of a run
+    submitted from this folder, or 'latest' (the default).
     """
     from azdistill.cloud.jobs import recent
     from azdistill.cloud.jobs.follow import get_job

@@ -85,7 +85,7 @@ def endpoint_command() -> None:
 )
 @click.option("--offline", is_flag=True, help="Ask no workspace: no quota, no prices of its region.")
 @click.option("--all", "everything", is_flag=True, help="Also each size that is too small, and why.")
-@click.option("--json", "as_json", is_flag=True, help="As data.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @workspace_options
 def plan_command(teacher: str, where: Where, offline: bool, everything: bool, as_json: bool, **sizes: Any) -> None:
     """Work out memory, machines and price of serving TEACHER: a name of the catalogue, or a folder of weights."""
@@ -121,7 +121,7 @@ def plan_command(teacher: str, where: Where, offline: bool, everything: bool, as
 )
 @click.option("--name", help="The endpoint's name.  [default: made from teacher and workspace]")
 @click.option("--for", "kept", default="8h", show_default=True, metavar="TIME", help="When reap may remove it.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask; needed where nobody can be asked.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask; required without a terminal.")
 @workspace_options
 def up_command(teacher: str, where: Where, yes: bool, **sizes: Any) -> None:
     """Serve TEACHER, wait until it answers, and print what goes into a recipe.
@@ -146,10 +146,10 @@ def up_command(teacher: str, where: Where, yes: bool, **sizes: Any) -> None:
 
 
 @endpoint_command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="As data.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @workspace_options
 def list_command(where: Where, as_json: bool) -> None:
-    """Show what up made and is still there, half-made things too."""
+    """List the endpoints that up made, incomplete ones too."""
     from azdistill.cloud.endpoints import existing, names
     from azdistill.cloud.workspace.connect import connect
 
@@ -179,7 +179,7 @@ def down_command(name: str, where: Where) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @workspace_options
 def reap_command(where: Where, dry_run: bool) -> None:
-    """Remove every endpoint of ours whose time is over."""
+    """Remove every expired endpoint that azdistill made."""
     from azdistill.cloud.endpoints import existing, names
     from azdistill.cloud.workspace.connect import connect
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command("logs")
 @click.argument("step", required=False)
 @click.option("--run", metavar="RUN", help="The run, here or on Azure (default: the one begun last from here).")
-@click.option("-f", "--follow", "follows", is_flag=True, help="Go on with what is printed from now on, to the end.")
+@click.option("-f", "--follow", "follows", is_flag=True, help="Keep printing new lines until the run ends.")
 @workspace_options
 def logs_command(step: str | None, run: str | None, follows: bool, where: Any) -> None:
     """Print the logs of a run, of all steps or of STEP, each line behind the name of its step.

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 @workspace_options
 def publish_command(paths: tuple[Path, ...], registry: str | None, dry_run: bool, as_json: bool, where: Where) -> None:
-    """Register components and environments, so that others build pipelines of them.
+    """Register components and environments, for others to build pipelines from.
 
     PATHS are files, or folders that are searched for component.yml and environment.yml; without any, azdistill's own
-    are published. A version is the hash of what it holds: what has not changed is not published again.
+    are published. A version is a hash of the content, so
+    nothing unchanged is published twice.
     """
     from azdistill.cloud.workspace.connect import begin_import, connect
 

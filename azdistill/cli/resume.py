@@ -16,10 +16,10 @@ from azdistill.cli.workspace import workspace_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout; everything else on stderr.")
 @workspace_options
 def resume_command(run: str | None, streams: bool, as_json: bool, where: Any) -> None:
-    """Submit a run on Azure that failed or was canceled again, under a new name.
+    """Resubmit a run on Azure that failed or was canceled, under a new name.
 
-    Steps that had completed and did not change are reused, unless a component says that it may not be; the teacher is
-    not asked again for answers that are stored. RUN is a name, the beginning of the name of a run submitted from this
+    Completed steps that did not change are reused, unless their component forbids it; the teacher is not asked again
+    for stored answers. RUN is a name, the beginning of the name of a run submitted from this
     folder, or 'latest' (the default). With --stream the exit code follows the new run.
     """
     from azdistill.cli import following

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--resume",
     metavar="RUN",
-    help="Go on with a run that did not complete: its id, the beginning of one, or 'latest'. What finished is kept.",
+    help="Resume a run that did not complete: its id, the beginning of one, or 'latest'. Finished steps are kept.",
 )
 @click.option(
     "--retries",
@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 @click.option("--from", "since", multiple=True, metavar="STEP", help="Run this step and all that needs it. Repeatable.")
 @click.option("--until", multiple=True, metavar="STEP", help="Run this step and all that it needs. Repeatable.")
 @click.option("--dry-run", is_flag=True, help="Say what would run or be reused, and why; start and write nothing.")
-@click.option("--strict", is_flag=True, help="Refuse what a local run does not honour, in place of a line for each.")
+@click.option(
+    "--strict", is_flag=True, help="Refuse settings that a local run does not honour, instead of listing them."
+)
 @click.option("--keep-going", is_flag=True, help="After a failure, run what does not need the step that failed.")
 @click.option(
     "--env", "variables", multiple=True, metavar="NAME", help="Pass this variable of yours to the steps. Repeatable."
@@ -54,11 +56,12 @@ if TYPE_CHECKING:
 def run_command(file: Path, as_json: bool, dry_run: bool, **options: Any) -> None:
     """Run a recipe or pipeline on this machine.
 
-    A folder that the pipeline gives out ends as DIR/<output name>/, a file as DIR/<output name> (with the extension of
-    the file, if it has one). What lies there and was not made by azdistill is never overwritten.
+    With --out, a folder ends as DIR/<output name>/ and a file as DIR/<output name> (with the file's extension, if
+    it has one). Files there that azdistill did not make are never overwritten.
 
     STEP is the name of a step (train, or inner.train in a nested pipeline) or of a nested pipeline, which means all of
-    its steps. What a selected step needs of others is taken from the cache, or from the run that --resume names.
+    its steps. Results that a selected step needs from other
+    steps are taken from the cache, or from the run that --resume names.
     """
     from azdistill.cli import local_run
 

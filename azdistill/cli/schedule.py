@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from azdistill.recipe.firings import Firing
 
 _sets = click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help="Give an input another value.")
-_yes = click.option("-y", "--yes", is_flag=True, help="Do not ask; needed where nobody can be asked.")
+_yes = click.option("-y", "--yes", is_flag=True, help="Do not ask; required without a terminal.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 _name = click.option("--name", metavar="NAME", help="Name of the schedule (default: the file's).")
 _frozen = click.option(
@@ -36,7 +36,7 @@ _schedule = click.argument("name")
 
 @click.group("schedule")
 def schedule_command() -> None:
-    """Start a recipe or pipeline again and again, in a workspace.
+    """Run a recipe or pipeline on a schedule, in a workspace.
 
     FILE is a recipe with schedule:, or an Azure ML schedule (trigger, create_job).
     """
@@ -61,10 +61,10 @@ def apply_verb(
     as_json: bool,
     where: Where,
 ) -> None:
-    """Bring the workspace's schedule to what FILE says.
+    """Make the workspace's schedule what FILE says.
 
-    Nothing is sent where it is so already. Data that no firing would see changed is refused, with the form that stays
-    fresh. The next five firings are shown before anything is made.
+    Applying an unchanged schedule sends no request. Data that would never change between firings is refused, with the
+    form that stays fresh. The next five firings are shown before anything is created.
     """
     change, connection = _planned(file, name, sets, frozen, where)
     _show(change)
@@ -146,7 +146,7 @@ def enable_verb(name: str, where: Where) -> None:
 @_schedule
 @workspace_options
 def disable_verb(name: str, where: Where) -> None:
-    """Keep a schedule from firing; runs that go on are left alone."""
+    """Stop a schedule from firing; current runs continue."""
     _switch(name, where, False)
 
 
@@ -262,7 +262,8 @@ def _agree(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise UserError(f"nobody can be asked: {question}", code="AZD455", hint="--yes goes ahead without asking")
+        message = f"there is no terminal to ask on: {question}"
+        raise UserError(message, code="AZD455", hint="--yes goes ahead without asking")
     if not click.confirm(question, err=True):
         raise click.Abort
 

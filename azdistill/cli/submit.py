@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "--set", "sets", multiple=True, metavar="NAME=VALUE", help="Give an input or setting another value. Repeatable."
 )
 @click.option("--stream", is_flag=True, help="Follow the run to its end; the exit code is the run's.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask; needed where nobody can be asked.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask; required without a terminal.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and submit nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout; the rest goes to stderr.")
 @click.option("--experiment", metavar="NAME", help="Experiment (default: the pipeline's).")
@@ -42,8 +42,8 @@ def submit_command(
 ) -> None:
     """Submit a recipe or pipeline to an Azure ML workspace.
 
-    Everything is checked, and a plan is shown, before anything is uploaded: where steps run, what is uploaded, what
-    Azure takes from earlier runs, and what it may cost.
+    Everything is checked, and a plan is shown, before anything is uploaded: where steps run, what is uploaded, what is
+    reused, and what it may cost.
     """
     from azdistill.cloud.workspace.connect import begin_import, connect
     from azdistill.compile.sets import parse_sets
@@ -82,10 +82,10 @@ def _agree(plan: SubmitPlan, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        message = "nobody can be asked whether to submit this"
+        message = "submitting needs confirmation, and there is no terminal to ask on"
         raise UserError(message, code="AZD425", hint="--yes submits without asking; --dry-run shows the plan only")
     more = f" and upload {plan.upload_size / 1e9:.0f} GB" if plan.needs_agreement else ""
-    again = " once more" if plan.earlier else ""
+    again = " again" if plan.earlier else ""
     if not click.confirm(f"Submit{again}{more}?", default=not (more or again), err=True):
         raise click.Abort
 

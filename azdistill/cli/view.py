@@ -121,7 +121,7 @@ def summary_lines(run: RunState, *, steps: bool = True) -> list[str]:
     lines += why_failed(run)
     lines += [line for name, step in run.steps.items() if (line := best_line(name, step))]
     lines += [f"{name}: {path}" for name, path in run.outputs.items()]
-    lines += [f"{name}: not given out: {why}" for name, why in run.withheld.items()]
+    lines += [f"{name}: not written: {why}" for name, why in run.withheld.items()]
     return [*lines, line] if (line := verdict.of_metrics(run.metrics)) else lines
 
 

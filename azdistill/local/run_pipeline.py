@@ -161,7 +161,7 @@ def planned(pipeline: Pipeline, options: Options, home: Home) -> tuple[LocalSett
 
 
 def with_notes(plan: Plan, containers: Containers | None, strict: bool) -> Plan:
-    """The plan, with a line for all that will not be honoured, and for the outputs that will not be given out.
+    """The plan, with a line for all that will not be honoured, and for the outputs that will not be written.
 
     ``strict``: what will not be honoured is a SpecError. So is an environment that no image is known for.
     """

@@ -271,7 +271,7 @@ def test_what_a_branch_leaves_out_is_said_in_a_line_each(project: Path) -> None:
     lines = done.stdout.splitlines()
     assert "train: skipped: 'gate' is false" in lines
     assert "  after  skipped    it needs 'train', which was skipped" in lines
-    assert "big: not given out: step 'train' was skipped ('gate' is false)" in lines
+    assert "big: not written: step 'train' was skipped ('gate' is false)" in lines
     found = answer(azdistill(project, "run", "choice.yml", "--json"))
     assert (found["status"], found["outputs"]) == ("completed", {})
     assert found["withheld"] == {"big": "step 'train' was skipped ('gate' is false)"}

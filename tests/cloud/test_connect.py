@@ -86,7 +86,7 @@ def test_what_is_missing_is_named_with_where_was_looked(nothing_known: Path) -> 
     with pytest.raises(UserError) as caught:
         connect(Where(subscription="s", resource_group="g"))
     assert caught.value.code == "AZD411"
-    assert "no workspace is named" in caught.value.message
+    assert caught.value.message.startswith("no workspace selected: the workspace is not known")
     assert "subscription" not in caught.value.message
     assert str(nothing_known) in caught.value.message
     assert ".azureml/config.json" in caught.value.message

@@ -197,7 +197,7 @@ def test_what_was_submitted_before_is_not_sent_again_by_pressing_enter(
     monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stdin", terminal)
     status, _, err = azdistill("submit", project)
-    assert "Submit once more? [y/N]" in err
+    assert "Submit again? [y/N]" in err
     assert status == 130
 
 

@@ -1,4 +1,4 @@
-"""What there is of ours, whole or half made; and taking it down."""
+"""Lists the endpoints that azdistill made, incomplete ones too, and removes them."""
 
 from __future__ import annotations
 

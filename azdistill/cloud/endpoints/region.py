@@ -42,7 +42,7 @@ class Region:
     silent: tuple[str, ...] = ()
 
     def offers(self, sku: Sku) -> bool:
-        """Whether the size is to be had; True where nobody tells."""
+        """Whether the region offers the size; True where the service does not say."""
         return self.sizes is None or sku.name.lower() in self.sizes
 
     def quota(self, sku: Sku) -> Quota | None:

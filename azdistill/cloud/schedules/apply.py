@@ -1,4 +1,4 @@
-"""Bring a workspace's schedule to what a file says: nothing where it is so already, and a diff before any change."""
+"""Makes a workspace's schedule what a file says: no request where nothing changed, and a diff before any change."""
 
 from __future__ import annotations
 

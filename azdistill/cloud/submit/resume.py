@@ -1,4 +1,4 @@
-"""Submits a run that failed or was canceled once more: what it finished is reused, stored answers are found again."""
+"""Resubmits a run that failed or was canceled: finished steps and stored answers are reused."""
 
 from __future__ import annotations
 

@@ -169,16 +169,16 @@ def _variable(names: tuple[str, ...]) -> str | None:
 def _unnamed(missing: list[str], looked: str) -> UserError:
     options = ", ".join("--" + part.replace("_", "-") for part in missing)
     variables = ", ".join(_PARTS[part][0][0] for part in missing)
-    words = " and ".join(part.replace("_", " ") for part in missing)
+    words = ", ".join(part.replace("_", " ") for part in missing)
     return UserError(
-        f"no {words} is named: not by an option, not by the environment, {looked}",
+        f"no workspace selected: the {words} is not known ({looked})",
         code="AZD411",
         hint=f"give {options}, set {variables}, or download config.json of the workspace in Azure ML studio",
     )
 
 
 def _config(start: Path) -> tuple[dict[str, Any], str]:
-    """The nearest config.json, and words for where was looked."""
+    """The nearest config.json, and where it was looked for."""
     for folder in (start, *start.parents):
         for name in CONFIG:
             if not (folder / name).is_file():
@@ -186,15 +186,15 @@ def _config(start: Path) -> tuple[dict[str, Any], str]:
             config = _read_config(folder / name)
             # Models have a config.json too.
             if any(config.get(key) for _, key in _PARTS.values()):
-                return config, f"not by {folder / name}"
-    return {}, f"and {start} and the folders above it hold no {', '.join(CONFIG)}"
+                return config, f"{folder / name} does not name it"
+    return {}, f"{start} and the folders above it hold no {', '.join(CONFIG)}"
 
 
 def config_at(path: Path) -> Where:
     """The workspace that a config.json names. UserError AZD411 where it does not."""
     config = _read_config(path)
     if missing := [part for part, (_, key) in _PARTS.items() if not config.get(key)]:
-        raise _unnamed(missing, f"not by {path}")
+        raise _unnamed(missing, f"{path} does not name it")
     return Where(**{part: str(config[key]) for part, (_, key) in _PARTS.items()})
 
 

@@ -5,7 +5,7 @@ folders which of them it is now, with what the server called its version (ETag, 
 run asks whether that still holds; where the server cannot be reached, what is here is used, and that is told. A dry run
 asks as well, and fetches nothing.
 
-What is fetched again and is the same leaves the file alone; what is not is put beside it, as another run may be reading
+An unchanged download leaves the file alone; a newer version is stored separately, as another run may be reading
 it. An older content goes, when a newer one comes, once it was replaced an hour before any run that is going on started.
 """
 

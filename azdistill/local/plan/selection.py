@@ -56,11 +56,8 @@ def _kept(made: Made, steps: Mapping[str, PlannedStep]) -> Made | None:
 
 
 def left_out(plan: Plan) -> list[str]:
-    """A line for each output of the pipeline that is not given out."""
-    return [
-        f"output '{name}' is not given out: step '{made.step}', which makes it, is not selected"
-        for name, made in plan.left_out.items()
-    ]
+    """A line for each output of the pipeline that is not written."""
+    return [f"skipping output '{name}': step '{made.step}' was not selected" for name, made in plan.left_out.items()]
 
 
 def missing(plan: Plan, names: Sequence[str]) -> UserError:

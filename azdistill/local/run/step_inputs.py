@@ -1,4 +1,4 @@
-"""What a step is given: its code, its command with the values filled in, and inputs that nobody may change."""
+"""What a step gets: its code, its command with all values filled in, and inputs that must not change."""
 
 from __future__ import annotations
 

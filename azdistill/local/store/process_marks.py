@@ -1,8 +1,8 @@
-"""Marks: how a process names itself, so that another can tell later whether it still lives.
+"""Marks: how a process identifies itself, so that another can tell later whether it is still running.
 
 A mark is ``pid start-time world``. The world is the boot and the PID namespace that the process runs in (empty where
-there is no /proc): a number of one world names nobody in another, so what bears a mark of another world, as with two
-containers at one project or one Docker engine, is believed to be alive until it has not changed for a week.
+there is no /proc). A pid means nothing in another world. Two containers may share a project or a Docker engine, so a
+process of another world counts as alive until its files have not changed for a week.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from functools import cache
 from pathlib import Path
 
-#: Seconds after which what a process of another world has not touched is nobody's.
+#: After so many seconds without a change, files of a process of another world are no longer in use.
 LONG_AGO = 7 * 24 * 3600.0
 #: A mark in a file name.
 PATTERN = r"(\d+(?:-\d*(?:-\w+)?)?)"

@@ -208,8 +208,8 @@ class Preparation:
             say(f"... and {self.bad_count - len(self.bad)} more, all in the rejects")
         if self.bad_count and self.args.on_bad_rows == "fail":
             raise BadData(
-                f"{self.bad_count} rows cannot be used (all are in {self.args.rejects}); mend them, "
-                "or set on_bad_rows to 'reject' to go on without them"
+                f"{self.bad_count} rows cannot be used (all are in {self.args.rejects}). "
+                "Fix them, or set on_bad_rows: reject (in a recipe: data.on_bad_rows) to skip them."
             )
         if "training_data" in self.tallies and not rows["train"]:
             leaked = self.tallies["training_data"].reasons["leak"]

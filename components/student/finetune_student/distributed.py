@@ -88,12 +88,12 @@ def agree(value: Any) -> Any:
     return broadcast_object_list([value])[0]
 
 
-#: Who holds the group of processes is never freed: ``common.step`` says why at the process's end.
+#: Trainers that hold a process group are kept until the process ends: freeing one may hang (see ``common.step``).
 _KEPT: list[Any] = []
 
 
 def part(trainer: Any) -> None:
-    """Leave the group of processes that ``trainer`` trained in; nobody waits for the others any more."""
+    """Leave the process group that ``trainer`` trained in, after which no process waits for another."""
     if world_size() > 1:
         from accelerate import PartialState
 
