@@ -131,6 +131,8 @@ X = "${{inputs.x}}"
         (f"a {X} $((1 << 2)) '{X}'", [N, N]),
         (f"a '{X}'; eval b", [N]),
         (f"[[ '{X}' == b ]]", [N]),
+        (f"f() {{ a '{X}'; }}; b=() c '{X}'", [quoting.SINGLE, quoting.SINGLE]),
+        (f"a=()#'{X}'", [N]),
         (f"2>&1 a['{X}']=3", [N]),
     ],
 )
