@@ -20,11 +20,12 @@ hypothesis.settings.load_profile("repeatable")
 # stream that stderr was when absl was imported: pytest's, which it needs to the end.
 os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
 
+pytest_plugins = ["stream_guard", "tiers"]
+
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests" / "components"))
 
 from loopback_teacher import LoopbackTeacher  # noqa: E402  (after the path is set)
-from stream_guard import pytest_runtest_call, pytest_runtest_setup, pytest_runtest_teardown  # noqa: E402, F401
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from azdistill import compile as build
 from azdistill.compile.gold import table
 
 sys.path.append(str(Path(__file__).parents[1] / "components"))
-sys.path.append(str(Path(__file__).parents[1] / "components/prepare_data"))
+sys.path.append(str(Path(__file__).parents[1] / "components" / "data" / "prepare_data"))
 from cells import Cells
 from columns import choose_columns, to_row
 from common.tasks import get_task

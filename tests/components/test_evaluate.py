@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from answers import Answer, latency_facts
+from common.tasks import get_task
+from lazily import Lazily
+from scoring import Scorer, bootstrap, wilson
+from text_metrics import corpus_bleu, density, macro_f1, token_f1
 from tiny_models import BARE, save_tiny, sums, write_jsonl
 
-torch = pytest.importorskip("torch")
-
-from answers import Answer, latency_facts  # noqa: E402
-from common.tasks import get_task  # noqa: E402
-from scoring import Scorer, bootstrap, wilson  # noqa: E402
-from text_metrics import corpus_bleu, density, macro_f1, token_f1  # noqa: E402
+torch = Lazily("torch")
 
 # -- metrics against values made by hand -------------------------------------------------------------------------------
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lazily import Lazily
 from snapshots import ROOT, Component, Result, read_jsonl
 from tiny_models import save_tiny, sums, write_jsonl
 
-torch = pytest.importorskip("torch")
-LAUNCH = ROOT / "azdistill" / "local" / "inside" / "launch.py"
+torch = Lazily("torch")
+LAUNCH = ROOT / "azdistill" / "local" / "in_step" / "launch.py"
 Make = Callable[..., Component]
 #: Rows come in batches of equal sizes, so that no row is seen twice in an epoch.
 SETTINGS = {"learning_rate": 0.01, "num_epochs": 2, "dtype": "float32"}

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from common.rows import BadRow
+from common.step import BadConfig, BadData
 from finetune_settings import settings
+from lazily import Lazily
+from modelling.chat import Chat
+from modelling.examples import make_examples, require
 from tiny_models import BARE, CHATML, LLAMA3, NO_SYSTEM, THINKING, save_tiny, sums, tiny_tokenizer, write_jsonl
 
-torch = pytest.importorskip("torch")
-
-from common.rows import BadRow  # noqa: E402
-from common.step import BadConfig, BadData  # noqa: E402
-from modelling.chat import Chat  # noqa: E402
-from modelling.examples import make_examples, require  # noqa: E402
+torch = Lazily("torch")
 
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Where is Ulm?"}]
 TALK = [

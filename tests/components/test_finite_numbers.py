@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from common.step import NotFinite
 from finetune_settings import settings
+from lazily import Lazily
+from modelling.finite import check_saved, first_not_finite
+from step_guard import MOST_SKIPPED, StepGuard
 from tiny_models import save_tiny, sums, tiny_model, tiny_tokenizer, write_jsonl
 
-torch = pytest.importorskip("torch")
-
-from common.step import NotFinite  # noqa: E402
-from modelling.finite import check_saved, first_not_finite  # noqa: E402
-from step_guard import MOST_SKIPPED, StepGuard  # noqa: E402
+torch = Lazily("torch")
 
 NAN, INF = float("nan"), float("inf")
 

@@ -9,14 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common.step import BadData, NoInput, StepError
+from modelling.chat import Chat
+from modelling.examples import Example, make_examples
+from modelling.logit_store import INDEX, Distributions, LogitStore, LogitWriter
 from tiny_models import save_tiny, sums, tiny_tokenizer, write_jsonl
-
-torch = pytest.importorskip("torch")
-
-from common.step import BadData, NoInput, StepError  # noqa: E402
-from modelling.chat import Chat  # noqa: E402
-from modelling.examples import Example, make_examples  # noqa: E402
-from modelling.logit_store import INDEX, Distributions, LogitStore, LogitWriter  # noqa: E402
 
 ROWS = sums(12)
 SHARD = "logits-00000.safetensors"

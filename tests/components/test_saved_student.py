@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from common.step import BadConfig, NoInput, StepError
 from finetune_settings import settings
+from lazily import Lazily
 from tiny_models import save_tiny, sums
 
-torch = pytest.importorskip("torch")
-
-from common.step import BadConfig, NoInput, StepError  # noqa: E402
+torch = Lazily("torch")
 
 #: ``None``: all weights are trained. Whatever is accepted of these is saved as it was trained.
 INNER = [None, "all-linear", "q_proj", "q_proj,v_proj,down_proj", "layers.0.mlp.gate_proj"]

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from common.step import BadConfig
+from lazily import Lazily
+from modelling.chat import Chat
+from modelling.logit_store import LogitStore
 from tiny_models import LLAMA3, save_tiny, sums, tiny_model, tiny_tokenizer, write_jsonl
 
-torch = pytest.importorskip("torch")
-
-from common.step import BadConfig  # noqa: E402
-from modelling.chat import Chat  # noqa: E402
-from modelling.logit_store import LogitStore  # noqa: E402
-from teacher_scoring import check_same_tokens, check_vocabulary  # noqa: E402
+torch = Lazily("torch")
+teacher_scoring = Lazily("teacher_scoring")
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +77,14 @@ def test_teachers_of_another_vocabulary_are_refused() -> None:
     other = tiny_tokenizer()
     other.add_tokens(["<new>"])
     with pytest.raises(BadConfig, match=r"1 tokens differ, the first is '<new>' \(268 in the teacher's, absent"):
-        check_same_tokens(other, tiny_tokenizer())
-    check_same_tokens(tiny_tokenizer(LLAMA3), tiny_tokenizer())
+        teacher_scoring.check_same_tokens(other, tiny_tokenizer())
+    teacher_scoring.check_same_tokens(tiny_tokenizer(LLAMA3), tiny_tokenizer())
 
 
 def test_a_teacher_that_cannot_predict_every_token_is_refused() -> None:
     with pytest.raises(BadConfig, match="predicts 200 tokens, the tokenizer has 268"):
-        check_vocabulary(tiny_model(200), 268)
-    check_vocabulary(tiny_model(272), 268)
+        teacher_scoring.check_vocabulary(tiny_model(200), 268)
+    teacher_scoring.check_vocabulary(tiny_model(272), 268)
 
 
 @pytest.mark.slow

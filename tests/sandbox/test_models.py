@@ -1,14 +1,14 @@
 """The sandbox's models: real folders that load offline, small enough to ship."""
 
+import functools
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from make_models import HERE as SANDBOX
-from make_models import SHIPPED
-from tokenizer import byte_tokenizer, word_tokenizer
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from lazily import Lazily
 from world import TASKS, task_rows
 
 CHAT = [
@@ -17,7 +17,16 @@ CHAT = [
     {"role": "assistant", "content": "2 apples."},
 ]
 LARGEST = 6_000_000
-BYTES = byte_tokenizer()
+SANDBOX = Path(__file__).parents[2] / "examples" / "sandbox"
+SHIPPED = ("teacher", "student", "student_bytes")
+
+transformers = Lazily("transformers")
+tokenizers = Lazily("tokenizer")
+
+
+@functools.cache
+def byte_tokenizer() -> Any:
+    return tokenizers.byte_tokenizer()
 
 
 @pytest.fixture(autouse=True)
@@ -27,8 +36,8 @@ def _offline(monkeypatch):
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_folder_loads_and_its_tokens_are_set(name):
-    model = AutoModelForCausalLM.from_pretrained(SANDBOX / name)
-    tokenizer = AutoTokenizer.from_pretrained(SANDBOX / name)
+    model = transformers.AutoModelForCausalLM.from_pretrained(SANDBOX / name)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(SANDBOX / name)
     assert type(model).__name__ == "LlamaForCausalLM"
     assert model.config.vocab_size == len(tokenizer)
     assert tokenizer.eos_token == "<|end|>"
@@ -40,6 +49,10 @@ def test_a_folder_loads_and_its_tokens_are_set(name):
     prompt = tokenizer.apply_chat_template(CHAT[:2], tokenize=False, add_generation_prompt=True)
     assert rendered.startswith(prompt)
     assert prompt.endswith("<|assistant|>")
+
+
+def test_every_folder_that_is_shipped_is_tried():
+    assert Lazily("make_models").SHIPPED == SHIPPED
 
 
 def test_the_weights_that_are_shipped_are_a_few_megabytes():
@@ -56,12 +69,12 @@ def test_the_student_is_a_small_part_of_the_teacher():
 def test_teacher_and_student_read_the_same_tokens():
     vocabularies = [json.loads((SANDBOX / name / "tokenizer.json").read_text()) for name in ("teacher", "student")]
     assert vocabularies[0]["model"] == vocabularies[1]["model"]
-    assert vocabularies[0]["model"] == json.loads(word_tokenizer().backend_tokenizer.to_str())["model"]
+    assert vocabularies[0]["model"] == json.loads(tokenizers.word_tokenizer().backend_tokenizer.to_str())["model"]
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_the_words_of_the_world_are_one_token_each_and_come_back(task):
-    tokenizer = AutoTokenizer.from_pretrained(SANDBOX / "student")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(SANDBOX / "student")
     for row in task_rows(task, "test", 100, 1):
         for message in row["messages"]:
             tokens = tokenizer(message["content"])["input_ids"]
@@ -70,19 +83,19 @@ def test_the_words_of_the_world_are_one_token_each_and_come_back(task):
 
 
 def test_a_word_that_is_not_of_the_world_is_spelt():
-    tokenizer = word_tokenizer()
+    tokenizer = tokenizers.word_tokenizer()
     assert tokenizer.decode(tokenizer("A xylophone costs 345.")["input_ids"]) == "A xylophone costs 345."
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_the_byte_tokenizer_gives_any_text_back(text):
-    assert BYTES.decode(BYTES(text, split_special_tokens=True)["input_ids"]) == text
+    assert byte_tokenizer().decode(byte_tokenizer()(text, split_special_tokens=True)["input_ids"]) == text
 
 
 def test_an_unknown_role_is_refused():
     with pytest.raises(Exception, match="unknown role: tool"):
-        BYTES.apply_chat_template([{"role": "tool", "content": "x"}], tokenize=False)
+        byte_tokenizer().apply_chat_template([{"role": "tool", "content": "x"}], tokenize=False)
 
 
 def test_the_teacher_answers_word_problems_and_the_student_does_not():
@@ -91,7 +104,7 @@ def test_the_teacher_answers_word_problems_and_the_student_does_not():
     rows = task_rows("math", "validation", 60, 11)
     right = {}
     for name in ("teacher", "student"):
-        model = AutoModelForCausalLM.from_pretrained(SANDBOX / name, dtype="float32")
-        right[name] = accuracy(model, AutoTokenizer.from_pretrained(SANDBOX / name), rows)
+        model = transformers.AutoModelForCausalLM.from_pretrained(SANDBOX / name, dtype="float32")
+        right[name] = accuracy(model, transformers.AutoTokenizer.from_pretrained(SANDBOX / name), rows)
     assert right["teacher"] >= 0.85
     assert right["student"] <= 0.1
