@@ -40,7 +40,7 @@ def test_a_signal_while_outputs_are_delivered_stops_that(
         target.write_text("half")
         os.kill(os.getpid(), number)
 
-    monkeypatch.setattr("azdistill.local.outputs.deliver._copy", copied)
+    monkeypatch.setattr("azdistill.local.outputs.deliver.copy_out", copied)
     finished = run(JOBS, options=Options(out=project / "out"), **DECLARED)
     assert isinstance(finished.error, Interrupted)
     assert [state.status for state in list_runs(find_home())] == ["canceled"]
@@ -57,7 +57,7 @@ def test_a_delivery_that_fails_for_a_reason_unforeseen_ends_the_run_too(
     def copied(source: Path, target: Path) -> None:
         raise OSError(40, "too many levels")
 
-    monkeypatch.setattr("azdistill.local.outputs.deliver._copy", copied)
+    monkeypatch.setattr("azdistill.local.outputs.deliver.copy_out", copied)
     with pytest.raises(OSError, match="too many levels"):
         run(JOBS, options=Options(out=project / "out"), **DECLARED)
     (state,) = list_runs(find_home())

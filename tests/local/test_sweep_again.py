@@ -81,7 +81,7 @@ def test_a_secret_that_a_hyperparameter_names_is_hidden(run: Run, monkeypatch: p
         run({"s": job}, options=no_cache)
 
 
-@pytest.mark.parametrize("value", ["1" + "0" * 400, "Infinity", "-Infinity", "[" * 5000])
+@pytest.mark.parametrize("value", ["1" + "0" * 400, "Infinity", "-Infinity", "[" * 5000, "[" * 450 + "]" * 450])
 def test_a_metric_that_is_no_finite_number_ends_nothing(run: Run, value: str) -> None:
     waits = LOG.replace("{VALUE}", value) + "sleep 0.3; "
     command = f"if [ ${{{{inputs.x}}}} = 1 ]; then {waits} fi; {log()} {KEEP}"

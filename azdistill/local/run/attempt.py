@@ -145,9 +145,9 @@ def _redact_line(line: str) -> str:
     """A record without secrets is still one: a short secret is no reason to change its names and numbers."""
     try:
         record = json.loads(line)
-    except ValueError:
+        hidden = clean(record)
+    except (ValueError, RecursionError):
         return redact(line)
     if not isinstance(record, dict):
         return redact(line)
-    hidden = clean(record)
     return redact(line if hidden == record else strict_json.dumps(strict_json.exact(hidden)), names=True)
