@@ -1,8 +1,7 @@
-"""What the cache holds, and giving back the room of what is no longer used.
+"""What the cache holds, and the removal of what is no longer used.
 
-An entry is used when a run makes it or finds it; the time of that is the file time of its ``used``. Entries of runs
-that are going on are never removed, nor is one that was used within the last hour: its run may not have written that
-down yet.
+An entry is used when a run makes or finds it; the file time of its ``used`` says when. Entries of current runs are
+never removed, nor is one that was used within the last hour: its run may not have recorded that yet.
 """
 
 from __future__ import annotations
