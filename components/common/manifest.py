@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from common import strict_json
 
@@ -51,16 +52,10 @@ def output_paths(
 
 
 def _declared(component: Path) -> list[str]:
-    """The keys of the ``outputs`` block. A parser of YAML is nothing that every step's image has."""
-    try:
-        text = component.read_text(encoding="utf-8")
-    except OSError:
+    """The outputs that a component declares; none where its file is not there."""
+    if not component.is_file():
         return []
-    block = re.search(r"^outputs:[ \t]*\n((?:[ \t].*\n|[ \t]*#.*\n|\n)*)", text + "\n", re.MULTILINE)
-    if not block:
-        return []
-    indent = re.search(r"^([ \t]+)\S", block[1], re.MULTILINE)
-    return re.findall(rf"^{indent[1]}([A-Za-z_][\w]*):", block[1], re.MULTILINE) if indent else []
+    return list(yaml.safe_load(component.read_text(encoding="utf-8")).get("outputs") or {})
 
 
 def _options(arguments: Sequence[str]) -> dict[str, str]:

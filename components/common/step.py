@@ -1,4 +1,4 @@
-"""How a step starts and ends: its arguments, its errors, its exit code (sysexits).
+"""How a step ends: its errors, its exit code (sysexits).
 
 StepError            1   anything that has no better name
 ├── NotFinite        1   a number that is NaN or infinite where a model, a loss or a distribution is made of it
@@ -12,15 +12,13 @@ StepError            1   anything that has no better name
 
 from __future__ import annotations
 
-import argparse
 import errno
-import math
 import os
 import re
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from common import manifest
 from common.secrets import redact
@@ -90,39 +88,6 @@ class Interrupted(StepError):
 
     exit_code = 130
     code = "interrupted"
-
-
-class Arguments(argparse.ArgumentParser):
-    """A parser whose complaints are configuration errors (exit code 78, where argparse would end with 2)."""
-
-    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
-        """As argparse does; a number that is NaN or infinite, which no comparison would refuse, is an error too."""
-        values = super().parse_args(*args, **kwargs)
-        for name, value in vars(values).items():
-            if isinstance(value, float) and not math.isfinite(value):
-                self.error(f"{name} must be a finite number, not {value:g}")
-        return values
-
-    def error(self, message: str) -> NoReturn:
-        raise BadConfig(message)
-
-
-def boolean(text: str) -> bool:
-    """A boolean input as Azure ML writes it on a command line."""
-    word = text.strip().lower()
-    if word not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a boolean (true or false)")
-    return word == "true"
-
-
-def optional(convert: Callable[[str], object]) -> Callable[[str], object]:
-    """``convert``, with the empty string meaning: not given."""
-
-    def converted(text: str) -> object:
-        return convert(text) if text.strip() else None
-
-    converted.__name__ = getattr(convert, "__name__", "value")
-    return converted
 
 
 def say(text: str) -> None:

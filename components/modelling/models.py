@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def check_source(weights: str | None, model_id: str | None, what: str) -> str | None:
+def check_source(weights: str | Path | None, model_id: str | None, what: str) -> str | None:
     """The folder or hub id to load ``what`` from; None when neither is given. Raises NoInput, BadConfig."""
     if weights and model_id:
         raise BadConfig(f"the {what} is given twice: as weights ({weights}) and as an id ({model_id})")
@@ -32,7 +32,7 @@ def check_source(weights: str | None, model_id: str | None, what: str) -> str | 
     return model_id or None
 
 
-def check_folder(folder: str, what: str) -> str:
+def check_folder(folder: str | Path, what: str) -> str:
     """The folder of the weights, when ``folder`` holds a causal language model in safetensors. Raises NoInput.
 
     Models are taken as Hugging Face lays them out, and as MLflow does (in registries).

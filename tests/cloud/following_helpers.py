@@ -25,15 +25,12 @@ CANARY = "canary-4f1d"
 WORK = """
 import os, sys, time
 from pathlib import Path
-from common import tracking
-from common.step import Arguments, BadData, run_step
+from common import arguments, tracking
+from common.step import BadData, run_step
 
 def main():
-    parser = Arguments()
-    for name in ("what", "word", "made", "after"):
-        parser.add_argument("--" + name)
-    given = parser.parse_args()
-    made = Path(given.made)
+    given = arguments.of(__file__)
+    made = given.made
     print("says", given.word, flush=True)
     if given.what == "wait":
         print("waiting", flush=True)

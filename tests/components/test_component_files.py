@@ -162,7 +162,13 @@ def test_a_step_includes_what_its_code_imports_and_no_more(name):
 
 
 #: Distribution -> module, where the names differ.
-MODULE = {"azure-identity": "azure", "jinja2": "jinja2", "mlflow-skinny": "mlflow", "rouge-score": "rouge_score"}
+MODULE = {
+    "azure-identity": "azure",
+    "jinja2": "jinja2",
+    "mlflow-skinny": "mlflow",
+    "pyyaml": "yaml",
+    "rouge-score": "rouge_score",
+}
 #: Needed without being imported: MLflow's plug-in for a workspace.
 UNSEEN = {"azureml-mlflow"}
 

@@ -6,27 +6,14 @@ import argparse
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common import tracking
+from common import arguments, tracking
 from common.rows import Row, RowWriter, Tally, prompt_digest, read_rows, reject, write_summary
-from common.step import Arguments, BadConfig, BadData, optional, run_step, say
+from common.step import BadConfig, BadData, run_step, say
 from common.tasks import Task, get_task
 
 #: How servers call an answer that came to its end, and the other reasons that are counted under their own name.
 _WHOLE = ("stop", "eos", "eos_token", "end_turn", "stop_sequence")
 _KNOWN = ("length", "content_filter", "tool_calls", "function_call")
-
-
-def arguments() -> argparse.Namespace:
-    """The command line of component.yml."""
-    parser = Arguments(description=__doc__)
-    parser.add_argument("--rows", type=Path, required=True)
-    parser.add_argument("--validation_rows", type=optional(Path))
-    parser.add_argument("--task_type", required=True)
-    parser.add_argument("--require_agreement", choices=("auto", "true", "false"), type=str.lower, default="auto")
-    parser.add_argument("--max_response_words", type=optional(int))
-    for name in ("train", "validation", "rejects", "summary"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    return parser.parse_args()
 
 
 @dataclass
@@ -93,7 +80,7 @@ class Curation:
 
 def main() -> None:
     """Run the step."""
-    args = arguments()
+    args = arguments.of(__file__)
     task = get_task(args.task_type)
     if args.require_agreement == "true" and "accuracy" not in task.metrics:
         raise BadConfig(f"require_agreement is 'true', but {task.name} does not define when an answer is correct")

@@ -9,28 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from common import tracking
+from common import arguments, tracking
 from common.rows import Row, RowWriter, Tally, read_rows, reject, write_summary
-from common.step import Arguments, NoInput, Unavailable, run_step, say
+from common.step import NoInput, Unavailable, run_step, say
 
 #: What asking took, to be summed up.
 COUNTS = ("requests", "retries", "answered", "reused", "shared", "prompt_tokens", "completion_tokens", "seconds")
 
 
-def arguments() -> argparse.Namespace:
-    """The command line of component.yml."""
-    parser = Arguments(description=__doc__)
-    for name in ("results", "shards", "index", "train", "validation", "rejects", "summary"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--teacher_model", required=True)
-    parser.add_argument("--strategy", default="direct")
-    parser.add_argument("--min_success_ratio", type=float, default=0.9)
-    return parser.parse_args()
-
-
 def main() -> None:
     """Run the step."""
-    args = arguments()
+    args = arguments.of(__file__)
     try:
         index = json.loads(args.index.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

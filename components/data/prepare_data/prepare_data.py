@@ -13,9 +13,9 @@ from typing import Any
 
 from cells import Cells
 from columns import Columns, choose_columns, to_row
-from common import tracking
+from common import arguments, tracking
 from common.rows import BadRow, Row, RowWriter, Tally, parse_line, prompt_digest, read_lines, reject, write_summary
-from common.step import Arguments, BadConfig, BadData, NoInput, optional, run_step, say
+from common.step import BadConfig, BadData, NoInput, run_step, say
 from common.tasks import Task, get_task
 from readers import Record, dataset_records, records
 from splits import SPLITS, HashSplit, Seen, lowest
@@ -28,30 +28,11 @@ SHOWN = 20
 _ORDER = {"test_data": "test", "validation_data": "validation", "training_data": "train"}
 
 
-def arguments() -> argparse.Namespace:
-    """The command line of component.yml."""
-    parser = Arguments(description=__doc__)
-    for name in ("training_data", "validation_data", "test_data", "dataset", "system_prompt"):
-        parser.add_argument(f"--{name}", type=optional(Path))
-    for name in ("prompt_column", "reference_column"):
-        parser.add_argument(f"--{name}", type=optional(str))
-    parser.add_argument("--task_type", required=True)
-    parser.add_argument("--validation_fraction", type=float, default=0.1)
-    parser.add_argument("--test_fraction", type=float, default=0.1)
-    parser.add_argument("--max_training_rows", type=optional(int))
-    parser.add_argument("--max_test_rows", type=optional(int))
-    parser.add_argument("--on_bad_rows", choices=("fail", "reject"), default="fail")
-    parser.add_argument("--seed", type=int, default=42)
-    for name in (*SPLITS, "rejects", "summary"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    return parser.parse_args()
-
-
 def main() -> None:
     """Run the step."""
-    args = arguments()
-    if args.validation_fraction < 0 or args.test_fraction < 0 or args.validation_fraction + args.test_fraction >= 1:
-        raise BadConfig("validation_fraction and test_fraction are at least 0 and leave something for training")
+    args = arguments.of(__file__)
+    if args.validation_fraction + args.test_fraction >= 1:
+        raise BadConfig("validation_fraction and test_fraction are below 1 together and leave something for training")
     sources = open_sources(args)
     with Preparation(args, sources) as preparation:
         for source, split in _ORDER.items():

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from common import strict_json, tracking
-from common.step import Arguments, BadConfig, NoInput, optional, run_step, say
+from common import arguments, strict_json, tracking
+from common.step import BadConfig, NoInput, run_step, say
 from dates import filled, moment_of
 from merge_files import join
 from wildcards import fitting, has_wildcard, is_data, root_of
@@ -36,21 +36,9 @@ class Found:
         self.about.append({"path": name, "size": len(content), "sha256": digest, **known})
 
 
-def arguments() -> argparse.Namespace:
-    """The command line of component.yml."""
-    parser = Arguments(description=__doc__)
-    parser.add_argument("--reference", required=True)
-    parser.add_argument("--folder", type=optional(Path))
-    parser.add_argument("--as_of", default="now")
-    parser.add_argument("--offset", type=optional(str))
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--summary", type=Path, required=True)
-    return parser.parse_args()
-
-
 def main() -> None:
     """Run the step."""
-    args = arguments()
+    args = arguments.of(__file__)
     moment = moment_of(args.as_of, args.offset, datetime.now(UTC))
     found = resolve(args.reference, args.folder, moment)
     if not found.files:

@@ -6,26 +6,20 @@ import math
 from pathlib import Path
 from typing import Any
 
-from common import strict_json
+from common import arguments, strict_json
 from common.rows import read_rows, write_rows
-from common.step import Arguments, BadData, optional, run_step, say
+from common.step import BadData, run_step, say
 
 
 def main() -> None:
     """Run the step."""
-    parser = Arguments(description=__doc__)
-    parser.add_argument("--rows", type=Path, required=True)
-    parser.add_argument("--validation_rows", type=optional(Path))
-    parser.add_argument("--count", type=int, default=16)
-    parser.add_argument("--shards", type=Path, required=True)
-    parser.add_argument("--index", type=Path, required=True)
-    args = parser.parse_args()
+    args = arguments.of(__file__)
     files = {"train": args.rows} | ({"validation": args.validation_rows} if args.validation_rows else {})
     rows = {split: list(read_rows(path)) for split, path in files.items()}
     total = sum(map(len, rows.values()))
     if not total:
         raise BadData(f"{args.rows} holds no rows")
-    size = math.ceil(total / max(1, args.count))
+    size = math.ceil(total / args.count)
     shards = [shard for split, path in files.items() for shard in split_up(args.shards, split, path, rows[split], size)]
     args.index.write_text(
         strict_json.dumps({"splits": list(files), "shards": shards}, indent=1) + "\n", encoding="utf-8"

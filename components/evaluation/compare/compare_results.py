@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from argparse import Namespace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from common import strict_json, tracking
-from common.step import Arguments, BadConfig, NoInput, StepError, optional, run_step
+from common import arguments, strict_json, tracking
+from common.step import NoInput, StepError, run_step
 from common.tasks import get_task
 from comparison import COLUMNS, compare, read_columns
 from report_page import html
@@ -26,27 +25,12 @@ class BelowGate(StepError):
     code = "retention"
 
 
-def arguments() -> Namespace:
-    """The step's inputs and outputs."""
-    parser = Arguments(prog="compare")
-    parser.add_argument("--results", required=True)
-    parser.add_argument("--task_type", required=True)
-    parser.add_argument("--min_retention", type=optional(float))
-    for name in ("curation", "generation", "title"):
-        parser.add_argument(f"--{name}", type=optional(str))
-    parser.add_argument("--report", required=True)
-    given = parser.parse_args()
-    if given.min_retention is not None and given.min_retention < 0:
-        raise BadConfig(f"min_retention must be 0 or more, not {given.min_retention:g}")
-    return given
-
-
-def read_summary(path: str | None, name: str) -> dict[str, Any] | None:
+def read_summary(path: Path | None, name: str) -> dict[str, Any] | None:
     """A step's summary. Raises NoInput."""
     if not path:
         return None
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise NoInput(f"the {name} summary {path} cannot be read: {error}") from None
     return found if isinstance(found, dict) else None
@@ -54,7 +38,7 @@ def read_summary(path: str | None, name: str) -> dict[str, Any] | None:
 
 def main() -> None:
     """Read, compare, write, and only then judge."""
-    given = arguments()
+    given = arguments.of(__file__)
     task = get_task(given.task_type)
     columns = read_columns(given.results)
     result = {"title": given.title or f"Distillation: {task.name}", "created": _now(), **compare(columns, task)}
@@ -62,7 +46,7 @@ def main() -> None:
     summaries = {"generation": read_summary(given.generation, "generation")}
     summaries["curation"] = read_summary(given.curation, "curation")
     result |= summaries
-    folder = Path(given.report)
+    folder = given.report
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "comparison.json").write_text(
         strict_json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"

@@ -6,38 +6,14 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from common import strict_json, tracking
+from common import arguments, strict_json, tracking
 from common.rows import Row, read_rows, write_rows
-from common.step import Arguments, BadConfig, BadData, optional, run_step, say
+from common.step import BadConfig, BadData, run_step, say
 from common.tasks import get_task
 from modelling.models import check_source
 
 #: The columns of a comparison, in the order in which people read them.
 COLUMNS = ("teacher", "baseline", "distilled", "gold_sft")
-
-
-def arguments() -> Namespace:
-    """The step's inputs and outputs, checked as far as that is possible without reading them."""
-    parser = Arguments(prog="evaluate")
-    parser.add_argument("--test_rows", required=True)
-    parser.add_argument("--task_type", required=True)
-    for name in ("distilled", "baseline_weights", "baseline_id", "teacher_weights", "teacher_id", "teacher_rows"):
-        parser.add_argument(f"--{name}", type=optional(str))
-    parser.add_argument("--gold_sft", type=optional(str))
-    parser.add_argument("--revision", type=optional(str))
-    parser.add_argument("--max_new_tokens", type=int, default=256)
-    parser.add_argument("--batch_size", type=int, default=16)
-    parser.add_argument("--latency_rows", type=int, default=32)
-    parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument("--results", required=True)
-    given = parser.parse_args()
-    for name in ("max_new_tokens", "batch_size"):
-        if getattr(given, name) <= 0:
-            raise BadConfig(f"{name} must be greater than 0, not {getattr(given, name)}")
-    given.sources = sources(given)
-    return given
 
 
 def sources(given: Namespace) -> dict[str, str]:
@@ -70,7 +46,8 @@ def read_test_rows(path: str) -> list[Row]:
 
 def main() -> None:
     """Read, generate, score, write."""
-    given = arguments()
+    given = arguments.of(__file__)
+    given.sources = sources(given)
     task = get_task(given.task_type)
     rows = read_test_rows(given.test_rows)
     endpoint = {row["id"]: row for row in read_rows(given.teacher_rows)} if given.teacher_rows else None

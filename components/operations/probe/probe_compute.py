@@ -16,9 +16,9 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from common import secrets, strict_json
+from common import arguments, secrets, strict_json
 from common.entra import NoToken, token
-from common.step import Arguments, StepError, Unavailable, optional, run_step, say
+from common.step import StepError, Unavailable, run_step, say
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 #: Storage signs with the time; beyond some minutes it refuses.
@@ -45,21 +45,15 @@ class ProbeFailed(StepError):
 
 def main() -> None:
     """Look at everything, print and write it, then fail where something has to be mended."""
-    parser = Arguments(description=__doc__)
-    parser.add_argument("--teacher_endpoint", type=optional(str))
-    parser.add_argument("--teacher_key", type=optional(str))
-    parser.add_argument("--addresses", default="")
-    parser.add_argument("--timeout", type=float, default=10.0)
-    parser.add_argument("--report", type=Path, required=True)
-    arguments = parser.parse_args()
+    given = arguments.of(__file__)
     findings: list[Finding] = []
-    for finding in look(arguments.teacher_endpoint, arguments.teacher_key, arguments.addresses, arguments.timeout):
+    for finding in look(given.teacher_endpoint, given.teacher_key, given.addresses, given.timeout):
         findings.append(finding)
         say(f"{finding.level:<5} {finding.name:<10} {finding.said}")
         if finding.todo:
             say(f"{'':<17}{finding.todo}")
-    findings.append(storage(arguments.report))
-    arguments.report.write_text(strict_json.dumps([asdict(finding) for finding in findings], indent=2) + "\n")
+    findings.append(storage(given.report))
+    given.report.write_text(strict_json.dumps([asdict(finding) for finding in findings], indent=2) + "\n")
     last = findings[-1]
     say(f"{last.level:<5} {last.name:<10} {last.said}")
     failed = [finding for finding in findings if finding.level == FAIL]

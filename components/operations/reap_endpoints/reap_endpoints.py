@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from common import strict_json
-from common.step import Arguments, StepError, boolean, run_step, say
+from common import arguments, strict_json
+from common.step import StepError, run_step, say
 from reaping_calls import Workspace
 
 OWNER, EXPIRES = "azdistill.endpoint", "azdistill.expires"
@@ -31,20 +30,16 @@ class Reaped:
 
 def main() -> None:
     """Look at every endpoint, remove what is over, and fail last where one could not be removed."""
-    parser = Arguments(description=__doc__)
-    parser.add_argument("--dry_run", type=boolean, default=False)
-    parser.add_argument("--timeout", type=float, default=1800.0)
-    parser.add_argument("--summary", type=Path, required=True)
-    arguments = parser.parse_args()
-    workspace = Workspace(arguments.timeout)
+    given = arguments.of(__file__)
+    workspace = Workspace(given.timeout)
     now = datetime.now(UTC)
-    reaped = [_reap(workspace, one, arguments.dry_run) for one in expired(workspace, now)]
+    reaped = [_reap(workspace, one, given.dry_run) for one in expired(workspace, now)]
     for one in reaped:
         say(f"{one.outcome:<8} {one.name} ({one.kind}), its time was over at {one.expires} {one.reason}".rstrip())
     if not reaped:
         say("nothing has expired")
     summary = {"step": "reap_endpoints", "time": now.isoformat(), "endpoints": [asdict(one) for one in reaped]}
-    arguments.summary.write_text(strict_json.dumps(summary, indent=2) + "\n")
+    given.summary.write_text(strict_json.dumps(summary, indent=2) + "\n")
     failures = [f"{one.name}: {one.reason}" for one in reaped if one.outcome == "failed"]
     if failures:
         raise StepError("; ".join(failures))

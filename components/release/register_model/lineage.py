@@ -51,12 +51,12 @@ def is_better(comparison: dict[str, Any]) -> bool | None:
     return found
 
 
-def read_comparison(report: str | None) -> dict[str, Any] | None:
+def read_comparison(report: Path | None) -> dict[str, Any] | None:
     """``comparison.json`` of a report. Raises NoInput."""
     if not report:
         return None
     try:
-        found = json.loads((Path(report) / "comparison.json").read_text(encoding="utf-8"))
+        found = json.loads((report / "comparison.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise NoInput(f"the report {report} cannot be read: {error}") from None
     return found if isinstance(found, dict) else None

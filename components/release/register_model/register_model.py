@@ -10,8 +10,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from common import strict_json
-from common.step import Arguments, StepError, Unavailable, optional, run_step, say
+from common import arguments, strict_json
+from common.step import StepError, Unavailable, run_step, say
 from common.tasks import get_task
 from data_assets import DataAsset, keep, register
 from lineage import NOT_BETTER, is_better, measured, provenance, read_comparison
@@ -23,21 +23,10 @@ DIGEST = "azdistill.model_sha256"
 ARTIFACTS = "model"
 
 
-def arguments() -> Namespace:
-    """The step's inputs and outputs."""
-    parser = Arguments(prog="register_model")
-    for name in ("model", "model_name", "task_type", "registration", "assets", "assets_uri"):
-        parser.add_argument(f"--{name}", required=True)
-    for name in ("report", "teacher_rows", "curated", "teacher_model", "teacher_licence", "student_id"):
-        parser.add_argument(f"--{name}", type=optional(str))
-    given = parser.parse_args()
-    given.task = get_task(given.task_type).name
-    return given
-
-
 def main() -> None:
     """Keep the rows, register them where there is a workspace, then the model."""
-    given = arguments()
+    given = arguments.of(__file__)
+    given.task = get_task(given.task_type).name
     digest = digest_of(Path(given.model))
     kept = keep_rows(given)
     origin = provenance(given, kept)

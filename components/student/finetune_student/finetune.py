@@ -9,66 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import distributed as processes
-from common import strict_json
+from common import arguments, strict_json
 from common.rows import Tally, read_rows, write_summary
-from common.step import Arguments, BadConfig, BadData, boolean, optional, run_step, say
+from common.step import BadConfig, BadData, run_step, say
 from modelling.models import check_source
-
-TARGETS = ("response", "reference")
-
-
-def arguments() -> Namespace:
-    """The step's inputs and outputs, checked as far as that is possible without reading them."""
-    parser = Arguments(prog="finetune_student")
-    parser.add_argument("--rows", required=True)
-    parser.add_argument("--validation_rows")
-    parser.add_argument("--student_weights")
-    parser.add_argument("--student_id")
-    parser.add_argument("--revision")
-    parser.add_argument("--method", choices=("sft", "logits"), default="sft")
-    parser.add_argument("--logits")
-    parser.add_argument("--target", choices=TARGETS, default="response")
-    parser.add_argument("--loss_on", choices=("response", "assistant"), default="response")
-    parser.add_argument("--learning_rate", type=float, default=2e-5)
-    parser.add_argument("--batch_size", type=int, default=8)
-    parser.add_argument("--gradient_accumulation_steps", type=int, default=1)
-    parser.add_argument("--num_epochs", type=float, default=3)
-    parser.add_argument("--max_steps", type=int, default=-1)
-    parser.add_argument("--warmup_ratio", type=float, default=0.0)
-    parser.add_argument("--weight_decay", type=float, default=0.0)
-    parser.add_argument(
-        "--lr_scheduler", choices=("linear", "cosine", "constant", "constant_with_warmup"), default="linear"
-    )
-    parser.add_argument("--max_length", type=int, default=2048)
-    parser.add_argument("--distillation_temperature", type=float, default=1.0)
-    parser.add_argument("--distillation_alpha", type=float, default=0.5)
-    parser.add_argument("--lora", type=boolean, default=False)
-    parser.add_argument("--lora_rank", type=int, default=16)
-    parser.add_argument("--lora_alpha", type=float, default=32.0)
-    parser.add_argument("--lora_dropout", type=float, default=0.0)
-    parser.add_argument("--lora_target_modules", type=optional(str))
-    parser.add_argument("--early_stopping_patience", type=int, default=0)
-    parser.add_argument("--eval_steps", type=int, default=0)
-    parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
-    parser.add_argument("--parallelism", choices=processes.PARALLELISM, default="auto")
-    parser.add_argument("--seed", type=int, default=42)
-    for output in ("model", "checkpoints", "summary"):
-        parser.add_argument(f"--{output}", required=True)
-    given = parser.parse_args()
-    check(given)
-    return given
 
 
 def check(given: Namespace) -> None:
     """Raises BadConfig for inputs that contradict each other."""
-    for name in ("learning_rate", "batch_size", "gradient_accumulation_steps", "num_epochs", "max_length", "lora_rank"):
-        if getattr(given, name) <= 0:
-            raise BadConfig(f"{name} must be greater than 0, not {getattr(given, name):g}")
-    if given.distillation_temperature <= 0:
-        raise BadConfig(f"distillation_temperature must be greater than 0, not {given.distillation_temperature:g}")
-    for name in ("warmup_ratio", "distillation_alpha", "lora_dropout"):
-        if not 0 <= getattr(given, name) <= 1:
-            raise BadConfig(f"{name} must be between 0 and 1, not {getattr(given, name):g}")
+    for name in ("learning_rate", "num_epochs"):
+        if not getattr(given, name):
+            raise BadConfig(f"{name} must be greater than 0")
     if (given.method == "logits") != bool(given.logits):
         wrong = (
             "method logits needs the input 'logits'" if given.method == "logits" else "'logits' is for method logits"
@@ -109,7 +60,8 @@ def _digest(stream: Any) -> str:
 def main() -> None:
     """Read, train, save."""
     processes.speak_for_all()
-    given = arguments()
+    given = arguments.of(__file__)
+    check(given)
     rows = list(read_rows(given.rows))
     validation = list(read_rows(given.validation_rows)) if given.validation_rows else []
     if given.early_stopping_patience > 0 and not validation:

@@ -9,8 +9,9 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from common import arguments
 from common.rows import read_lines
-from common.step import Arguments, BadConfig, Interrupted, NoInput, StepError, Unavailable, optional, run_step, say
+from common.step import BadConfig, Interrupted, NoInput, StepError, Unavailable, run_step, say
 from gpus import require_disk, require_memory
 from inference_engine import Engine, Settings
 from modelling.models import check_source
@@ -18,7 +19,7 @@ from modelling.models import check_source
 # The very code that asks a teacher behind an endpoint: its modules find each other in their own folder.
 sys.path.insert(0, str(Path(__file__).parent / "teacher_inference"))
 
-from teacher_inference import add_asking, add_rows, ask
+from teacher_inference import ask
 
 #: Room for the words of a prompt's template and of the chat's.
 PROMPT_BYTES = 8192
@@ -26,22 +27,12 @@ PROMPT_BYTES = 8192
 PATTERNS = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken"]
 
 
-def arguments() -> argparse.Namespace:
-    """The command line of component.yml, as the asking code wants it."""
-    parser = Arguments(description=__doc__)
-    add_rows(parser)
-    add_asking(parser)
-    add_engine(parser)
-    args = parser.parse_args()
-    check_engine(args)
-    return args
-
-
 def check_engine(args: argparse.Namespace) -> None:
     """Raises for a teacher that cannot be; fills in what the asking code wants to know of an endpoint."""
     args.source = check_source(args.teacher_weights, args.teacher_id, "teacher")
     if args.source is None:
         raise BadConfig("no teacher: give teacher_weights or teacher_id")
+    args.tensor_parallel_size = _size(args.tensor_parallel_size)
     args.api, args.teacher_key = "chat_completions", None
 
 
@@ -55,7 +46,7 @@ def settings_of(args: argparse.Namespace, files: list[Path]) -> Settings:
         tensor_parallel_size=args.tensor_parallel_size,
         max_model_len=args.max_model_len,
         longest=longest_request(files, args.max_tokens, args.max_summary_words),
-        engine_args=args.engine_args,
+        engine_args=args.engine_args or "",
         startup_timeout=args.startup_timeout,
     )
 
@@ -67,29 +58,18 @@ def longest_request(files: list[Path], max_tokens: int, summary_words: int) -> i
     return longest + PROMPT_BYTES + max(max_tokens, 16 * summary_words) * max(1, turns)
 
 
-def add_engine(parser: argparse.ArgumentParser) -> None:
-    """What is run, and by what."""
-    for name in ("teacher_weights", "teacher_id", "revision"):
-        parser.add_argument(f"--{name}", type=optional(str))
-    parser.add_argument("--engine", choices=("auto", "vllm", "transformers"), default="auto")
-    parser.add_argument("--tensor_parallel_size", type=_size, default=0)
-    parser.add_argument("--max_model_len", type=optional(int))
-    parser.add_argument("--engine_args", default="")
-    parser.add_argument("--startup_timeout", type=float, default=3600.0)
-    parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
-
-
 def _size(text: str) -> int:
     if text.strip() == "auto":
         return 0
     if not text.strip().isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is neither auto nor a number of GPUs")
+        raise BadConfig(f"tensor_parallel_size: '{text}' is neither auto nor a number of GPUs")
     return int(text)
 
 
 def main() -> None:
     """Weights, engine, answers; the engine ends with the step, whatever happens."""
-    args = arguments()
+    args = arguments.of(__file__)
+    check_engine(args)
     if not any(True for _ in read_lines(args.rows)):
         raise NoInput(f"{args.rows} holds no rows")
     signal.signal(signal.SIGTERM, _stop)

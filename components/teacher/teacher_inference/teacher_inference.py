@@ -15,19 +15,17 @@ from typing import Any
 
 from answer_store import AnswerStore
 from chat_api import ChatApi
-from common import tracking
+from common import arguments, tracking
 from common.progress import Progress
 from common.rows import UNWRITABLE, Row, RowWriter, Tally, read_lines, read_rows, reject, write_summary
 from common.secrets import SecretError, redact, resolve
 from common.step import (
-    Arguments,
     BadConfig,
     BadData,
     Interrupted,
     Refused,
     StepError,
     Unavailable,
-    optional,
     run_step,
     say,
 )
@@ -35,48 +33,6 @@ from common.tasks import get_task
 from conversation import Answering
 from prompting import Prompts
 from teacher_client import RowFailed, TeacherClient
-
-
-def arguments() -> argparse.Namespace:
-    """The command line of component.yml."""
-    parser = Arguments(description=__doc__)
-    add_rows(parser)
-    parser.add_argument("--teacher_endpoint", required=True)
-    parser.add_argument("--teacher_key", type=optional(str))
-    parser.add_argument("--api", choices=("chat_completions", "messages"), default="chat_completions")
-    add_asking(parser)
-    return parser.parse_args()
-
-
-def add_rows(parser: argparse.ArgumentParser, *, files: bool = True) -> None:
-    """What is asked, of whom, and where the answers go; without ``files``, their names come from elsewhere."""
-    for name in ("task_type", "teacher_model"):
-        parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--answers", type=Path, required=True)
-    if files:
-        parser.add_argument("--rows", type=Path, required=True)
-        parser.add_argument("--validation_rows", type=optional(Path))
-        for name in ("train", "validation", "rejects", "summary"):
-            parser.add_argument(f"--{name}", type=Path, required=True)
-
-
-def add_asking(parser: argparse.ArgumentParser) -> None:
-    """How it is asked."""
-    parser.add_argument("--strategy", default="direct")
-    parser.add_argument("--prompts", type=optional(Path))
-    parser.add_argument("--turns", choices=("last", "all"), default="last")
-    parser.add_argument("--sampling_temperature", type=float, default=0.0)
-    parser.add_argument("--top_p", type=float, default=1.0)
-    parser.add_argument("--max_tokens", type=int, default=512)
-    parser.add_argument("--stop", type=optional(str))
-    parser.add_argument("--max_summary_words", type=int, default=80)
-    parser.add_argument("--concurrency", type=int, default=16)
-    parser.add_argument("--max_retries", type=int, default=8)
-    parser.add_argument("--max_wait", type=float, default=900.0)
-    parser.add_argument("--max_reasks", type=int, default=0)
-    parser.add_argument("--timeout", type=float, default=120.0)
-    parser.add_argument("--min_success_ratio", type=float, default=0.9)
-
 
 #: Says what is wrong with the teacher's server, where the step runs one itself; None while it lives.
 Health = Callable[[], StepError | None]
@@ -89,13 +45,11 @@ AHEAD = 20_000
 
 def main() -> None:
     """Run the step."""
-    ask(arguments())
+    ask(arguments.of(__file__))
 
 
 def ask(args: argparse.Namespace, health: Health = lambda: None) -> None:
     """Ask for every row of the step's inputs and write its outputs; what ``health`` says ends it early."""
-    if args.concurrency < 1:
-        raise BadConfig("concurrency is at least 1")
     task = get_task(args.task_type)
     prompts = Prompts(task.name, args.strategy, args.prompts, args.max_summary_words)
     teacher = TeacherClient(

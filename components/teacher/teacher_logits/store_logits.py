@@ -4,31 +4,15 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from common import arguments
 from common.rows import Tally, read_rows, write_summary
-from common.step import Arguments, BadConfig, run_step
+from common.step import BadConfig, run_step
 from modelling.models import check_source
 
 
-def arguments() -> Namespace:
-    """The step's inputs and outputs, checked as far as that is possible without reading them."""
-    parser = Arguments(prog="teacher_logits")
-    parser.add_argument("--rows", required=True)
-    parser.add_argument("--validation_rows")
-    for name in ("teacher_weights", "teacher_id", "student_weights", "student_id"):
-        parser.add_argument(f"--{name}")
-    parser.add_argument("--top_k", type=int, default=64)
-    parser.add_argument("--batch_size", type=int, default=8)
-    parser.add_argument("--max_length", type=int, default=2048)
-    parser.add_argument("--target", choices=("response", "reference"), default="response")
-    parser.add_argument("--loss_on", choices=("response", "assistant"), default="response")
-    parser.add_argument("--distillation_temperature", type=float, default=1.0)
-    parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
-    parser.add_argument("--logits", required=True)
-    parser.add_argument("--summary", required=True)
-    given = parser.parse_args()
-    for name in ("top_k", "batch_size", "max_length", "distillation_temperature"):
-        if getattr(given, name) <= 0:
-            raise BadConfig(f"{name} must be greater than 0, not {getattr(given, name):g}")
+def settings() -> Namespace:
+    """The step's arguments, checked as far as that is possible without reading what they name."""
+    given = arguments.of(__file__)
     given.teacher = check_source(given.teacher_weights, given.teacher_id, "teacher")
     given.student = check_source(given.student_weights, given.student_id, "student")
     for name in ("teacher", "student"):
@@ -39,7 +23,7 @@ def arguments() -> Namespace:
 
 def main() -> None:
     """Read the rows, run the teacher, write the shards."""
-    given = arguments()
+    given = settings()
     files = {"train": given.rows} | ({"validation": given.validation_rows} if given.validation_rows else {})
     rows = {split: list(read_rows(path)) for split, path in files.items()}
     # torch and transformers take seconds to import: only once the inputs are known to be sound.

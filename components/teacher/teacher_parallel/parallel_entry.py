@@ -12,13 +12,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "teacher_in_job"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "teacher_inference"))
 
+from common import arguments
 from common.step import StepError, say
 from inference_engine import Engine
-from teacher_in_job import add_asking, add_engine, add_rows, check_engine, settings_of
+from teacher_in_job import check_engine, settings_of
 from teacher_inference import ask
 
 _engine: Engine | None = None
@@ -28,13 +29,8 @@ _args: argparse.Namespace
 def init() -> None:
     """Read the arguments; the engine starts with the first shard, whose time limit has room for it."""
     global _args
-    parser = argparse.ArgumentParser()
-    add_rows(parser, files=False)
-    add_asking(parser)
-    add_engine(parser)
-    parser.add_argument("--results", type=Path, required=True)
     # Azure ML's driver adds arguments of its own.
-    _args = parser.parse_known_args()[0]
+    _args = arguments.of(__file__, with_others=True)
     check_engine(_args)
     # What each shard took is summed up by gather_rows, which logs it once.
     for name in ("AZDISTILL_METRICS_FILE", "MLFLOW_TRACKING_URI"):
