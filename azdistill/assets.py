@@ -34,9 +34,19 @@ def _components() -> dict[str, Path]:
     return {path.parent.name: path for path in (root() / "components").glob("*/*/component.yml")}
 
 
+def tasks() -> Path:
+    """The folder whose files are the tasks."""
+    return root() / "components" / "common" / "tasks"
+
+
 def pipeline(name: str) -> Path:
     """The YAML of the ready pipeline ``name``."""
     return root() / "pipelines" / f"{name}.yml"
+
+
+def sample_data(task: str) -> Path:
+    """The rows that a project starts with; of a task without any the file does not exist."""
+    return root() / "pipelines" / "data" / f"{task}.jsonl"
 
 
 def template(name: str) -> Path:

@@ -7,17 +7,11 @@ from pathlib import Path
 
 import jinja2
 
-from azdistill import assets
+from azdistill import assets, families
 from azdistill.errors import UserError
 
-#: What a task's sample needs: how the teacher is asked, how many tokens it may write, and how many the student.
-_SETTINGS = {
-    "nli": ("chain_of_thought", 512, 32),
-    "qa": ("chain_of_thought", 512, 32),
-    "math": ("chain_of_thought", 512, 32),
-    "conversation": ("direct", 256, 256),
-    "summarization": ("chain_of_density", 1024, 128),
-}
+#: How a task's teacher and student are asked where its file has no SAMPLE.
+_SAMPLE = {"strategy": "direct", "max_tokens": 512, "max_new_tokens": 256}
 
 
 def create(folder: Path, task: str, *, force: bool = False) -> tuple[list[Path], list[Path]]:
@@ -43,14 +37,14 @@ def create(folder: Path, task: str, *, force: bool = False) -> tuple[list[Path],
 
 
 def _files(name: str, task: str) -> Iterator[tuple[str, str]]:
-    rows = (assets.root() / "pipelines" / "data" / f"{task}.jsonl").read_text(encoding="utf-8")
-    strategy, max_tokens, max_new_tokens = _SETTINGS[task]
+    rows = assets.sample_data(task).read_text(encoding="utf-8")
+    member = families.member(assets.tasks(), task)
     words: dict[str, object] = {
         "name": name,
         "task": task,
-        "strategy": strategy,
-        "max_tokens": max_tokens,
-        "max_new_tokens": max_new_tokens,
+        "tasks": ", ".join(families.names(assets.tasks())),
+        **_SAMPLE,
+        **(member.header.get("SAMPLE", {}) if member else {}),
         "rows": rows.count("\n"),
     }
     home = assets.template("project")

@@ -20,7 +20,7 @@ PLACES: dict[str, tuple[int, int, str]] = {
     "local": (130, 215, "runs any pipeline here"),
     "cloud": (480, 215, "submits; imports azure.*"),
     "compile": (480, 300, "recipe -> pipeline"),
-    "assets": (800, 385, "where components lie"),
+    "assets": (800, 470, "where components lie"),
     "recipe": (370, 385, "what a person writes"),
     "sizing": (590, 385, "memory, machines, prices"),
     "catalog": (480, 470, "known teachers and students"),

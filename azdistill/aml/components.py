@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from azdistill.aml.environments import ASSET_KEYS, environment_of
@@ -20,6 +21,8 @@ LEGACY_TYPE = "path"
 _INPUT_KEYS = {"type", "optional", "default", "description"}
 _VALUE_KEYS, _RANGE_KEYS, _DATA_KEYS = {"enum"}, {"min", "max"}, {"mode"}
 _OUTPUT_KEYS = {"type", "mode", "description", "is_control", "path", "name", "version", "early_available"}
+#: Before the name of an input: the tag that names the folder whose files its values are called after.
+FAMILY = "azdistill.family."
 INTERFACE_KEYS = ASSET_KEYS | {"inputs", "outputs", "is_deterministic"}
 RUN_KEYS = {"command", "code", "environment", "additional_includes", "distribution", "resources"}
 COMPONENT_KEYS = INTERFACE_KEYS | RUN_KEYS
@@ -48,7 +51,7 @@ def interface(fields: Fields) -> dict[str, Any]:
         "version": fields.text("version", scalar=True),
         "display_name": fields.text("display_name"),
         "description": fields.text("description") or "",
-        "inputs": {n: declared_input(at, fields.report) for n, at, _ in fields.each("inputs")},
+        "inputs": {n: declared_input(at, fields.report, _family(fields, n)) for n, at, _ in fields.each("inputs")},
         "outputs": {n: declared_output(at, fields.report) for n, at, _ in fields.each("outputs")},
         "is_deterministic": True if deterministic is None else deterministic,
         "tags": fields.words("tags", strict=True),
@@ -78,7 +81,13 @@ def data_mode(fields: Fields) -> str | None:
     return fields.choice("mode", (*_DATA_MODES, *(_TABLE_MODES if kind == "mltable" else ())))
 
 
-def declared_input(where: Where, report: Report) -> Input:
+def _family(fields: Fields, name: str) -> Path | None:
+    """The folder whose files the values of an input are named after, which a tag of the component tells."""
+    folder = fields.mapping("tags").get(FAMILY + name)
+    return fields.where.resolve(folder) if isinstance(folder, str) else None
+
+
+def declared_input(where: Where, report: Report, family: Path | None = None) -> Input:
     """An input as a component declares it."""
     fields = Fields(where, report)
     if isinstance(fields.where.value, dict):
@@ -101,6 +110,7 @@ def declared_input(where: Where, report: Report) -> Input:
         max=fields.data.get("max") if "max" in keys else None,
         description=fields.text("description") or "",
         mode=fields.choice("mode", INPUT_MODES),
+        family=family,
         where=where,
     )
 

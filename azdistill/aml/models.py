@@ -26,6 +26,7 @@ class Input:
     """An input that a component declares, or a pipeline job's input with its value.
 
     A pipeline job's literal is its ``default``; its data is ``path`` (an absolute local path, or a URI as written).
+    ``family``: a folder, one of whose files the value names.
     """
 
     type: str
@@ -37,6 +38,7 @@ class Input:
     description: str = ""
     mode: str | None = None
     path: str | None = None
+    family: Path | None = None
     where: Where = field(compare=False, repr=False)
 
     @property

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
+from azdistill import assets, families
 from azdistill.errors import SpecError
 from azdistill.redact import redact
 
-TASKS = ("nli", "conversation", "qa", "math", "summarization")
+#: What a project can start with: the tasks that come with sample data.
+TASKS = [name for name in families.names(assets.tasks()) if assets.sample_data(name).is_file()]
 
 
 @click.command("compile")

@@ -10,10 +10,9 @@ from typing import Any
 
 import yaml
 
-from azdistill import assets
+from azdistill import assets, families
 from azdistill.client.names import Column
 from azdistill.errors import RunFailed, UserError
-from azdistill.recipe.models import TASK_ALIASES, TASKS
 from azdistill.recipe.read import is_local
 from azdistill.recipe.refer import Weights
 
@@ -81,15 +80,14 @@ def measured(comparison: bytes, column: Column) -> dict[str, Any]:
 
 def task_of(word: object, name: str) -> str:
     """The task that ``word`` names. UserError AZD490 where the model's own run names none, and nobody else does."""
-    text = str(word or "").lower().replace("-", "_")
-    task = TASK_ALIASES.get(text, text)
-    if task not in TASKS:
+    task = families.member(assets.tasks(), str(word or ""))
+    if task is None:
         raise UserError(
             f"what '{name}' is to be measured on is not known: no run that made it is here",
             code="AZD490",
-            hint=f"give task_type= (one of {', '.join(TASKS)})",
+            hint=f"give task_type= (one of {', '.join(families.names(assets.tasks()))})",
         )
-    return task
+    return task.name
 
 
 def evaluation_of(subject: Subject, test_data: str | Path) -> dict[str, Any]:

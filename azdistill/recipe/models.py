@@ -9,17 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from azdistill import assets, families
+from azdistill.errors import did_you_mean
 from azdistill.recipe.schedule import Schedule
-
-#: Names by which a task is known elsewhere, Microsoft's distillation job among them.
-TASK_ALIASES = {
-    "nlu_qa": "qa",
-    "question_answering": "qa",
-    "natural_language_inference": "nli",
-    "chat": "conversation",
-    "summarisation": "summarization",
-}
-TASKS = ("nli", "conversation", "qa", "math", "summarization")
 
 #: The range of each of the two settings that a plain temperature may stand for.
 TEMPERATURES = {"sampling_temperature": (0.0, 2.0), "distillation_temperature": (0.1, 100.0)}
@@ -322,13 +314,10 @@ class Recipe(Section):
     @field_validator("task")
     @classmethod
     def _known_task(cls, value: str) -> str:
-        word = value.lower().replace("-", "_")
-        task = TASK_ALIASES.get(word, word)
-        if task not in TASKS:
-            from azdistill.errors import did_you_mean
-
-            raise ValueError(f"there is no task '{value}'; {did_you_mean(task, TASKS)}")
-        return task
+        task = families.member(assets.tasks(), value)
+        if task is None:
+            raise ValueError(f"there is no task '{value}'; {did_you_mean(value, families.names(assets.tasks()))}")
+        return task.name
 
     @model_validator(mode="after")
     def _one_temperature(self) -> Recipe:

@@ -11,7 +11,7 @@ from answer_extraction import Unparsable, unwrap
 from chat_api import ChatApi
 from common.rows import make_row
 from common.tasks import get_task
-from common.tasks.text import split_thoughts, visible
+from common.text import split_thoughts, visible
 from prompting import BUILT_IN, Prompts
 from snapshots import chat, write_jsonl
 from test_teacher_inference import question

@@ -17,8 +17,8 @@ CHOICES = make_row([{"role": "user", "content": "Which?\nAnswer Choices:\n(A) ig
 PLAIN = make_row([{"role": "user", "content": "Who wrote it?"}])
 
 
-def test_there_are_five_tasks_each_with_a_headline_among_its_metrics():
-    assert task_names() == ["conversation", "math", "nli", "qa", "summarization"]
+def test_each_task_has_a_headline_among_its_metrics():
+    assert {"conversation", "math", "nli", "qa", "summarization"} <= set(task_names())
     for name in task_names():
         assert get_task(name).headline in get_task(name).metrics
 
@@ -257,7 +257,7 @@ def test_powers_of_ten_are_numbers_and_endless_digits_are_not(text, answer):
     ],
 )
 def test_what_is_visible_of_a_response_with_thoughts(text, shown):
-    from common.tasks.text import visible
+    from common.text import visible
 
     assert visible(text) == shown
 
@@ -265,7 +265,7 @@ def test_what_is_visible_of_a_response_with_thoughts(text, shown):
 def test_thoughts_without_end_cost_no_time():
     import time
 
-    from common.tasks.text import visible
+    from common.text import visible
 
     started = time.perf_counter()
     assert visible("x" + "<think>" * 200_000 + "</think>" + "<think>" * 200_000)

@@ -13,7 +13,7 @@ import pytest
 from answers import Answer
 from common.rows import make_row
 from common.tasks import get_task
-from common.tasks.text import pieces, squash, words
+from common.text import pieces, squash, words
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scoring import Scorer

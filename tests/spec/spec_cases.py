@@ -32,6 +32,16 @@ command: >-
   --model ${{outputs.model}} --summary ${{outputs.summary}}
 """
 
+#: A component whose input names one of the files in a folder.
+PETS = """\
+name: pets
+type: command
+tags: {azdistill.family.pet: pets}
+inputs: {pet: {type: string}}
+environment: azureml:env@latest
+command: feed '${{inputs.pet}}'
+"""
+FAMILY = "type: pipeline\njobs:\n  feed:\n    type: command\n    component: ./pets.yml\n    inputs: {{pet: {pet}}}\n"
 MORE = "  more:\n    type: command\n    component: ./train.yml\n"
 HEAD = "name: c\ntype: command\nenvironment: azureml:e@latest\n"
 
@@ -263,6 +273,13 @@ CASES: dict[str, dict[str, str]] = {
         "inputs: {a: {type: integer, min: «AZD132»low}}\ncommand: run ${{inputs.a}}\n"
     ),
     "not in the enum": job(pipeline("      method: «AZD133»stf\n")),
+    "no file of the folder that an input names": job(
+        FAMILY.format(pet="«AZD133»hen"), pets_yml=PETS, **{"pets/cat.py": "", "pets/dog.py": 'ALIASES = ("hound",)'}
+    ),
+    "a file of the folder that an input names": job(
+        FAMILY.format(pet="Big-Hound"), pets_yml=PETS, **{"pets/dog.py": 'ALIASES = ("big_hound",)', "pets/_hen.py": ""}
+    ),
+    "a folder that is not here": job(FAMILY.format(pet="hen"), pets_yml=PETS),
     "a number where words are allowed": job(pipeline("      method: «AZD133 warning»3\n")),
     "a default not in the enum": component(
         "inputs: {a: {type: string, default: «AZD133»c, enum: [a, b]}}\ncommand: run ${{inputs.a}}\n"

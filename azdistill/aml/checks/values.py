@@ -6,6 +6,7 @@ import math
 from datetime import date
 from typing import Any
 
+from azdistill import families
 from azdistill.aml import quoting
 from azdistill.aml import values as typed
 from azdistill.aml.checks.survey import Survey
@@ -62,9 +63,8 @@ def fit(report: Report, what: str, declared: Input, value: Any, where: Where) ->
         report.error("AZD132", f"{what} is {declared.type} data, not {kind_of(value)}", where, hint=hint)
     elif not _parses(declared.type, value):
         _wrong_type(report, what, declared, value, where)
-    elif declared.enum is not None and not _allowed(declared, value):
-        words = [str(item) for item in declared.enum]
-        hint = did_you_mean(str(value), words)
+    elif not _allowed(declared, value):
+        hint = did_you_mean(str(value), _words(declared))
         # Azure ML lets a number through where only words are allowed: one of its public examples does so.
         tell = report.warning if declared.type == "string" and type(value) in (int, float) else report.error
         tell("AZD133", f"{what} is '{value}', which is not allowed", where, hint=hint)
@@ -84,7 +84,17 @@ def _wrong_type(report: Report, what: str, declared: Input, value: Any, where: W
     report.error("AZD132", f"{what} is declared {declared.type}; {value!r} is none", where)
 
 
+def _words(declared: Input) -> list[str]:
+    """The words that an input allows, and no others; none where it takes any."""
+    if declared.enum is not None:
+        return [str(item) for item in declared.enum]
+    return families.names(declared.family) if declared.family else []
+
+
 def _allowed(declared: Input, value: Any) -> bool:
+    if declared.enum is None:
+        named = declared.family and families.member(declared.family, typed.text(value))
+        return bool(named) or not _words(declared)
     parsed = typed.parse(declared.type, value)
     return any(
         _parses(declared.type, item) and typed.parse(declared.type, item) == parsed for item in declared.enum or ()

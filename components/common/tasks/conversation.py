@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from common.tasks.base import Row, Task
-from common.tasks.text import squash
+from common.tasks import Row, Task
+from common.text import squash
+
+ALIASES = ("chat",)
+SAMPLE = {"strategy": "direct", "max_tokens": 256, "max_new_tokens": 256}
 
 
 class Conversation(Task):
-    name = "conversation"
-    aliases = ("chat",)
     metrics = ("bleu", "chrf", "rouge1", "rouge2", "rougeL")
     headline = "rougeL"
 

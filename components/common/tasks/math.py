@@ -7,8 +7,11 @@ import unicodedata
 from collections.abc import Iterator
 from fractions import Fraction
 
-from common.tasks.base import Row, Task
-from common.tasks.text import marked, visible
+from common.tasks import Row, Task
+from common.text import marked, visible
+
+ALIASES = ("gsm8k",)
+SAMPLE = {"strategy": "chain_of_thought", "max_tokens": 512, "max_new_tokens": 32}
 
 #: A number with its sign, thousands separators and decimals. A minus behind a digit, letter or bracket is an operator.
 _NUMBER = re.compile(
@@ -26,8 +29,6 @@ _OPERATOR = re.compile(r"\s*(?:[-+*/^=\u00d7\u00f7]|x\s*[0-9]|plus|minus|times|d
 
 
 class Math(Task):
-    name = "math"
-    aliases = ("gsm8k",)
     metrics = ("accuracy",)
     headline = "accuracy"
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 
-from common.tasks.base import Row, Task
-from common.tasks.text import marked, visible
+from common.tasks import Row, Task
+from common.text import marked, visible
+
+ALIASES = ("natural_language_inference",)
+SAMPLE = {"strategy": "chain_of_thought", "max_tokens": 512, "max_new_tokens": 32}
 
 LABELS = ("entailment", "neutral", "contradiction")
 _MENTION = re.compile(
@@ -21,7 +24,6 @@ _NUMBERS = {"0": "entailment", "1": "neutral", "2": "contradiction"}
 
 
 class Nli(Task):
-    name = "nli"
     metrics = ("accuracy", "macro_f1")
     headline = "accuracy"
 

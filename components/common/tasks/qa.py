@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 
-from common.tasks.base import Row, Task
-from common.tasks.text import marked, plain, squash, visible, words
+from common.tasks import Row, Task
+from common.text import marked, plain, squash, visible, words
+
+ALIASES = ("nlu_qa", "question_answering")
+SAMPLE = {"strategy": "chain_of_thought", "max_tokens": 512, "max_new_tokens": 32}
 
 _CHOICE = re.compile(r"^[ \t]*(?:\((?P<a>[A-Z])\)|(?P<b>[A-Z])[).:])[ \t]*(?P<text>\S.*?)[ \t\r]*$", re.M)
 _HEAD = r"^\W*(?:(?:option|choice|answer)\s+)?"
@@ -18,8 +21,6 @@ _LETTER_ALONE = re.compile(_HEAD + r"(?:\(\s*(?P<a>[A-Z])\s*\)|(?P<b>[A-Z])(?=[.
 
 
 class Qa(Task):
-    name = "qa"
-    aliases = ("nlu_qa", "question_answering")
     metrics = ("accuracy", "exact_match", "token_f1")
     headline = "accuracy"
 

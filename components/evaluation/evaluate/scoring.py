@@ -10,7 +10,7 @@ import numpy as np
 from answers import Answer
 from common.rows import Row
 from common.tasks import Task
-from common.tasks.text import words
+from common.text import words
 from text_metrics import TEXT_METRICS, RowMetrics, bleu_tokenizer, corpus_bleu, corpus_chrf, macro_f1
 
 RESAMPLES = 1000

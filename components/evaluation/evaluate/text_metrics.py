@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from common.rows import Row
 from common.tasks import Task
-from common.tasks.text import UNSPACED, pieces, script, visible, words
+from common.text import UNSPACED, pieces, script, visible, words
 
 #: The metrics that compare a text with its reference.
 TEXT_METRICS = ("bleu", "chrf", "rouge1", "rouge2", "rougeL")
@@ -29,8 +29,7 @@ class RowMetrics:
 
     def __init__(self, task: Task, names: Sequence[str], bleu_tokenizer: str = "13a") -> None:
         self._task, self.bleu_tokenizer = task, bleu_tokenizer
-        extra = ("compression_ratio", "density") if task.name == "summarization" else ()
-        self.names = (*names, *extra)
+        self.names = (*names, *task.descriptive_metrics)
 
     def of(self, row: Row, response: str, answer: str | None) -> dict[str, Any]:
         """Every metric of one answer; ``correct`` is None for tasks that define no accuracy.

@@ -2,7 +2,7 @@
 
 The response is what the teacher said, character by character. Taken off is only what wraps it:
 
-- a thought that opens the text, where the API did not give the reasoning apart (``common.tasks.text``),
+- a thought that opens the text, where the API did not give the reasoning apart (``common.text``),
 - under chain of thought the JSON ``{"reasoning": ..., "answer": ...}``: the response is the answer's value; where the
   task asks for a label, a letter or a number, its normal form,
 - under chain of density the JSON list of ever denser summaries: the response is the last one's value.
@@ -21,7 +21,7 @@ from typing import Any
 
 from common.rows import Row
 from common.tasks import Task
-from common.tasks.text import marked, split_thoughts
+from common.text import marked, split_thoughts
 
 _ANSWER = ("answer", "answer_choice", "final_answer", "label", "response", "result")
 _REASONING = ("reasoning", "reason", "explanation", "rationale", "thoughts", "thought", "steps")
