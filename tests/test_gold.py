@@ -148,6 +148,9 @@ def test_the_compiler_and_prepare_data_see_the_same_gold_answers(tmp_path: Path,
         ("rows.jsonl", '{"messages": [{"ro', "no row of it could be read"),
         ("rows.jsonl", '{"frage": "x", "antwort": "y"}', "its columns are not known ones (frage, antwort)"),
         ("rows.parquet", "PAR1", "it cannot be read"),
+        ("rows.jsonl", '{"messages": [{"role": "user", "content": "Q"}], "answer": "A"}', "its column 'answer'"),
+        ("rows.jsonl", '{"messages": [{"role": "user", "content": "Q"}], "chosen": "A"}', "its column 'chosen'"),
+        ("rows.jsonl", '{"conversations": [{"from": "model", "value": "A"}]}', "the role 'model' in its turns"),
     ],
 )
 def test_what_cannot_be_told_is_not_called_none(tmp_path: Path, name: str, text: str | None, why: str) -> None:
@@ -168,7 +171,9 @@ def test_without_pyarrow_parquet_cannot_be_told(tmp_path: Path, monkeypatch: pyt
 
 def test_a_prompt_that_the_user_names_has_no_gold_answer_unless_it_is_a_conversation(tmp_path: Path) -> None:
     name = as_jsonl(tmp_path, [{"frage": "Q", "answer": "A"}])
-    assert compiled(tmp_path, name, prompt_column="frage")[0] is False
+    has, note = compiled(tmp_path, name, prompt_column="frage")
+    assert has is False
+    assert "its column 'answer' is not read as one (data.reference_column names the one that is)" in note
     name = as_jsonl(tmp_path, [{"talk": TURNS}])
     assert compiled(tmp_path, name, prompt_column="talk")[0] is True
 

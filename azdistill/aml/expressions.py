@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 _REFERENCE = re.compile(r"\$\{\{\s*([^{}\s]+)\s*\}\}")
+_NEARLY = re.compile(r"\$\{\{([^{}$]*)\}{0,2}")
 _OPENING = re.compile(r"\$\{\{|\$\[\[")
 
 
@@ -109,6 +110,14 @@ def references(parts: tuple[Part, ...]) -> Iterator[tuple[Reference, bool]]:
 def references_in(text: str) -> Iterator[Reference]:
     """Each reference of a text that has no optional blocks, such as a value or a path."""
     return (part for part in _flat(text, 0) if isinstance(part, Reference))
+
+
+def spaced_or_unclosed(text: str) -> Iterator[tuple[str, Reference]]:
+    """What begins as an expression and stays text, for blanks inside or braces that lack: as written, and as meant."""
+    for match in _NEARLY.finditer(text):
+        inside = re.sub(r"\s", "", match[1])
+        if inside and not _REFERENCE.fullmatch(match[0]):
+            yield match[0], Reference(tuple(inside.split(".")), match.start(), match[0])
 
 
 def fill(text: str, known: Mapping[ServiceWord, str]) -> str:

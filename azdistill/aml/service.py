@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from azdistill.aml.expressions import SERVICE_WORDS, TRIGGER_TIME, Reference, ServiceWord, fill, references_in
-from azdistill.aml.models import Input, Pipeline
+from azdistill.aml.expressions import (
+    NAME,
+    SERVICE_WORDS,
+    TRIGGER_TIME,
+    Reference,
+    ServiceWord,
+    fill,
+    references_in,
+    spaced_or_unclosed,
+)
+from azdistill.aml.models import Input, Output, Pipeline
 from azdistill.aml.source import Report, Where
 from azdistill.errors import Problem, did_you_mean
 
@@ -31,6 +40,15 @@ def misspelt(reference: Reference) -> str:
     return "known: " + ", ".join(map(str, SERVICE_WORDS.values())) if reference.path[0] == _CONTEXT and close else ""
 
 
+def meant_in(text: str) -> Iterator[tuple[str, str]]:
+    """What looks like an expression, is none for its blanks or its end, and resembles a word of the service."""
+    for raw, reference in spaced_or_unclosed(text):
+        path = ".".join(reference.path)
+        meant = f"did you mean '{SERVICE_WORDS[path]}'?" if path in SERVICE_WORDS else misspelt(reference)
+        if meant:
+            yield raw, meant
+
+
 def harmless(text: str) -> str:
     """A value as a command gets it: what the service replaces comes to plain characters, all else is text.
 
@@ -41,7 +59,16 @@ def harmless(text: str) -> str:
         for reference in references_in(text)
         if ".".join(reference.path) in SERVICE_WORDS or misspelt(reference)
     }
+    for raw, _ in meant_in(text):
+        text = text.replace(raw, "x")
     return fill(text, known)
+
+
+def outputs_of(pipeline: Pipeline) -> Iterator[tuple[str, Output]]:
+    """The outputs of a job and of its steps that may have a path of their own."""
+    yield from pipeline.outputs.items()
+    for step in pipeline.jobs.values():
+        yield from ((name, output) for name, output in step.outputs.items() if isinstance(output, Output))
 
 
 def uses(pipeline: Pipeline, word: ServiceWord) -> bool:
@@ -64,8 +91,14 @@ def _filled(declared: Input, known: Mapping[ServiceWord, str]) -> Input:
 
 
 def unfired(pipeline: Pipeline) -> list[Problem]:
-    """AZD158: inputs that only a schedule gives a value, in a pipeline that is started by hand."""
+    """AZD158: inputs and paths that only a schedule fills in, in a pipeline that is started by hand."""
     report = Report()
+    for name, output in outputs_of(pipeline):
+        for reference in references_in(output.path or ""):
+            if ".".join(reference.path) == TRIGGER_TIME.path:
+                message = f"the path of output '{name}' holds {reference}, which only a schedule fills in when it fires"
+                hint = f"start it with `azdistill schedule run|apply`, or write {NAME}, which is another at each start, too"
+                report.error("AZD158", message, output.where / "path", hint=hint, needle=reference.raw)
     for name, declared in pipeline.inputs.items():
         for text, where in texts_of(declared):
             for reference in references_in(text):

@@ -42,6 +42,7 @@ def _training_files(folder: Path, table: dict[str, Any]) -> list[Path]:
     if folders:
         return [path for one in folders for path in sorted(one.glob("*.arrow"))]
     files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in table["suffixes"] and path.is_file()]
+    files = [path for path in files if path.name not in table["descriptions"]]
     shown = [path for path in files if not any(part[0] in "._" for part in path.relative_to(folder).parts)]
     return [path for path in shown if _split_of(path.relative_to(folder), splits) in (None, "training_data")]
 

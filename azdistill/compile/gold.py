@@ -64,7 +64,7 @@ def table() -> dict[str, Any]:
 
 def _gold_in(rows: Iterator[dict[str, Any]], data: Data) -> Gold:
     """Looks until a gold answer is seen. The first row says which columns count, as in prepare_data."""
-    shape, count = None, 0
+    shape, count, other = None, 0, None
     for row in islice(rows, PEEK):
         count += 1
         shape = shape or _shape_of(row, data.prompt_column)
@@ -72,8 +72,11 @@ def _gold_in(rows: Iterator[dict[str, Any]], data: Data) -> Gold:
             return Gold(None, f"its columns are not known ones ({', '.join(map(str, row)) or 'none'})")
         if _carries_answer(row, shape):
             return Gold(True)
+        other = other or _doubt(row, shape)
     if not count:
         return Gold(None, "no row of it could be read")
+    if other:
+        return Gold(None, other)
     return Gold(False, f"the first {PEEK:,} training rows" if count == PEEK else "the training rows")
 
 
@@ -84,19 +87,35 @@ def _shape_of(row: dict[str, Any], prompt_column: str | None) -> dict[str, Any] 
     return next(fitting, None)
 
 
+def _doubt(row: dict[str, Any], shape: dict[str, Any]) -> str | None:
+    """What of a row without a gold answer may hold one all the same: a turn of a role, or a column, that is not read."""
+    who = _last_role(row, shape)
+    if who is not None and not (isinstance(who, str) and who in table()["roles"]):
+        return f"the role {who!r} in its turns is not a known one"
+    names = {name for known in table()["shapes"] for name in known["gold"]} | set(table()["answers"])
+    read = {*shape["gold"], *shape.get("columns", ()), *shape.get("context", ()), shape.get("turns")}
+    column = next((name for name in row if name in names - read and _holds_something(row[name])), None)
+    return f"its column '{column}' is not read as one (data.reference_column names the one that is)" if column else None
+
+
 def _carries_answer(row: dict[str, Any], shape: dict[str, Any]) -> bool:
     if any(_holds_something(row.get(name)) for name in shape["gold"]):
         return True
+    who = _last_role(row, shape)
+    return isinstance(who, str) and table()["roles"].get(who) == "assistant"
+
+
+def _last_role(row: dict[str, Any], shape: dict[str, Any]) -> Any:
+    """Who says the last turn of a row's conversation; None where it has none."""
     turns = row.get(shape.get("turns", ""))
     if isinstance(turns, str) and turns.lstrip().startswith("["):
         # A CSV holds the list as text.
         try:
             turns = json.loads(turns)
-        except ValueError:
-            return False
+        except (ValueError, RecursionError):
+            return None
     last = turns[-1] if isinstance(turns, list) and turns else None
-    who = last.get("from", last.get("role")) if isinstance(last, dict) else None
-    return isinstance(who, str) and table()["roles"].get(who) == "assistant"
+    return last.get("from", last.get("role")) if isinstance(last, dict) else None
 
 
 def _holds_something(value: Any) -> bool:

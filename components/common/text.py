@@ -8,7 +8,13 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 #: Code, which is text whatever tags it holds, or the tag of a thought.
-_CODE_OR_TAG = re.compile(r"```.*?```|`[^`\n]*`|<(?P<tag>/?(?:think|thinking|reasoning))>", re.S | re.I)
+_CODE_OR_TAG = re.compile(
+    r"```.*?```|~~~.*?~~~|\"\"\".*?\"\"\"|'''.*?'''|`[^`\n]*`|<(?P<tag>/?(?:think|thinking|reasoning))>",
+    re.S | re.I,
+)
+#: A quotation that is open where a line is cut off, and what begins a point of a list.
+_QUOTING = re.compile(r"(?:^|[\s(\[{=,:+])(?P<mark>[\"\'])(?:(?!(?P=mark)).)*$")
+_POINT = re.compile(r"\s*(?:[-*+]|\d+[.)])\s*")
 _OPENING = re.compile(r"\s*<(think|thinking|reasoning)>", re.I)
 #: What stands between a thought and the answer: blank lines, or spaces on the same line.
 _GAP = re.compile(r"(?:[ \t\r]*\n)+|[ \t]*")
@@ -63,7 +69,11 @@ def _lone_end(text: str) -> re.Match[str] | None:
     before = text[text.rfind("\n", 0, first.start()) + 1 : first.start()]
     after = text[first.end() :].partition("\n")[0]
     if not before.strip():
-        return first
+        # Four blanks make a line code, in Markdown as in most programs.
+        return first if len(before.expandtabs(4)) < 4 else None
+    quoting = _QUOTING.search(before)
+    if _POINT.fullmatch(before) or (quoting and re.search(quoting.group("mark") + r"(?!\w)", after)):
+        return None
     if before[-1].isspace():
         return first if before.rstrip()[-1] in ".!?" and not after.strip() else None
     spoken_of = re.match(r"[ \t]+[a-z]|[.,;:!?)'\"]", after)

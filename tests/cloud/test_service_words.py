@@ -63,6 +63,9 @@ VALUES = {
     "${{nmae}}": ("AZD157", "AZD157"),
     "${{output_name}}": ("AZD157", "AZD157"),
     "${{creation_context.user}}": ("AZD157", "AZD157"),
+    "${{ creation_context . trigger_time }}": ("AZD157", "AZD157"),
+    "${{creation_context.trigger_time}": ("AZD157", "AZD157"),
+    "${{name": ("AZD157", "AZD157"),
     "${{parent.inputs.hello_string}}": ("AZD156", "AZD156"),
     "${{github.ref}}": ("AZD156", "AZD156"),
 }
@@ -183,6 +186,57 @@ def test_a_misspelt_word_is_told_with_what_was_meant(capsys: pytest.CaptureFixtu
         assert f"the path of output 'said' holds {word}, which Azure ML does not know" in said
         assert f"did you mean '{meant}'?" in said
         assert re.search(r"pipeline\.yml:8:\d+", said)
+
+
+@pytest.mark.parametrize(
+    ("binding", "meant"),
+    [
+        ("${{creation_context.trigger_tme}}", "'${{creation_context.trigger_time}}'"),
+        ("${{parents.inputs.hello_string}}", "'${{parent.inputs.hello_string}}'"),
+        ("${{parent.inputs.hello_strin}}", "'hello_string'"),
+    ],
+)
+def test_a_misspelt_binding_of_a_step_is_told_with_what_was_meant(
+    binding: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("pipeline.yml").write_text(PIPELINE.replace("${{parent.inputs.hello_string}}", binding))
+    said = program(capsys, "validate", "pipeline.yml")
+    assert codes(said) == {"AZD140"}
+    assert f"did you mean {meant}?" in said
+    assert re.search(r"pipeline\.yml:13:\d+", said)
+
+
+@pytest.mark.parametrize("whose", ["job", "step"])
+def test_the_path_of_an_output_has_a_moment_only_where_a_schedule_starts_it(
+    whose: str, ws: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("hello", by_schedule=True)
+    path = f"azureml://datastores/store/paths/{TRIGGER_TIME}/"
+    text = Path("pipeline.yml").read_text()
+    if whose == "step":
+        text = text.replace('said: "${{parent.outputs.said}}"', f'said: {{type: uri_folder, path: "{path}"}}')
+        text = re.sub(r"outputs:\n  said: .*\n", "", text)
+    else:
+        text = re.sub(r"said: \{path: .*\}", f'said: {{path: "{path}"}}', text)
+    Path("pipeline.yml").write_text(text)
+    for way in (("run", "--no-tracking"), ("run", "--dry-run"), ("submit", "--yes")):
+        said = program(capsys, way[0], "pipeline.yml", *way[1:])
+        assert codes(said) == {"AZD158"}, said
+        assert re.search(r"pipeline\.yml:\d+:\d+", said)
+    assert program(capsys, "validate", "pipeline.yml") == ""
+    for verb, *options in (("apply", "--yes"), ("diff",), ("run", "--no-tracking")):
+        assert program(capsys, "schedule", verb, "schedule.yml", *options) == ""
+    assert not ws.violations
+
+
+def test_data_whose_path_is_another_at_each_firing_is_not_called_frozen(capsys: pytest.CaptureFixture[str]) -> None:
+    write("hello", by_schedule=True)
+    for word, code in ((TRIGGER_TIME, set()), ("${{default_datastore}}", {"AZD450"})):
+        data = f'{{type: uri_folder, path: "azureml://datastores/store/paths/{word}/"}}'
+        text = PIPELINE.replace("COMMAND", "hi").replace("HELLO", data)
+        Path("pipeline.yml").write_text(text)
+        Path("schedule.yml").write_text(SCHEDULE.partition("  inputs:")[0])
+        assert codes(program(capsys, "schedule", "apply", "schedule.yml", "--yes")) == code
 
 
 @pytest.mark.parametrize("kind", ["integer", "number", "boolean"])

@@ -58,6 +58,8 @@ def bare(text: str) -> str:
         ("</think>\n\nb", "", "b"),
         ("2 and 2 is 4.</think>4", "2 and 2 is 4.", "4"),
         ("I may say `</think>` here.\n</think>\n\nb", "I may say `</think>` here.", "b"),
+        ("The '90s were long ago.</think>It's 4", "The '90s were long ago.", "It's 4"),
+        ('Say "four".</think>Four', 'Say "four".', "Four"),
     ],
 )
 def test_a_thought_that_opens_an_answer_is_taken_off(text, thought, answer):
@@ -74,6 +76,14 @@ def test_a_thought_that_opens_an_answer_is_taken_off(text, thought, answer):
         "A thought ends with </think>, always.",
         'It ends at "</think>".',
         "```\nthought\n</think>\nanswer\n```",
+        "Here:\n~~~xml\n<x>\n</think>\n~~~\nDone.",
+        "Use:\n\n    </think>\n\nto close.",
+        "Use:\n\n\t</think>\n",
+        's = """\n</think>\n"""\n',
+        'Write "a</think>b" here.',
+        '{"template": "x</think>y"}',
+        "print('a</think>b')",
+        "Three steps:\n1. </think>\n2. b",
         "First\n</think>\nthen <think>",
         "<answer>5</answer></reasoning> so",
         "a</thinking>b",
@@ -111,6 +121,28 @@ def test_the_answer_in_an_envelope_is_what_the_teacher_said(task, text):
 @pytest.mark.parametrize("number", ["0.10", "1e3", "12345678901234567890123", "1.0"])
 def test_a_number_in_an_envelope_keeps_its_digits(number):
     assert unwrap("chain_of_thought", f'{{"answer": {number}}}', "", get_task("conversation"), FREE).response == number
+
+
+@pytest.mark.parametrize("number", ["0.10", "1e3", "12", "-1,000.5"])
+def test_a_number_in_json_that_cannot_be_read_keeps_its_digits(number):
+    said = f'The set {{1}}: {{"reasoning": "r", "answer": {number}, "sure": "yes"}}'
+    assert unwrap("chain_of_thought", said, "", get_task("conversation"), FREE).response == number
+
+
+@pytest.mark.parametrize("text", ["\\frac{1}{2} of it", "see \\times, \\alpha and\nmore", 'a "q" \t b', "plain"])
+def test_an_answer_among_other_braces_is_what_the_teacher_said(text):
+    # LaTeX as teachers write it: with one backslash.
+    said = json.dumps({"reasoning": "r", "answer": text}).replace("\\\\", "\\")
+    found = unwrap("chain_of_thought", f"The set {{1, 2}}: {said}", "", get_task("conversation"), FREE)
+    assert (found.response, found.reasoning) == (text, "r")
+
+
+@pytest.mark.parametrize("answer", ['"He said "hi" to me"', '"Say "a", "b" or "c"."', "1/2", '"x" + "y"'])
+def test_an_answer_that_cannot_be_read_to_its_end_is_not_cut_short(answer):
+    with pytest.raises(Unparsable):
+        unwrap("chain_of_thought", f'{{"reasoning": "r", "answer": {answer}}}', "", get_task("conversation"), FREE)
+    with pytest.raises(Unparsable):
+        unwrap("chain_of_density", f'[{{"Denser_Summary": {answer}}}]', "", get_task("summarization"), FREE)
 
 
 def test_a_comma_too_many_is_mended_without_a_change_to_the_answer():

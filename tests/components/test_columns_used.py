@@ -206,3 +206,69 @@ def test_a_column_that_is_there_twice_is_refused(component, tmp_path, name, text
     result = component("prepare_data").run({"training_data": tmp_path / name, "task_type": "qa", **WHOLE})
     assert result.returncode == 65
     assert said in result.stderr
+
+
+def test_a_column_of_parquet_that_is_there_twice_is_refused(component, tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    cells = [pyarrow.array(["a"])] * 3
+    table = pyarrow.Table.from_arrays(cells, names=["question", "answer", "answer"])
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    result = component("prepare_data").run({"training_data": tmp_path / "a.parquet", "task_type": "qa", **WHOLE})
+    assert result.returncode == 65
+    assert "the header names the column 'answer' twice" in result.stderr
+
+
+@pytest.mark.parametrize("form", [as_parquet, as_saved])
+def test_texts_that_are_not_marked_as_texts_are_read_as_texts(component, tmp_path, form):
+    rows = [{"question": "\u092e {n}".replace("{n}", str(n)).encode(), "answer": b"A", "note": [b"n"]} for n in range(3)]
+    result = prepared(component, form(tmp_path, rows), "qa")
+    assert [row["messages"][0]["content"] for row in result.rows("train")] == ["\u092e 0", "\u092e 1", "\u092e 2"]
+    assert {row["reference"] for row in result.rows("train")} == {"A"}
+
+
+def test_bytes_that_are_no_text_are_a_bad_row(component, tmp_path):
+    rows = [{"question": b"Q", "answer": b"A"}, {"question": b"\xff\xfe", "answer": b"A"}]
+    result = prepared(component, as_parquet(tmp_path, rows), "qa", on_bad_rows="reject")
+    assert result.summary["reasons"] == {"invalid_utf8": 1}
+
+
+def test_files_of_a_dataset_that_are_not_read_are_named(component, tmp_path):
+    folder = tmp_path / "set"
+    (folder / "data").mkdir(parents=True)
+    write_jsonl(folder / "data/train-0.jsonl", filled("squad", 3))
+    for name in ("data/train-1.jsonl.gz", "README.md", ".gitattributes"):
+        (folder / name).write_text("x")
+    (folder / "dataset_infos.json").write_text('{"default": {"features": {}}}')
+    result = prepared(component, folder, "qa")
+    assert len(result.rows("train")) == 3
+    assert "files not used: README.md, data/train-1.jsonl.gz, dataset_infos.json\n" in result.stderr
+
+
+@pytest.mark.parametrize("record", [{"prompt": "P", "completion": "{a}"}, {"question": "P", "answer": "{a}"}])
+@pytest.mark.parametrize("answer", ["    return 1\n", "\n\ttwo\r\n", " x "])
+def test_blanks_around_a_gold_answer_in_words_are_its_own(component, tmp_path, record, answer):
+    row = {name: answer if value == "{a}" else value for name, value in record.items()}
+    result = prepared(component, as_jsonl(tmp_path, [row]), "conversation" if "prompt" in row else "qa")
+    assert result.rows("train")[0]["reference"] == answer
+
+
+def test_an_empty_system_message_is_none(component, tmp_path):
+    (tmp_path / "system.txt").write_text("Be brief.")
+    turns = [{"role": "system", "content": " "}, *json.loads(json.dumps(MESSAGES))]
+    path = as_jsonl(tmp_path, [{"messages": turns}])
+    result = prepared(component, path, "conversation", system_prompt=tmp_path / "system.txt")
+    assert result.rows("train")[0]["messages"][0] == {"role": "system", "content": "Be brief."}
+
+
+def test_conversations_in_a_table_are_read(component, tmp_path):
+    rows = [{"conversations": json.dumps(row["conversations"])} for row in filled("sharegpt", 3)]
+    result = prepared(component, as_csv(tmp_path, rows), "conversation")
+    assert [row["reference"] for row in result.rows("train")] == ["G 0", "G 1", "G 2"]
+
+
+def test_a_question_with_a_list_of_no_choices_is_a_bad_row(component, tmp_path):
+    rows = [{"question": "Q", "choices": ["x", "y"], "answer": "A"}, {"question": "Q2", "choices": [], "answer": "A"}]
+    result = prepared(component, as_jsonl(tmp_path, rows), "qa", on_bad_rows="reject")
+    assert result.summary["reasons"] == {"schema": 1}

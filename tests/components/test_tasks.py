@@ -267,10 +267,11 @@ def test_thoughts_without_end_cost_no_time():
 
     from common.text import visible
 
-    started = time.perf_counter()
+    # Not by the clock: other processes take their share of that.
+    started = time.process_time()
     assert visible("x" + "<think>" * 200_000 + "</think>" + "<think>" * 200_000)
     choices_of({"messages": [{"content": "\n" * 200_000}]})
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 #: Gold answers that are no number, or several. Today's reader of responses would take the last number of most.

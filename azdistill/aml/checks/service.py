@@ -5,7 +5,7 @@ from __future__ import annotations
 from azdistill.aml.checks.survey import Survey
 from azdistill.aml.expressions import SERVICE_WORDS, Reference, references_in
 from azdistill.aml.models import Output
-from azdistill.aml.service import misspelt, texts_of
+from azdistill.aml.service import meant_in, misspelt, texts_of
 from azdistill.aml.source import Report, Where
 
 #: Bindings that a path may hold, which are another check's business.
@@ -18,6 +18,9 @@ def unknown_service_words(survey: Survey, report: Report) -> None:
     for scope in jobs:
         for name, declared in scope.inputs.items():
             for text, where in texts_of(declared):
+                for raw, meant in meant_in(text):
+                    message = f"input '{name}' holds {raw}, which Azure ML does not know"
+                    report.error("AZD157", message, where, hint=meant, needle=raw)
                 for reference in references_in(text):
                     if not (declared.is_data and reference.path[0] in _BOUND):
                         _known(report, f"input '{name}'", reference, where, in_inputs=True)
@@ -31,6 +34,9 @@ def unknown_service_words(survey: Survey, report: Report) -> None:
     outputs = [(name, output) for scope in jobs for name, output in scope.outputs.items()]
     outputs += [(n, o) for _, step in survey.steps() for n, o in step.outputs.items() if isinstance(o, Output)]
     for name, output in outputs:
+        for raw, meant in meant_in(output.path or ""):
+            message = f"the path of output '{name}' holds {raw}, which Azure ML does not know"
+            report.error("AZD157", message, output.where / "path", hint=meant, needle=raw)
         for reference in references_in(output.path or ""):
             if reference.path[0] not in _BOUND:
                 _known(report, f"the path of output '{name}'", reference, output.where / "path", in_inputs=False)

@@ -10,6 +10,7 @@ from azdistill.aml.checks.survey import Given, Scope, Survey
 from azdistill.aml.control_flow import bindings_of
 from azdistill.aml.expressions import SERVICE_WORDS, Reference, parse, references
 from azdistill.aml.models import PRIMITIVES, Binding, CommandComponent, Data, Literal, Output, PipelineComponent, Step
+from azdistill.aml.service import misspelt
 from azdistill.aml.source import Report, Where
 from azdistill.aml.sweeps import SEARCHED
 from azdistill.errors import did_you_mean
@@ -86,6 +87,10 @@ def _leads_nowhere(scope: Scope, path: tuple[str, ...]) -> str:
             return f"Azure ML's own expressions stand in the pipeline's inputs: {bound}"
         case ("inputs" | "outputs" | "jobs", *_):
             return f"did you mean '${{{{parent.{'.'.join(path)}}}}}'?"
+        case (head, *rest) if rest and _near(head, ("parent",)):
+            return f"did you mean '{Reference(('parent', *rest))}'?"
+        case _ if meant := misspelt(Reference(path)):
+            return f"{meant} Azure ML's own expressions stand in the pipeline's inputs"
     return "a binding is ${{parent.inputs.NAME}} or ${{parent.jobs.STEP.outputs.NAME}}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from azdistill.aml.expressions import TRIGGER_TIME
+from azdistill.aml.expressions import NAME, TRIGGER_TIME, references_in
 from azdistill.aml.models import Binding, CommandComponent, Input, Pipeline
 from azdistill.aml.source import Report
 from azdistill.cloud.submit.prepare import Prepared
@@ -79,6 +79,8 @@ def _is_settled(name: str, given: Input) -> bool:
 
 def _frozen(prepared: Prepared, name: str, given: Input) -> Iterator[Frozen]:
     path = str(given.path)
+    if any(".".join(reference.path) in (NAME.path, TRIGGER_TIME.path) for reference in references_in(path)):
+        return  # Azure ML makes another path of it at each firing.
     local = _instead(prepared, name, "azureml:NAME", "register the data: az ml data create --name NAME --path ...")
     if path.startswith("azureml://") or "://" in path:
         if not prepared.pipeline.settings.force_rerun and not _always_read(prepared.pipeline, name):

@@ -65,8 +65,11 @@ class Task:
         return self.correct(answer, reference) is False
 
     def reference(self, text: str, row: Row | None = None) -> str | None:
-        """The gold answer in the form that a student should give; None when ``text`` holds none."""
-        return text.strip() or None
+        """The gold answer in the form that a student should give; None when ``text`` holds none.
+
+        Where answers have no normal form, that is the text as it stands: the blanks before code belong to it.
+        """
+        return text if text.strip() else None
 
     def _rule(self, row: Row, text: str) -> str | None:
         return None

@@ -56,7 +56,7 @@ class Qa(Task):
 
     def reference(self, text: str, row: Row | None = None) -> str | None:
         choices = choices_of(row)
-        return _gold_choice(text, choices) if choices else text.strip() or None
+        return _gold_choice(text, choices) if choices else super().reference(text, row)
 
     def _rule(self, row: Row, text: str) -> str | None:
         return "wrong_label" if self.closed(row) and not self.parse(text, row) else None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cells import Cells, text_of
-from common.rows import BadRow, Row, make_row
+from common.rows import BadRow, Row, json_limit, make_row
 from common.step import BadConfig, BadData
 from common.tasks import Task
 
@@ -85,7 +85,7 @@ def _with_gold(row: Row, task: Task) -> Row:
     if gold is None:
         raise BadRow("reference", f"the reference {given[:60]!r} is no answer that the task {task.name} can verify")
     metadata = dict(row.get("metadata") or {})
-    if gold != given.strip():
+    if gold not in (given, given.strip()):
         metadata["reference_text"] = given
     return make_row(row["messages"], gold, metadata or None)
 
@@ -98,13 +98,14 @@ def _with_system(messages: Any, cells: Cells, columns: Columns, system: str | No
     if not isinstance(messages, list) or not messages:
         return messages
     first = messages[0]
+    told = system if own is None else own
     if not (isinstance(first, dict) and first.get("role") == "system"):
-        told = system if own is None else own
         return messages if told is None else [{"role": "system", "content": told}, *messages]
+    if told is not None and isinstance(first.get("content"), str) and not first["content"].strip():
+        return [{"role": "system", "content": told}, *messages[1:]]
     if own is None or not isinstance(first.get("content"), str) or own.strip() == first["content"].strip():
         return messages
-    both = f"{own}\n\n{first['content']}" if first["content"].strip() else own
-    return [{"role": "system", "content": both}, *messages[1:]]
+    return [{"role": "system", "content": f"{own}\n\n{first['content']}"}, *messages[1:]]
 
 
 # -- forms ------------------------------------------------------------------------------------------------------------
@@ -116,18 +117,23 @@ def _gold(cells: Cells, columns: Columns) -> str | None:
 
 
 def _messages(cells: Cells, columns: Columns) -> tuple[Any, str | None]:
-    value = cells.get("messages")
-    if isinstance(value, str):
-        # A CSV holds the list as text.
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError as error:
-            raise BadRow("json", f"'messages' is not a JSON list: {error.msg}") from None
-    return _turns(value, "messages", cells, columns)
+    return _turns(_listed(cells, "messages"), "messages", cells, columns)
+
+
+def _listed(cells: Cells, name: str) -> Any:
+    """A cell that holds a list, which a CSV has as text. Raises BadRow."""
+    value = cells.get(name)
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        said = error.msg if isinstance(error, json.JSONDecodeError) else json_limit(error)
+        raise BadRow("json", f"'{name}' is not a JSON list: {said}") from None
 
 
 def _conversations(cells: Cells, columns: Columns) -> tuple[Any, str | None]:
-    turns = cells.get("conversations")
+    turns = _listed(cells, "conversations")
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
         raise BadRow("schema", "'conversations' is not a list of turns")
     messages = []
@@ -159,7 +165,7 @@ def _nli(cells: Cells, columns: Columns) -> tuple[Any, str | None]:
 def _choices(cells: Cells, columns: Columns) -> tuple[Any, str | None]:
     choices = cells.get("choices")
     texts = choices.get("text") if isinstance(choices, dict) else choices
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
         raise BadRow("schema", "'choices' is neither a list of texts nor {label: [...], text: [...]}")
     labels = (choices.get("label") or []) if isinstance(choices, dict) else []
     if isinstance(choices, dict):

@@ -23,6 +23,8 @@ from common.step import BadConfig, BadData, NoInput, say
 Record = tuple[int, dict[str, Any] | BadRow]
 _SPLITS: dict[str, list[str]] = TABLE["splits"]
 _SUFFIXES: tuple[str, ...] = tuple(TABLE["suffixes"])
+#: How many files that are not used are named.
+_NAMED = 20
 
 
 def records(path: Path) -> Iterator[Record]:
@@ -43,12 +45,16 @@ def dataset_records(folder: Path) -> dict[str, Iterator[tuple[str, Record]]]:
         raise NoInput(f"{folder} is not a folder")
     if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
         return _saved_dataset(folder)
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and _is_data(path, folder))
+    shown = sorted(path for path in folder.rglob("*") if _is_shown(path, folder))
+    files = [path for path in shown if path.suffix.lower() in _SUFFIXES and path.name not in TABLE["descriptions"]]
     groups: dict[str, list[Path]] = {}
     for path in files:
         groups.setdefault(_split_of(path.relative_to(folder)) or "training_data", []).append(path)
     if not groups:
         raise NoInput(f"{folder} holds no dataset: neither one saved by `datasets` nor any {', '.join(_SUFFIXES)} file")
+    if others := [str(path.relative_to(folder)) for path in shown if path not in files]:
+        more = f", and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+        say(f"{folder}: files not used: {', '.join(others[:_NAMED])}{more}")
     return {split: _chained(paths) for split, paths in groups.items()}
 
 
@@ -58,7 +64,7 @@ def _chained(paths: list[Path]) -> Iterator[tuple[str, Record]]:
             yield str(path), record
 
 
-def _is_data(path: Path, folder: Path) -> bool:
+def _is_shown(path: Path, folder: Path) -> bool:
     relative = path.relative_to(folder)
     return path.is_file() and not any(part.startswith((".", "_")) for part in relative.parts)
 
@@ -96,7 +102,7 @@ def _saved_dataset(folder: Path) -> dict[str, Iterator[tuple[str, Record]]]:
 
 def _saved_split(path: Path, data: Any) -> Iterator[tuple[str, Record]]:
     for number, row in enumerate(data, 1):
-        yield str(path), (number, dict(row))
+        yield str(path), (number, _as_text(dict(row)))
 
 
 def _form_of(path: Path) -> str:
@@ -187,9 +193,8 @@ def _csv(path: Path) -> Iterator[Record]:
                 return
             if values is None:
                 return
-            if not checked and len(set(names := reader.fieldnames or ())) < len(names):
-                twice = next(name for name in names if names.count(name) > 1)
-                raise BadData(f"{path}: the header names the column '{twice}' twice; one of them would be lost")
+            if not checked:
+                _refuse_twins(list(reader.fieldnames or ()), path)
             checked = True
             # The line on which the row ends: fields may hold line breaks.
             yield reader.line_num, _csv_row(values)
@@ -206,17 +211,41 @@ def _csv_row(values: dict[Any, Any]) -> dict[str, Any] | BadRow:
     return BadRow("characters", "the row holds a NUL character") if "\x00" in joined else values
 
 
+def _refuse_twins(names: list[str], path: Path) -> None:
+    """Raises BadData where two columns have one name."""
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BadData(f"{path}: the header names the column '{twice}' twice; one of them would be lost")
+
+
+def _as_text(record: dict[str, Any]) -> dict[str, Any] | BadRow:
+    """``record`` with its bytes as the text that they are: many writers of Parquet do not mark texts as such."""
+    try:
+        return {name: _decoded(value) for name, value in record.items()}
+    except UnicodeDecodeError:
+        return BadRow("invalid_utf8", "the row holds bytes that are not UTF-8")
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8")
+    if isinstance(value, list):
+        return [_decoded(item) for item in value]
+    return {name: _decoded(item) for name, item in value.items()} if isinstance(value, dict) else value
+
+
 def _parquet(path: Path) -> Iterator[Record]:
     import pyarrow
     import pyarrow.parquet
 
     try:
         file = pyarrow.parquet.ParquetFile(path)
+        _refuse_twins(file.schema_arrow.names, path)
         number = 0
         for batch in file.iter_batches(batch_size=1024):
             for value in batch.to_pylist():
                 number += 1
-                yield number, value
+                yield number, _as_text(value)
     except FileNotFoundError:
         raise NoInput(f"cannot open {path}: no such file") from None
     except (pyarrow.ArrowInvalid, OSError) as error:

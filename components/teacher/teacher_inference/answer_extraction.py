@@ -40,6 +40,9 @@ _LATEX = re.compile(
 _TRAILING = re.compile(r'("(?:[^"\\]|\\.)*")|,\s*(?=[}\]])')
 _CLOSING = {"{": "}", "[": "]"}
 _STRING = r'"((?:[^"\\]|\\.)*)"'
+_NUMBER = r"(-?[0-9](?:[0-9.,]*[0-9])?(?:[eE][+-]?[0-9]+)?)"
+#: What follows a value: another field, or the end. A quotation mark before anything else was not the text's last.
+_AFTER = r'(?=\s*(?:,\s*"[^"\n]*"\s*:|,?\s*[}\]]|$))'
 
 
 class Unparsable(Exception):
@@ -165,14 +168,13 @@ def _field(text: str, names: tuple[str, ...]) -> str | None:
 
 def _fields(text: str, names: tuple[str, ...]) -> list[str]:
     """The values of fields of these names, wherever they stand in JSON that cannot be read as a whole."""
-    pattern = rf'"(?:{"|".join(names)})"\s*:\s*(?:{_STRING}|(-?[0-9][0-9.,]*))'
+    pattern = rf'"(?:{"|".join(names)})"\s*:\s*(?:{_STRING}|{_NUMBER}){_AFTER}'
     values = [quoted or number for quoted, number in re.findall(pattern, text, re.I)]
     return [_unescaped(value) for value in values if value.strip()]
 
 
 def _unescaped(text: str) -> str:
-    try:
-        value = json.loads(f'"{text}"', strict=False)
-    except ValueError:
-        return text
-    return value if isinstance(value, str) else text
+    """The inside of a JSON string as text, LaTeX in it mended as in :func:`_json`."""
+    exact = _read(f'"{text}"')
+    mended = _read(f'"{_escaped(text)}"') if exact is None or _LATEX.search(exact) else exact
+    return next((value for value in (mended, exact) if isinstance(value, str)), text)
