@@ -170,9 +170,13 @@ def _without_larger(forms: Iterable[str]) -> list[str]:
 
 
 def _word(form: str) -> str:
-    """Finds ``form`` where it is no part of a longer word, and not of a row of its own first or last character."""
+    """Finds ``form`` where it is no part of a longer word, and not of a row of its own first or last character.
+
+    A line end or a tab before it may be spelt out, as in what Python's repr shows.
+    """
     first, last = re.escape(form[0]), re.escape(form[-1])
-    return rf"(?<![{_IN_WORD}])(?<!\w\.)(?<!{first}){re.escape(form)}(?![{_IN_WORD}]|\.\w)(?!{last})"
+    begins = rf"(?:(?<![{_IN_WORD}])(?<!\w\.)|(?<=\\[nrt]))(?<!{first})"
+    return rf"{begins}{re.escape(form)}(?![{_IN_WORD}]|\.\w)(?!{last})"
 
 
 def _any_of(forms: Iterable[str]) -> re.Pattern[str]:

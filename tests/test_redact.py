@@ -92,6 +92,8 @@ def test_of_two_values_where_one_begins_the_other_the_longer_is_hidden_whole() -
         ("é", "né é", "né ***"),
         ("1", "1 of 10, 1.5, 11, loss=1", "*** of 10, 1.5, 11, loss=***"),
         ("a b", "a b aa b", "*** aa b"),
+        # What repr makes of line ends and tabs, in an error that quotes a body.
+        ("k", r"b'key:\nk\n' b'\tk' b'\r\nk' knk", r"b'key:\n***\n' b'\t***' b'\r\n***' knk"),
     ],
 )
 def test_a_short_value_is_hidden_as_a_whole_word_only(value: str, text: str, shown: str) -> None:

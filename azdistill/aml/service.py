@@ -97,7 +97,7 @@ def unfired(pipeline: Pipeline) -> list[Problem]:
         for reference in references_in(output.path or ""):
             if ".".join(reference.path) == TRIGGER_TIME.path:
                 message = f"the path of output '{name}' holds {reference}, which only a schedule fills in when it fires"
-                hint = f"start it with `azdistill schedule run|apply`, or write {NAME}, which is another at each start, too"
+                hint = f"start it with `azdistill schedule run|apply`, or write {NAME}, which differs at each start too"
                 report.error("AZD158", message, output.where / "path", hint=hint, needle=reference.raw)
     for name, declared in pipeline.inputs.items():
         for text, where in texts_of(declared):

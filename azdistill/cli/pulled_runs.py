@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from azdistill import strict_json
+from azdistill.permissions import make_private
 
 _FOLDER = "pulled"
 
@@ -38,7 +39,7 @@ class PulledRun:
     def save(self, home: Path) -> None:
         """Keep it under the state folder."""
         folder = home / _FOLDER
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         beside = folder / f".{uuid.uuid4().hex[:8]}"
         beside.write_text(strict_json.dumps({"version": 1, **asdict(self)}), encoding="utf-8")
         os.replace(beside, folder / f"{self.run_id}.json")

@@ -88,7 +88,7 @@ def _shape_of(row: dict[str, Any], prompt_column: str | None) -> dict[str, Any] 
 
 
 def _doubt(row: dict[str, Any], shape: dict[str, Any]) -> str | None:
-    """What of a row without a gold answer may hold one all the same: a turn of a role, or a column, that is not read."""
+    """What may hold a gold answer in a row without one: a turn of a role that is not known, a column not read."""
     who = _last_role(row, shape)
     if who is not None and not (isinstance(who, str) and who in table()["roles"]):
         return f"the role {who!r} in its turns is not a known one"

@@ -222,7 +222,9 @@ def test_a_column_of_parquet_that_is_there_twice_is_refused(component, tmp_path)
 
 @pytest.mark.parametrize("form", [as_parquet, as_saved])
 def test_texts_that_are_not_marked_as_texts_are_read_as_texts(component, tmp_path, form):
-    rows = [{"question": "\u092e {n}".replace("{n}", str(n)).encode(), "answer": b"A", "note": [b"n"]} for n in range(3)]
+    rows = [
+        {"question": "\u092e {n}".replace("{n}", str(n)).encode(), "answer": b"A", "note": [b"n"]} for n in range(3)
+    ]
     result = prepared(component, form(tmp_path, rows), "qa")
     assert [row["messages"][0]["content"] for row in result.rows("train")] == ["\u092e 0", "\u092e 1", "\u092e 2"]
     assert {row["reference"] for row in result.rows("train")} == {"A"}

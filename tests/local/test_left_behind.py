@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from collections.abc import Callable
@@ -11,7 +12,9 @@ import pytest
 from local_helpers import log_of, statuses, step, write_pipeline
 from sweep_helpers import choice, log, sweep_step
 
+from azdistill.cli.pulled_runs import PulledRun
 from azdistill.client.client import MLClient
+from azdistill.local.plan import downloads
 from azdistill.local.plan.steps import Plan
 from azdistill.local.run.listener import Listener
 from azdistill.local.run_pipeline import Finished, Options
@@ -58,6 +61,22 @@ def test_a_run_says_so_where_others_can_read_its_state(
     told = Notes()
     run({"a": step("true")}, listeners=[told])
     assert [note for note in told.notes if "others can enter" in note]
+
+
+def test_in_a_folder_of_the_users_own_nothing_of_ours_is_open_or_takes_its_group(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "mine"
+    (home / "pictures").mkdir(parents=True)
+    home.chmod(0o2755)
+    monkeypatch.setenv("AZDISTILL_HOME", str(home))
+    run({"a": step("true")})
+    PulledRun("r", "n", "completed", 0.0, 0.0, {}, {}, {}, "w").save(home)
+    downloads._keep(home / "downloads/a", "b", io.BytesIO(b"x"), "http://x")
+    made = [path for path in home.iterdir() if path.is_dir() and path.name != "pictures"]
+    assert {path.name: mode(path) for path in made} == {path.name: 0o700 for path in made}
+    assert {"interpreters", "pulled", "downloads", "runs", "cache"} <= {path.name for path in made}
+    assert special(*made) == []
 
 
 def test_what_an_attempt_left_whose_runner_was_killed_is_cured_when_the_run_is_resumed(run: Run, project: Path) -> None:

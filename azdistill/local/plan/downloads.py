@@ -31,6 +31,7 @@ from azdistill.errors import ServiceError
 from azdistill.local.store.durable_files import disk_errors, remove_tree, sync, write_whole
 from azdistill.local.store.home import AWAITED, Home
 from azdistill.local.store.runs import list_runs
+from azdistill.permissions import make_private
 from azdistill.redact import register
 
 _ABOUT = "about.json"
@@ -106,7 +107,8 @@ def _ask(url: str, shown: str, known: dict[str, Any], tell: Callable[[str], obje
 
 
 def _keep(folder: Path, name: str, answer: Any, shown: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
+    for one in (folder.parent, folder):
+        make_private(one)
     beside = folder / f".{uuid.uuid4().hex[:8]}"
     beside.mkdir()
     try:

@@ -16,6 +16,7 @@ from azdistill.errors import MachineError
 from azdistill.local.run import environment_variables as environment
 from azdistill.local.store.durable_files import digest, write_whole
 from azdistill.local.store.home import Home
+from azdistill.permissions import make_private
 
 #: Reads names and versions from the names of the folders that hold them: reading each METADATA takes 20 times longer.
 _PROBE = """
@@ -69,7 +70,7 @@ def find_interpreter(
         known = _probe(executable)
         if looking:
             return _interpreter(executable, known)
-        memory.parent.mkdir(exist_ok=True)
+        make_private(memory.parent)
         write_whole(memory, strict_json.dumps({"probe": known, "stat": _stat(executable, known)}))
     return _interpreter(executable, known)
 
