@@ -95,6 +95,40 @@ def test_tables_become_json_lines_and_files_of_one_form_are_joined(step: Compone
     assert (result.returncode, "other columns" in result.stderr) == (65, True)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("1.csv", "q,a,q\nx,y,z\n", "the header names the column 'q' twice"),
+        ("1.csv", 'q,a\nx,"y\nz,2\nu,3\n', "the rest of the file cannot be read"),
+        ("1.csv", 'q,a\nx,"y"z\n', "the rest of the file cannot be read"),
+        ("1.json", '[{"q": "x", "q": "y"}]', "an object names the key 'q' twice"),
+        ("1.json", "[" * 100_000, "1.json cannot be read as JSON"),
+    ],
+)
+def test_what_would_be_lost_by_joining_is_refused(
+    step: Component, tmp_path: Path, name: str, text: str, said: str
+) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / name).write_text(text)
+    (folder / name.replace("1", "2")).write_text("[]" if name.endswith("json") else "q,a\nz,2\n")
+    result = look_up(step, reference=f"*.{name[2:]}", folder=folder)
+    assert (result.returncode, said in result.stderr) == (65, True), result.stderr
+
+
+def test_joined_files_hold_what_was_written_in_them(step: Component, tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "1.json").write_text('\ufeff[{"price": 1.10, "big": 12345678901234567890.5}]\n')
+    (folder / "2.json").write_text(" [ ] ")
+    (folder / "3.json").write_text('[{"half": "\\ud800"}]')
+    text = look_up(step, reference="*.json", folder=folder).outputs["data"].read_text()
+    assert text == '[{"price": 1.10, "big": 12345678901234567890.5},{"half": "\\ud800"}]'
+    long = "x" * 200_000
+    (folder / "1.csv").write_text(f"q,a\n{long},1\n")
+    assert read_jsonl(look_up(step, reference="*.csv", folder=folder).outputs["data"]) == [{"q": long, "a": "1"}]
+
+
 def test_lists_and_parquet_are_joined(step: Component, tmp_path: Path) -> None:
     folder = tmp_path / "lists"
     folder.mkdir()

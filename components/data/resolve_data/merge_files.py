@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from common import strict_json
+from common.rows import BadRow, unique_keys
 from common.step import BadData
 
 Named = tuple[str, bytes]
@@ -34,16 +36,19 @@ def _lines(files: Sequence[Named]) -> bytes:
 
 
 def _lists(files: Sequence[Named]) -> bytes:
-    rows: list[object] = []
+    lists: list[str] = []
     for name, content in files:
         try:
-            found = json.loads(content.decode("utf-8-sig"))
-        except ValueError as error:
-            raise BadData(f"{name} is no JSON: {error}") from None
+            text = content.decode("utf-8-sig").strip()
+            found = json.loads(text, object_pairs_hook=unique_keys)
+        except (ValueError, RecursionError, BadRow) as error:
+            detail = error.detail if isinstance(error, BadRow) else error
+            raise BadData(f"{name} cannot be read as JSON: {detail}") from None
         if not isinstance(found, list):
             raise BadData(f"{name} holds no list, so it cannot be joined with others")
-        rows += found
-    return strict_json.dumps(rows, ensure_ascii=False).encode()
+        # The text as it stands: numbers keep their digits.
+        lists += [text[1:-1]] if found else []
+    return f"[{','.join(lists)}]".encode()
 
 
 def _tables(files: Sequence[Named]) -> bytes:
@@ -53,6 +58,9 @@ def _tables(files: Sequence[Named]) -> bytes:
     for name, content in files:
         rows = _rows(name, content)
         first = next(rows, None)
+        if first is not None and len(set(first)) < len(first):
+            twice = next(column for column in first if first.count(column) > 1)
+            raise BadData(f"{name}: the header names the column '{twice}' twice; one of them would be lost")
         if columns is not None and first is not None and first != columns:
             raise BadData(f"{name} has other columns than the files before it: {', '.join(first)}")
         columns = first or columns
@@ -66,7 +74,12 @@ def _rows(name: str, content: bytes) -> Iterator[list[str]]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadData(f"{name} is not UTF-8: {error}") from None
-    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise BadData(f"{name}:{reader.line_num}: {error}; the rest of the file cannot be read") from None
 
 
 def _object(name: str, columns: list[str] | None, row: list[str]) -> dict[str, str]:
