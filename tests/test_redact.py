@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azdistill import redact
-from azdistill.local.run import secrets
+from azdistill.local.run.prepare import hide_secrets
 
 SECRET = "sk-canary/9f3+=Zq 7"
 
@@ -137,7 +137,7 @@ def test_six_characters_are_hidden_everywhere() -> None:
 
 def test_a_short_line_of_a_key_file_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEY_FILE", '{\n  "key": "a-long-canary"\n}\n')
-    secrets.hide(["KEY_FILE"])
+    hide_secrets(["KEY_FILE"])
     assert redact.redact('{ } "key": "a-long-canary"') == "{ } ***"
 
 
@@ -156,7 +156,7 @@ def test_what_is_looked_up_by_its_name_keeps_it_and_values_are_hidden() -> None:
 @pytest.mark.parametrize("value", ["stripped-word ", "\tstripped-word", " stripped-word\r\n", "a\n  stripped-word \nb"])
 def test_a_value_is_hidden_though_blanks_around_it_were_stripped(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEY", value)
-    secrets.hide(["KEY"])
+    hide_secrets(["KEY"])
     assert redact.redact("it is <stripped-word>") == "it is <***>"
 
 
@@ -168,15 +168,15 @@ def test_a_key_file_is_made_ready_in_one_go(monkeypatch: pytest.MonkeyPatch) -> 
     made: list[int] = []
     monkeypatch.setattr(redact, "_any_of", lambda forms: made.append(len(list(forms))) or re.compile("x"))
     monkeypatch.setenv("KEY_FILE", KEY_FILE)
-    secrets.hide(["KEY_FILE"])
-    secrets.hide(["KEY_FILE"])
+    hide_secrets(["KEY_FILE"])
+    hide_secrets(["KEY_FILE"])
     assert len(made) <= 2
     assert max(made) > 200
 
 
 def test_text_without_a_secret_is_not_searched_for_each_of_many_forms(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEY_FILE", KEY_FILE)
-    secrets.hide(["KEY_FILE"])
+    hide_secrets(["KEY_FILE"])
     assert redact._search
     # Would raise if it were used.
     monkeypatch.setattr(redact._search, "_pattern", None)

@@ -104,7 +104,7 @@ def test_the_event_log_and_the_runs_copy_of_it_are_json_and_keep_the_numbers(tmp
 
 
 def test_metrics_that_a_step_logged_are_json_and_keep_their_numbers(tmp_path: Path) -> None:
-    attempt = Attempt(1, tmp_path, "a")
+    attempt = Attempt(tmp_path)
     append_logged(attempt, [{"kind": "metric", "name": "loss", "value": value, "step": 0} for value in (*ODD, 0.5)])
     for line in attempt.metrics.read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)

@@ -13,8 +13,7 @@ from azdistill.cli.local_run import open_pipeline, options_of
 from azdistill.errors import AzdistillError
 from azdistill.local.cache.explain import short
 from azdistill.local.dry_run import Foreseen, foresee
-from azdistill.local.store.runs import clean
-from azdistill.redact import redact
+from azdistill.redact import clean, redact
 
 
 def print_dry_run(file: Path, *, sets: Sequence[str], as_json: bool, no_tracking: bool, **chosen: Any) -> None:

@@ -8,29 +8,31 @@ from pathlib import Path
 from typing import Any, Literal
 
 from azdistill.aml.models import Pipeline
-from azdistill.local.cache.entries import Cache, key_of
+from azdistill.local.cache.entries import Cache
 from azdistill.local.cache.explain import Difference, against, last_alike
 from azdistill.local.cache.hashes import Hashes
+from azdistill.local.cache.key import ResultKey
 from azdistill.local.outputs.manifest import Manifest
 from azdistill.local.plan.bindings import Local
 from azdistill.local.plan.selection import missing
 from azdistill.local.plan.steps import Plan, PlannedStep
-from azdistill.local.run import resume
+from azdistill.local.run.attempt import finished, outputs_of
+from azdistill.local.run.context import PlanContext
 from azdistill.local.run.interpreter import find_interpreter
-from azdistill.local.run.result import Result
-from azdistill.local.run.step import Executor
+from azdistill.local.run.result import Result, skip
+from azdistill.local.run.resume import run_to_resume
+from azdistill.local.run.step import key_of, may_reuse, reusable
 from azdistill.local.run_pipeline import (
     Options,
-    hide_secrets,
+    hide_all_secrets,
     home_of,
     make_containers,
     own_interpreters,
     planned,
     with_notes,
 )
-from azdistill.local.runners.base import Cancellation, Ended
 from azdistill.local.store.home import Home
-from azdistill.local.store.runs import RunLog, RunState, clean, list_runs
+from azdistill.local.store.runs import RunState, list_runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,8 @@ def foresee(pipeline: Pipeline, options: Options) -> tuple[Plan, dict[str, Fores
     """
     home = replace(home_of(options), looking=True)
     settings, plan = planned(pipeline, options, home)
-    hide_secrets(plan, options)
-    resumed = resume.run_to_resume(home, options.resume, plan.name) if options.resume else None
+    hide_all_secrets(plan, options)
+    resumed = run_to_resume(home, options.resume, plan.name) if options.resume else None
     containers = make_containers(options, settings) if options.docker else None
     plan = with_notes(plan, containers, options.strict)
     interpreter = find_interpreter(home, options.python, looking=True)
@@ -69,21 +71,26 @@ def foresee(pipeline: Pipeline, options: Options) -> tuple[Plan, dict[str, Fores
     cache = Cache(home, looking=True, hash_of=hashes.file)
     # Of variables only their names are in a key.
     passed = dict.fromkeys(options.variables, "")
-    executor = Executor(
-        plan, _NoLog(), cache, hashes, interpreter, _NoRunner(), Cancellation(), options.use_cache, passed
+    own = own_interpreters(home, plan, settings, looking=True)
+    context = PlanContext(
+        plan=plan,
+        cache=cache,
+        hashes=hashes,
+        interpreters={**dict.fromkeys(plan.steps, interpreter), **own},
+        containers=containers,
+        use_cache=options.use_cache,
+        variables=passed,
     )
-    executor.interpreters = own_interpreters(home, plan, settings, looking=True)
-    executor.containers = containers
     try:
-        return plan, _Foresight(home, executor, resumed, list_runs(home)).steps()
+        return plan, _Foresight(home, context, resumed, list_runs(home)).steps()
     finally:
         hashes.close()
 
 
 class _Foresight:
-    def __init__(self, home: Home, executor: Executor, resumed: RunState | None, runs: list[RunState]) -> None:
-        self._home, self._executor, self._resumed, self._runs = home, executor, resumed, runs
-        self._plan = executor.plan
+    def __init__(self, home: Home, context: PlanContext, resumed: RunState | None, runs: list[RunState]) -> None:
+        self._home, self._context, self._resumed, self._runs = home, context, resumed, runs
+        self._plan = context.plan
         self._results: dict[str, Result] = {}
 
     def steps(self) -> dict[str, Foreseen]:
@@ -94,7 +101,7 @@ class _Foresight:
         return found
 
     def _step(self, step: PlannedStep) -> Foreseen:
-        if result := self._executor.skip(step, self._results):
+        if result := skip(step, self._results):
             self._results[step.name] = result
             if result.failure:
                 raise result.failure
@@ -104,33 +111,32 @@ class _Foresight:
             return Foreseen("after", f"what it needs of {', '.join(after)} is not known before", after)
         if names := [n for n, b in step.inputs.items() if isinstance(b, Local) and self._home.awaits(b.path)]:
             return Foreseen("run", f"its input {', '.join(map(repr, names))} would be fetched first")
-        containers = self._executor.containers
+        containers = self._context.containers
         if containers and not containers.built(step):
             return Foreseen("run", "its image is not on this machine yet")
-        fields = self._executor.fields(step, self._results)
-        return self._reused(step, fields) or self._run(step, fields)
+        key = key_of(self._context, step, self._results)
+        return self._reused(step, key) or self._run(step, key)
 
-    def _reused(self, step: PlannedStep, fields: dict[str, Any]) -> Foreseen | None:
-        entry = self._executor.reusable(step, fields)
+    def _reused(self, step: PlannedStep, key: ResultKey) -> Foreseen | None:
+        entry = reusable(self._context, step, key)
         if entry:
             self._keep(step, entry.manifest, entry.outputs)
             made = entry.about().get("run_id")
             return Foreseen(
                 "reuse", f"nothing it depends on has changed since {made or 'an earlier run'}", compared_with=made
             )
-        known = self._executor.hashes.file
-        if self._resumed and (found := resume.finished(self._resumed.folder, self._plan, step, fields, known)):
-            self._keep(step, found[1], resume.places(found[0], list(found[1].outputs)))
+        known = self._context.hashes.file
+        if self._resumed and (found := finished(self._resumed.folder, self._plan, step, key, known)):
+            self._keep(step, found[1], outputs_of(found[0], list(found[1].outputs)))
             run_id = self._resumed.run_id
             return Foreseen("reuse", f"it finished in {run_id}", compared_with=run_id)
         return None
 
-    def _run(self, step: PlannedStep, fields: dict[str, Any]) -> Foreseen:
-        if not self._executor.may_reuse(step):
+    def _run(self, step: PlannedStep, key: ResultKey) -> Foreseen:
+        if not may_reuse(self._context, step):
             return Foreseen("run", self._why_never(step))
         earlier = last_alike(self._home, self._runs, self._plan.name, step.name)
-        # What is kept of an earlier run has its secrets hidden.
-        reason, other, changed = against(self._home, earlier, step.name, clean(fields), key_of(fields))
+        reason, other, changed = against(self._home, earlier, step.name, key.as_stored(), key.digest)
         return Foreseen("run", reason, (), other, changed)
 
     def _why_never(self, step: PlannedStep) -> str:
@@ -142,23 +148,3 @@ class _Foresight:
     def _keep(self, step: PlannedStep, manifest: Manifest, outputs: Mapping[str, Path]) -> None:
         made = {**outputs, **step.standing}
         self._results[step.name] = Result("cached", outputs=made, contents=manifest.contents())
-
-
-class _NoLog(RunLog):
-    """The log of a run that there is not."""
-
-    def __init__(self) -> None:
-        self.run_id, self.folder, self.resumed = "", Path(), False
-
-
-class _NoRunner:
-    """Starts nothing."""
-
-    name = "none"
-
-    def run(self, job: object, output: object, cancellation: object) -> Ended:
-        """Never called: a dry run starts nothing."""
-        raise AssertionError("a dry run started a step")
-
-    def close(self) -> None:
-        """Nothing to end."""

@@ -25,15 +25,15 @@ from azdistill.local.plan.registered_components import stand_in
 from azdistill.local.plan.selection import EVERYTHING, Selection, left_out, missing, select
 from azdistill.local.plan.steps import Plan
 from azdistill.local.plan.threads import thread_shares
-from azdistill.local.run import retries, secrets
+from azdistill.local.run.context import RunContext, Search
+from azdistill.local.run.environment_variables import passed_on
 from azdistill.local.run.interpreter import Interpreter, find_interpreter
 from azdistill.local.run.listener import Listener, Tracking
-from azdistill.local.run.result import Result
+from azdistill.local.run.prepare import hide_secrets, secret_values, secrets_of, take_code, unset_secrets
+from azdistill.local.run.result import Result, given_out, is_worth_another_attempt, skip, skipped, withheld
 from azdistill.local.run.resume import run_to_resume
 from azdistill.local.run.scheduler import Scheduler
-from azdistill.local.run.skipping import given_out, skipped, withheld
-from azdistill.local.run.step import Executor
-from azdistill.local.run.step_inputs import secrets_of, take_code
+from azdistill.local.run.step import find
 from azdistill.local.runners import guard
 from azdistill.local.runners.base import Cancellation, Runner
 from azdistill.local.runners.process import ProcessRunner
@@ -100,8 +100,8 @@ def run_pipeline(
         settings, plan = planned(service.filled(pipeline, {NAME: str(options.run_id)}), options, home)
     standing = [place for step in plan.steps.values() for place in step.standing.values()]
     home.prepare(standing)
-    hide_secrets(plan, options)
-    passed = secrets.resolve(options.variables)
+    hide_all_secrets(plan, options)
+    variables = secret_values(options.variables)
     cancellation = Cancellation()
     containers = make_containers(options, settings, listeners, cancellation) if options.docker else None
     plan = with_notes(plan, containers, options.strict)
@@ -121,21 +121,31 @@ def run_pipeline(
             guard.sweep(_mark(log.run_id))
         runner = _runner(log.run_id, containers)
         ending.callback(runner.close)
-        executor = Executor(plan, log, cache, hashes, interpreter, runner, cancellation, options.use_cache, passed)
-        executor.interpreters = own_interpreters(home, plan, settings)
-        executor.retries = options.retries
+        jobs, inherited = max(options.jobs, 1), passed_on()
+        own = own_interpreters(home, plan, settings)
         if not containers:
-            _tell_environments(executor, listeners)
-        if containers:
-            executor.containers = containers
-            executor.inherited = containers.inherited(executor.inherited)
-        executor.threads = thread_shares(plan.steps, max(options.jobs, 1))
-        if tracking:
-            executor.tracking = tracking
-        scheduler = Scheduler(executor, list(listeners), jobs=max(options.jobs, 1))
+            _tell_environments(plan, own, interpreter, listeners)
+        context = RunContext(
+            plan=plan,
+            log=log,
+            cache=cache,
+            hashes=hashes,
+            interpreters={**dict.fromkeys(plan.steps, interpreter), **own},
+            containers=containers,
+            runner=runner,
+            cancellation=cancellation,
+            search=_search(plan),
+            use_cache=options.use_cache,
+            variables=variables,
+            inherited=containers.inherited(inherited) if containers else inherited,
+            threads=thread_shares(plan.steps, jobs),
+            retries=options.retries,
+            tracking=tracking,
+        )
+        scheduler = Scheduler(context, list(listeners), jobs=jobs)
         with disk_errors("the run cannot go on"):
-            _refuse_unset(executor)
-            _refuse_missing(executor)
+            _refuse_unset(context)
+            _refuse_missing(context)
             state = scheduler.run(lambda results: _deliver(plan, options.out, results))
     return Finished(state, _told(scheduler.undelivered) or _error(state, scheduler.results))
 
@@ -195,12 +205,14 @@ def make_containers(
     return Containers(connect(), settings.images, network, say, settings.limits, cancellation)
 
 
-def _tell_environments(executor: Executor, listeners: Sequence[Listener]) -> None:
+def _tell_environments(
+    plan: Plan, own: Mapping[str, Interpreter], interpreter: Interpreter, listeners: Sequence[Listener]
+) -> None:
     """Say which interpreter stands for environments that only a container could be made of."""
-    steps = [step for name, step in executor.plan.steps.items() if name not in executor.interpreters]
+    steps = [step for name, step in plan.steps.items() if name not in own]
     if any(isinstance(step.environment, Environment) for step in steps):
         for listener in listeners:
-            listener.preparing(f"steps run with {executor.interpreter.executable} (--docker: in their environments)")
+            listener.preparing(f"steps run with {interpreter.executable} (--docker: in their environments)")
 
 
 def own_interpreters(
@@ -222,6 +234,16 @@ def _runner(run_id: str, containers: Containers | None) -> Runner:
     return ProcessRunner(_mark(run_id))
 
 
+def _search(plan: Plan) -> Search | None:
+    """What runs the trials of sweep steps, where there are any."""
+    if not any(step.sweep for step in plan.steps.values()):
+        return None
+    # Imported here: few pipelines have a sweep.
+    from azdistill.local.sweep.search import search
+
+    return search
+
+
 def _mark(run_id: str) -> str:
     """What the environment of every step of a run holds."""
     return f"AZUREML_ROOT_RUN_ID={run_id}"
@@ -240,39 +262,39 @@ def _refuse_code(plan: Plan) -> None:
                 take_code(step)
 
 
-def hide_secrets(plan: Plan, options: Options) -> None:
+def hide_all_secrets(plan: Plan, options: Options) -> None:
     """Let no text show the values that are passed to the steps of a run with these options."""
-    secrets.hide([*options.variables, *(name for step in plan.steps.values() for name in secrets_of(step))])
+    hide_secrets([*options.variables, *(name for step in plan.steps.values() for name in secrets_of(step))])
 
 
-def _known(executor: Executor) -> dict[str, Result]:
+def _known(context: RunContext) -> dict[str, Result]:
     """What steps come to that need not run, as far as that is known before any has."""
     found: dict[str, Result] = {}
-    for name, step in executor.plan.steps.items():
+    for name, step in context.plan.steps.items():
         # What does not fit is the failure of its step, which is told when that is to run.
-        if result := executor.skip(step, found):
+        if result := skip(step, found):
             if result.well:
                 found[name] = result
         elif step.needs <= found.keys():
             with contextlib.suppress(UserError):
-                if result := executor.find(step, found):
+                if result := find(context, step, found):
                     found[name] = result
     return found
 
 
-def _refuse_unset(executor: Executor) -> None:
+def _refuse_unset(context: RunContext) -> None:
     """Raise for a secret that is not set, now rather than hours into the run; a cached step needs none."""
-    unset = [name for name, step in executor.plan.steps.items() if secrets.unset(secrets_of(step))]
-    found = _known(executor) if unset else {}
+    unset = [name for name, step in context.plan.steps.items() if unset_secrets(secrets_of(step))]
+    found = _known(context) if unset else {}
     for name in unset:
         if name not in found:
-            secrets.resolve(secrets_of(executor.plan.steps[name]))
+            secret_values(secrets_of(context.plan.steps[name]))
 
 
-def _refuse_missing(executor: Executor) -> None:
+def _refuse_missing(context: RunContext) -> None:
     """Raise for steps that are not selected and whose results are needed and not there, before any step runs."""
-    plan = executor.plan
-    found = _known(executor) if plan.given else {}
+    plan = context.plan
+    found = _known(context) if plan.given else {}
     if lacking := [name for name in plan.steps if _is_lacking(plan, name, found)]:
         raise missing(plan, lacking)
 
@@ -321,7 +343,8 @@ def _error(state: RunState, results: Mapping[str, Result]) -> AzdistillError | N
     for name, result in failed.items():
         if result.failure:
             return _told(result.failure)
-        hint = "--retries 3 tries again what ends with exit code 75" if retries.worth(result.exit_code) else ""
+        again = is_worth_another_attempt(result.exit_code)
+        hint = "--retries 3 tries again what ends with exit code 75" if again else ""
         return _failed(f"step '{name}': {result.error}", result.exit_code, hint)
     # Of a part of a run that was resumed: what failed was left as it was.
     for step in state.steps.values() if state.status == "failed" else ():

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from azdistill.cli import main
-from azdistill.local.run.step import Executor
+from azdistill.local.run.step import StepRunner
 
 
 def _mark(file: int, phase: str, name: str) -> None:
@@ -21,21 +21,21 @@ def _mark(file: int, phase: str, name: str) -> None:
 
 
 def _around(file: int, method: str, phase: str) -> None:
-    wrapped: Callable[..., Any] = getattr(Executor, method)
+    wrapped: Callable[..., Any] = getattr(StepRunner, method)
 
-    def marked(self: Executor, step: Any, *rest: Any) -> Any:
+    def marked(self: StepRunner, step: Any, *rest: Any) -> Any:
         _mark(file, phase, step.name)
         try:
             return wrapped(self, step, *rest)
         finally:
             _mark(file, f"{phase}-over", step.name)
 
-    setattr(Executor, method, marked)
+    setattr(StepRunner, method, marked)
 
 
 if __name__ == "__main__":
     moments = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    _around(moments, "_try", "step")
+    _around(moments, "_run_command", "step")
     _around(moments, "_commit", "commit")
     sys.argv[:2] = ["azdistill"]
     main()

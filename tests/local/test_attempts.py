@@ -12,8 +12,8 @@ import pytest
 from local_helpers import log_of, statuses, step
 
 from azdistill.errors import Interrupted, MachineError
-from azdistill.local.run import retries
 from azdistill.local.run.listener import Listener
+from azdistill.local.run.result import is_passing
 from azdistill.local.run_pipeline import Finished, Options
 from azdistill.local.runners.docker.engine import engine_errors
 from azdistill.local.runners.process import ProcessRunner
@@ -62,8 +62,8 @@ def test_a_timeout_is_not_tried_again_whatever_the_step_then_ends_with(run: Run)
 
 
 def test_a_wait_for_the_next_attempt_ends_with_the_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("azdistill.local.run.retries._FIRST", 3600.0)
-    monkeypatch.setattr("azdistill.local.run.retries._LONGEST", 3600.0)
+    monkeypatch.setattr("azdistill.local.run.result._FIRST", 3600.0)
+    monkeypatch.setattr("azdistill.local.run.result._LONGEST", 3600.0)
 
     class Cancel(Listener):
         def line(self, name: str, text: str) -> None:
@@ -80,7 +80,7 @@ def test_a_wait_for_the_next_attempt_ends_with_the_run(run: Run, monkeypatch: py
 def test_an_error_of_the_machine_is_tried_again_where_it_passes(
     run: Run, monkeypatch: pytest.MonkeyPatch, code: str, attempts: int
 ) -> None:
-    monkeypatch.setattr("azdistill.local.run.retries._FIRST", 0.01)
+    monkeypatch.setattr("azdistill.local.run.result._FIRST", 0.01)
     runs, failed = ProcessRunner.run, []
 
     def once(self: ProcessRunner, *given: Any) -> Any:
@@ -102,4 +102,4 @@ def test_an_engine_that_does_not_answer_is_asked_again(status: int | None, again
     response.status_code = status or 0
     with pytest.raises(MachineError) as caught, engine_errors("creating a container"):
         raise errors.APIError("said", response=response) if status else requests.ConnectionError("no answer")
-    assert retries.passing(caught.value) is again
+    assert is_passing(caught.value) is again

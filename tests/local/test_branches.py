@@ -13,8 +13,7 @@ from local_helpers import step
 from azdistill import aml
 from azdistill.local.plan.planner import make_plan
 from azdistill.local.plan.steps import Plan
-from azdistill.local.run.result import BRANCH, Result
-from azdistill.local.run.skipping import skipped
+from azdistill.local.run.result import BRANCH, Result, skipped
 from azdistill.local.store.home import Home
 
 

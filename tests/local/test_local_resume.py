@@ -153,7 +153,7 @@ def test_what_cannot_be_resumed_is_said(run: Run, project: Path) -> None:
 
 
 def test_only_a_failure_that_says_so_is_tried_again(run: Run, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("azdistill.local.run.retries._FIRST", 0.01)
+    monkeypatch.setattr("azdistill.local.run.result._FIRST", 0.01)
     tries = "echo x >> '{0}'; test $(wc -l < '{0}') = 3 || exit {1}; echo done > ${{{{outputs.o}}}}"
     soft = run({"a": step(tries.format(project / "soft", 75), outputs=("o",))}, options=Options(retries=2))
     assert statuses(soft) == {"a": "completed"}

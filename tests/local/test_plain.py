@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from azdistill.local.run import shell_safe_paths
+from azdistill.aml.quoting import PLAIN
+from azdistill.local.run import prepare
 
 
 @pytest.fixture(autouse=True)
@@ -17,12 +18,12 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
-    shell_safe_paths._folder.cache_clear()
+    prepare._folder_of_links.cache_clear()
     return folder
 
 
 def test_a_path_that_is_one_word_is_itself(temporary: Path) -> None:
-    assert shell_safe_paths.word("/data/größer/a-b_c.jsonl") == "/data/größer/a-b_c.jsonl"
+    assert prepare.as_word("/data/größer/a-b_c.jsonl") == "/data/größer/a-b_c.jsonl"
     assert not list(temporary.iterdir())
 
 
@@ -30,11 +31,11 @@ def test_the_link_stands_as_far_up_as_can_be(tmp_path: Path, temporary: Path) ->
     file = tmp_path / "my project" / "data" / "x.csv"
     file.parent.mkdir(parents=True)
     file.write_text("x")
-    word = Path(shell_safe_paths.word(str(file)))
+    word = Path(prepare.as_word(str(file)))
     assert word.name == "x.csv"
     assert not word.is_symlink()
     assert word.resolve() == file.resolve()
-    assert shell_safe_paths.word(str(file)) == str(word)
+    assert prepare.as_word(str(file)) == str(word)
     assert len(list(next(temporary.iterdir()).iterdir())) == 1
 
 
@@ -42,31 +43,31 @@ def test_links_to_what_is_gone_are_swept(tmp_path: Path, temporary: Path) -> Non
     gone, kept = tmp_path / "a b", tmp_path / "c d"
     gone.mkdir()
     kept.mkdir()
-    shell_safe_paths.word(str(gone)), shell_safe_paths.word(str(kept))
+    prepare.as_word(str(gone)), prepare.as_word(str(kept))
     gone.rmdir()
-    shell_safe_paths._folder.cache_clear()
-    shell_safe_paths.word(str(kept))
+    prepare._folder_of_links.cache_clear()
+    prepare.as_word(str(kept))
     assert [link.readlink() for link in next(temporary.iterdir()).iterdir()] == [kept]
 
 
 def test_a_folder_that_others_may_write_to_is_not_used(tmp_path: Path, temporary: Path) -> None:
-    shell_safe_paths.word(str(tmp_path / "a b"))
+    prepare.as_word(str(tmp_path / "a b"))
     ours = next(temporary.iterdir())
     ours.chmod(0o777)
-    shell_safe_paths._folder.cache_clear()
-    assert not shell_safe_paths.word(str(tmp_path / "a b")).startswith(f"{ours}/")
+    prepare._folder_of_links.cache_clear()
+    assert not prepare.as_word(str(tmp_path / "a b")).startswith(f"{ours}/")
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=20), min_size=1))
 def test_every_path_becomes_one_word(names: list[str]) -> None:
-    word = shell_safe_paths.word("/" + "/".join(names))
-    assert shell_safe_paths.PLAIN.fullmatch(word)
+    word = prepare.as_word("/" + "/".join(names))
+    assert PLAIN.fullmatch(word)
 
 
 def test_others_do_not_read_where_the_users_projects_lie(tmp_path: Path, temporary: Path) -> None:
     ours = temporary / f"azdistill-{os.getuid()}"
     ours.mkdir(exist_ok=True)
     ours.chmod(0o755)
-    shell_safe_paths._folder.cache_clear()
-    assert shell_safe_paths.word(str(tmp_path / "a b")).startswith(f"{ours}/")
+    prepare._folder_of_links.cache_clear()
+    assert prepare.as_word(str(tmp_path / "a b")).startswith(f"{ours}/")
     assert ours.stat().st_mode & 0o7077 == 0

@@ -87,7 +87,7 @@ def test_what_was_added_between_two_attempts_is_in_no_key(
         (place / "y").write_text("two\n")
         return 0.0
 
-    monkeypatch.setattr("azdistill.local.run.retries.pause", wait)
+    monkeypatch.setattr("azdistill.local.run.step.pause_before", wait)
     again = reading()
     again["command"] += "; ls ${{inputs.kept}}/y || exit 75"
     assert read(run({"w": writing("one"), "r": again}, options=Options(retries=1))) == "one\ntwo\n"

@@ -24,10 +24,10 @@ from azdistill import strict_json
 from azdistill.local.cache.leases import Leases, unleased
 from azdistill.local.outputs.manifest import MANIFEST, Hash, Manifest
 from azdistill.local.outputs.manifest import METRICS as METRICS
-from azdistill.local.store.durable_files import digest, hash_file, make_read_only, remove_tree, sync
+from azdistill.local.store.durable_files import hash_file, make_read_only, remove_tree, sync
 from azdistill.local.store.home import Home
 from azdistill.local.store.process_marks import PATTERN, from_name, in_name, is_abandoned, own_mark
-from azdistill.local.store.runs import clean
+from azdistill.redact import clean
 
 #: Touched whenever an entry is made or found: what was used long ago may be removed.
 USED = "used"
@@ -66,11 +66,6 @@ class Entry:
 def is_entry(folder: Path) -> bool:
     """Whether a folder is an entry, by its name and its manifest."""
     return bool(_ENTRY.fullmatch(folder.name)) and (folder / MANIFEST).is_file()
-
-
-def key_of(fields: dict[str, Any]) -> str:
-    """The cache key (sha256, hex) of a step whose result depends on ``fields``."""
-    return digest(fields)
 
 
 def under_way(root: Path, what: str = "") -> Path:

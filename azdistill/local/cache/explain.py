@@ -7,9 +7,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from azdistill.local.cache.entries import Cache, key_of
+from azdistill.local.cache.entries import Cache
 from azdistill.local.cache.hashes import Hashes
-from azdistill.local.keyed import read_fields
+from azdistill.local.cache.key import ResultKey, read_key
 from azdistill.local.store.durable_files import digest
 from azdistill.local.store.home import Home
 from azdistill.local.store.runs import RunState, StepState
@@ -66,31 +66,31 @@ def explain(home: Home, run: RunState, step: str, runs: Sequence[RunState]) -> E
         return because("it did not run")
     if state.status == "failed" and not state.started:
         return because(f"it failed before it was started: {state.error}")
-    fields = read_fields(home, run, step)
+    key = read_key(home, run, step)
     if state.status == "cached":
         made = _maker(home, state)
         return because(f"reused: nothing it depends on has changed since {made}", made)
-    if fields is None:
+    if key is None:
         return because("it runs every time: is_deterministic is false, or force_rerun or --no-cache was asked for")
     before = [other for other in runs if other.started < run.started]
-    reason, other, found = against(home, last_alike(home, before, run.pipeline, step), step, fields, state.key)
+    reason, other, found = against(home, last_alike(home, before, run.pipeline, step), step, key, state.key)
     return because(reason, other, found)
 
 
 def against(
-    home: Home, earlier: RunState | None, step: str, fields: dict[str, Any], key: str | None
+    home: Home, earlier: RunState | None, step: str, key: ResultKey, digest: str | None
 ) -> tuple[str, str | None, list[Difference]]:
-    """Why a step with these ``fields``, in which secrets are hidden, is run, seen from an earlier run: the reason, that
-    run's id, what differs. ``key`` is of the fields as they are, where it is known.
+    """Why a step with this ``key``, in which secrets are hidden, is run, seen from an earlier run: the reason, that
+    run's id, what differs. ``digest`` is of the key as it is, where it is known.
     """
     if earlier is None:
         return "it had not run before", None, []
-    before = read_fields(home, earlier, step) or {}
-    found = differences(before, fields) if key_of(before) != key_of(fields) else []
+    before = read_key(home, earlier, step) or ResultKey({})
+    found = differences(before.fields, key.fields) if before.digest != key.digest else []
     known = earlier.steps[step].key
     if found:
         reason = f"{found[0].path} is not what it was"
-    elif key and known and key != known:
+    elif digest and known and digest != known:
         reason = "a secret that it is handed is not what it was"
     elif earlier.steps[step].status not in ("completed", "cached"):
         reason = f"nothing it depends on has changed, but it did not succeed in {earlier.run_id}"
@@ -124,7 +124,7 @@ def _compare(path: str, before: Any, after: Any) -> list[Difference]:
 def last_alike(home: Home, runs: Sequence[RunState], pipeline: str, step: str) -> RunState | None:
     """Of ``runs``, newest first, the first of a pipeline of this name in which the step had a key."""
     alike = (run for run in runs if run.pipeline == pipeline and step in run.steps)
-    return next((run for run in alike if read_fields(home, run, step) is not None), None)
+    return next((run for run in alike if read_key(home, run, step) is not None), None)
 
 
 def _maker(home: Home, state: StepState) -> str:

@@ -1,52 +1,100 @@
-"""What a step's result depends on: the fields whose hash is its cache key.
+"""What a step's result depends on, made here and nowhere else: the fields whose hash is its key in the cache.
 
 Contents count, places do not: no path, run id or time is in a key, and no secret (an input ``env:NAME`` counts as
-written).
+written). The fields stand in the folder of each attempt as well, so that a later run can be explained against it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from azdistill import strict_json
 from azdistill.aml.models import Environment
+from azdistill.errors import UserError
 from azdistill.local.cache.hashes import Hashes
-from azdistill.local.plan.bindings import Bound, Local, Text
+from azdistill.local.plan.bindings import Bound, Local, Made, Text
 from azdistill.local.plan.steps import PlannedStep
+from azdistill.local.run.context import PlanContext
+from azdistill.local.run.result import Result, text_of
+from azdistill.local.store.durable_files import digest
+from azdistill.local.store.home import Home
+from azdistill.local.store.runs import RunState
+from azdistill.redact import clean
+from azdistill.snapshot import Snapshot
 
 #: Raised when keys come to mean something else, so that no entry of an earlier version is taken.
 VERSION = 1
+#: Of a result that goes into the cache; of one that only its own run, resumed, may ever use again.
+_FILE, _OWN_FILE = "key.json", "own-key.json"
 
 
-def key_fields(
-    step: PlannedStep,
-    code: Mapping[str, str],
-    content: Callable[[Bound], str],
-    interpreter: Mapping[str, Any],
-    hashes: Hashes,
-) -> dict[str, Any]:
-    """The fields of a step: ``code`` maps its files to their hashes, and says which of them are executable; ``content``
-    hashes what an input holds.
+@dataclass(frozen=True, slots=True)
+class ResultKey:
+    """All that the result of a step depends on."""
+
+    fields: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """The name of its entry in the cache (sha256, hex)."""
+        return digest(self.fields)
+
+    def as_stored(self) -> ResultKey:
+        """What is kept of it: secrets are hidden in its fields."""
+        return ResultKey(clean(self.fields))
+
+    def write(self, attempt: Path, *, reusable: bool = True) -> None:
+        """Keep the fields in the folder of an attempt. Secrets are in none of them, and are hidden all the same.
+
+        ``reusable``: the result goes into the cache.
+        """
+        # Not worth a wait for the disk: half a file, after a power cut, is read as none.
+        file = attempt / (_FILE if reusable else _OWN_FILE)
+        file.write_text(strict_json.dumps(clean(self.fields), ensure_ascii=False), encoding="utf-8")
+
+    def is_of(self, attempt: Path) -> bool:
+        """Whether an attempt was made with exactly these fields."""
+        fields = json.loads(strict_json.dumps(clean(self.fields)))
+        return fields in (_read(attempt / _FILE), _read(attempt / _OWN_FILE))
+
+
+def result_key(context: PlanContext, step: PlannedStep, results: Mapping[str, Result], code: Snapshot) -> ResultKey:
+    """The key of a step with its ``code``, all of whose inputs are known (:func:`azdistill.local.run.result.settled`).
+
+    Raises UserError AZD345 for an input that is not there any more.
     """
-    inputs = {name: bound for name, bound in step.inputs.items() if name not in step.cache_ignore}
-    component = step.component
-    return {
+    component, hashes = step.component, context.hashes
+    counted = {name: bound for name, bound in step.inputs.items() if name not in step.cache_ignore}
+    fields = {
         "version": VERSION,
         "command": component.command,
-        "code": dict(code),
-        "inputs": {name: _input(bound, content) for name, bound in inputs.items()},
+        # What is executable is laid out so: a command may tell the difference.
+        "code": code.hashes(hashes) | code.executables(),
+        "inputs": {name: _input(context, step, name, bound, results) for name, bound in counted.items()},
         "outputs": {name: output.kind for name, output in step.outputs.items() if not output.standing},
         "environment": environment_content(step.environment, hashes),
         "environment_variables": dict(step.environment_variables),
-        "distribution": _plain(step.distribution),
-        "interpreter": dict(interpreter),
+        "distribution": _as_json(step.distribution),
+        "interpreter": dict(_machine(context, step)),
         **({"parallel": asdict(step.parallel)} if step.parallel else {}),
         # As the distribution says it, it may be bound to an input, or be the count of instances.
         **({} if step.processes is None else {"processes": step.processes}),
         **({"sweep": step.sweep.as_key(step.cache_ignore)} if step.sweep else {}),
+        # Their values may be secrets: names alone count.
+        **({"variables": sorted(context.variables)} if context.variables else {}),
     }
+    return ResultKey(fields)
+
+
+def _machine(context: PlanContext, step: PlannedStep) -> Mapping[str, Any]:
+    """What runs the step: an image, or an interpreter with what is installed in it."""
+    if context.containers:
+        return context.containers.fingerprint(step)
+    return context.interpreters[step.trial_of or step.name].fingerprint
 
 
 def environment_content(environment: str | Environment | None, hashes: Hashes) -> Any:
@@ -56,7 +104,7 @@ def environment_content(environment: str | Environment | None, hashes: Hashes) -
     conda = environment.conda_file
     return {
         "image": environment.image,
-        "conda": hashes.file(conda) if isinstance(conda, Path) and conda.is_file() else _plain(conda),
+        "conda": hashes.file(conda) if isinstance(conda, Path) and conda.is_file() else _as_json(conda),
         "build": _tree(environment.build_path, hashes) if environment.build_path else None,
         "dockerfile": environment.dockerfile_path if environment.build_path else None,
     }
@@ -66,17 +114,61 @@ def _tree(folder: Path, hashes: Hashes) -> str | None:
     return hashes.tree(folder) if folder.is_dir() else None
 
 
-def _input(bound: Bound, content: Callable[[Bound], str]) -> dict[str, str]:
+def _input(
+    context: PlanContext, step: PlannedStep, name: str, bound: Bound, results: Mapping[str, Result]
+) -> dict[str, str]:
     if isinstance(bound, Text):
         return {"value": bound.text}
     # Programs choose a reader by a file's extension, so that counts as well as the bytes.
     suffix = bound.path.suffix if isinstance(bound, Local) and bound.path.is_file() else ""
-    return {"content": content(bound), "suffix": suffix}
+    return {"content": _content(context, step, name, bound, results), "suffix": suffix}
 
 
-def _plain(value: Any) -> Any:
+def _content(
+    context: PlanContext, step: PlannedStep, name: str, bound: Local | Made, results: Mapping[str, Result]
+) -> str:
+    """The hash of what an input holds."""
+    if isinstance(bound, Made):
+        made = context.plan.steps[bound.step].outputs[bound.output]
+        if not made.standing or made.store:
+            return "standing" if made.store else results[bound.step].contents[bound.output]
+    try:
+        # A place may hold more, or other things, than when the step that filled it had ended.
+        path = Path(text_of(bound, results))
+        return context.hashes.tree(path) if path.is_dir() else context.hashes.file(path)
+    except FileNotFoundError as error:
+        gone = f"step '{step.name}': input '{name}': {error.filename} is not there any more"
+        raise UserError(gone, code="AZD345") from None
+
+
+def _as_json(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): _as_json(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [_as_json(inner) for inner in value]
     return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def same_key(first: Path, second: Path) -> bool:
+    """Whether two attempts were made with the same fields, as far as is known of both."""
+    fields = [_read(attempt / _FILE) or _read(attempt / _OWN_FILE) for attempt in (first, second)]
+    return fields[0] is not None and fields[0] == fields[1]
+
+
+def read_key(home: Home, run: RunState, step: str) -> ResultKey | None:
+    """The key of a step in a run: from its last attempt, or from the cache entry that it found."""
+    key = run.steps[step].key
+    attempts = run.folder / "steps" / step / "attempts"
+    numbers = [int(path.name) for path in attempts.iterdir() if path.name.isdigit()] if attempts.is_dir() else []
+    if numbers and (fields := _read(attempts / str(max(numbers)) / _FILE)) is not None:
+        return ResultKey(fields)
+    stored = _read(home.cache / key[:2] / key / _FILE) if key else None
+    return ResultKey(stored["fields"]) if stored and stored.get("fields") is not None else None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return fields if isinstance(fields, dict) else None

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from azdistill import strict_json
 from azdistill.aml import values
 from azdistill.aml.checks.values import break_out, fit
 from azdistill.aml.models import PRIMITIVES
@@ -117,16 +116,6 @@ def passed(step: PlannedStep, name: str, made: Made, path: Path) -> Passed:
     for problem in report.problems:
         raise UserError(f"{giver}: {_short(problem.message)}", code="AZD334", hint=_short(problem.hint))
     return Passed(text, made.step, made.output)
-
-
-def note_passed(step: PlannedStep, metrics: Path) -> None:
-    """Write down, as parameters of a step's run, the values that others gave it; of literals they are known before."""
-    given = {name: bound.text for name, bound in step.inputs.items() if isinstance(bound, Passed)}
-    if given:
-        lines = [
-            strict_json.dumps({"kind": "param", "name": name, "value": text}) + "\n" for name, text in given.items()
-        ]
-        metrics.write_text("".join(lines), encoding="utf-8")
 
 
 def _short(text: str) -> str:

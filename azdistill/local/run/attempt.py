@@ -1,36 +1,51 @@
-"""The folder of one try of a step, and what the step finds and leaves there."""
+"""The folders of the attempts of a step: what an attempt finds there, what it leaves, and which of them still count."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from azdistill import strict_json
+from azdistill.aml.models import ARTIFACTS
 from azdistill.errors import UserError
 from azdistill.local.cache.entries import METRICS
+from azdistill.local.cache.key import ResultKey, same_key
 from azdistill.local.outputs import manifest, mlflow_files
-from azdistill.local.plan.steps import PlannedStep
+from azdistill.local.outputs.manifest import MANIFEST, Hash, Manifest
+from azdistill.local.plan.bindings import Made
+from azdistill.local.plan.steps import Plan, PlannedStep
 from azdistill.local.run.listener import Record, is_record
-from azdistill.local.store.durable_files import remove_tree
-from azdistill.local.store.runs import clean
-from azdistill.permissions import restrict
-from azdistill.redact import redact
+from azdistill.local.store.durable_files import make_read_only, remove_tree, walk_files
+from azdistill.permissions import copy_file, restrict
+from azdistill.redact import clean, redact
+
+#: What Azure ML keeps of every job beside its outputs; the folders are there when it starts.
+ARTIFACT_FOLDERS = ("outputs", "logs")
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """The folder of one try of a step."""
 
-    number: int
     folder: Path
-    attempt_id: str
+
+    @property
+    def number(self) -> int:
+        return int(self.folder.name)
 
     @property
     def home(self) -> Path:
         """The state folder that it lies in: ``runs/<run>/steps/<step>/attempts/<number>``."""
         return self.folder.parents[5]
+
+    @property
+    def attempt_id(self) -> str:
+        """The id of the job that it is, which no other run has."""
+        run, step = self.folder.parents[3].name, self.folder.parents[1].name
+        return f"{run}.{step}.{self.number}"
 
     @property
     def snapshot(self) -> Path:
@@ -52,6 +67,20 @@ class Attempt:
     def mlflow(self) -> Path:
         """Where a step logs to MLflow that is not to reach MLflow's own store, or not known to log at all."""
         return self.folder / "mlflow"
+
+
+def new_attempt(run_folder: Path, step: str) -> Attempt:
+    """The folder of one more attempt of a step. Earlier ones are left as a runner should leave them."""
+    folder = run_folder / "steps" / step / "attempts"
+    folder.mkdir(parents=True, exist_ok=True)
+    number = 1
+    for earlier in attempts(run_folder, step):
+        number = max(number, 1 + int(earlier.name))
+        # A runner that was killed has hidden nothing in what the step wrote, nor looked at its modes.
+        restrict(earlier)
+        redact_file(earlier / METRICS)
+    (folder / str(number)).mkdir()
+    return Attempt(folder / str(number))
 
 
 def make_places(step: PlannedStep, attempt: Attempt) -> dict[str, Path]:
@@ -151,3 +180,97 @@ def _redact_line(line: str) -> str:
     if not isinstance(record, dict):
         return redact(line)
     return redact(line if hidden == record else strict_json.dumps(strict_json.exact(hidden)), names=True)
+
+
+def make_artifact_folders(snapshot: Path) -> None:
+    """Make the folders beside a step's code, unless the code has such a name itself."""
+    for name in ARTIFACT_FOLDERS:
+        if not (snapshot / name).exists():
+            (snapshot / name).mkdir()
+
+
+def fill_artifacts(step: PlannedStep, snapshot: Path, paths: Mapping[str, Path], *, follow: bool) -> None:
+    """Give a step's output ``artifacts`` what the folders hold, as Azure ML does, unless the step wrote it itself.
+
+    Links are kept as links unless it is safe to ``follow`` them (see :mod:`azdistill.local.outputs.links`).
+    """
+    output = paths.get(ARTIFACTS)
+    if output is None or step.outputs[ARTIFACTS].standing or not output.is_dir() or any(output.iterdir()):
+        return
+    for name in ARTIFACT_FOLDERS:
+        if (snapshot / name).is_dir() and (follow or not (snapshot / name).is_symlink()):
+            shutil.copytree(snapshot / name, output / name, symlinks=not follow, copy_function=copy_file)
+            # The modes of folders are taken over.
+            restrict(output / name, usable=True)
+
+
+def attempts(run_folder: Path, step: str) -> Iterator[Path]:
+    """The folders of a step's attempts, the newest first."""
+    folder = run_folder / "steps" / step / "attempts"
+    tried = [int(found.name) for found in folder.iterdir() if found.name.isdigit()] if folder.is_dir() else []
+    for number in sorted(tried, reverse=True):
+        yield folder / str(number)
+
+
+def finished(
+    run_folder: Path, plan: Plan, step: PlannedStep, key: ResultKey, hash_of: Hash
+) -> tuple[Path, Manifest] | None:
+    """The attempt of this run that succeeded with this very key, if its outputs are what it wrote."""
+    names = [name for name, output in step.outputs.items() if not output.standing]
+    since = max((_ended(run_folder, maker) for maker in _fillers(plan, step)), default=0)
+    for attempt in attempts(run_folder, step.name):
+        manifest = Manifest.read(attempt)
+        if not manifest or not key.is_of(attempt):
+            continue
+        if manifest.matches(outputs_of(attempt, names), hash_of) and manifest.holds(step.in_place, hash_of):
+            return (attempt, manifest) if _written(attempt) >= since else None
+    return None
+
+
+def _fillers(plan: Plan, step: PlannedStep) -> Iterator[str]:
+    """The steps whose stores a step reads: what is in these is in no key, but when they ended is known."""
+    for bound in step.inputs.values():
+        if isinstance(bound, Made) and plan.steps[bound.step].outputs[bound.output].store:
+            yield bound.step
+
+
+def _ended(run_folder: Path, step: str) -> int:
+    return max((_written(attempt) for attempt in attempts(run_folder, step)), default=0)
+
+
+def _written(attempt: Path) -> int:
+    """When an attempt succeeded; 0 for one that did not."""
+    try:
+        return (attempt / MANIFEST).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def outputs_of(attempt: Path, names: list[str]) -> dict[str, Path]:
+    """Where the outputs of an attempt lie, those that went into the cache by their place there."""
+    outputs = (attempt / "outputs").resolve()
+    return {name: outputs / name for name in names}
+
+
+def unfinished(attempt: Path) -> Path | None:
+    """What the last attempt before this one that wrote anything did write, where it did not succeed; else None.
+
+    None, too, where that was made of other code or data: its journal would answer another question. Attempts that were
+    ended before they wrote anything are passed over.
+    """
+    for number in range(int(attempt.name) - 1, 0, -1):
+        last = attempt.parent / str(number)
+        before = last / "outputs"
+        if _written(last) or before.is_symlink():
+            return None
+        if before.is_dir() and next(walk_files(before), None):
+            return before if same_key(last, attempt) else None
+    return None
+
+
+def previous(attempt: Path) -> Mapping[str, str]:
+    """The variable that leads a step to what its previous attempt wrote (architecture page, "Attempts")."""
+    found = unfinished(attempt)
+    if found:
+        make_read_only(found)
+    return {"AZDISTILL_PREVIOUS_ATTEMPT": str(found)} if found else {}

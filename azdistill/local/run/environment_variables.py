@@ -1,10 +1,9 @@
-"""The environment variables of a step: few of the caller's, and those that Azure ML sets."""
+"""What steps see of the caller's environment: few of its variables, and the secrets among these are hidden."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
 from azdistill import redact
@@ -37,20 +36,3 @@ def without_secrets() -> dict[str, str]:
     """What a program needs that a step is started with, and nothing that may be a credential."""
     passed = {name: value for name, value in passed_on().items() if not _SECRET.fullmatch(name)}
     return {"PATH": os.environ.get("PATH", os.defpath), **passed}
-
-
-def azure(run_id: str, attempt_id: str, experiment: str) -> dict[str, str]:
-    """What Azure ML sets for every job."""
-    return {
-        "AZUREML_RUN_ID": attempt_id,
-        "AZUREML_ROOT_RUN_ID": run_id,
-        "AZUREML_EXPERIMENT_NAME": experiment,
-        # A step's lines must reach its log when they are printed.
-        "PYTHONUNBUFFERED": "1",
-    }
-
-
-def data(inputs: Mapping[str, str], outputs: Mapping[str, str]) -> dict[str, str]:
-    """Where a step's data inputs and outputs are."""
-    found = {f"AZURE_ML_INPUT_{name}": path for name, path in inputs.items()}
-    return found | {f"AZURE_ML_OUTPUT_{name}": path for name, path in outputs.items()}

@@ -40,18 +40,6 @@ class Interpreter:
     executable: Path
     fingerprint: dict[str, Any]
 
-    def path(self, shims: Path) -> str:
-        """PATH for a step: ``python`` is this interpreter. ``shims`` holds it where its own folder has no such name."""
-        folder = self.executable.parent
-        inherited = os.environ.get("PATH", os.defpath)
-        if os.access(folder / "python", os.X_OK):
-            return f"{folder}{os.pathsep}{inherited}"
-        shims.mkdir(parents=True, exist_ok=True)
-        # A link would lose the virtual environment that the interpreter finds beside its own name.
-        (shims / "python").write_text(f'#!/bin/sh\nexec "{self.executable}" "$@"\n', encoding="utf-8")
-        (shims / "python").chmod(0o755)
-        return os.pathsep.join((str(shims), str(folder), inherited))
-
 
 def find_interpreter(
     home: Home, python: str | None = None, *, looking: bool = False, named_by: str = "--python"

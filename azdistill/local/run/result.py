@@ -1,13 +1,29 @@
-"""What a step of a run came to."""
+"""What the steps of a run came to, and what follows from that for those after them: whether a step is of a branch that
+is taken, what its inputs turned out to be, and whether one that failed is worth another attempt.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
+
+from azdistill.aml import values
+from azdistill.aml.models import PRIMITIVES
+from azdistill.errors import AzdistillError, MachineError, UserError
+from azdistill.local.outputs import value_outputs
+from azdistill.local.plan.bindings import Bound, Gate, Local, Made, Text
+from azdistill.local.plan.steps import Plan, PlannedStep
+from azdistill.redact import redact
 
 #: Why a step was skipped: its branch was not taken (or that of a step that it needs), or another step failed.
 BRANCH, FAILURE = "branch", "failure"
+#: Seconds before the first retry and before any later one.
+_FIRST, _LONGEST = 1.0, 60.0
+#: HTTP statuses: too many requests, a bad gateway, unavailable, a gateway that waited too long.
+_OVERLOADED = (429, 502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +31,7 @@ class Result:
     """What a step came to. ``outputs`` are the committed ones, ``contents`` the hashes of those that nobody changes any
     more; ``metrics`` is its metrics file.
 
-    ``reason`` says why it was skipped, in a word (see :mod:`azdistill.local.run.skipping`); ``detail`` for people.
+    ``reason`` says why it was skipped, in a word (see :func:`skip`); ``detail`` for people.
     """
 
     status: str
@@ -36,3 +52,152 @@ class Result:
     def well(self) -> bool:
         """Whether nothing keeps what comes after it from running, if only on what it needs itself."""
         return self.status in ("completed", "cached") or self.reason == BRANCH
+
+
+def text_of(bound: Bound, results: Mapping[str, Result]) -> str:
+    """An input as the command gets it: its value, or where its data lies."""
+    if isinstance(bound, Text):
+        return bound.text
+    if isinstance(bound, Local):
+        return str(bound.path)
+    path = results[bound.step].outputs.get(bound.output)
+    if path is None:
+        raise MachineError(f"step '{bound.step}' has no output '{bound.output}'", code="AZD332")
+    return str(path)
+
+
+def store_inputs(step: PlannedStep, plan: Plan) -> set[str]:
+    """The inputs that are stores of azdistill's, so that no key says what is in them."""
+    return {name for name, made in _made(step) if plan.steps[made.step].outputs[made.output].store}
+
+
+def shared_inputs(step: PlannedStep, plan: Plan) -> set[str]:
+    """The inputs that lie where other steps and runs may write as well."""
+    return {name for name, made in _made(step) if made.output in plan.steps[made.step].in_place}
+
+
+def _made(step: PlannedStep) -> list[tuple[str, Made]]:
+    return [(name, bound) for name, bound in step.inputs.items() if isinstance(bound, Made)]
+
+
+def skip(step: PlannedStep, results: Mapping[str, Result]) -> Result | None:
+    """What ``step`` comes to without being run, where ``results`` tell that its branch is not taken."""
+    try:
+        why = skipped(step, results)
+    except AzdistillError as error:
+        return Result("failed", error=error.message, failure=error)
+    return Result("skipped", reason=BRANCH, detail=why) if why else None
+
+
+def skipped(step: PlannedStep, results: Mapping[str, Result]) -> str:
+    """Why ``step`` is not run though nothing failed; empty where it is, or where that is not known yet.
+
+    UserError AZD335 for a condition that turned out neither true nor false.
+    """
+    for gate in step.under.gates:
+        told = _closed(gate, results)
+        # Of several the outermost decides, whichever is known first: what is told does not depend on who was faster.
+        if told or told is None:
+            return told or ""
+    for name, bound in step.inputs.items():
+        if isinstance(bound, Made) and _needed(step, name) and _is_skipped(bound, results):
+            return f"it needs '{bound.step}', which was skipped"
+    return ""
+
+
+def _closed(gate: Gate, results: Mapping[str, Result]) -> str | None:
+    """Why a gate lets nobody through; empty where it does, None where that is not known yet."""
+    if isinstance(gate.condition, Text):
+        value = _boolean(gate, gate.condition.text)
+    elif _is_skipped(gate.condition, results):
+        return f"the condition of '{gate.name}' is not known: '{gate.condition.step}' was skipped"
+    else:
+        made = _taken(gate.condition, results)
+        if made.step not in results or not results[made.step].well:
+            return None
+        written = value_outputs.read(results[made.step].outputs[made.output])
+        value = _boolean(gate, written, f", written by step '{made.step}',")
+    return "" if value == gate.wanted else f"'{gate.name}' is {str(value).lower()}"
+
+
+def _boolean(gate: Gate, text: str, origin: str = "") -> bool:
+    try:
+        return bool(values.parse("boolean", text))
+    except ValueError:
+        message = f"the condition of '{gate.name}'{origin} is {redact(text)[:100]!r}: neither true nor false"
+        raise UserError(message, code="AZD335") from None
+
+
+def _is_skipped(made: Made, results: Mapping[str, Result]) -> bool:
+    return all(maker.step in results and results[maker.step].reason == BRANCH for maker in made.makers)
+
+
+def _taken(made: Made, results: Mapping[str, Result]) -> Made:
+    """Of all that may make something, the one that was not skipped."""
+    open_ = (each for each in made.makers if each.step not in results or results[each.step].reason != BRANCH)
+    return next(open_, made)
+
+
+def _needed(step: PlannedStep, name: str) -> bool:
+    declared = step.component.inputs[name]
+    return not declared.optional and declared.default is None
+
+
+def settled(step: PlannedStep, results: Mapping[str, Result], plan: Plan) -> PlannedStep:
+    """``step`` with what others gave it: values as text, and without what was skipped.
+
+    UserError AZD334 for a value that does not fit its input.
+    """
+    found = {name: _settled(step, name, bound, results, plan) for name, bound in step.inputs.items()}
+    if all(found[name] is bound for name, bound in step.inputs.items()):
+        return step
+    return replace(step, inputs={name: bound for name, bound in found.items() if bound is not None})
+
+
+def _settled(step: PlannedStep, name: str, bound: Bound, results: Mapping[str, Result], plan: Plan) -> Bound | None:
+    if not isinstance(bound, Made):
+        return bound
+    if _is_skipped(bound, results):
+        declared = step.component.inputs[name]
+        default = None if declared.is_data else values.default_text(declared.type, declared.default)
+        return None if default is None else Text(default)
+    made = _taken(bound, results)
+    if plan.steps[made.step].outputs[made.output].kind in PRIMITIVES:
+        return value_outputs.passed(step, name, made, results[made.step].outputs[made.output])
+    return made
+
+
+def withheld(plan: Plan, results: Mapping[str, Result]) -> dict[str, str]:
+    """The pipeline's outputs that are not given out, as their steps were skipped, and why."""
+    return {
+        name: f"step '{made.step}' was skipped ({results[made.step].detail})"
+        for name, made in plan.outputs.items()
+        if _is_skipped(made, results)
+    }
+
+
+def given_out(plan: Plan, results: Mapping[str, Result]) -> dict[str, Made]:
+    """The pipeline's other outputs, each as what made it."""
+    return {name: _taken(made, results) for name, made in plan.outputs.items() if not _is_skipped(made, results)}
+
+
+def is_worth_another_attempt(exit_code: int | None) -> bool:
+    """Whether a step says of itself that it may succeed next time (sysexits: EX_TEMPFAIL)."""
+    return exit_code == os.EX_TEMPFAIL
+
+
+def is_passing(error: MachineError) -> bool:
+    """Whether an error of the machine is of the moment: the Docker engine did not answer, or lost the output."""
+    if error.code == "AZD395":
+        return True
+    # The engine's own refusals are final, but for those in which it says that it failed itself.
+    cause: Any = error.__cause__
+    if error.code != "AZD393" or cause is None:
+        return False
+    status = getattr(getattr(cause, "response", None), "status_code", None)
+    return status in _OVERLOADED or (status is None and isinstance(cause, OSError))
+
+
+def pause_before(retried: int) -> float:
+    """Seconds to wait before a step is tried again that was so ``retried`` times already."""
+    return min(_FIRST * float(2**retried), _LONGEST)

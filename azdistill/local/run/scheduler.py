@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -16,11 +17,12 @@ from azdistill.errors import AzdistillError
 from azdistill.local.plan.order import Order
 from azdistill.local.plan.steps import PlannedStep
 from azdistill.local.run.attempt import Attempt
+from azdistill.local.run.context import RunContext
 from azdistill.local.run.listener import Listener, Tail
-from azdistill.local.run.result import FAILURE, Result
-from azdistill.local.run.skipping import withheld
-from azdistill.local.run.step import Executor
-from azdistill.local.run.trial_events import TrialNews, progress_of, told_of
+from azdistill.local.run.result import FAILURE, Result, skip, withheld
+from azdistill.local.run.step import StepRunner
+from azdistill.local.run.trial_events import progress_of, told_of
+from azdistill.local.store.events import Event
 from azdistill.local.store.runs import RunState, own_mark
 
 _FOLLOW_EVERY = 0.2
@@ -29,23 +31,23 @@ _FOLLOW_EVERY = 0.2
 class Scheduler:
     """One run of a plan. :meth:`run` returns when nothing of it lives any more."""
 
-    def __init__(self, executor: Executor, listeners: list[Listener], *, jobs: int) -> None:
-        self._executor, self._listeners, self._jobs = executor, listeners, jobs
-        self._plan, self._log = executor.plan, executor.log
+    def __init__(self, context: RunContext, listeners: list[Listener], *, jobs: int) -> None:
+        self._listeners, self._jobs = listeners, jobs
+        self._plan, self._log, self._cancellation = context.plan, context.log, context.cancellation
+        self._steps = StepRunner(context, self._hear)
         self._results: dict[str, Result] = {}
         self._waiting = dict(self._plan.steps)
         self._order = Order(self._plan.steps)
         self._failed = False
         self._branches = any(step.under.gates for step in self._plan.steps.values())
-        self._running: set[str] = set()
+        #: The steps that run, and how many places each takes up.
+        self._running: dict[str, int] = {}
         self._done: queue.SimpleQueue[tuple[str, Result]] = queue.SimpleQueue()
         self._tails: dict[str, Tail] = {}
         self._metrics: dict[str, dict[str, float]] = {}
         self._tail_lock = threading.Lock()
         #: Why the pipeline's outputs could not be delivered, where that is so.
         self.undelivered: Exception | None = None
-        executor.on_start, executor.on_line = self._started, self._line
-        executor.on_trial = self._trial
 
     @property
     def results(self) -> Mapping[str, Result]:
@@ -67,7 +69,7 @@ class Scheduler:
             runner=own_mark(),
         )
         self._tell(lambda listener: listener.run_started(self._log.state, plan))
-        with _Signals(self._executor.cancellation.ask) as signals:
+        with _Signals(self._cancellation.ask) as signals:
             self._run_steps()
             self._skip_rest()
             status, error, outputs = self._outcome(deliver, signals)
@@ -90,7 +92,7 @@ class Scheduler:
                     self._take(*self._done.get())
             except BaseException:
                 # Without its log a run cannot go on (a full disk): nothing is left running behind it.
-                self._executor.cancellation.ask()
+                self._cancellation.ask()
                 raise
 
     def _start_ready(self, pool: ThreadPoolExecutor) -> bool:
@@ -98,20 +100,19 @@ class Scheduler:
         self._leave_branches()
         begun = False
         for name in self._order.ready() if self._goes_on() else ():
-            room = self._jobs - sum(self._executor.room[other] for other in self._running)
+            room = self._jobs - sum(self._running.values())
             if room < 1:
                 break
             if self._fits(step := self._waiting[name]):
-                self._executor.room[name] = min(step.sweep.concurrent, room) if step.sweep else 1
+                self._running[name] = min(step.sweep.concurrent, room) if step.sweep else 1
                 self._leave(name)
-                self._running.add(name)
-                pool.submit(self._work, step)
+                pool.submit(self._work, step, self._running[name])
                 begun = True
         return begun
 
     def _goes_on(self) -> bool:
         failed = self._failed and not self._plan.continue_on_step_failure
-        return not failed and not self._executor.cancellation.asked.is_set()
+        return not failed and not self._cancellation.asked.is_set()
 
     def _leave(self, name: str) -> None:
         """Let a step wait no more: it is started, or never will be."""
@@ -130,7 +131,7 @@ class Scheduler:
         if not self._branches:
             return
         for name, step in list(self._waiting.items()):
-            if result := self._executor.skip(step, self._results):
+            if result := skip(step, self._results):
                 self._leave(name)
                 self._settle(name, result)
                 self._end_step(name, result)
@@ -140,11 +141,11 @@ class Scheduler:
             return not self._running
         return not any(self._plan.steps[name].exclusive for name in self._running)
 
-    def _work(self, step: PlannedStep) -> None:
-        self._done.put((step.name, self._executor.execute(step, self._results)))
+    def _work(self, step: PlannedStep, room: int) -> None:
+        self._done.put((step.name, self._steps.run(step, self._results, room)))
 
     def _take(self, name: str, result: Result) -> None:
-        self._running.discard(name)
+        self._running.pop(name, None)
         self._settle(name, result)
         with self._tail_lock:
             tail = self._tails.pop(name, None)
@@ -170,7 +171,7 @@ class Scheduler:
         self._tell(lambda listener: listener.step_ended(name, self._log.state.steps[name]))
 
     def _skip_rest(self) -> None:
-        canceled = self._executor.cancellation.asked.is_set()
+        canceled = self._cancellation.asked.is_set()
         for name in self._waiting:
             skipped = Result("skipped", reason=FAILURE, detail=self._cause(name))
             self._results[name] = Result("canceled") if canceled else skipped
@@ -194,7 +195,7 @@ class Scheduler:
         statuses = {name: result.status for name, result in self._results.items()}
         if failed := next((name for name, status in statuses.items() if status == "failed"), None):
             return "failed", f"step '{failed}' failed: {self._results[failed].error}", {}
-        if self._executor.cancellation.asked.is_set() and "canceled" in statuses.values():
+        if self._cancellation.asked.is_set() and "canceled" in statuses.values():
             return "canceled", "interrupted", {}
         try:
             with signals.stopping():
@@ -213,6 +214,16 @@ class Scheduler:
             return "completed", ""
         return "failed", f"step '{left[0]}', which is not selected, had failed: {steps[left[0]].error}"
 
+    def _hear(self, event: Event) -> None:
+        if event.kind == "line":
+            self._tell(lambda listener: listener.line(event.step, event.fields["text"]))
+        elif event.kind == "step_started":
+            self._started(event.step, Attempt(Path(event.fields["log"]).parent))
+        elif event.trial is not None:
+            self._trial(event)
+        else:
+            self._log.append(event.kind, step=event.step, **event.fields)
+
     def _started(self, name: str, attempt: Attempt) -> None:
         with self._tail_lock:
             self._tails[name] = Tail(attempt.metrics)
@@ -220,21 +231,18 @@ class Scheduler:
         self._log.append("step_started", step=name, attempt=attempt.number, log=str(attempt.log))
         self._tell(lambda listener: listener.step_started(name, self._log.state.steps[name]))
 
-    def _trial(self, news: TrialNews) -> None:
+    def _trial(self, news: Event) -> None:
         """Pass on what a sweep step tells of its trials."""
-        name, trial = news.step, news.trial
+        name, trial = news.step, news.fields["state"]
         if told := told_of(news):
-            self._log.append(news.event, step=name, **told)
-        if news.event == "trial_record":
-            self._tell(lambda listener: listener.trial_record(name, trial, news.record))
+            self._log.append(news.kind, step=name, **told)
+        if news.kind == "trial_record":
+            self._tell(lambda listener: listener.trial_record(name, trial, news.fields["record"]))
         else:
-            self._tell(lambda listener: getattr(listener, news.event)(name, trial))
-        if news.event == "trial_ended":
+            self._tell(lambda listener: getattr(listener, news.kind)(name, trial))
+        if news.kind == "trial_ended":
             progress = progress_of(trial, time.time() - (self._log.state.steps[name].started or time.time()))
             self._tell(lambda listener: listener.record(name, progress))
-
-    def _line(self, name: str, text: str) -> None:
-        self._tell(lambda listener: listener.line(name, text))
 
     @contextmanager
     def _following(self) -> Iterator[None]:

@@ -8,93 +8,70 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from azdistill import snapshot
-from azdistill.errors import AzdistillError, Interrupted, MachineError, UserError
-from azdistill.local.cache.entries import METRICS, Cache, Entry, key_of
-from azdistill.local.cache.hashes import Hashes
-from azdistill.local.cache.key import key_fields
-from azdistill.local.keyed import write_fields
-from azdistill.local.outputs import artifacts, links, mlflow_files
+from azdistill.errors import AzdistillError, Interrupted, MachineError
+from azdistill.local.cache.entries import METRICS, Entry
+from azdistill.local.cache.key import ResultKey, result_key
+from azdistill.local.outputs import links, value_outputs
 from azdistill.local.outputs import manifest as outputs
-from azdistill.local.outputs import value_outputs as values
 from azdistill.local.outputs.manifest import Manifest
-from azdistill.local.plan.bindings import Bound, Local, Made, Text
+from azdistill.local.plan.bindings import Text
 from azdistill.local.plan.selection import missing
-from azdistill.local.plan.steps import Plan, PlannedStep
-from azdistill.local.plan.threads import VARIABLE as THREADS
-from azdistill.local.run import environment_variables, resume, retries, secrets, shell_safe_paths, wrapping
+from azdistill.local.plan.steps import PlannedStep
 from azdistill.local.run.attempt import (
     Attempt,
     append_logged,
+    fill_artifacts,
+    finished,
     make_places,
     make_room,
-    redact_file,
+    new_attempt,
+    outputs_of,
     restrict_attempt,
     settle,
     strange,
 )
-from azdistill.local.run.interpreter import Interpreter
-from azdistill.local.run.listener import Tracking
-from azdistill.local.run.result import BRANCH, Result
-from azdistill.local.run.skipping import settled, skipped
-from azdistill.local.run.step_inputs import (
-    Stamps,
-    changed,
-    render,
-    secrets_of,
-    shared,
-    stamps_of,
-    stores,
-    take_code,
+from azdistill.local.run.context import PlanContext, RunContext
+from azdistill.local.run.prepare import Prepared, prepare, take_code
+from azdistill.local.run.result import (
+    Result,
+    is_passing,
+    is_worth_another_attempt,
+    pause_before,
+    settled,
+    shared_inputs,
+    store_inputs,
     text_of,
-    uses_mlflow,
 )
 from azdistill.local.run.step_log import LogWriter
-from azdistill.local.run.trial_events import TrialNews
-from azdistill.local.runners.base import Cancellation, Ended, Job, Runner
+from azdistill.local.runners.base import Cancellation, Ended
 from azdistill.local.store.durable_files import disk_errors
-from azdistill.local.store.runs import RunLog
-from azdistill.permissions import restrict
+from azdistill.local.store.events import Event, Hear
+from azdistill.snapshot import Snapshot
+from azdistill.trees import walk_files
 
-if TYPE_CHECKING:
-    from azdistill.local.run.containers import Containers
+Results = Mapping[str, Result]
+#: Name of an input -> relative path -> size and time.
+Stamps = Mapping[str, Mapping[str, tuple[int, int]]]
 
 
-@dataclass(slots=True)
-class Executor:
-    """Runs the steps of one run; used from several threads."""
+class StepRunner:
+    """Runs the steps of one run, several of them at a time; ``hear`` is told what happens to each, from its thread."""
 
-    plan: Plan
-    log: RunLog
-    cache: Cache
-    hashes: Hashes
-    interpreter: Interpreter
-    runner: Runner
-    cancellation: Cancellation
-    use_cache: bool = True
-    variables: Mapping[str, str] = field(default_factory=dict)
-    inherited: Mapping[str, str] = field(default_factory=environment_variables.passed_on)
-    containers: Containers | None = None
-    interpreters: Mapping[str, Interpreter] = field(default_factory=dict)
-    threads: Mapping[str, int] = field(default_factory=dict)
-    retries: int = 0
-    tracking: Tracking = field(default_factory=Tracking)
-    on_start: Callable[[str, Attempt], None] = lambda step, attempt: None
-    on_line: Callable[[str, str], None] = lambda step, line: None
-    on_trial: Callable[[TrialNews], None] = lambda news: None
-    #: How many trials of a sweep step may run at a time.
-    room: dict[str, int] = field(default_factory=dict)
+    def __init__(self, context: RunContext, hear: Hear) -> None:
+        self._context, self._hear = context, hear
 
-    def execute(self, step: PlannedStep, results: Mapping[str, Result]) -> Result:
-        """Run ``step``, or find it in the cache; ``results`` holds what the steps before it came to."""
+    def run(self, step: PlannedStep, results: Results, room: int = 1) -> Result:
+        """Run ``step``, or find it in the cache; ``results`` holds what the steps before it came to.
+
+        ``room``: how many trials of a sweep step may run at a time.
+        """
         try:
             with disk_errors(f"step '{step.name}'"):
-                return self._execute(settled(step, results, self.plan), results)
+                return self._run(settled(step, results, self._context.plan), results, room)
         except Interrupted:
             return Result("canceled")
         except AzdistillError as error:
@@ -102,318 +79,270 @@ class Executor:
         except Exception as error:  # noqa: BLE001 - a defect of ours: told at the end of the run, with its traceback
             return Result("failed", error=f"{type(error).__name__}: {error}", failure=error)
 
-    def find(self, step: PlannedStep, results: Mapping[str, Result]) -> Result | None:
-        """The step's result from the cache, or from this run before it was resumed; nothing is run."""
-        return self._found(step, self.fields(step, results))
-
-    def skip(self, step: PlannedStep, results: Mapping[str, Result]) -> Result | None:
-        """What the step comes to without being run, where ``results`` tell that its branch is not taken."""
-        try:
-            told = skipped(step, results)
-        except AzdistillError as error:
-            return Result("failed", error=error.message, failure=error)
-        return Result("skipped", reason=BRANCH, detail=told) if told else None
-
-    def fields(self, step: PlannedStep, results: Mapping[str, Result]) -> dict[str, Any]:
-        """What the step's result depends on: the fields of its key."""
-        return self._fields(settled(step, results, self.plan), take_code(step), results)
-
-    def may_reuse(self, step: PlannedStep) -> bool:
-        """Whether the cache may answer for a step, and keep what it makes."""
-        if step.name in self.plan.given:
-            return step.deterministic
-        return self.use_cache and step.deterministic and not self.plan.force_rerun
-
-    def reusable(self, step: PlannedStep, fields: dict[str, Any]) -> Entry | None:
-        """The cache entry that answers for a step, if what it has written in place is there still as well."""
-        return self.cache.find(key_of(fields), step.in_place) if self.may_reuse(step) else None
-
-    def _found(self, step: PlannedStep, fields: dict[str, Any]) -> Result | None:
-        if entry := self.reusable(step, fields):
-            return self._cached(step, entry.manifest, entry.outputs, entry.metrics, key_of(fields))
-        return self._finished(step, fields) if self.log.resumed else None
-
-    def _execute(self, step: PlannedStep, results: Mapping[str, Result]) -> Result:
-        taken = take_code(step)
+    def _run(self, step: PlannedStep, results: Results, room: int) -> Result:
+        context, code = self._context, take_code(step)
         # Before the key is taken: what is written where others may write as well, from here on, is not in it.
-        seen = stamps_of(step, results, shared(step, self.plan))
-        fields = self._fields(step, taken, results)
-        if found := self._found(step, fields):
-            return found
-        if step.name in self.plan.given:
-            raise missing(self.plan, [step.name])
+        shared = _stamps(step, results, shared_inputs(step, context.plan))
+        key = result_key(context, step, results, code)
+        if known := _reuse(context, step, key):
+            return known
+        if step.name in context.plan.given:
+            raise missing(context.plan, [step.name])
+        work = _Work(step, results, code, key, shared)
         if step.sweep:
-            return self._sweep(step, results, fields, seen)
-        for left in range(self.retries, -1, -1):
-            result = self._attempt_once(step, taken, results, fields, seen)
+            return self._run_trials(step, work, room)
+        for left in range(context.retries, -1, -1):
+            result = self._attempt(work)
             if not (left and result.again):
                 break
-            if not self._waited(step, self.retries - left, result):
+            if not self._wait(step, context.retries - left, result):
                 return Result("canceled", result.seconds, result.exit_code, "canceled")
         return result
 
-    def _sweep(self, step: PlannedStep, results: Mapping[str, Result], fields: dict[str, Any], seen: Stamps) -> Result:
+    def _run_trials(self, step: PlannedStep, work: _Work, room: int) -> Result:
         """The trials of a sweep step, and the best one's outputs as its own."""
-        # Imported here: few pipelines have a sweep.
-        from azdistill.local.sweep.handing import hand_over
-        from azdistill.local.sweep.search import Search
+        assert self._context.search
+        attempt, started = self._begin(work), time.monotonic()
+        self._tell_start(step, attempt)
+        with self._log(step, attempt) as log:
+            end = self._context.search(
+                self._context,
+                step,
+                work.results,
+                work.key.digest,
+                run_trial=lambda trial, cancellation, hear: self._run_trial(trial, work.results, cancellation, hear),
+                hear=self._hear,
+                say=lambda line: log.feed(f"{line}\n".encode()),
+                room=room,
+            )
+            if end.failed:
+                log.note(end.failed.error)
+                return replace(end.failed, seconds=time.monotonic() - started)
+            places, before = make_places(step, attempt), outputs.look_at(step.in_place)
+            end.hand_over(places, frozenset(step.standing), attempt.metrics)
+            keeps = self._may_reuse(step) and _stamps(step, work.results, work.shared.keys()) == work.shared
+            return self._commit(step, work, attempt, places, keeps, time.monotonic() - started, before)
 
-        attempt, reusable, started = self._attempt(step), self.may_reuse(step), time.monotonic()
-        write_fields(attempt.folder, fields, reusable=reusable)
-        self.on_start(step.name, attempt)
-        with LogWriter(attempt.log, lambda line: self.on_line(step.name, line)) as log:
-            found = Search(self, step, results, key_of(fields), lambda line: log.feed(f"{line}\n".encode())).run()
-            if not found.best:
-                log.note(found.error)
-                seconds = time.monotonic() - started
-                return Result(found.status, seconds, found.exit_code, found.error, failure=found.failure)
-            paths, before = make_places(step, attempt), outputs.look_at(step.in_place)
-            hand_over(found.best, paths, frozenset(step.standing), attempt.metrics)
-            kept = fields if reusable and stamps_of(step, results, seen.keys()) == seen else None
-            return self._commit(step, attempt, paths, kept, time.monotonic() - started, before)
+    def _run_trial(self, trial: PlannedStep, results: Results, cancellation: Cancellation, hear: Hear) -> Result:
+        return StepRunner(replace(self._context, cancellation=cancellation), hear).run(trial, results)
 
-    def _attempt_once(
-        self,
-        step: PlannedStep,
-        taken: snapshot.Snapshot,
-        results: Mapping[str, Result],
-        fields: dict[str, Any],
-        seen: Stamps,
-    ) -> Result:
-        attempt, reusable = self._attempt(step), self.may_reuse(step)
-        write_fields(attempt.folder, fields, reusable=reusable)
-        taken.lay_out(attempt.snapshot)
-        artifacts.make_folders(attempt.snapshot)
-        wrapping.lay_out(step, attempt.snapshot)
+    def _attempt(self, work: _Work) -> Result:
+        attempt = self._begin(work)
         try:
-            return self._try(step, attempt, taken, results, fields if reusable else None, seen)
+            return self._run_command(work.step, work, attempt)
         except MachineError as error:
-            if not retries.passing(error):
+            if not is_passing(error):
                 raise
             return Result("failed", error=error.message, failure=error, again=True)
 
-    def _waited(self, step: PlannedStep, retried: int, result: Result) -> bool:
+    def _begin(self, work: _Work) -> Attempt:
+        attempt = new_attempt(self._context.log.folder, work.step.name)
+        work.key.write(attempt.folder, reusable=self._may_reuse(work.step))
+        return attempt
+
+    def _may_reuse(self, step: PlannedStep) -> bool:
+        return may_reuse(self._context, step)
+
+    def _tell_start(self, step: PlannedStep, attempt: Attempt) -> None:
+        fields = {"attempt": attempt.number, "log": str(attempt.log)}
+        self._hear(Event("step_started", step.name, fields=fields))
+
+    def _log(self, step: PlannedStep, attempt: Attempt) -> LogWriter:
+        """The log of an attempt, every line of which is told as well."""
+        return LogWriter(attempt.log, lambda line: self._hear(Event("line", step.name, fields={"text": line})))
+
+    def _wait(self, step: PlannedStep, retried: int, result: Result) -> bool:
         """Wait before the next attempt of a step; False where the run was canceled meanwhile."""
-        seconds = retries.pause(retried)
-        self.log.append("step_retried", step=step.name, error=result.error, seconds=seconds)
-        self.on_line(step.name, f"{result.error}: trying again in {seconds:g} s")
-        return not self.cancellation.asked.wait(seconds)
+        seconds = pause_before(retried)
+        self._hear(Event("step_retried", step.name, fields={"error": result.error, "seconds": seconds}))
+        text = f"{result.error}: trying again in {seconds:g} s"
+        self._hear(Event("line", step.name, fields={"text": text}))
+        return not self._context.cancellation.asked.wait(seconds)
 
-    def _fields(self, step: PlannedStep, taken: snapshot.Snapshot, results: Mapping[str, Result]) -> dict[str, Any]:
-        def content(bound: Bound) -> str:
-            if isinstance(bound, Made):
-                made = self.plan.steps[bound.step].outputs[bound.output]
-                if not made.standing or made.store:
-                    return "standing" if made.store else results[bound.step].contents[bound.output]
-            try:
-                # A place may hold more, or other things, than when the step that filled it had ended.
-                return self._content(Path(text_of(bound, results)))
-            except FileNotFoundError as error:
-                name = next(name for name, other in step.inputs.items() if other is bound)
-                gone = f"step '{step.name}': input '{name}': {error.filename} is not there any more"
-                raise UserError(gone, code="AZD345") from None
-
-        machine = self.containers.fingerprint(step) if self.containers else self._interpreter(step).fingerprint
-        # What is executable is laid out so: a command may tell the difference.
-        code = taken.hashes(self.hashes) | taken.executables()
-        fields = key_fields(step, code, content, machine, self.hashes)
-        # Their values may be secrets: names alone count.
-        return fields | {"variables": sorted(self.variables)} if self.variables else fields
-
-    def _interpreter(self, step: PlannedStep) -> Interpreter:
-        """The interpreter of a step: its environment's own (``local.pythons``), or the run's."""
-        return self.interpreters.get(step.trial_of or step.name, self.interpreter)
-
-    def _finished(self, step: PlannedStep, fields: dict[str, Any]) -> Result | None:
-        """What an earlier attempt in this run came to, before the run was resumed."""
-        if not (found := resume.finished(self.log.folder, self.plan, step, fields, self.hashes.file)):
-            return None
-        attempt, manifest = found
-        made = resume.places(attempt, list(manifest.outputs))
-        key = key_of(fields) if self.may_reuse(step) else None
-        return self._cached(step, manifest, made, attempt / METRICS, key)
-
-    def _cached(
-        self, step: PlannedStep, manifest: Manifest, made: Mapping[str, Path], metrics: Path, key: str | None
-    ) -> Result:
-        """The result of a step that need not run."""
-        for name in step.standing:
-            make_room(step, name)
-        return Result("cached", 0.0, None, "", {**made, **step.standing}, manifest.contents(), metrics, key)
-
-    def _content(self, path: Path) -> str:
-        return self.hashes.tree(path) if path.is_dir() else self.hashes.file(path)
-
-    def _attempt(self, step: PlannedStep) -> Attempt:
-        folder = self.log.folder / "steps" / step.name / "attempts"
-        folder.mkdir(parents=True, exist_ok=True)
-        number = 1
-        for tried in resume.attempts(self.log.folder, step.name):
-            number = max(number, 1 + int(tried.name))
-            # A runner that was killed has hidden nothing in what the step wrote, nor looked at its modes.
-            restrict(tried)
-            redact_file(tried / METRICS)
-        (folder / str(number)).mkdir()
-        return Attempt(number, folder / str(number), f"{self.log.run_id}.{step.name}.{number}")
-
-    def _try(
-        self,
-        step: PlannedStep,
-        attempt: Attempt,
-        taken: snapshot.Snapshot,
-        results: Mapping[str, Result],
-        fields: dict[str, Any] | None,
-        seen: Stamps,
-    ) -> Result:
-        paths = make_places(step, attempt)
-        values.note_passed(step, attempt.metrics)
-        job = self._job(step, attempt, taken, paths, results)
-        self.on_start(step.name, attempt)
-        with LogWriter(attempt.log, lambda line: self.on_line(step.name, line)) as log:
-            watched = step.inputs.keys() - stores(step, self.plan)
-            started, before = time.monotonic(), stamps_of(step, results, watched)
+    def _run_command(self, step: PlannedStep, work: _Work, attempt: Attempt) -> Result:
+        context, results = self._context, work.results
+        prepared = prepare(context, step, results, attempt, work.code)
+        self._tell_start(step, attempt)
+        with self._log(step, attempt) as log:
+            watched = step.inputs.keys() - store_inputs(step, context.plan)
+            started, before = time.monotonic(), _stamps(step, results, watched)
             in_place = outputs.look_at(step.in_place)
             try:
-                ended = self.runner.run(job, log.feed, self.cancellation)
+                ended = context.runner.run(prepared.job, log.feed, context.cancellation)
             finally:
                 restrict_attempt(step, attempt)
-                spoilt = settle(attempt.metrics)
-            self._take_logged(step, job, attempt, ended)
-            for line in strange(attempt.metrics):
-                log.note(line)
-            values.take_logged(step, paths, attempt.metrics)
-            if not ended.returncode:
-                artifacts.fill(step, attempt.snapshot, paths, follow=not self.containers)
-            after = stamps_of(step, results, watched)
-            failed = self._judge(step, job, ended, paths, spoilt) or changed(before, after, ended, seen)
+                broken_metrics = settle(attempt.metrics)
+            self._take_what_was_logged(step, prepared, attempt, ended, log)
+            after = _stamps(step, results, watched)
+            failed = self._judge(step, prepared, ended, broken_metrics) or _changed(before, after, ended, work.shared)
             if failed:
                 log.note(failed.error)
                 return failed
             for name in outputs.untouched(step.in_place, in_place):
                 log.note(f"output '{name}' was there already and is as it was: this step wrote nothing to it")
             # What it made of more than its key says is not kept for others.
-            kept = fields if all(after[name] == files for name, files in seen.items()) else None
-            return self._commit(step, attempt, paths, kept, time.monotonic() - started, in_place)
+            keeps = self._may_reuse(step) and all(after[name] == files for name, files in work.shared.items())
+            return self._commit(step, work, attempt, prepared.places, keeps, time.monotonic() - started, in_place)
 
-    def _job(
-        self,
-        step: PlannedStep,
-        attempt: Attempt,
-        taken: snapshot.Snapshot,
-        paths: Mapping[str, Path],
-        results: Mapping[str, Result],
-    ) -> Job:
-        texts = {name: text_of(bound, results) for name, bound in step.inputs.items()}
-        places = {n: shell_safe_paths.word(text) for n, text in texts.items() if not isinstance(step.inputs[n], Text)}
-        written = {name: shell_safe_paths.word(str(path)) for name, path in paths.items()}
-        hidden = secrets.resolve(secrets_of(step))
-        threads = self.threads.get(step.trial_of or step.name)
-        variables = {
-            **({THREADS: str(threads)} if threads else {}),
-            **self.inherited,
-            **({} if self.containers else {"PATH": self._interpreter(step).path(self.log.folder / "bin" / step.name)}),
-            **environment_variables.azure(self.log.run_id, attempt.attempt_id, self.plan.experiment),
-            **environment_variables.data(places, written),
-            "AZDISTILL_METRICS_FILE": str(attempt.metrics),
-            **resume.previous(attempt.folder),
-            **self._tracked(step, attempt, uses_mlflow(step, taken)),
-            **self.variables,
-            **wrapping.variables(step, places, written, stores(step, self.plan)),
-            **hidden,
-            **step.environment_variables,
-        }
-        command = wrapping.command(step, render(step, texts, paths))
-        job = Job(attempt.attempt_id, command, attempt.snapshot, variables, step.timeout)
-        if not self.containers:
-            return job
-        attempt.metrics.touch()
-        read = [*places.values(), *(texts[name] for name in places), *resume.previous(attempt.folder).values()]
-        write = [attempt.outputs, *step.standing.values(), *([attempt.mlflow] if attempt.mlflow.is_dir() else [])]
-        spelt = [shell_safe_paths.word(str(path)) for path in write]
-        own = [name for name, bound in step.inputs.items() if isinstance(bound, Local)]
-        data = [place for name in own for place in (places[name], texts[name])]
-        return self.containers.keep(job, step, read, [*write, *spelt, attempt.metrics], data)
-
-    def _tracked(self, step: PlannedStep, attempt: Attempt, uses_mlflow: bool) -> dict[str, str]:
-        """The MLflow variables of a step; without a network it logs to files, which are read when it has ended.
-
-        So does one whose outputs are values, which it may only log, a trial, whose primary metric is read while it
-        runs, and one whose code does not name MLflow: a library may log all the same, and would to a run of its own.
-        """
-        own = bool(values.names(step)) or step.trial_of is not None
-        apart = self.containers is not None and self.containers.network(step) != "host"
-        files = apart or own
-        found = self.tracking.variables(step.name, uses_mlflow and not files)
-        if "MLFLOW_RUN_ID" in found and not files:
-            return found
-        if found or own:
-            found.pop("MLFLOW_RUN_ID", None)
-            attempt.mlflow.mkdir()
-            # A store of files whose folder is there has no experiment until one is named.
-            found |= {"MLFLOW_EXPERIMENT_NAME": self.plan.experiment, **mlflow_files.variables(attempt.mlflow)}
-        return found
-
-    def _take_logged(self, step: PlannedStep, job: Job, attempt: Attempt, ended: Ended) -> None:
+    def _take_what_was_logged(
+        self, step: PlannedStep, prepared: Prepared, attempt: Attempt, ended: Ended, log: LogWriter
+    ) -> None:
         """Add what a step logged to MLflow to its metrics: they are listed, compared, and there when it is reused."""
-        direct = "MLFLOW_RUN_ID" in job.environment and not ended.canceled
-        append_logged(attempt, self.tracking.logged(step.name) if direct else [])
+        tracking = self._context.tracking
+        to_run = tracking is not None and prepared.logs_to_run and not ended.canceled
+        append_logged(attempt, tracking.logged(step.name) if tracking and to_run else [])
+        for line in strange(attempt.metrics):
+            log.note(line)
+        value_outputs.take_logged(step, prepared.places, attempt.metrics)
+        if not ended.returncode:
+            fill_artifacts(step, attempt.snapshot, prepared.places, follow=not self._context.containers)
 
-    def _judge(
-        self, step: PlannedStep, job: Job, ended: Ended, paths: Mapping[str, Path], spoilt: str
-    ) -> Result | None:
+    def _judge(self, step: PlannedStep, prepared: Prepared, ended: Ended, broken_metrics: str) -> Result | None:
         """The failure that an attempt ended in; None when it has succeeded."""
         if ended.canceled:
             return Result("canceled", ended.seconds, ended.returncode, "canceled")
         if ended.timed_out:
             limit = "limits.trial_timeout" if step.trial_of else "limits.timeout"
-            error = f"the command was ended after {limit} of {step.timeout:g} s"
-            return Result("failed", ended.seconds, ended.returncode, error)
+            return _failure(ended, f"the command was ended after {limit} of {step.timeout:g} s")
         if ended.returncode:
-            error, again = f"the command ended with exit code {ended.returncode}", retries.worth(ended.returncode)
-            return Result("failed", ended.seconds, ended.returncode, error, again=again)
+            error = f"the command ended with exit code {ended.returncode}"
+            return replace(_failure(ended, error), again=is_worth_another_attempt(ended.returncode))
         kinds = {name: output.kind for name, output in step.outputs.items()}
-        needed = {name: path for name, path in paths.items() if not step.outputs[name].store}
+        needed = {name: path for name, path in prepared.places.items() if not step.outputs[name].store}
         if absent := outputs.missing(needed, kinds):
-            error = f"the command ended with exit code 0 but did not write output {', '.join(map(repr, absent))}"
-            return Result("failed", ended.seconds, ended.returncode, error)
-        made = {name: path for name, path in paths.items() if name not in step.standing}
-        if error := spoilt or links.stray(made, self._seen(job)) or values.wrong(step, paths):
-            return Result("failed", ended.seconds, ended.returncode, error)
-        return None
+            names = ", ".join(map(repr, absent))
+            return _failure(ended, f"the command ended with exit code 0 but did not write output {names}")
+        made = {name: path for name, path in prepared.places.items() if name not in step.standing}
+        error = broken_metrics or links.stray(made, self._visible_places(prepared))
+        error = error or value_outputs.wrong(step, prepared.places)
+        return _failure(ended, error) if error else None
 
-    def _seen(self, job: Job) -> list[Path] | None:
+    def _visible_places(self, prepared: Prepared) -> list[Path] | None:
         """The places of this machine that an attempt could see; None for all of them."""
-        if not self.containers:
+        if not self._context.containers:
             return None
-        container = self.containers.of(job)
-        return [job.folder, *container.read, *container.linked.values(), *container.write]
+        container = self._context.containers.of(prepared.job)
+        return [prepared.job.folder, *container.read, *container.linked.values(), *container.write]
 
     def _commit(
         self,
         step: PlannedStep,
+        work: _Work,
         attempt: Attempt,
-        paths: Mapping[str, Path],
-        fields: dict[str, Any] | None,
+        places: Mapping[str, Path],
+        keeps: bool,
         seconds: float,
         before: outputs.Seen,
     ) -> Result:
-        made = {name: path for name, path in paths.items() if name not in step.standing}
+        """Make what a step wrote its result; ``keeps``: in the cache, where other runs find it."""
+        made = {name: path for name, path in places.items() if name not in step.standing}
         manifest = outputs.record(made, step.in_place, before)
         # Of a result that goes into the cache the entry's manifest is what counts.
-        manifest.write(attempt.folder, durable=fields is None)
-        key = None
-        if fields is not None:
+        manifest.write(attempt.folder, durable=not keeps)
+        digest = None
+        if keeps:
             about = {
-                "fields": fields,
-                "run_id": self.log.run_id,
+                "fields": work.key.fields,
+                "run_id": self._context.log.run_id,
                 "step": step.name,
                 "seconds": seconds,
                 "outputs": str(attempt.outputs),
             }
-            if entry := self.cache.commit(key_of(fields), manifest, attempt.outputs, attempt.metrics, about):
+            entry = self._context.cache.commit(work.key.digest, manifest, attempt.outputs, attempt.metrics, about)
+            if entry:
                 # For people who look around in the run's folder; nothing reads it.
                 attempt.outputs.symlink_to(os.path.relpath(entry.folder / "outputs", attempt.folder))
-                key, made, manifest = entry.folder.name, entry.outputs, entry.manifest
+                digest, made, manifest = entry.folder.name, entry.outputs, entry.manifest
             else:
                 manifest.write(attempt.folder)
-        return Result("completed", seconds, 0, "", {**made, **step.standing}, manifest.contents(), attempt.metrics, key)
+        every = {**made, **step.standing}
+        return Result("completed", seconds, 0, "", every, manifest.contents(), attempt.metrics, digest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A step that has to be run. ``shared``: what its inputs held that lie where others may write as well."""
+
+    step: PlannedStep
+    results: Results
+    code: Snapshot
+    key: ResultKey
+    shared: Stamps
+
+
+def key_of(context: PlanContext, step: PlannedStep, results: Results) -> ResultKey:
+    """What the result of a step depends on, with what the steps before it came to."""
+    return result_key(context, settled(step, results, context.plan), results, take_code(step))
+
+
+def find(context: RunContext, step: PlannedStep, results: Results) -> Result | None:
+    """The step's result from the cache, or from this run before it was resumed; nothing is run."""
+    return _reuse(context, step, key_of(context, step, results))
+
+
+def may_reuse(context: PlanContext, step: PlannedStep) -> bool:
+    """Whether the cache may answer for a step, and keep what it makes."""
+    if step.name in context.plan.given:
+        return step.deterministic
+    return context.use_cache and step.deterministic and not context.plan.force_rerun
+
+
+def reusable(context: PlanContext, step: PlannedStep, key: ResultKey) -> Entry | None:
+    """The cache entry that answers for a step, if what it has written in place is there still as well."""
+    return context.cache.find(key.digest, step.in_place) if may_reuse(context, step) else None
+
+
+def _reuse(context: RunContext, step: PlannedStep, key: ResultKey) -> Result | None:
+    if entry := reusable(context, step, key):
+        return _reused(step, entry.manifest, entry.outputs, entry.metrics, key.digest)
+    if not context.log.resumed:
+        return None
+    # What an earlier attempt in this run came to, before the run was resumed.
+    before = finished(context.log.folder, context.plan, step, key, context.hashes.file)
+    if not before:
+        return None
+    attempt, manifest = before
+    made = outputs_of(attempt, list(manifest.outputs))
+    return _reused(step, manifest, made, attempt / METRICS, key.digest if may_reuse(context, step) else None)
+
+
+def _reused(
+    step: PlannedStep, manifest: Manifest, made: Mapping[str, Path], metrics: Path, digest: str | None
+) -> Result:
+    """The result of a step that need not run."""
+    for name in step.standing:
+        make_room(step, name)
+    return Result("cached", 0.0, None, "", {**made, **step.standing}, manifest.contents(), metrics, digest)
+
+
+def _failure(ended: Ended, error: str) -> Result:
+    return Result("failed", ended.seconds, ended.returncode, error)
+
+
+def _stamps(step: PlannedStep, results: Results, names: Collection[str]) -> Stamps:
+    """Size and time of every file of the data inputs in ``names``; what a step writes to itself may change."""
+    stamps: dict[str, dict[str, tuple[int, int]]] = {}
+    for name, bound in step.inputs.items():
+        if name not in names or isinstance(bound, Text):
+            continue
+        path = Path(text_of(bound, results))
+        if path in step.standing.values():
+            continue
+        files = walk_files(path) if path.is_dir() else [("", path)]
+        stamps[name] = {key: (file.stat().st_size, file.stat().st_mtime_ns) for key, file in files if file.exists()}
+    return stamps
+
+
+def _changed(before: Stamps, after: Stamps, ended: Ended, shared: Collection[str]) -> Result | None:
+    """The failure of a step whose inputs are not what they were: its result belongs to neither content.
+
+    To ``shared`` inputs other steps may add meanwhile.
+    """
+    differ = []
+    for name, files in before.items():
+        now = {key: stamp for key, stamp in after[name].items() if name not in shared or key in files}
+        differ += [name] if now != files else []
+    if not differ:
+        return None
+    names = ", ".join(map(repr, differ))
+    return _failure(ended, f"input {names} was changed while the step ran: inputs are read-only, as on Azure")

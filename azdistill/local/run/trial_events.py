@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from azdistill.local.store.events import Event
 from azdistill.local.store.runs import TrialState
-
-
-@dataclass(frozen=True, slots=True)
-class TrialNews:
-    """``event``: ``trial_started``, ``trial_record`` (of its metrics file), ``trial_ended``, or ``sweep_ended`` with
-    the best trial. ``step`` is the sweep step.
-    """
-
-    event: str
-    step: str
-    trial: TrialState
-    record: Any = None
 
 
 def trial_name(step: str, number: int) -> str:
@@ -25,16 +13,16 @@ def trial_name(step: str, number: int) -> str:
     return f"{step}.trial_{number}"
 
 
-def told_of(news: TrialNews) -> dict[str, Any] | None:
+def told_of(news: Event) -> dict[str, Any] | None:
     """What the event log keeps of it beside the step; None for what is not kept."""
-    trial = news.trial
+    trial = news.fields["state"]
     given = {"trial": trial.number, "hyperparameters": trial.hyperparameters, "draw": trial.draw, "sweep": trial.sweep}
-    if news.event == "trial_started":
+    if news.kind == "trial_started":
         return {**given, "attempt": trial.attempts, "log": trial.log}
-    if news.event == "trial_ended":
+    if news.kind == "trial_ended":
         result = {"status": trial.status, "metric": trial.metric, "reports": trial.reports, "seconds": trial.seconds}
         return {**given, **result, "error": trial.error, "key": trial.key}
-    return {"trial": trial.number, "total": trial.total} if news.event == "sweep_ended" else None
+    return {"trial": trial.number, "total": trial.total} if news.kind == "sweep_ended" else None
 
 
 def progress_of(trial: TrialState, seconds: float) -> dict[str, Any]:

@@ -6,27 +6,23 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from azdistill.errors import did_you_mean
 from azdistill.local.cache.entries import METRICS
-from azdistill.local.keyed import has_fields
 from azdistill.local.plan.steps import PlannedStep
-from azdistill.local.run import resume
+from azdistill.local.run.attempt import Attempt, attempts
+from azdistill.local.run.context import RunContext, Trials
 from azdistill.local.run.listener import Tail
-from azdistill.local.run.trial_events import TrialNews
+from azdistill.local.run.result import Result
+from azdistill.local.run.step import key_of
+from azdistill.local.store.events import Event, Hear
 from azdistill.local.store.runs import TrialState
 from azdistill.local.sweep.metrics import LiveMetric, logged, reported
 from azdistill.local.sweep.sampling import Point, make_sampler
 from azdistill.local.sweep.stopping import Stopping, best_of
-from azdistill.local.sweep.trial import Trial, TrialCancellation, texts_of, trial_step
-
-if TYPE_CHECKING:
-    from azdistill.local.run.attempt import Attempt
-    from azdistill.local.run.result import Result
-    from azdistill.local.run.step import Executor
+from azdistill.local.sweep.trial import Trial, TrialCancellation, hand_over, texts_of, trial_step
 
 _POLL = 0.1
 #: What a state of a trial is called on the terminal, where it is not called by its name.
@@ -34,36 +30,54 @@ _WORDS = {"stopped": "ended early"}
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What a sweep came to: its best trial, or why there is none, as a step's status, error and exit code."""
+class End:
+    """What a sweep came to: its ``best`` trial, or how the step ``failed``."""
 
     best: Trial | None = None
-    status: str = "completed"
-    error: str = ""
-    exit_code: int | None = None
-    failure: BaseException | None = None
+    failed: Result | None = None
+
+    def hand_over(self, places: Mapping[str, Path], standing: frozenset[str], metrics: Path) -> None:
+        """Give the sweep step what the best trial made (:func:`azdistill.local.sweep.trial.hand_over`)."""
+        assert self.best
+        hand_over(self.best, places, standing, metrics)
 
 
-class Search:
-    """One sweep. :meth:`run` returns when no trial of it lives any more. ``key`` is that of all that its result depends
-    on; ``say`` takes a line for people.
-    """
+def search(
+    context: RunContext,
+    step: PlannedStep,
+    results: Mapping[str, Result],
+    key: str,
+    *,
+    run_trial: Trials,
+    hear: Hear,
+    say: Callable[[str], None],
+    room: int,
+) -> End:
+    """Run the trials of a sweep step (:class:`azdistill.local.run.context.Search`)."""
+    return _Search(context, step, results, key, run_trial, hear, say, room).run()
+
+
+class _Search:
+    """One sweep. :meth:`run` returns when no trial of it lives any more."""
 
     def __init__(
         self,
-        executor: Executor,
+        context: RunContext,
         step: PlannedStep,
         results: Mapping[str, Result],
         key: str,
+        run_trial: Trials,
+        hear: Hear,
         say: Callable[[str], None],
+        room: int,
     ) -> None:
         assert step.sweep
-        self._executor, self._step, self._results, self._say = executor, step, results, say
-        self._sweep, self._key = step.sweep, key
+        self._context, self._step, self._results, self._hear, self._say = context, step, results, hear, say
+        self._sweep, self._key, self._run_trial = step.sweep, key, run_trial
         self._sampler = make_sampler(step.sweep)
         self._stopping = Stopping(step.sweep.policy, step.sweep.maximize) if step.sweep.policy else None
-        self._at_once = 1 if step.exclusive else min(self._sweep.concurrent, executor.room.get(step.name, 1))
-        before = executor.log.state.steps[step.name].trials if executor.log.resumed else {}
+        self._at_once = 1 if step.exclusive else min(self._sweep.concurrent, room)
+        before = context.log.state.steps[step.name].trials if context.log.resumed else {}
         # Of another search space a draw is no point of this one, and another policy may have let a trial go on.
         self._known = {number: trial for number, trial in before.items() if trial.sweep == key}
         self._running: dict[int, Trial] = {}
@@ -73,7 +87,7 @@ class Search:
         self._began = time.monotonic()
         self._timed_out = False
 
-    def run(self) -> Found:
+    def run(self) -> End:
         """Run trials until all have been, or time or the user's patience is over."""
         self._introduce()
         try:
@@ -84,10 +98,10 @@ class Search:
             # A full disk, or a defect of ours: nothing is left running behind it.
             self._end_all()
             raise
-        found = self._found()
-        if found.best:
-            self._tell("sweep_ended", found.best.state)
-        return found
+        end = self._outcome()
+        if end.best:
+            self._tell("sweep_ended", end.best.state)
+        return end
 
     def _end_all(self) -> None:
         for trial in self._running.values():
@@ -114,7 +128,7 @@ class Search:
         return begun
 
     def _goes_on(self) -> bool:
-        over = self._timed_out or self._executor.cancellation.asked.is_set()
+        over = self._timed_out or self._context.cancellation.asked.is_set()
         return not over and len(self._trials) < self._sampler.size
 
     def _begin(self, number: int) -> None:
@@ -125,14 +139,10 @@ class Search:
         self._trials.append(trial)
         if known and self._stopped_before(trial, known):
             return
-        executor = replace(
-            self._executor,
-            cancellation=trial.cancellation,
-            on_start=lambda name, attempt: self._started(trial, attempt),
-        )
 
         def work() -> None:
-            self._ended.put((trial, executor.execute(trial.step, self._results)))
+            result = self._run_trial(trial.step, trial.cancellation, lambda event: self._heard(trial, event))
+            self._ended.put((trial, result))
 
         threading.Thread(target=work, name=trial.step.name, daemon=True).start()
         # Waited for from here on: where something went wrong before this, nothing is there that could end.
@@ -141,14 +151,14 @@ class Search:
     def _trial(self, number: int, point: Point) -> Trial:
         step = trial_step(self._step, number, point.values)
         state = TrialState(number, hyperparameters=texts_of(point), draw=dict(point.draw), sweep=self._key)
-        return Trial(number, step, point, TrialCancellation(self._executor.cancellation), state)
+        return Trial(number, step, point, TrialCancellation(self._context.cancellation), state)
 
     def _stopped_before(self, trial: Trial, known: TrialState) -> bool:
         """Whether a trial was ended early before this run was resumed, with what it is given now; it is taken then."""
-        last = next(resume.attempts(self._executor.log.folder, trial.step.name), None)
+        last = next(attempts(self._context.log.folder, trial.step.name), None)
         if known.status != "stopped" or last is None:
             return False
-        if not has_fields(last, self._executor.fields(trial.step, self._results)):
+        if not key_of(self._context, trial.step, self._results).is_of(last):
             return False
         values = reported(last / METRICS, self._sweep.primary_metric)[: known.reports]
         trial.values, trial.stopped_at, trial.metrics = values, known.reports, last / METRICS
@@ -156,7 +166,12 @@ class Search:
         self._end(trial, "stopped", "")
         return True
 
-    def _started(self, trial: Trial, attempt: Attempt) -> None:
+    def _heard(self, trial: Trial, event: Event) -> None:
+        """Pass on what the step that runs a trial tells; its start is that of the trial."""
+        if event.kind != "step_started":
+            self._hear(event)
+            return
+        attempt = Attempt(Path(event.fields["log"]).parent)
         # A new attempt begins anew, also in what it reports.
         trial.metric = LiveMetric(self._sweep.primary_metric, attempt.metrics, attempt.mlflow)
         trial.state.attempts, trial.state.log = attempt.number, str(attempt.log)
@@ -186,7 +201,7 @@ class Search:
         self._end(trial, status, error)
 
     def _metrics_of(self, trial: Trial) -> Path | None:
-        last = next(resume.attempts(self._executor.log.folder, trial.step.name), None)
+        last = next(attempts(self._context.log.folder, trial.step.name), None)
         return last / METRICS if last else None
 
     def _end(self, trial: Trial, status: str, error: str) -> None:
@@ -233,7 +248,7 @@ class Search:
         sweep = self._sweep
         if sweep.timeout and time.monotonic() - self._began > sweep.timeout:
             self._timed_out = True
-        if self._timed_out or self._executor.cancellation.asked.is_set():
+        if self._timed_out or self._context.cancellation.asked.is_set():
             for trial in self._running.values():
                 if not trial.cancellation.asked.is_set():
                     trial.cancellation.ask()
@@ -259,29 +274,32 @@ class Search:
             self._tell("trial_record", trial.state, record)
 
     def _tell(self, event: str, state: TrialState, record: object = None) -> None:
-        self._executor.on_trial(TrialNews(event, self._step.name, state, record))
+        self._hear(Event(event, self._step.name, state.number, {"state": state, "record": record}))
 
-    def _found(self) -> Found:
+    def _outcome(self) -> End:
         canceled = any(trial.state.status == "canceled" for trial in self._trials)
-        if self._executor.cancellation.asked.is_set() and (canceled or len(self._trials) < self._sampler.size):
-            return Found(status="canceled", error="canceled")
+        if self._context.cancellation.asked.is_set() and (canceled or len(self._trials) < self._sampler.size):
+            return End(failed=Result("canceled", error="canceled"))
         if self._timed_out:
-            limit = self._sweep.timeout
-            return Found(status="failed", error=f"the sweep was ended after limits.timeout of {limit:g} s")
-        return Found(self._best) if self._best else self._failure()
+            return _failed(f"the sweep was ended after limits.timeout of {self._sweep.timeout:g} s")
+        return End(self._best) if self._best else self._failure()
 
-    def _failure(self) -> Found:
+    def _failure(self) -> End:
         failed = [trial for trial in self._trials if trial.state.status == "failed"]
         if failed and len(failed) == len(self._trials):
             first = failed[0]
             error = f"all {len(failed)} trials failed; trial {first.number}: {first.state.error}"
-            return Found(status="failed", error=error, exit_code=first.state.exit_code, failure=first.failure)
+            return End(failed=Result("failed", exit_code=first.state.exit_code, error=error, failure=first.failure))
         metric = self._sweep.primary_metric
         if any(trial.values for trial in self._trials if trial.state.status == "stopped"):
-            return Found(status="failed", error=f"no trial that logged '{metric}' ran to its end")
+            return _failed(f"no trial that logged '{metric}' ran to its end")
         names = list(dict.fromkeys(name for trial in self._trials if trial.metrics for name in logged(trial.metrics)))
         known = f"logged: {', '.join(names[:20])}; {did_you_mean(metric, names)}" if names else "no metric was logged"
-        return Found(status="failed", error=f"no trial logged the primary metric '{metric}' ({known})")
+        return _failed(f"no trial logged the primary metric '{metric}' ({known})")
+
+
+def _failed(error: str) -> End:
+    return End(failed=Result("failed", error=error))
 
 
 def _short(text: str) -> str:
