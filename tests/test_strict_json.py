@@ -16,6 +16,7 @@ from azdistill import strict_json
 from azdistill.local.run.attempt import Attempt, append_logged
 from azdistill.local.run.listener import Tail
 from azdistill.local.store.event_log import read_events
+from azdistill.local.store.events import Event
 from azdistill.local.store.home import Home
 from azdistill.local.store.runs import RunLog, load_run
 
@@ -87,11 +88,15 @@ def test_a_number_that_must_come_back_is_a_word_that_float_reads() -> None:
 def test_the_event_log_and_the_runs_copy_of_it_are_json_and_keep_the_numbers(tmp_path: Path) -> None:
     home = Home(tmp_path)
     log = RunLog(home, "p", "r")
-    log.append("run_started", pipeline="p", experiment="e", params={}, headline=["s"], steps=["s"])
-    log.append("step_ended", step="s", status="completed", seconds=1.0, metrics={"a": math.nan, "b": math.inf, "c": 1})
+    log.append(Event.of("run_started", pipeline="p", experiment="e", params={}, headline=["s"], steps=["s"]))
+    log.append(
+        Event.of(
+            "step_ended", step="s", status="completed", seconds=1.0, metrics={"a": math.nan, "b": math.inf, "c": 1}
+        )
+    )
     fields = {"hyperparameters": {}, "draw": {}, "reports": 1, "seconds": 1.0}
-    log.append("trial_ended", step="s", trial=1, status="completed", metric=-math.inf, **fields)
-    log.append("run_ended", status="completed", seconds=1.0, outputs={})
+    log.append(Event.of("trial_ended", step="s", trial=1, status="completed", metric=-math.inf, **fields))
+    log.append(Event.of("run_ended", status="completed", seconds=1.0, outputs={}))
     log.close()
     for line in (log.folder / "events.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)

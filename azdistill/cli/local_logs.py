@@ -13,9 +13,9 @@ from azdistill.cli.view import why_failed
 from azdistill.errors import AzdistillError, Interrupted, RunFailed, UserError, did_you_mean, exit_code_of_step
 from azdistill.local.cache.entries import Cache
 from azdistill.local.cache.hashes import Hashes
-from azdistill.local.run.trial_events import trial_name
+from azdistill.local.store.events import RunState, StepState, trial_name
 from azdistill.local.store.home import find_home
-from azdistill.local.store.runs import RunState, StepState, list_runs, load_run, named
+from azdistill.local.store.runs import list_runs, load_run, named
 from azdistill.redact import redact
 from azdistill.terminal import harmless
 

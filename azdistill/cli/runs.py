@@ -20,7 +20,7 @@ from azdistill.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from azdistill.cli.pulled_runs import PulledRun
-    from azdistill.local.store.runs import RunState
+    from azdistill.local.store.events import RunState
 
 _Run = TypeVar("_Run", bound="RunState | PulledRun")
 

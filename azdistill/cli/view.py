@@ -12,8 +12,8 @@ from azdistill.cli.board import Board, Row, duration, shown
 from azdistill.cli.failure import error_lines
 from azdistill.client import verdict
 from azdistill.local.plan.steps import Plan
-from azdistill.local.run.listener import Listener, Record
-from azdistill.local.store.runs import RunState, StepState, TrialState
+from azdistill.local.run.listener import Listener
+from azdistill.local.store.events import Event, RunState, StepState
 
 
 class View(Listener):
@@ -34,8 +34,9 @@ class View(Listener):
         """Show a warning of the program's own."""
         print(shown(f"warning: {text}"), file=sys.stderr, flush=True)
 
-    def preparing(self, text: str) -> None:
-        print(shown(text), file=sys.stderr, flush=True)
+    def hear(self, event: Event, run: RunState) -> None:
+        if event.kind == "preparing":
+            print(shown(event.fields["text"]), file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
         """Show a line."""
@@ -46,24 +47,31 @@ class View(Listener):
 class PlainView(View):
     """One line per thing that happens, for pipes and log files."""
 
-    def run_started(self, run: RunState, plan: Plan) -> None:
+    def hear(self, event: Event, run: RunState) -> None:
+        super().hear(event, run)
+        match event.kind:
+            case "run_started" | "run_resumed":
+                self._begin(run, event.fields["plan"])
+            case "step_started":
+                attempt = event.fields["attempt"]
+                self.say(f"{event.step}: started" + (f" (attempt {attempt})" if attempt > 1 else ""))
+            case "line":
+                self.say(f"{event.step} | {event.fields['text']}")
+            case "step_ended":
+                self._end_step(event.step, run.steps[event.step])
+            case "run_ended":
+                for line in summary_lines(run):
+                    self.say(line)
+
+    def _begin(self, run: RunState, plan: Plan) -> None:
         self.say(f"run {run.run_id}: {plan.name}, {len(plan.steps)} step{'s' * (len(plan.steps) != 1)}")
         for note in plan.notes:
             self.say(f"note: {note}")
 
-    def step_started(self, name: str, step: StepState) -> None:
-        self.say(f"{name}: started" + (f" (attempt {step.attempts})" if step.attempts > 1 else ""))
-
-    def line(self, name: str, text: str) -> None:
-        self.say(f"{name} | {text}")
-
-    def step_ended(self, name: str, step: StepState) -> None:
+    def _end_step(self, name: str, step: StepState) -> None:
         seconds = f" in {duration(step.seconds)}" if step.status in ("completed", "failed") else ""
-        self.say(f"{name}: {step.status}{seconds}" + (f": {told}" if (told := step.error or step.detail) else ""))
-
-    def run_ended(self, run: RunState) -> None:
-        for line in summary_lines(run):
-            self.say(line)
+        why = step.error or step.detail
+        self.say(f"{name}: {step.status}{seconds}" + (f": {why}" if why else ""))
 
 
 class LiveView(View):
@@ -81,28 +89,29 @@ class LiveView(View):
     def warn(self, text: str) -> None:
         self._board.print(f"warning: {text}", "yellow")
 
-    def run_started(self, run: RunState, plan: Plan) -> None:
-        for note in plan.notes:
-            self._board.print(f"note: {note}", "dim")
-        self._board.start(f"{plan.name}  ({run.run_id})", plan.steps)
+    def hear(self, event: Event, run: RunState) -> None:
+        super().hear(event, run)
+        match event.kind:
+            case "run_started" | "run_resumed":
+                plan: Plan = event.fields["plan"]
+                for note in plan.notes:
+                    self._board.print(f"note: {note}", "dim")
+                self._board.start(f"{plan.name}  ({run.run_id})", plan.steps)
+            case "step_started":
+                self._board.show(event.step, Row("running", time.monotonic()))
+            case "line":
+                self._board.line(event.step, event.fields["text"])
+            case "record" if event.trial is None and event.fields["record"]["kind"] == "progress":
+                self._board.progress(event.step, event.fields["record"])
+            case "trial_ended":
+                self._board.print(f"{event.step}: {event.fields['line']}")
+            case "step_ended":
+                step = run.steps[event.step]
+                self._board.show(event.step, Row(step.status, 0.0, step.seconds, detail=step.detail))
+            case "run_ended":
+                self._end(run)
 
-    def step_started(self, name: str, step: StepState) -> None:
-        self._board.show(name, Row("running", time.monotonic()))
-
-    def line(self, name: str, text: str) -> None:
-        self._board.line(name, text)
-
-    def record(self, name: str, record: Record) -> None:
-        if record["kind"] == "progress":
-            self._board.progress(name, record)
-
-    def trial_ended(self, name: str, trial: TrialState) -> None:
-        self._board.print(f"{name}: {trial.line}")
-
-    def step_ended(self, name: str, step: StepState) -> None:
-        self._board.show(name, Row(step.status, 0.0, step.seconds, detail=step.detail))
-
-    def run_ended(self, run: RunState) -> None:
+    def _end(self, run: RunState) -> None:
         self._board.stop()
         self._board.print_table()
         for line in summary_lines(run, steps=False):

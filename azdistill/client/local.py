@@ -17,8 +17,9 @@ from azdistill.client.mlflow_columns import columns
 from azdistill.client.progress import Lines, say
 from azdistill.errors import Interrupted, RunFailed, SpecError, UserError, did_you_mean
 from azdistill.local.run_pipeline import Finished, Options, run_pipeline
+from azdistill.local.store.events import RunState, StepState
 from azdistill.local.store.home import Home
-from azdistill.local.store.runs import RunState, StepState, list_runs
+from azdistill.local.store.runs import list_runs
 from azdistill.local.tracking import Tracker, tracking_uri
 from azdistill.local.tracking.listener import TrackingListener
 from azdistill.permissions import copy_out

@@ -7,7 +7,7 @@ import sys
 from azdistill.client import verdict
 from azdistill.local.plan.steps import Plan
 from azdistill.local.run.listener import Listener
-from azdistill.local.store.runs import RunState, StepState
+from azdistill.local.store.events import Event, RunState, StepState
 from azdistill.redact import redact
 
 
@@ -21,21 +21,25 @@ def say(text: str) -> None:
 class Lines(Listener):
     """Tells how a local run goes."""
 
-    def run_started(self, run: RunState, plan: Plan) -> None:
-        say(f"{run.run_id}: {plan.name}, {len(plan.steps)} steps")
-        for note in plan.notes:
-            say(f"note: {note}")
+    def hear(self, event: Event, run: RunState) -> None:
+        match event.kind:
+            case "run_started" | "run_resumed":
+                plan: Plan = event.fields["plan"]
+                say(f"{run.run_id}: {plan.name}, {len(plan.steps)} steps")
+                for note in plan.notes:
+                    say(f"note: {note}")
+            case "step_started":
+                say(f"  {event.step} ...")
+            case "step_ended":
+                _say_end(event.step, run.steps[event.step])
+            case "run_ended":
+                say(f"{run.run_id}: {run.status} in {run.seconds:.1f} s" + (f": {run.error}" if run.error else ""))
+                if line := verdict.of_metrics(run.metrics):
+                    say(line)
 
-    def step_started(self, name: str, step: StepState) -> None:
-        say(f"  {name} ...")
 
-    def step_ended(self, name: str, step: StepState) -> None:
-        took = f" in {step.seconds:.1f} s" if step.status in ("completed", "failed") else ""
-        say(f"  {name}: {step.status}{took}" + (f": {step.error}" if step.error else ""))
-        if step.status == "failed" and step.log:
-            say(f"  log: {step.log}")
-
-    def run_ended(self, run: RunState) -> None:
-        say(f"{run.run_id}: {run.status} in {run.seconds:.1f} s" + (f": {run.error}" if run.error else ""))
-        if line := verdict.of_metrics(run.metrics):
-            say(line)
+def _say_end(name: str, step: StepState) -> None:
+    took = f" in {step.seconds:.1f} s" if step.status in ("completed", "failed") else ""
+    say(f"  {name}: {step.status}{took}" + (f": {step.error}" if step.error else ""))
+    if step.status == "failed" and step.log:
+        say(f"  log: {step.log}")

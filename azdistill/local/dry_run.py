@@ -31,8 +31,9 @@ from azdistill.local.run_pipeline import (
     planned,
     with_notes,
 )
+from azdistill.local.store.events import RunState
 from azdistill.local.store.home import Home
-from azdistill.local.store.runs import RunState, list_runs
+from azdistill.local.store.runs import list_runs
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,9 @@ from azdistill.local.runners import guard
 from azdistill.local.runners.base import Cancellation, Runner
 from azdistill.local.runners.process import ProcessRunner
 from azdistill.local.store.durable_files import disk_errors
+from azdistill.local.store.events import Event, RunState
 from azdistill.local.store.home import Home, find_home
-from azdistill.local.store.runs import RunLog, RunState, new_run_id
+from azdistill.local.store.runs import RunLog, new_run_id
 
 if TYPE_CHECKING:
     from azdistill.local.run.containers import Containers
@@ -198,8 +199,7 @@ def make_containers(
     from azdistill.local.runners.docker.engine import connect
 
     def say(text: str) -> None:
-        for listener in listeners:
-            listener.preparing(text)
+        _tell(listeners, text)
 
     network = options.network or settings.network
     return Containers(connect(), settings.images, network, say, settings.limits, cancellation)
@@ -211,8 +211,13 @@ def _tell_environments(
     """Say which interpreter stands for environments that only a container could be made of."""
     steps = [step for name, step in plan.steps.items() if name not in own]
     if any(isinstance(step.environment, Environment) for step in steps):
-        for listener in listeners:
-            listener.preparing(f"steps run with {interpreter.executable} (--docker: in their environments)")
+        _tell(listeners, f"steps run with {interpreter.executable} (--docker: in their environments)")
+
+
+def _tell(listeners: Sequence[Listener], text: str) -> None:
+    """Say what goes on before the run exists."""
+    for listener in listeners:
+        listener.hear(Event.of("preparing", text=text), RunState("", Path()))
 
 
 def own_interpreters(

@@ -13,7 +13,7 @@ from azdistill.client.progress import Lines
 from azdistill.client.verdict import SENTENCE
 from azdistill.cloud.jobs.job import Job, job_from
 from azdistill.errors import RunFailed
-from azdistill.local.store.runs import RunState, StepState
+from azdistill.local.store.events import Event, RunState, StepState
 
 
 def run_with(**metrics: float) -> RunState:
@@ -31,7 +31,7 @@ def run_with(**metrics: float) -> RunState:
 def test_a_run_here_ends_with_it(metrics: dict[str, float], said: bool, capsys: pytest.CaptureFixture[str]) -> None:
     run = run_with(**metrics)
     assert (summary_lines(run)[-1] == SENTENCE) is said
-    Lines().run_ended(run)
+    Lines().hear(Event.of("run_ended"), run)
     assert (capsys.readouterr().err.splitlines()[-1] == SENTENCE) is said
 
 

@@ -14,7 +14,7 @@ from azdistill.cli import main
 from azdistill.cli.board import duration
 from azdistill.cli.view import LiveView, PlainView, View, make_view
 from azdistill.local.plan.steps import Plan
-from azdistill.local.store.runs import RunState, StepState
+from azdistill.local.store.events import Event, RunState, StepState
 
 
 class Terminal(io.StringIO):
@@ -40,20 +40,21 @@ def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     run, plan = a_run(tmp_path)
     (tmp_path / "log.txt").write_text("error[BAD]: no [rows]\n")
     with LiveView(terminal) as view:
-        view.run_started(run, plan)
-        view.step_started("first", StepState("running"))
-        view.line("first", "a [red]line")
-        view.record("first", {"kind": "progress", "done": 3, "total": 12, "rate": 1.5, "eta": 6, "text": "asking"})
+        view.hear(Event.of("run_started", plan=plan), run)
+        view.hear(Event.of("step_started", "first", attempt=1), run)
+        view.hear(Event.of("line", "first", text="a [red]line"), run)
+        progress = {"kind": "progress", "done": 3, "total": 12, "rate": 1.5, "eta": 6, "text": "asking"}
+        view.hear(Event.of("record", "first", record=progress), run)
         assert view._board.live
         view._board.live.refresh()
         run.steps["first"] = StepState("completed", seconds=75)
-        view.step_ended("first", run.steps["first"])
+        view.hear(Event.of("step_ended", "first"), run)
         run.steps["second"] = StepState("failed", seconds=1, error="it failed", log=str(tmp_path / "log.txt"))
-        view.step_ended("second", run.steps["second"])
+        view.hear(Event.of("step_ended", "second"), run)
         run.steps["third"] = StepState("skipped", reason="branch", detail="'gate' is false")
-        view.step_ended("third", run.steps["third"])
+        view.hear(Event.of("step_ended", "third"), run)
         run.status, run.seconds = "failed", 80.0
-        view.run_ended(run)
+        view.hear(Event.of("run_ended"), run)
     return terminal.getvalue()
 
 
@@ -107,9 +108,9 @@ def test_what_a_pipeline_is_called_does_not_steer_the_terminal(
     plan = Plan(EVIL, "e", {"first": None}, {}, {}, False, False, (EVIL,))  # type: ignore[dict-item]
     run = RunState("run_1", tmp_path, EVIL, "e", error=EVIL, steps={"first": StepState()}, outputs={"o": EVIL})
     with view(terminal) as shown:
-        shown.run_started(run, plan)
+        shown.hear(Event.of("run_started", plan=plan), run)
         run.status = "failed"
-        shown.run_ended(run)
+        shown.hear(Event.of("run_ended"), run)
     text = terminal.getvalue()
     assert text.count("demo") >= 3
     assert not any(part in text for part in ("title", "\x1b[2J", "\x9b", "\u202e"))
@@ -136,22 +137,23 @@ def test_no_secret_is_in_anything_that_is_shown(
     run, plan = a_run(tmp_path)
     torn = f"{hidden[:9]}\x1b[1m{hidden[9:]}"
     with view(terminal) as told:
-        told.run_started(run, replace(plan, notes=(f"note {hidden}",)))
+        told.hear(Event.of("run_started", plan=replace(plan, notes=(f"note {hidden}",))), run)
         told.warn(f"warned {hidden}")
-        told.preparing(f"pulling {torn}")
-        told.step_started("first", StepState("running"))
+        told.hear(Event.of("preparing", text=f"pulling {torn}"), run)
+        told.hear(Event.of("step_started", "first", attempt=1), run)
         for text in (hidden, torn, [hidden]):
-            told.line("first", f"line {text}")
-            told.record("first", {"kind": "progress", "done": 1, "total": 2, "text": text})
+            told.hear(Event.of("line", "first", text=f"line {text}"), run)
+            progress = {"kind": "progress", "done": 1, "total": 2, "text": text}
+            told.hear(Event.of("record", "first", record=progress), run)
             if isinstance(told, LiveView):
                 assert told._board.live
                 told._board.live.refresh()
         run.steps["first"] = StepState("failed", seconds=1, error=f"it is '{hidden}', which is not allowed")
-        told.step_ended("first", run.steps["first"])
+        told.hear(Event.of("step_ended", "first"), run)
         run.steps["second"] = StepState("skipped", reason="branch", detail=f"'{hidden}' is false")
-        told.step_ended("second", run.steps["second"])
+        told.hear(Event.of("step_ended", "second"), run)
         run.status, run.withheld = "failed", {"o": f"why {hidden}"}
-        told.run_ended(run)
+        told.hear(Event.of("run_ended"), run)
     said = terminal.getvalue() + "".join(capsys.readouterr())
     assert "step 'first' failed: it is '***', which is not allowed" in said
     assert said.count("***") >= 6

@@ -12,10 +12,9 @@ import yaml
 from engine_fixtures import IMAGE
 
 from azdistill import aml
-from azdistill.local.plan.steps import Plan
 from azdistill.local.run.listener import Listener
 from azdistill.local.run_pipeline import Finished, Options, run_pipeline
-from azdistill.local.store.runs import RunState
+from azdistill.local.store.events import Event, RunState
 
 
 @dataclass
@@ -26,14 +25,14 @@ class Told(Listener):
     prepared: list[str] = field(default_factory=list)
     lines: list[tuple[str, str]] = field(default_factory=list)
 
-    def preparing(self, text: str) -> None:
-        self.prepared.append(text)
-
-    def run_started(self, run: RunState, plan: Plan) -> None:
-        self.notes += plan.notes
-
-    def line(self, name: str, text: str) -> None:
-        self.lines.append((name, text))
+    def hear(self, event: Event, run: RunState) -> None:
+        match event.kind:
+            case "preparing":
+                self.prepared.append(event.fields["text"])
+            case "run_started" | "run_resumed":
+                self.notes += event.fields["plan"].notes
+            case "line":
+                self.lines.append((event.step, event.fields["text"]))
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,9 @@ from conformance_table import IGNORED, REFUSED, row
 from engine_fixtures import IMAGE
 
 from azdistill.errors import SpecError
-from azdistill.local.plan.steps import Plan
 from azdistill.local.run.listener import Listener
 from azdistill.local.runners.docker.engine import LABEL, Engine
-from azdistill.local.store.runs import RunState
+from azdistill.local.store.events import Event, RunState
 
 #: Writes down which rights it has, and what becomes of an attempt to write into each place it is given.
 PROBE = """
@@ -210,8 +209,9 @@ class Meanwhile(Listener):
     def __init__(self, state: Path) -> None:
         self._state, self.modes = state, set[int]()
 
-    def line(self, name: str, text: str) -> None:
-        self.modes.add(stat.S_IMODE(self._state.stat().st_mode))
+    def hear(self, event: Event, run: RunState) -> None:
+        if event.kind == "line":
+            self.modes.add(stat.S_IMODE(self._state.stat().st_mode))
 
 
 @pytest.fixture
@@ -367,13 +367,12 @@ class Look(Listener):
         self._engine = engine
         self.found: list[dict[str, Any]] = []
 
-    def run_started(self, run: RunState, plan: Plan) -> None:
-        self._run = run
-
-    def line(self, name: str, text: str) -> None:
-        listed = self._engine.api.containers(filters={"label": [f"{LABEL}={self._run.run_id}"]})
+    def hear(self, event: Event, run: RunState) -> None:
+        if event.kind != "line":
+            return
+        listed = self._engine.api.containers(filters={"label": [f"{LABEL}={run.run_id}"]})
         self.found += [self._engine.api.inspect_container(entry["Id"]) for entry in listed]
-        (self._run.folder / "steps" / name / "attempts" / "1" / "snapshot" / "seen").touch()
+        (run.folder / "steps" / event.step / "attempts" / "1" / "snapshot" / "seen").touch()
 
 
 def while_running(project: Project, engine: Engine) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from azdistill.local.plan.local_settings import read_settings
 from azdistill.local.run.listener import Listener, Tracking
 from azdistill.local.run_pipeline import Finished, Options, run_pipeline
 from azdistill.local.runners.docker.engine import Engine
+from azdistill.local.store.events import Event, RunState
 from azdistill.local.tracking.listener import is_foreign
 
 Run = Callable[..., Finished]
@@ -138,8 +139,8 @@ def test_a_run_is_interrupted_while_an_image_is_built_and_starts_nothing_more(
     (project / "image" / "Dockerfile").write_text(f"FROM {image}\nRUN sleep 48.11\n")
 
     class Impatient(Listener):
-        def preparing(self, text: str) -> None:
-            if "Running in" in text:
+        def hear(self, event: Event, run: RunState) -> None:
+            if event.kind == "preparing" and "Running in" in event.fields["text"]:
                 os.kill(os.getpid(), signal.SIGINT)
 
     jobs = {"a": {"command": "true", "environment": {"build": {"path": "./image"}}}, "b": {"command": "true"}}

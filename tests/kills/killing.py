@@ -16,8 +16,9 @@ import yaml
 
 from azdistill.local.outputs.manifest import Manifest
 from azdistill.local.runners.guard import marked
+from azdistill.local.store.events import RunState
 from azdistill.local.store.home import Home
-from azdistill.local.store.runs import RunState, list_runs
+from azdistill.local.store.runs import list_runs
 
 STEPS = ("a", "b", "c")
 #: Files that a step writes, so that its commit takes long enough to be hit.

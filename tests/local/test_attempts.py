@@ -17,6 +17,7 @@ from azdistill.local.run.result import is_passing
 from azdistill.local.run_pipeline import Finished, Options
 from azdistill.local.runners.docker.engine import engine_errors
 from azdistill.local.runners.process import ProcessRunner
+from azdistill.local.store.events import Event, RunState
 
 Run = Callable[..., Finished]
 LATEST = Options(resume="latest")
@@ -66,8 +67,8 @@ def test_a_wait_for_the_next_attempt_ends_with_the_run(run: Run, monkeypatch: py
     monkeypatch.setattr("azdistill.local.run.result._LONGEST", 3600.0)
 
     class Cancel(Listener):
-        def line(self, name: str, text: str) -> None:
-            if "trying again" in text:
+        def hear(self, event: Event, _: RunState) -> None:
+            if event.kind == "line" and "trying again" in event.fields["text"]:
                 os.kill(os.getpid(), signal.SIGINT)
 
     finished = run({"a": step("exit 75")}, options=Options(retries=3), listeners=[Cancel()])

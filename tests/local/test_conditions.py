@@ -217,7 +217,7 @@ def test_a_branch_is_told_from_a_failure_in_one_run(run: Run) -> None:
         "after": ("failure", "step 'big' failed"),
     }
     events = read_events(finished.state.folder / "events.jsonl")
-    ended = {event["step"]: event["reason"] for event in events if event["event"] == "step_ended"}
+    ended = {event.step: event.fields["reason"] for event in events if event.kind == "step_ended"}
     assert ended == {"check": "", "big": "", "small": "branch", "after": "failure"}
     assert finished.state.steps["small"].as_json()["reason"] == "branch"
     assert "reason" not in finished.state.steps["check"].as_json()

@@ -18,8 +18,8 @@ from azdistill.errors import MachineError, ServiceError, SpecError
 from azdistill.local.dry_run import foresee
 from azdistill.local.plan import downloads
 from azdistill.local.run_pipeline import Finished, Options
+from azdistill.local.store.events import RunState
 from azdistill.local.store.home import Home
-from azdistill.local.store.runs import RunState
 
 BODY = b'{"row": 1}\n'
 

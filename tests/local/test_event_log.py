@@ -19,6 +19,7 @@ from local_helpers import step
 from azdistill.errors import UserError
 from azdistill.local.run_pipeline import Finished
 from azdistill.local.store.event_log import EventLog
+from azdistill.local.store.events import Event
 from azdistill.local.store.home import Home, find_home
 from azdistill.local.store.runs import RunLog, list_runs, load_run, own_mark, read_events
 
@@ -60,7 +61,7 @@ def test_a_log_that_ends_at_any_byte_is_read_and_gone_on_with(events: Path) -> N
         assert [run.run_id for run in list_runs(home)] == ([found.run_id] if left else [])
         log = RunLog(home, "", events.parent.name, again=True)
         assert log.state.steps.keys() == found.steps.keys()
-        log.append("step_started", step="good", attempt=2, log="/l", key=None)
+        log.append(Event.of("step_started", step="good", attempt=2, log="/l", key=None))
         assert [*left, *read_events(events)[-1:]] == read_events(events)
         assert load_run(events.parent).steps["good"].attempts == 2
         log._log.close()
@@ -139,7 +140,9 @@ def test_an_event_with_any_other_value_in_it_is_read(tmp_path: Path, data: st.Da
 def started(tmp_path: Path) -> tuple[Home, RunLog]:
     home = Home(tmp_path).prepare()
     log = RunLog(home, "p")
-    log.append("run_started", pipeline="p", experiment="e", params={}, steps=["a"], headline=[], runner=own_mark())
+    log.append(
+        Event.of("run_started", pipeline="p", experiment="e", params={}, steps=["a"], headline=[], runner=own_mark())
+    )
     return home, log
 
 
@@ -196,10 +199,10 @@ def test_a_line_that_a_full_disk_cuts_short_is_taken_back(
     with monkeypatch.context() as patched:
         patched.setattr(os, "write", full)
         with pytest.raises(OSError, match="No space left"):
-            log.append("step_started", step="a", attempt=1, log="/l")
+            log.append(Event.of("step_started", step="a", attempt=1, log="/l"))
     assert path.read_bytes() == before
     assert log.state.steps["a"].status == "pending"
-    log.append("step_ended", step="a", status="failed", error="No space left on device")
+    log.append(Event.of("step_ended", step="a", status="failed", error="No space left on device"))
     assert load_run(log.folder).steps["a"].status == "failed"
 
 

@@ -14,8 +14,8 @@ from azdistill.local.cache.leases import Leases, unleased
 from azdistill.local.outputs.manifest import record
 from azdistill.local.run.listener import Listener
 from azdistill.local.run_pipeline import Finished
+from azdistill.local.store.events import Event, RunState
 from azdistill.local.store.home import Home
-from azdistill.local.store.runs import StepState
 
 KEY = "cd" * 32
 
@@ -84,8 +84,8 @@ def test_two_runs_that_fill_one_place_do_not_spoil_each_other(run: Callable[...,
     others: list[Finished] = []
 
     class Another(Listener):
-        def step_started(self, name: str, state: StepState) -> None:
-            if name == "b":
+        def hear(self, event: Event, _: RunState) -> None:
+            if event.kind == "step_started" and event.step == "b":
                 (project / ".azdistill/datastores/d/kept/stamp").write_text("another's")
                 try:
                     others.append(run({"a": made}))

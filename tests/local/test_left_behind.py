@@ -15,10 +15,9 @@ from sweep_helpers import choice, log, sweep_step
 from azdistill.cli.pulled_runs import PulledRun
 from azdistill.client.client import MLClient
 from azdistill.local.plan import downloads
-from azdistill.local.plan.steps import Plan
 from azdistill.local.run.listener import Listener
 from azdistill.local.run_pipeline import Finished, Options
-from azdistill.local.store.runs import RunState
+from azdistill.local.store.events import Event, RunState
 
 Run = Callable[..., Finished]
 SHELL = "cp /bin/sh {0} && chmod 6755 {0}"
@@ -38,8 +37,9 @@ class Notes(Listener):
     def __init__(self) -> None:
         self.notes: tuple[str, ...] = ()
 
-    def run_started(self, run: RunState, plan: Plan) -> None:
-        self.notes = plan.notes
+    def hear(self, event: Event, run: RunState) -> None:
+        if event.kind in ("run_started", "run_resumed"):
+            self.notes = event.fields["plan"].notes
 
 
 def test_what_an_earlier_version_kept_is_cured_when_its_state_is_closed(run: Run, project: Path) -> None:

@@ -126,7 +126,7 @@ def test_a_torn_log_is_gone_on_with_behind_its_last_whole_event(run: Run, projec
     (project / "now").touch()
     resumed = run(gated(project), options=LATEST)
     assert statuses(resumed) == {"first": "cached", "then": "completed"}
-    assert [event["event"] for event in read_events(log)][-1] == "run_ended"
+    assert [event.kind for event in read_events(log)][-1] == "run_ended"
 
 
 def test_a_run_that_is_going_on_is_not_resumed(run: Run, project: Path) -> None:
@@ -158,7 +158,7 @@ def test_only_a_failure_that_says_so_is_tried_again(run: Run, project: Path, mon
     soft = run({"a": step(tries.format(project / "soft", 75), outputs=("o",))}, options=Options(retries=2))
     assert statuses(soft) == {"a": "completed"}
     assert soft.state.steps["a"].attempts == 3
-    assert [event["event"] for event in read_events(soft.state.folder / "events.jsonl")].count("step_retried") == 2
+    assert [event.kind for event in read_events(soft.state.folder / "events.jsonl")].count("step_retried") == 2
     hard = run({"a": step(tries.format(project / "hard", 3), outputs=("o",))}, options=Options(retries=2))
     assert statuses(hard) == {"a": "failed"}
     assert (project / "hard").read_text() == "x\n"

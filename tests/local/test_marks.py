@@ -13,6 +13,7 @@ from azdistill.local.cache.entries import Cache, under_way
 from azdistill.local.outputs import deliver
 from azdistill.local.runners.docker import engine as docker_engine
 from azdistill.local.store import process_marks
+from azdistill.local.store.events import Event
 from azdistill.local.store.home import Home
 from azdistill.local.store.runs import RunLog, is_alive, load_run, own_mark
 
@@ -102,7 +103,9 @@ def test_what_another_world_delivers_is_left_alone(tmp_path: Path, elsewhere: st
 
 def test_whether_a_run_of_another_world_goes_on_is_told_by_the_lock_on_its_log(tmp_path: Path, elsewhere: str) -> None:
     log = RunLog(Home(tmp_path).prepare(), "p")
-    log.append("run_started", pipeline="p", experiment="e", params={}, steps=["a"], headline=[], runner=elsewhere)
+    log.append(
+        Event.of("run_started", pipeline="p", experiment="e", params={}, steps=["a"], headline=[], runner=elsewhere)
+    )
     assert load_run(log.folder).status == "running"
     log._log.close()
     assert load_run(log.folder).status == "lost"

@@ -12,10 +12,10 @@ from local_helpers import statuses, step
 
 from azdistill.errors import UserError
 from azdistill.local.plan.selection import Selection
-from azdistill.local.plan.steps import Plan
 from azdistill.local.run.listener import Listener
 from azdistill.local.run_pipeline import Finished, Options
-from azdistill.local.store.runs import RunState, load_run
+from azdistill.local.store.events import Event, RunState
+from azdistill.local.store.runs import load_run
 
 Run = Callable[..., Finished]
 
@@ -46,8 +46,9 @@ def options(**selected: str) -> Options:
 class Notes(Listener):
     notes: tuple[str, ...] = ()
 
-    def run_started(self, run: RunState, plan: Plan) -> None:
-        self.notes = plan.notes
+    def hear(self, event: Event, run: RunState) -> None:
+        if event.kind in ("run_started", "run_resumed"):
+            self.notes = event.fields["plan"].notes
 
 
 @pytest.mark.parametrize(

@@ -250,11 +250,12 @@ def test_outputs_that_cannot_be_delivered_fail_the_run(run: Run, project: Path) 
 
 def test_a_canceled_run_says_so(run: Run) -> None:
     from azdistill.local.run.listener import Listener
-    from azdistill.local.store.runs import StepState
+    from azdistill.local.store.events import Event, RunState
 
     class Impatient(Listener):
-        def step_started(self, name: str, step: StepState) -> None:
-            os.kill(os.getpid(), 2)
+        def hear(self, event: Event, _: RunState) -> None:
+            if event.kind == "step_started":
+                os.kill(os.getpid(), 2)
 
     finished = run({"a": step("sleep 30")}, listeners=[Impatient()])
     assert statuses(finished) == {"a": "canceled"}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from azdistill import redact
 from azdistill.errors import MachineError
+from azdistill.local.store.events import Event
 from azdistill.local.store.home import Home, find_home
 from azdistill.local.store.runs import RunLog, is_alive, list_runs, load_run, own_mark, read_events
 
@@ -18,15 +20,14 @@ from azdistill.local.store.runs import RunLog, is_alive, list_runs, load_run, ow
 def finished(tmp_path: Path) -> Path:
     """The folder of a run of two steps that completed."""
     log = RunLog(Home(tmp_path).prepare(), "größer pipeline")
-    log.append(
-        "run_started",
-        **{"pipeline": "größer", "experiment": "e", "params": {"a": "1"}, "steps": ["one", "two"], "headline": ["two"]},
-        runner="1 0",
-    )
+    about: Any = {"pipeline": "größer", "experiment": "e", "params": {"a": "1"}, "headline": ["two"]}
+    log.append(Event.of("run_started", **about, steps=["one", "two"], runner="1 0"))
     for name in ("one", "two"):
-        log.append("step_started", step=name, attempt=1, log="/log.txt")
-        log.append("step_ended", step=name, status="completed", seconds=1.5, outputs={"x": "/x"}, metrics={"m": 0.5})
-    log.append("run_ended", status="completed", seconds=3.0, outputs={"x": "/x"}, error="")
+        log.append(Event.of("step_started", step=name, attempt=1, log="/log.txt"))
+        log.append(
+            Event.of("step_ended", step=name, status="completed", seconds=1.5, outputs={"x": "/x"}, metrics={"m": 0.5})
+        )
+    log.append(Event.of("run_ended", status="completed", seconds=3.0, outputs={"x": "/x"}, error=""))
     log.close()
     return log.folder
 
@@ -63,7 +64,9 @@ def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
     made = []
     for number in range(3):
         log = RunLog(home, f"p{number}")
-        log.append("run_started", pipeline="p", experiment="e", params={}, steps=[], headline=[], runner=own_mark())
+        log.append(
+            Event.of("run_started", pipeline="p", experiment="e", params={}, steps=[], headline=[], runner=own_mark())
+        )
         log.close()
         made.append(log.run_id)
     assert [run.run_id for run in list_runs(home)] == made[::-1]
@@ -71,7 +74,9 @@ def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
 
 def test_a_run_whose_runner_lives_is_running(tmp_path: Path) -> None:
     log = RunLog(Home(tmp_path).prepare(), "p")
-    log.append("run_started", pipeline="p", experiment="e", params={}, steps=["a"], headline=[], runner=own_mark())
+    log.append(
+        Event.of("run_started", pipeline="p", experiment="e", params={}, steps=["a"], headline=[], runner=own_mark())
+    )
     assert load_run(log.folder).status == "running"
 
 
@@ -84,7 +89,7 @@ def test_no_secret_reaches_the_log_not_even_one_that_json_spells_differently(tmp
     secret = 'pass"word\\ü'
     redact.register(secret)
     log = RunLog(Home(tmp_path).prepare(), "p")
-    log.append("step_ended", step="a", status="failed", error=f"refused: {secret}")
+    log.append(Event.of("step_ended", step="a", status="failed", error=f"refused: {secret}"))
     text = (log.folder / "events.jsonl").read_text(encoding="utf-8")
     assert secret not in json.loads(text)["error"]
     assert json.loads(text)["error"] == "refused: ***"
@@ -93,7 +98,7 @@ def test_no_secret_reaches_the_log_not_even_one_that_json_spells_differently(tmp
 def test_a_damaged_log_hides_no_other_run(project: Path) -> None:
     home = find_home().prepare()
     log = RunLog(home, "whole")
-    log.append("run_started", pipeline="whole", experiment="e", params={}, steps=[], headline=[])
+    log.append(Event.of("run_started", pipeline="whole", experiment="e", params={}, steps=[], headline=[]))
     log.close()
     for number, text in enumerate(('{"event": "run_started"}', '{"event": "step_started", "step": []}', "")):
         folder = home.runs / f"damaged{number}"

@@ -13,10 +13,9 @@ from azdistill.cli.run import run_command
 from azdistill.errors import SpecError
 from azdistill.local.plan.not_honoured import refuse
 from azdistill.local.plan.selection import Selection
-from azdistill.local.plan.steps import Plan
 from azdistill.local.run.listener import Listener
 from azdistill.local.run_pipeline import Finished, Options
-from azdistill.local.store.runs import RunState
+from azdistill.local.store.events import Event, RunState
 
 Run = Callable[..., Finished]
 
@@ -56,8 +55,9 @@ TOLD = [
 class Notes(Listener):
     notes: tuple[str, ...] = ()
 
-    def run_started(self, run: RunState, plan: Plan) -> None:
-        self.notes = plan.notes
+    def hear(self, event: Event, run: RunState) -> None:
+        if event.kind in ("run_started", "run_resumed"):
+            self.notes = event.fields["plan"].notes
 
 
 @pytest.fixture

@@ -16,8 +16,9 @@ from local_helpers import write_pipeline
 from sweep_helpers import choice, log, sweep_step, uniform
 
 from azdistill.local.runners.guard import marked
+from azdistill.local.store.events import RunState
 from azdistill.local.store.home import find_home
-from azdistill.local.store.runs import RunState, list_runs
+from azdistill.local.store.runs import list_runs
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="processes are looked up in /proc")
 SAMPLINGS: dict[str, dict[str, Any]] = {

@@ -63,7 +63,7 @@ def test_events_of_a_sweep_are_read_wherever_the_log_ends(run: Run) -> None:
     finished = run({"s": sweep_step(fails, {"x": choice(2, 1, 3)})})
     events = finished.state.folder / "events.jsonl"
     whole, complete = events.read_bytes(), read_events(events)
-    assert {"trial_started", "trial_ended", "sweep_ended"} <= {event["event"] for event in complete}
+    assert {"trial_started", "trial_ended", "sweep_ended"} <= {event.kind for event in complete}
     assert load_run(events.parent).steps["s"].trials.keys() == {1, 2, 3}
     for length in range(len(whole)):
         events.write_bytes(whole[:length])
@@ -81,7 +81,7 @@ def test_an_event_of_a_trial_that_lacks_something_is_no_event(run: Run, field: s
             del event[field]
         kept.append(json.dumps(event))
     events.write_text("\n".join(kept) + "\n")
-    assert "trial_ended" not in [event["event"] for event in read_events(events)]
+    assert "trial_ended" not in [event.kind for event in read_events(events)]
 
 
 def test_a_line_tells_of_each_trial_as_it_ends(run: Run) -> None:

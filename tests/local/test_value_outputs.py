@@ -278,8 +278,8 @@ def test_values_that_were_handed_on_are_parameters_of_the_run(run: Run, use: Cal
     assert [json.loads(line) for line in metrics.read_text().splitlines()] == [
         {"kind": "param", "name": "v", "value": "3"}
     ]
-    ended = [e for e in read_events(finished.state.folder / "events.jsonl") if e["event"] == "step_ended"]
-    assert [event["step"] for event in ended] == ["a", "b"]
+    ended = [e for e in read_events(finished.state.folder / "events.jsonl") if e.kind == "step_ended"]
+    assert [event.step for event in ended] == ["a", "b"]
 
 
 @pytest.mark.parametrize(("written", "text"), [(b"a\n", "a"), (b"a\r\n", "a"), (b"\na", "\na"), (b"", "")])

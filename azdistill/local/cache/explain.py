@@ -11,8 +11,8 @@ from azdistill.local.cache.entries import Cache
 from azdistill.local.cache.hashes import Hashes
 from azdistill.local.cache.key import ResultKey, read_key
 from azdistill.local.store.durable_files import digest
+from azdistill.local.store.events import RunState, StepState
 from azdistill.local.store.home import Home
-from azdistill.local.store.runs import RunState, StepState
 
 #: The order in which fields are looked at: what people change on purpose comes first.
 _ORDER = (

@@ -21,8 +21,8 @@ from azdistill.local.plan.steps import PlannedStep
 from azdistill.local.run.context import PlanContext
 from azdistill.local.run.result import Result, text_of
 from azdistill.local.store.durable_files import digest
+from azdistill.local.store.events import RunState
 from azdistill.local.store.home import Home
-from azdistill.local.store.runs import RunState
 from azdistill.redact import clean
 from azdistill.snapshot import Snapshot
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from azdistill import strict_json
-from azdistill.local.plan.steps import Plan
-from azdistill.local.store.runs import RunState, StepState, TrialState
+from azdistill.local.store.events import Event, RunState
 from azdistill.terminal import harmless
 
 Record = dict[str, Any]
@@ -18,40 +17,10 @@ _MOST = 1e15
 
 
 class Listener:
-    """Told of everything, from several threads; does nothing by itself. What it raises ends the run: do not raise."""
+    """Hears everything that happens, from several threads; does nothing by itself. What it raises ends the run."""
 
-    def preparing(self, text: str) -> None:
-        """An image is being pulled or built: a line of what that prints."""
-
-    def run_started(self, run: RunState, plan: Plan) -> None:
-        """The run exists; no step has started."""
-
-    def step_started(self, name: str, step: StepState) -> None:
-        """A step's command is about to start."""
-
-    def line(self, name: str, text: str) -> None:
-        """A step printed a line (redacted, without control sequences)."""
-
-    def record(self, name: str, record: Record) -> None:
-        """A step appended a record to its metrics file (docs/contributing/tracking.md)."""
-
-    def trial_started(self, name: str, trial: TrialState) -> None:
-        """A trial of the sweep step ``name`` is about to start its command."""
-
-    def trial_record(self, name: str, trial: TrialState, record: Record) -> None:
-        """A trial appended a record to its metrics file."""
-
-    def trial_ended(self, name: str, trial: TrialState) -> None:
-        """A trial ended, however it did, or was found in the cache."""
-
-    def sweep_ended(self, name: str, best: TrialState) -> None:
-        """All trials of a sweep step have ended; ``best`` gives the step's outputs."""
-
-    def step_ended(self, name: str, step: StepState) -> None:
-        """A step completed, was found in the cache, failed, was canceled or skipped."""
-
-    def run_ended(self, run: RunState) -> None:
-        """Nothing of the run lives any more."""
+    def hear(self, event: Event, run: RunState) -> None:
+        """``run`` is the state after the event: an empty one while there is no run yet."""
 
 
 class Tracking:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from azdistill.errors import UserError, did_you_mean
+from azdistill.local.store.events import RunState
 from azdistill.local.store.home import Home
-from azdistill.local.store.runs import RunState, list_runs, named
+from azdistill.local.store.runs import list_runs, named
 
 _SHOWN = 20
 

@@ -14,16 +14,15 @@ from types import FrameType
 from typing import Any
 
 from azdistill.errors import AzdistillError
+from azdistill.local.cache.entries import METRICS
 from azdistill.local.plan.order import Order
 from azdistill.local.plan.steps import PlannedStep
-from azdistill.local.run.attempt import Attempt
 from azdistill.local.run.context import RunContext
 from azdistill.local.run.listener import Listener, Tail
 from azdistill.local.run.result import FAILURE, Result, skip, withheld
 from azdistill.local.run.step import StepRunner
-from azdistill.local.run.trial_events import progress_of, told_of
-from azdistill.local.store.events import Event
-from azdistill.local.store.runs import RunState, own_mark
+from azdistill.local.store.events import Event, RunState
+from azdistill.local.store.runs import own_mark
 
 _FOLLOW_EVERY = 0.2
 
@@ -58,31 +57,28 @@ class Scheduler:
         """Run everything; ``deliver`` puts the pipeline's outputs where they belong, when all steps have succeeded."""
         started = time.monotonic()
         plan = self._plan
-        self._log.append(
-            "run_resumed" if self._log.resumed else "run_started",
-            pipeline=plan.name,
-            experiment=plan.experiment,
-            params=dict(plan.params),
-            steps=list(plan.steps),
-            apart=list(plan.apart),
-            headline=[name for name, step in plan.steps.items() if step.headline],
-            runner=own_mark(),
+        self._hear(
+            Event.of(
+                "run_resumed" if self._log.resumed else "run_started",
+                pipeline=plan.name,
+                experiment=plan.experiment,
+                params=dict(plan.params),
+                steps=list(plan.steps),
+                apart=list(plan.apart),
+                headline=[name for name, step in plan.steps.items() if step.headline],
+                runner=own_mark(),
+                plan=plan,
+            )
         )
-        self._tell(lambda listener: listener.run_started(self._log.state, plan))
         with _Signals(self._cancellation.ask) as signals:
             self._run_steps()
             self._skip_rest()
             status, error, outputs = self._outcome(deliver, signals)
             kept = withheld(plan, self._results) if outputs or status == "completed" else {}
-            self._log.append(
-                "run_ended",
-                status=status,
-                seconds=time.monotonic() - started,
-                outputs=outputs,
-                withheld=kept,
-                error=error,
-            )
-        self._tell(lambda listener: listener.run_ended(self._log.state))
+            seconds = time.monotonic() - started
+            ended = Event.of("run_ended", status=status, seconds=seconds, outputs=outputs, withheld=kept, error=error)
+            self._log.append(ended)
+        self._tell(ended)
         return self._log.state
 
     def _run_steps(self) -> None:
@@ -155,20 +151,21 @@ class Scheduler:
         self._end_step(name, result)
 
     def _end_step(self, name: str, result: Result) -> None:
-        self._log.append(
-            "step_ended",
-            step=name,
-            status=result.status,
-            seconds=result.seconds,
-            exit_code=result.exit_code,
-            error=result.error,
-            reason=result.reason,
-            detail=result.detail,
-            key=result.key,
-            metrics=self._metrics.get(name, {}),
-            outputs={output: str(path) for output, path in result.outputs.items()},
+        self._hear(
+            Event.of(
+                "step_ended",
+                name,
+                status=result.status,
+                seconds=result.seconds,
+                exit_code=result.exit_code,
+                error=result.error,
+                reason=result.reason,
+                detail=result.detail,
+                key=result.key,
+                metrics=self._metrics.get(name, {}),
+                outputs={output: str(path) for output, path in result.outputs.items()},
+            )
         )
-        self._tell(lambda listener: listener.step_ended(name, self._log.state.steps[name]))
 
     def _skip_rest(self) -> None:
         canceled = self._cancellation.asked.is_set()
@@ -215,34 +212,17 @@ class Scheduler:
         return "failed", f"step '{left[0]}', which is not selected, had failed: {steps[left[0]].error}"
 
     def _hear(self, event: Event) -> None:
-        if event.kind == "line":
-            self._tell(lambda listener: listener.line(event.step, event.fields["text"]))
-        elif event.kind == "step_started":
-            self._started(event.step, Attempt(Path(event.fields["log"]).parent))
-        elif event.trial is not None:
-            self._trial(event)
-        else:
-            self._log.append(event.kind, step=event.step, **event.fields)
+        """Keep an event, and tell everybody who listens; called from several threads."""
+        if event.kind == "step_started":
+            with self._tail_lock:
+                self._tails[event.step] = Tail(Path(event.fields["log"]).with_name(METRICS))
+                self._metrics.pop(event.step, None)
+        self._log.append(event)
+        self._tell(event)
 
-    def _started(self, name: str, attempt: Attempt) -> None:
-        with self._tail_lock:
-            self._tails[name] = Tail(attempt.metrics)
-            self._metrics.pop(name, None)
-        self._log.append("step_started", step=name, attempt=attempt.number, log=str(attempt.log))
-        self._tell(lambda listener: listener.step_started(name, self._log.state.steps[name]))
-
-    def _trial(self, news: Event) -> None:
-        """Pass on what a sweep step tells of its trials."""
-        name, trial = news.step, news.fields["state"]
-        if told := told_of(news):
-            self._log.append(news.kind, step=name, **told)
-        if news.kind == "trial_record":
-            self._tell(lambda listener: listener.trial_record(name, trial, news.fields["record"]))
-        else:
-            self._tell(lambda listener: getattr(listener, news.kind)(name, trial))
-        if news.kind == "trial_ended":
-            progress = progress_of(trial, time.time() - (self._log.state.steps[name].started or time.time()))
-            self._tell(lambda listener: listener.record(name, progress))
+    def _tell(self, event: Event) -> None:
+        for listener in self._listeners:
+            listener.hear(event, self._log.state)
 
     @contextmanager
     def _following(self) -> Iterator[None]:
@@ -266,11 +246,7 @@ class Scheduler:
         for record in tail.read() if tail else []:
             if record["kind"] == "metric" and isinstance(record.get("value"), int | float):
                 self._metrics.setdefault(name, {})[str(record.get("name"))] = record["value"]
-            self._tell(lambda listener, record=record: listener.record(name, record))  # type: ignore[misc]
-
-    def _tell(self, message: Callable[[Listener], None]) -> None:
-        for listener in self._listeners:
-            message(listener)
+            self._hear(Event.of("record", name, record=record))
 
 
 class _Stopped(BaseException):

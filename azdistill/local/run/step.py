@@ -144,19 +144,17 @@ class StepRunner:
         return may_reuse(self._context, step)
 
     def _tell_start(self, step: PlannedStep, attempt: Attempt) -> None:
-        fields = {"attempt": attempt.number, "log": str(attempt.log)}
-        self._hear(Event("step_started", step.name, fields=fields))
+        self._hear(Event.of("step_started", step.name, attempt=attempt.number, log=str(attempt.log)))
 
     def _log(self, step: PlannedStep, attempt: Attempt) -> LogWriter:
         """The log of an attempt, every line of which is told as well."""
-        return LogWriter(attempt.log, lambda line: self._hear(Event("line", step.name, fields={"text": line})))
+        return LogWriter(attempt.log, lambda line: self._hear(Event.of("line", step.name, text=line)))
 
     def _wait(self, step: PlannedStep, retried: int, result: Result) -> bool:
         """Wait before the next attempt of a step; False where the run was canceled meanwhile."""
         seconds = pause_before(retried)
-        self._hear(Event("step_retried", step.name, fields={"error": result.error, "seconds": seconds}))
-        text = f"{result.error}: trying again in {seconds:g} s"
-        self._hear(Event("line", step.name, fields={"text": text}))
+        self._hear(Event.of("step_retried", step.name, error=result.error, seconds=seconds))
+        self._hear(Event.of("line", step.name, text=f"{result.error}: trying again in {seconds:g} s"))
         return not self._context.cancellation.asked.wait(seconds)
 
     def _run_command(self, step: PlannedStep, work: _Work, attempt: Attempt) -> Result:

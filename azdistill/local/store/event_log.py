@@ -15,35 +15,7 @@ from typing import Any
 
 from azdistill import strict_json
 from azdistill.errors import UserError
-
-Event = dict[str, Any]
-
-_NUMBER = (int, float)
-_NONE = type(None)
-#: What an event must hold, and of which type; then what it may hold.
-_MUST: dict[str, dict[str, Any]] = {
-    "run_started": {
-        **{"time": _NUMBER, "pipeline": str, "experiment": str},
-        **{"params": dict, "headline": list, "steps": list},
-    },
-    "run_resumed": {"runner": str, "params": dict, "headline": list, "steps": list},
-    "run_ended": {"status": str, "seconds": _NUMBER, "outputs": dict},
-    "step_started": {"step": str, "time": _NUMBER, "attempt": int, "log": str},
-    "step_ended": {"step": str, "status": str},
-    "trial_started": {
-        **{"step": str, "trial": int, "hyperparameters": dict, "draw": dict, "attempt": int, "log": str},
-    },
-    "trial_ended": {
-        **{"step": str, "trial": int, "hyperparameters": dict, "draw": dict, "status": str},
-        **{"reports": int, "seconds": _NUMBER},
-    },
-    "sweep_ended": {"step": str, "trial": int, "total": int},
-}
-_MAY: dict[str, Any] = {
-    **{"runner": str, "error": str, "key": (str, _NONE), "exit_code": (int, _NONE)},
-    **{"seconds": _NUMBER, "metrics": dict, "outputs": dict, "metric": (*_NUMBER, _NONE)},
-    **{"reason": str, "detail": str, "withheld": dict, "sweep": str},
-}
+from azdistill.local.store.events import KEPT, Event
 
 
 class EventLog:
@@ -131,34 +103,34 @@ def _believed(log: bytes) -> tuple[list[Event], int]:
     # The piece after the last newline is either empty or torn.
     for line in log.split(b"\n")[:-1]:
         try:
-            event = _numbered(json.loads(line))
+            entry = _numbered(json.loads(line))
         except (ValueError, RecursionError):
             break
-        if not _is_event(event):
+        if not _is_event(entry):
             break
-        events.append(event)
+        events.append(Event.from_entry(entry))
         length += len(line) + 1
     return events, length
 
 
-def _numbered(found: Any) -> Any:
+def _numbered(entry: Any) -> Any:
     """An event whose measured numbers are numbers again (:func:`strict_json.exact`)."""
-    if isinstance(found, dict):
-        found |= {name: strict_json.number(found[name]) for name in ("metric", "seconds") if name in found}
-        if isinstance(found.get("metrics"), dict):
-            found["metrics"] = {name: strict_json.number(value) for name, value in found["metrics"].items()}
-    return found
+    if isinstance(entry, dict):
+        entry |= {name: strict_json.number(entry[name]) for name in ("metric", "seconds") if name in entry}
+        if isinstance(entry.get("metrics"), dict):
+            entry["metrics"] = {name: strict_json.number(value) for name, value in entry["metrics"].items()}
+    return entry
 
 
-def _is_event(found: Any) -> bool:
+def _is_event(entry: Any) -> bool:
     """Whether a line is an event. One that lacks what it should hold is as torn as half a line."""
-    if not isinstance(found, dict) or not isinstance(found.get("event"), str):
+    if not isinstance(entry, dict) or not isinstance(entry.get("event"), str):
         return False
-    must = _MUST.get(found["event"])
-    if must is None:
+    kept = KEPT.get(entry["event"])
+    if kept is None:
         return True
     return (
-        all(isinstance(found.get(name), kind) for name, kind in must.items())
-        and all(isinstance(found[name], kind) for name, kind in _MAY.items() if name in found)
-        and all(isinstance(name, str) for several in ("steps", "headline") for name in found.get(several, ()))
+        all(isinstance(entry.get(name), kind) for name, kind in kept.must.items())
+        and all(isinstance(entry[name], kind) for name, kind in kept.may.items() if name in entry)
+        and all(isinstance(name, str) for several in ("steps", "headline") for name in entry.get(several, ()))
     )

@@ -1,11 +1,27 @@
-"""What happens in a run: one kind of event, from the step to the store, the terminal and MLflow."""
+"""What happens in a run, and the state of the run that follows from it.
+
+There is one kind of event, which goes from the step to the log, the terminal and MLflow. ``KEPT`` lists the kinds that
+the log keeps; the state of a run is the fold of these. The others are for those who watch:
+
+- ``preparing``: ``text``, a line of what pulls or builds an image; there may be no run yet
+- ``line``: ``text``, a line that a step or a trial printed (redacted, without control sequences)
+- ``record``: ``record``, what a step, or a ``trial`` of it, appended to its metrics file
+- ``trial_drawn``: ``hyperparameters``, before anything else is heard of a trial
+"""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
+
+from azdistill.redact import redact
+
+StepStatus = Literal["pending", "running", "completed", "cached", "failed", "canceled", "skipped"]
+RunStatus = Literal["running", "completed", "failed", "canceled", "lost"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +34,276 @@ class Event:
     fields: Mapping[str, Any] = field(default_factory=dict)
     time: float = field(default_factory=time.time)
 
+    @property
+    def name(self) -> str:
+        """The step or the trial that it happened to."""
+        return self.step if self.trial is None else trial_name(self.step, self.trial)
+
+    @classmethod
+    def of(cls, kind: str, step: str = "", trial: int | None = None, **fields: Any) -> Event:
+        """What has just happened."""
+        return cls(kind, step, trial, fields)
+
+    @classmethod
+    def from_entry(cls, entry: Mapping[str, Any]) -> Event:
+        """The event that an entry of a log says."""
+        fields = {name: value for name, value in entry.items() if name not in ("event", "step", "trial", "time")}
+        return cls(entry["event"], entry.get("step", ""), entry.get("trial"), fields, entry.get("time", 0.0))
+
+    def as_entry(self) -> dict[str, Any] | None:
+        """What the log keeps of it; None for a kind that it does not keep."""
+        kept = KEPT.get(self.kind)
+        if kept is None:
+            return None
+        about = {"step": self.step or None, "trial": self.trial}
+        known = {name: value for name, value in about.items() if value is not None}
+        fields = {name: value for name, value in self.fields.items() if name in kept.must or name in kept.may}
+        return {"time": self.time, "event": self.kind, **known, **fields}
+
+
+def trial_name(step: str, number: int) -> str:
+    """The name of a trial, where steps are named: in folders, ids, and before its lines."""
+    return f"{step}.trial_{number}"
+
 
 #: Takes events, from several threads.
 Hear = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The fields that the log keeps of a kind of event: those that it must hold, and their types, and those it may."""
+
+    must: Mapping[str, Any] = field(default_factory=dict)
+    may: Mapping[str, Any] = field(default_factory=dict)
+
+
+_NUMBER = (int, float)
+_NONE = type(None)
+_OF_TRIAL: dict[str, Any] = {"step": str, "trial": int, "hyperparameters": dict, "draw": dict}
+KEPT: dict[str, Kept] = {
+    "run_started": Kept(
+        {"time": _NUMBER, "pipeline": str, "experiment": str, "params": dict, "headline": list, "steps": list},
+        {"runner": str, "apart": list},
+    ),
+    "run_resumed": Kept(
+        {"runner": str, "params": dict, "headline": list, "steps": list},
+        {"pipeline": str, "experiment": str, "apart": list},
+    ),
+    "run_ended": Kept({"status": str, "seconds": _NUMBER, "outputs": dict}, {"error": str, "withheld": dict}),
+    "step_started": Kept({"step": str, "time": _NUMBER, "attempt": int, "log": str}, {"key": (str, _NONE)}),
+    "step_retried": Kept({"step": str}, {"error": str, "seconds": _NUMBER}),
+    "step_ended": Kept(
+        {"step": str, "status": str},
+        {
+            **{"seconds": _NUMBER, "exit_code": (int, _NONE), "error": str, "reason": str, "detail": str},
+            **{"key": (str, _NONE), "metrics": dict, "outputs": dict},
+        },
+    ),
+    "trial_started": Kept({**_OF_TRIAL, "attempt": int, "log": str}, {"sweep": str}),
+    "trial_ended": Kept(
+        {**_OF_TRIAL, "status": str, "reports": int, "seconds": _NUMBER},
+        {"sweep": str, "metric": (*_NUMBER, _NONE), "error": str, "key": (str, _NONE)},
+    ),
+    "sweep_ended": Kept({"step": str, "trial": int, "total": int}),
+}
+
+
+@dataclass(slots=True)
+class TrialState:
+    """What is known of one trial of a sweep step. ``metric`` is its best value of the primary metric, the last of
+    ``reports`` values that counted; ``status`` may also be ``stopped``: ended early. ``draw`` is what was sampled, and
+    ``sweep`` the key of the sweep that it was sampled for.
+    """
+
+    number: int
+    status: str = "running"
+    hyperparameters: dict[str, str] = field(default_factory=dict)
+    draw: dict[str, float] = field(default_factory=dict)
+    sweep: str = ""
+    metric: float | None = None
+    reports: int = 0
+    seconds: float = 0.0
+    attempts: int = 0
+    error: str = ""
+    log: str | None = None
+    key: str | None = None
+    exit_code: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``azdistill run --json`` prints for a trial."""
+        # JSON has no infinity.
+        metric = self.metric if self.metric is not None and math.isfinite(self.metric) else None
+        return {
+            **{"number": self.number, "status": self.status, "hyperparameters": self.hyperparameters},
+            **{"metric": metric, "seconds": round(self.seconds, 3), "log": self.log},
+        }
+
+
+@dataclass(slots=True)
+class StepState:
+    """What is known of one step of a run. Paths are absolute.
+
+    ``reason`` of a step that was skipped is ``branch`` (another branch of an ``if_else`` was taken) or ``failure``.
+    """
+
+    status: StepStatus = "pending"
+    started: float | None = None
+    seconds: float = 0.0
+    attempts: int = 0
+    exit_code: int | None = None
+    error: str = ""
+    reason: str = ""
+    detail: str = ""
+    log: str | None = None
+    key: str | None = None
+    outputs: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    #: Of a sweep step: its trials by number, and the best of them.
+    trials: dict[int, TrialState] = field(default_factory=dict)
+    best_trial: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``azdistill run --json`` prints for a step."""
+        trials = [trial.as_json() for trial in self.trials.values()]
+        swept = {"trials": trials, "best_trial": self.best_trial} if trials else {}
+        return {
+            **swept,
+            "status": self.status,
+            "seconds": round(self.seconds, 3),
+            "cached": self.status == "cached",
+            "attempts": self.attempts,
+            "log": self.log,
+            **({"reason": self.reason, "detail": self.detail} if self.reason else {}),
+        }
+
+
+@dataclass(slots=True)
+class RunState:
+    """What is known of one run."""
+
+    run_id: str
+    folder: Path
+    pipeline: str = ""
+    experiment: str = ""
+    status: RunStatus = "running"
+    started: float = 0.0
+    seconds: float = 0.0
+    error: str = ""
+    params: dict[str, str] = field(default_factory=dict)
+    steps: dict[str, StepState] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    #: Outputs that are not given out, as their steps were skipped for their branch, and why.
+    withheld: dict[str, str] = field(default_factory=dict)
+    headline: list[str] = field(default_factory=list)
+    runner: str = ""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics of the headline steps: what a pipeline is compared by."""
+        return {
+            name: value
+            for step in self.headline
+            if step in self.steps
+            for name, value in self.steps[step].metrics.items()
+        }
+
+    def apply(self, event: Event) -> None:
+        """Fold one event into the state. Kinds that no log keeps, and those of a later version, change nothing."""
+        fold = _FOLDS.get(event.kind)
+        if fold:
+            fold(self, event)
+
+
+def _run_started(run: RunState, event: Event) -> None:
+    fields = event.fields
+    run.pipeline, run.experiment = fields["pipeline"], fields["experiment"]
+    run.started, run.runner = event.time, fields.get("runner", "")
+    run.params, run.headline = fields["params"], fields["headline"]
+    run.steps = {name: StepState() for name in fields["steps"]}
+
+
+def _run_resumed(run: RunState, event: Event) -> None:
+    fields = event.fields
+    run.status, run.runner, run.error, run.outputs = "running", fields["runner"], "", {}
+    run.withheld = {}
+    run.params, run.headline = fields["params"], fields["headline"]
+    before, run.steps = run.steps, {}
+    # What a selection leaves out stays as it was.
+    for name in fields.get("apart", ()):
+        if name in before:
+            run.steps[name] = before[name]
+    for name in fields["steps"]:
+        known = before.get(name, StepState())
+        # How often a step was tried stays known; what came of it is found out again.
+        run.steps[name] = StepState(
+            attempts=known.attempts, log=known.log, trials=known.trials, best_trial=known.best_trial
+        )
+
+
+def _run_ended(run: RunState, event: Event) -> None:
+    fields = event.fields
+    run.status, run.seconds = fields["status"], fields["seconds"]
+    run.outputs, run.error = fields["outputs"], redact(fields.get("error", ""))
+    run.withheld = fields.get("withheld", {})
+
+
+def _step_started(run: RunState, event: Event) -> None:
+    fields = event.fields
+    step = run.steps.setdefault(event.step, StepState())
+    step.status, step.started, step.attempts = "running", event.time, fields["attempt"]
+    step.log, step.key = fields["log"], fields.get("key")
+
+
+def _step_ended(run: RunState, event: Event) -> None:
+    fields = event.fields
+    step = run.steps.setdefault(event.step, StepState())
+    step.status, step.seconds = fields["status"], fields.get("seconds", 0.0)
+    # On disk no secret is in them; nor in what the run itself tells of its steps meanwhile.
+    step.exit_code, step.error = fields.get("exit_code"), redact(fields.get("error", ""))
+    step.reason, step.detail = fields.get("reason", ""), redact(fields.get("detail", ""))
+    step.metrics = fields.get("metrics", {})
+    step.outputs, step.key = fields.get("outputs", {}), fields.get("key", step.key)
+
+
+def _trial_started(run: RunState, event: Event) -> None:
+    fields = event.fields
+    trials, number = run.steps.setdefault(event.step, StepState()).trials, int(event.trial or 0)
+    trials[number] = TrialState(
+        number,
+        hyperparameters=fields["hyperparameters"],
+        draw=fields["draw"],
+        sweep=fields.get("sweep", ""),
+        attempts=fields["attempt"],
+        log=fields["log"],
+    )
+
+
+def _trial_ended(run: RunState, event: Event) -> None:
+    fields = event.fields
+    trials, number = run.steps.setdefault(event.step, StepState()).trials, int(event.trial or 0)
+    trial = trials.setdefault(number, TrialState(number))
+    trial.hyperparameters, trial.draw = fields["hyperparameters"], fields["draw"]
+    trial.sweep = fields.get("sweep", "")
+    trial.status, trial.metric, trial.reports = fields["status"], fields.get("metric"), fields["reports"]
+    trial.seconds, trial.error, trial.key = fields["seconds"], redact(fields.get("error", "")), fields.get("key")
+
+
+def _sweep_ended(run: RunState, event: Event) -> None:
+    fields = event.fields
+    step = run.steps.setdefault(event.step, StepState())
+    step.best_trial = event.trial
+    # A run that was resumed with fewer trials had more before.
+    step.trials = {number: trial for number, trial in step.trials.items() if number <= fields["total"]}
+
+
+_FOLDS = {
+    "trial_started": _trial_started,
+    "trial_ended": _trial_ended,
+    "sweep_ended": _sweep_ended,
+    "run_started": _run_started,
+    "run_resumed": _run_resumed,
+    "run_ended": _run_ended,
+    "step_started": _step_started,
+    "step_ended": _step_ended,
+}

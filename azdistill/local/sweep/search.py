@@ -5,20 +5,20 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from azdistill.errors import did_you_mean
 from azdistill.local.cache.entries import METRICS
 from azdistill.local.plan.steps import PlannedStep
 from azdistill.local.run.attempt import Attempt, attempts
 from azdistill.local.run.context import RunContext, Trials
-from azdistill.local.run.listener import Tail
+from azdistill.local.run.listener import Record, Tail
 from azdistill.local.run.result import Result
 from azdistill.local.run.step import key_of
-from azdistill.local.store.events import Event, Hear
-from azdistill.local.store.runs import TrialState
+from azdistill.local.store.events import Event, Hear, TrialState
 from azdistill.local.sweep.metrics import LiveMetric, logged, reported
 from azdistill.local.sweep.sampling import Point, make_sampler
 from azdistill.local.sweep.stopping import Stopping, best_of
@@ -100,7 +100,7 @@ class _Search:
             raise
         end = self._outcome()
         if end.best:
-            self._tell("sweep_ended", end.best.state)
+            self._hear(Event.of("sweep_ended", self._step.name, end.best.number, total=self._sampler.size))
         return end
 
     def _end_all(self) -> None:
@@ -137,6 +137,7 @@ class _Search:
         point = self._sampler.ask(number, known.draw if known and self._sweep.concurrent > 1 else None)
         trial = self._trial(number, point)
         self._trials.append(trial)
+        self._tell("trial_drawn", trial)
         if known and self._stopped_before(trial, known):
             return
 
@@ -175,7 +176,7 @@ class _Search:
         # A new attempt begins anew, also in what it reports.
         trial.metric = LiveMetric(self._sweep.primary_metric, attempt.metrics, attempt.mlflow)
         trial.state.attempts, trial.state.log = attempt.number, str(attempt.log)
-        self._tell("trial_started", trial.state)
+        self._tell("trial_started", trial, attempt=attempt.number, log=str(attempt.log))
 
     def _take(self) -> None:
         """Take what has ended, waiting a moment for it."""
@@ -214,11 +215,22 @@ class _Search:
         self._sampler.tell(trial.number, state.metric if status in ("completed", "cached", "stopped") else None)
         if status in ("completed", "cached") and state.metric is not None and self._is_better(trial):
             self._best = trial
-        state.best = self._best.number if self._best else None
-        state.done, state.total = len(self._trials) - len(self._running), self._sampler.size
-        state.line = self._line(trial)
-        self._tell("trial_ended", state)
-        self._say(state.line)
+        line = self._line(trial)
+        ended = {"status": status, "metric": state.metric, "reports": state.reports, "seconds": state.seconds}
+        self._tell("trial_ended", trial, **ended, error=error, key=state.key, log=state.log, line=line)
+        self._hear(Event.of("record", self._step.name, record=self._progress()))
+        self._say(line)
+
+    def _progress(self) -> dict[str, object]:
+        """How far the search has got, as a record of a metrics file."""
+        done, total, seconds = len(self._trials) - len(self._running), self._sampler.size, self._seconds()
+        rate = done / seconds if seconds > 0 else 0.0
+        best = f"best so far: trial {self._best.number}" if self._best else ""
+        eta = (total - done) / rate if rate else None
+        return {"kind": "progress", "done": done, "total": total, "rate": rate, "eta": eta, "text": best}
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._began
 
     def _is_better(self, trial: Trial) -> bool:
         """Better than the best so far; of equals the one with the lower number."""
@@ -238,7 +250,7 @@ class _Search:
         how = "" if state.status == "completed" else f" ({_WORDS.get(state.status, state.status)})"
         best = f"; best {self._best.state.metric:.6g} (trial {self._best.number})" if self._best else ""
         why = f": {state.error}" if state.error else ""
-        return f"trial {trial.number} of {state.total}: {given}: {metric}{how}{why}{best}"
+        return f"trial {trial.number} of {self._sampler.size}: {given}: {metric}{how}{why}{best}"
 
     def _watch(self) -> None:
         """Read what running trials report, and end those whose time is over."""
@@ -246,7 +258,7 @@ class _Search:
             if trial.metric:
                 self._look_at(trial, trial.metric)
         sweep = self._sweep
-        if sweep.timeout and time.monotonic() - self._began > sweep.timeout:
+        if sweep.timeout and self._seconds() > sweep.timeout:
             self._timed_out = True
         if self._timed_out or self._context.cancellation.asked.is_set():
             for trial in self._running.values():
@@ -261,8 +273,7 @@ class _Search:
                 reports, interval = {one.number: one.values for one in self._trials}, len(metric.values)
                 if self._stopping.stops(reports, trial.number, interval):
                     trial.stop(interval)
-        for record in metric.records:
-            self._tell("trial_record", trial.state, record)
+        self._forward(trial, metric.records)
 
     def _forward_rest(self, trial: Trial, *, cached: bool) -> None:
         if trial.metric and not cached:
@@ -270,11 +281,16 @@ class _Search:
             records = trial.metric.records
         else:
             records = Tail(trial.metrics).read() if trial.metrics else []
-        for record in records:
-            self._tell("trial_record", trial.state, record)
+        self._forward(trial, records)
 
-    def _tell(self, event: str, state: TrialState, record: object = None) -> None:
-        self._hear(Event(event, self._step.name, state.number, {"state": state, "record": record}))
+    def _forward(self, trial: Trial, records: Sequence[Record]) -> None:
+        for record in records:
+            self._hear(Event.of("record", self._step.name, trial.number, record=record))
+
+    def _tell(self, kind: str, trial: Trial, **fields: Any) -> None:
+        state = trial.state
+        drawn = {"hyperparameters": state.hyperparameters, "draw": state.draw, "sweep": state.sweep}
+        self._hear(Event.of(kind, self._step.name, trial.number, **drawn, **fields))
 
     def _outcome(self) -> End:
         canceled = any(trial.state.status == "canceled" for trial in self._trials)

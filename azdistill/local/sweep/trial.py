@@ -13,10 +13,9 @@ from azdistill import strict_json
 from azdistill.local.plan.bindings import Text
 from azdistill.local.plan.steps import PlannedOutput, PlannedStep
 from azdistill.local.plan.sweeps import text_of
-from azdistill.local.run.trial_events import trial_name
 from azdistill.local.runners.base import Cancellation
 from azdistill.local.store.durable_files import walk_files
-from azdistill.local.store.runs import TrialState
+from azdistill.local.store.events import TrialState, trial_name
 from azdistill.local.sweep.metrics import LiveMetric
 from azdistill.local.sweep.sampling import Point
 from azdistill.permissions import copy_file

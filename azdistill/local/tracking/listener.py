@@ -13,8 +13,7 @@ from azdistill.local.outputs.manifest import Manifest
 from azdistill.local.plan.bindings import Text
 from azdistill.local.plan.steps import Plan
 from azdistill.local.run.listener import Listener, Record, Tracking
-from azdistill.local.run.trial_events import trial_name
-from azdistill.local.store.runs import RunState, StepState, TrialState
+from azdistill.local.store.events import Event, RunState, StepState
 from azdistill.local.tracking import Tracker
 from azdistill.local.tracking.worker import Columns, first_logged
 
@@ -63,7 +62,32 @@ class TrackingListener(Listener, Tracking):
     def logged(self, step: str) -> list[Record]:
         return [record | {"logged": True} for record in self._tracker.logged(step, _WAIT)]
 
-    def run_started(self, run: RunState, plan: Plan) -> None:
+    def hear(self, event: Event, run: RunState) -> None:
+        match event.kind:
+            case "run_started" | "run_resumed":
+                self._begin_run(run, event.fields["plan"])
+            case "step_started":
+                self._begin(event.step, {"azdistill.attempt": str(event.fields["attempt"])}, anew=True)
+            case "record" if event.trial is not None:
+                self._record_trial(event.name, event.fields["record"])
+            case "record":
+                self._record(event.step, event.fields["record"])
+            case "trial_drawn":
+                self._begin(event.step)
+                tags = {"azdistill.trial": str(event.trial)}
+                self._tracker.step_started(event.name, event.fields["hyperparameters"], tags, parent=event.step)
+            case "trial_ended":
+                state = StepState(status=event.fields["status"], log=event.fields["log"])
+                self._tracker.step_ended(event.name, state.status, _tags(state), {}, self._files(event.name, state))
+            case "sweep_ended":
+                record = {"kind": "tag", "name": "azdistill.best_trial", "value": "true"}
+                self._tracker.record(event.name, record)
+            case "step_ended":
+                self._end(event.step, run.steps[event.step])
+            case "run_ended":
+                self._end_run(run)
+
+    def _begin_run(self, run: RunState, plan: Plan) -> None:
         self._plan, self._headline = plan, set(run.headline)
         tags = {
             "azdistill.run_id": run.run_id,
@@ -73,11 +97,7 @@ class TrackingListener(Listener, Tracking):
         }
         self._tracker.run_started(run.run_id, plan.experiment, plan.params, tags, run.headline)
 
-    def step_started(self, name: str, step: StepState) -> None:
-        self._begun.add(name)
-        self._tracker.step_started(name, self._params(name), {"azdistill.attempt": str(step.attempts)})
-
-    def record(self, name: str, record: Record) -> None:
+    def _record(self, name: str, record: Record) -> None:
         # The records of a cached step, which never starts, come first; MLflow keeps the first value of a parameter.
         self._begin(name)
         if record["kind"] == "artifact":
@@ -91,37 +111,21 @@ class TrackingListener(Listener, Tracking):
         if not known or name in self._headline:
             self._tracker.record(name, record, known=known)
 
-    def trial_started(self, name: str, trial: TrialState) -> None:
-        self._begin_trial(name, trial)
-
-    def trial_record(self, name: str, trial: TrialState, record: Record) -> None:
-        self._begin_trial(name, trial)
+    def _record_trial(self, name: str, record: Record) -> None:
         if record["kind"] == "artifact":
-            self._artifacts.setdefault(trial_name(name, trial.number), []).append(str(record.get("path")))
-        self._tracker.record(trial_name(name, trial.number), record)
+            self._artifacts.setdefault(name, []).append(str(record.get("path")))
+        self._tracker.record(name, record)
 
-    def trial_ended(self, name: str, trial: TrialState) -> None:
-        self._begin_trial(name, trial)
-        child = trial_name(name, trial.number)
-        tags = {"azdistill.status": trial.status, "azdistill.cached": str(trial.status == "cached").lower()}
-        state = StepState(log=trial.log)
-        self._tracker.step_ended(child, trial.status, tags, {}, self._files(child, state))
-
-    def sweep_ended(self, name: str, best: TrialState) -> None:
-        self._tracker.record(
-            trial_name(name, best.number), {"kind": "tag", "name": "azdistill.best_trial", "value": "true"}
-        )
-
-    def step_ended(self, name: str, step: StepState) -> None:
+    def _end(self, name: str, step: StepState) -> None:
         if step.status == "skipped" or (step.status == "canceled" and not step.attempts):
             return
         self._begin(name)
-        tags = {"azdistill.status": step.status, "azdistill.cached": str(step.status == "cached").lower()}
+        tags = _tags(step)
         if step.key:
             tags["azdistill.cache_key"] = step.key
         self._tracker.step_ended(name, step.status, tags, _listed(step), self._files(name, step))
 
-    def run_ended(self, run: RunState) -> None:
+    def _end_run(self, run: RunState) -> None:
         assert self._plan
         artifacts = []
         for name, path in run.outputs.items():
@@ -139,18 +143,11 @@ class TrackingListener(Listener, Tracking):
         shown = self._columns(measured, self._step_tags)
         self._tracker.run_ended(run.status, tags, artifacts, shown, compared=bool(run.headline))
 
-    def _begin(self, name: str) -> None:
-        if name not in self._begun:
+    def _begin(self, name: str, tags: Mapping[str, str] | None = None, *, anew: bool = False) -> None:
+        """Let MLflow know a step, once; ``anew``: it begins another attempt."""
+        if anew or name not in self._begun:
             self._begun.add(name)
-            self._tracker.step_started(name, self._params(name), {})
-
-    def _begin_trial(self, name: str, trial: TrialState) -> None:
-        child = trial_name(name, trial.number)
-        if child not in self._begun:
-            self._begin(name)
-            self._begun.add(child)
-            tags = {"azdistill.trial": str(trial.number)}
-            self._tracker.step_started(child, trial.hyperparameters, tags, parent=name)
+            self._tracker.step_started(name, self._params(name), tags or {})
 
     def _params(self, name: str) -> dict[str, str]:
         assert self._plan
@@ -168,6 +165,10 @@ class TrackingListener(Listener, Tracking):
             if os.path.exists(here) and not (self._apart and is_foreign(here, step)):
                 found.append({"path": str(here), "folder": here.name if here.is_dir() else ""})
         return found
+
+
+def _tags(step: StepState) -> dict[str, str]:
+    return {"azdistill.status": step.status, "azdistill.cached": str(step.status == "cached").lower()}
 
 
 def is_foreign(path: Path, step: StepState) -> bool:

@@ -20,7 +20,7 @@ from azdistill.local import run_pipeline as runner
 from azdistill.local.cache.hashes import Hashes
 from azdistill.local.plan.steps import Plan
 from azdistill.local.run.listener import Listener, Tracking
-from azdistill.local.store.runs import RunState
+from azdistill.local.store.events import Event, RunState
 
 
 def main(folder: Path) -> int:
@@ -76,7 +76,11 @@ class PlanWriter(Listener):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def run_started(self, run: RunState, plan: Plan) -> None:
+    def hear(self, event: Event, run: RunState) -> None:
+        if event.kind in ("run_started", "run_resumed"):
+            self._write(event.fields["plan"])
+
+    def _write(self, plan: Plan) -> None:
         steps = {
             name: {key: {"kind": made.kind, "standing": bool(made.standing)} for key, made in step.outputs.items()}
             for name, step in plan.steps.items()
