@@ -269,7 +269,7 @@ def unfinished(attempt: Path) -> Path | None:
 
 
 def previous(attempt: Path) -> Mapping[str, str]:
-    """The variable that leads a step to what its previous attempt wrote (architecture page, "Attempts")."""
+    """The variable that leads a step to what its previous attempt wrote (docs/contributing/local-runner.md)."""
     found = unfinished(attempt)
     if found:
         make_read_only(found)

@@ -168,7 +168,7 @@ def _settled(step: PlannedStep, name: str, bound: Bound, results: Mapping[str, R
 
 
 def withheld(plan: Plan, results: Mapping[str, Result]) -> dict[str, str]:
-    """The pipeline's outputs that are not given out, as their steps were skipped, and why."""
+    """The pipeline's outputs that are not written because their steps were skipped, and why."""
     return {
         name: f"step '{made.step}' was skipped ({results[made.step].detail})"
         for name, made in plan.outputs.items()

@@ -193,7 +193,7 @@ class RunState:
     params: dict[str, str] = field(default_factory=dict)
     steps: dict[str, StepState] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
-    #: Outputs that are not given out, as their steps were skipped for their branch, and why.
+    #: Outputs that are not written because their steps were skipped for their branch, and why.
     withheld: dict[str, str] = field(default_factory=dict)
     headline: list[str] = field(default_factory=list)
     runner: str = ""
