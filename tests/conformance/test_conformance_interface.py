@@ -104,7 +104,7 @@ FILES: dict[str, Any] = {
     "data/größer.txt": "rows\n",
     "data/folder/one.txt": "1",
     "data/folder/MLTable": "paths:\n  - file: ./one.txt\n",
-    "components/operations/probe.yml": PROBE_COMPONENT,
+    "components/probe.yml": PROBE_COMPONENT,
     "components/fit.yml": FIT,
     "components/inner.yml": INNER,
 }
@@ -122,7 +122,7 @@ INPUTS: dict[str, Any] = {
 JOBS: dict[str, Any] = {
     "probe": {
         "type": "command",
-        "component": "./components/operations/probe.yml",
+        "component": "./components/probe.yml",
         "inputs": {**{name: f"${{{{parent.inputs.{name}}}}}" for name in INPUTS}, "given": "yes"},
         "environment_variables": {"MY_SETTING": "größer, 'quoted'"},
     },
