@@ -6,6 +6,7 @@ READY  := $(VENV)/.ready
 # Tests wait as much as they compute: three at a time keep two cores busy. What trains tiny models in them has one
 # thread each; more only make it slower.
 JOBS   ?= 3
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 # uv installs in a fraction of pip's time. It does not read pip's settings: those of the environment are handed on.
 # `make install UV=` uses pip all the same.
 UV     ?= $(shell command -v uv)
@@ -17,7 +18,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow check format docs lock bench seeds screenshots live wheel clean
+.PHONY: help install demo quick test prove slow check format docs lock bench seeds screenshots live wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,11 +35,17 @@ $(READY): pyproject.toml requirements.lock
 demo: $(READY)  ## distil the sandbox's teacher into its student (about 3 minutes on 2 cores)
 	@$(BIN)/python examples/sandbox/run_demo.py
 
-test: $(READY)  ## run the tests (about 7 minutes on 2 cores)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow" $(PYTEST_ARGS)
+quick: $(READY)  ## run the units: no torch, no server (under a minute)
+	$(PYTEST) -m quick $(PYTEST_ARGS)
 
-slow: $(READY)  ## run the tests that `make test` leaves out: whole jobs, kills, bursts
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow $(PYTEST_ARGS)
+test: $(READY)  ## run all but the long proofs (under 6 minutes on 2 cores)
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+
+prove: $(READY)  ## run the long proofs and write down what came of each: make prove [PROOFS="kills jobs"]
+	JOBS=$(JOBS) PYTEST_ARGS="$(PYTEST_ARGS)" $(BIN)/python tests/proofs/prove.py $(PROOFS)
+
+slow: $(READY)  ## run the tests among the long proofs, and write nothing down
+	$(PYTEST) -m slow $(PYTEST_ARGS)
 
 check: $(READY)  ## format, lint, types, documentation drift
 	$(BIN)/ruff format --check .
@@ -48,6 +55,7 @@ check: $(READY)  ## format, lint, types, documentation drift
 	$(BIN)/python docs/make_errors.py --check
 	$(BIN)/python docs/make_architecture.py --check
 	$(BIN)/python docs/make_conformance.py --check
+	@$(BIN)/python tests/proofs/prove.py --ages
 
 format: $(READY)  ## format the code and mend what the linter can mend
 	$(BIN)/ruff format .

@@ -107,12 +107,18 @@ class Package:
 
 def imported_names(path: Path) -> set[str]:
     """Dotted names that a file imports: modules, and what is taken from them."""
+    return names_in(path.read_text(encoding="utf-8"), path.name)
+
+
+@cache
+def names_in(text: str, file: str) -> set[str]:
+    """Dotted names that a text imports. Copies of a tree are read by many tests, and parsed once."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path}: relative imports are not followed here"
+            assert not node.level, f"{file}: relative imports are not followed here"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 

@@ -1,4 +1,4 @@
-"""The three tiers of tests, and what keeps the fast one fast (docs/contributing/tests.md).
+"""The three tiers of tests, and what keeps the fast one fast (docs/contributing/tiers.md).
 
 A test is ``quick`` when its file stands in `QUICK` below and it is not marked ``slow``. Nothing quick imports a
 heavy library or opens a server: with ``-m quick`` the test that does fails by its name. Collecting the tests imports
@@ -16,8 +16,29 @@ import pytest
 
 TESTS = Path(__file__).parent
 HEAVY = ("torch", "transformers", "datasets", "peft", "pandas", "mlflow", "azure.ai.ml", "azure.identity")
-#: Files and folders below `tests`; each file takes at most a few seconds.
-QUICK = ("spec",)
+#: By folder of `tests`, the files ``test_NAME.py`` of the fast tier. Each takes a second or two at most.
+QUICK = {
+    "": (
+        "build catalog client error_codes errors firings imports permissions recipe recipe_robustness "
+        "redact repository schedule_file sizing skus state_folder stream_guard surface tracking_worker"
+    ),
+    "cli": "cloud_view failure not_better validate view",
+    "cloud": "loopback_translate quiet",
+    "components": "manifest register_model rows tasks teacher_client teacher_parts",
+    "docs": "pages",
+    "local": (
+        "artifacts attempts branches canary collect command_job deliver docker_args "
+        "docker_guard dry_run ends_told environment hashes hostile_project interpreter launch "
+        "leases left_behind linked links local_resume many marks order orphans parallel_driver "
+        "plain pythons registered select sets short_secrets snapshot step_settings store "
+        "streams strict sweep_ends sweep_logged sweep_sampling sweep_stopping threads"
+    ),
+    "spec": (
+        "arguments checks expressions inline loader long_chains moved_components odd_files project reader "
+        "sieve sieve_in_constructs values"
+    ),
+}
+slow_files = pytest.StashKey[set[Path]]()
 imported_at_collection = pytest.StashKey[list[str]]()
 _servers: list[str] = []
 
@@ -27,17 +48,24 @@ def heavy_modules() -> list[str]:
     return [name for name in HEAVY if name in sys.modules]
 
 
-def is_quick(path: Path) -> bool:
-    """Whether the tests of a file belong to the fast tier."""
-    names = (path, *path.parents)
-    return any(TESTS / name in names for name in QUICK)
+def quick_files() -> list[Path]:
+    """The files of the fast tier."""
+    return [TESTS / folder / f"test_{name}.py" for folder, names in QUICK.items() for name in names.split()]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Collect the files of the fast tier only where it is asked for."""
+    is_other = collection_path.suffix == ".py" and collection_path not in quick_files()
+    return True if config.option.markexpr == "quick" and is_other and TESTS in collection_path.parents else None
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the quick tests before ``-m`` selects."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the quick tests before ``-m`` selects, and note where the slow ones are."""
+    config.stash[slow_files] = {item.path for item in items if item.get_closest_marker("slow")}
+    files = set(quick_files())
     for item in items:
-        if is_quick(item.path) and not item.get_closest_marker("slow"):
+        if item.path in files and not item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.quick)
 
 
@@ -63,5 +91,6 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
 
 
 def _note_server(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "socket.bind" and isinstance(arguments[1], tuple):
+    # urllib3 binds ("::1", 0) when it is imported, to learn whether there is IPv6.
+    if event == "socket.bind" and isinstance(arguments[1], tuple) and arguments[1][:2] != ("::1", 0):
         _servers.append(f"a server at {arguments[1]}")

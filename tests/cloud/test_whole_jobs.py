@@ -184,7 +184,6 @@ def test_distill_with_distributions(
     assert leaks(workspace) == []
 
 
-@pytest.mark.slow
 def test_evaluate_where_the_storage_takes_identities_only(
     program: Program, make_workspace: Callable[..., Workspace], hub: Path
 ) -> None:
