@@ -13,7 +13,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -122,22 +122,22 @@ def last_user(row: Row) -> str:
 # -- files of rows ----------------------------------------------------------------------------------------------------
 
 
-def parse_line(line: bytes) -> Row:
+def parse_line(line: bytes, parse_float: Callable[[str], float] | None = None) -> Row:
     """The object on one line of JSONL. Raises BadRow (``invalid_utf8``, ``truncated_json``, ``json``, ``schema``)."""
     try:
-        return _parsed(line)
+        return _parsed(line, parse_float)
     except BadRow as bad:
         bad.raw = line.decode("utf-8", "replace")
         raise
 
 
-def _parsed(line: bytes) -> Row:
+def _parsed(line: bytes, parse_float: Callable[[str], float] | None) -> Row:
     try:
         text = line.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadRow("invalid_utf8", f"byte {error.start + 1} of the line is not UTF-8") from None
     try:
-        value = json.loads(text, object_pairs_hook=unique_keys)
+        value = json.loads(text, object_pairs_hook=unique_keys, parse_float=parse_float)
     except json.JSONDecodeError as error:
         at_end = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
         raise BadRow("truncated_json" if at_end else "json", f"{error.msg} at column {error.colno}") from None

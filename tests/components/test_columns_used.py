@@ -274,3 +274,21 @@ def test_a_question_with_a_list_of_no_choices_is_a_bad_row(component, tmp_path):
     rows = [{"question": "Q", "choices": ["x", "y"], "answer": "A"}, {"question": "Q2", "choices": [], "answer": "A"}]
     result = prepared(component, as_jsonl(tmp_path, rows), "qa", on_bad_rows="reject")
     assert result.summary["reasons"] == {"schema": 1}
+
+
+@pytest.mark.parametrize("form", [as_jsonl, as_json])
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        ("1.10", "1.10"),
+        ("12345678901234567890.5", "12345678901234567890.5"),
+        ("1e400", "1e400"),
+        ("3.0", "3"),
+        ("7", "7"),
+    ],
+)
+def test_a_number_keeps_the_digits_that_it_was_written_with(component, tmp_path, form, number, text):
+    path = form(tmp_path, [{"question": "Q", "answer": "?", "metadata": {"price": 2.50}}])
+    path.write_text(path.read_text().replace('"?"', number))
+    row = prepared(component, path, "qa").rows("train")[0]
+    assert (row["reference"], row["metadata"]) == (text, {"price": 2.5})

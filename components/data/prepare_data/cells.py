@@ -12,6 +12,17 @@ from typing import Any
 from common.rows import BadRow
 
 
+class WrittenNumber(float):
+    """A number of JSON that knows how it was written: a price of 1.10 is an answer of four characters."""
+
+    text: str
+
+    def __new__(cls, text: str) -> WrittenNumber:
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+
 class Cells:
     """A record. ``get`` reads a cell; ``unused`` names what was not read and whether it holds anything."""
 
@@ -76,6 +87,9 @@ def text_of(value: Any, name: str) -> str | None:
     if isinstance(value, (dict, list)):
         kind = "an object" if isinstance(value, dict) else "a list"
         raise BadRow("schema", f"a text is expected in '{name}', not {kind}")
+    if isinstance(value, WrittenNumber) and not value.text.endswith(".0"):
+        return value.text
     if isinstance(value, float) and value.is_integer():
+        # Tables make floats of whole numbers where a cell of their column is empty.
         value = int(value)
     return str(value)

@@ -16,6 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from cells import WrittenNumber
 from columns import TABLE
 from common.rows import BadRow, check_text, json_limit, open_input, parse_line, read_lines, unique_keys
 from common.step import BadConfig, BadData, NoInput, say
@@ -122,7 +123,7 @@ def _form_of(path: Path) -> str:
 def _jsonl(path: Path) -> Iterator[Record]:
     for number, line in read_lines(path):
         try:
-            yield number, parse_line(line)
+            yield number, parse_line(line, WrittenNumber)
         except BadRow as bad:
             yield number, bad
 
@@ -146,7 +147,7 @@ _GAP = re.compile(r"[\s,]*")
 
 
 def _elements(text: str) -> Iterator[Record]:
-    decoder, plain = json.JSONDecoder(object_pairs_hook=unique_keys), json.JSONDecoder()
+    decoder, plain = json.JSONDecoder(object_pairs_hook=unique_keys, parse_float=WrittenNumber), json.JSONDecoder()
     position, line, counted = text.index("[") + 1, 1, 0
     while True:
         gap = _GAP.match(text, position)
