@@ -108,7 +108,8 @@ class LogitStore:
             temperatures = [float(t) for t in self.index["temperatures"]]
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise NoInput(f"'{folder}' holds no stored logits of a teacher ({INDEX}: {error})") from None
-        self.has_checksums = "checksum" in self.index
+        # Either of the two is enough to expect both: what is gone was damaged.
+        self.has_checksums = "checksum" in self.index or bool(self._checksums)
         self._check_index()
         if temperature not in temperatures:
             known = ", ".join(f"{t:g}" for t in temperatures)
@@ -149,7 +150,7 @@ class LogitStore:
         if not isinstance(self._rows, dict) or any(Path(name).name != name for name in self._shards):
             raise _damaged(INDEX, "its rows or shards are not as teacher_logits writes them")
         if self.has_checksums and (
-            self.index["checksum"] != _checksum(self.index) or len(self._checksums) != len(self._shards)
+            self.index.get("checksum") != _checksum(self.index) or len(self._checksums) != len(self._shards)
         ):
             raise _damaged(INDEX, "its checksum is not that of what it holds")
 

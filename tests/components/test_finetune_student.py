@@ -221,19 +221,20 @@ def test_a_run_that_was_killed_ends_as_an_uninterrupted_one(
 
 
 def test_checkpoints_of_other_settings_are_not_resumed(tmp_path: Path) -> None:
-    from training import checkpoint_folder, last_checkpoint
+    from checkpoints import checkpoint_folder, last_checkpoint, seal
 
-    def saved(folder: Path, step: int, state: str | None = "{}") -> str:
+    def saved(folder: Path, step: int, *, whole: bool = True) -> str:
         path = folder / f"checkpoint-{step}"
         path.mkdir()
-        if state is not None:
-            (path / "trainer_state.json").write_text(state)
+        (path / "trainer_state.json").write_text("{}")
+        if whole:
+            seal(path)
         return str(path)
 
     one = checkpoint_folder(tmp_path, "one")
     assert last_checkpoint(one) is None
-    saved(one, 12, state=None)
-    saved(one, 16, state='{"global_st')
+    saved(one, 12, whole=False)
+    saved(one, 16, whole=False)
     eighth = saved(one, 8)
     assert last_checkpoint(checkpoint_folder(tmp_path, "one")) == eighth, "the later ones are not complete"
     # Killed before its first checkpoint, and started again: the other run's is still not its own.

@@ -113,6 +113,8 @@ DAMAGE = [
     pytest.param(lambda folder: (folder / INDEX).write_text("{"), NoInput, "holds no stored logits", id="torn-index"),
     pytest.param(index(lambda held: held.update(top_k=float("nan"))), NoInput, "NaN is no JSON", id="nan-in-index"),
     pytest.param(index(shift_rows), BadData, "its checksum is not that of what it holds", id="rows-elsewhere"),
+    pytest.param(index(lambda held: held.pop("checksum")), BadData, "its checksum", id="no-checksum-of-the-index"),
+    pytest.param(index(lambda held: held.pop("checksums")), BadData, "its checksum", id="no-list-of-checksums"),
     pytest.param(index(lambda held: held["checksums"].clear()), BadData, "its checksum", id="no-checksum-of-a-shard"),
 ]
 

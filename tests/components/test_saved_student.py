@@ -63,6 +63,61 @@ def test_adapters_of_a_weight_that_two_layers_share_are_refused(
         Student(settings(tmp_path, students[True], lora=True, lora_target_modules=targets))
 
 
+@pytest.mark.filterwarnings("ignore:The following .*_pattern keys did not match")
+def test_adapters_of_experts_are_no_shared_weights_and_are_saved_as_trained(tmp_path: Path) -> None:
+    from modelling.models import load_model
+    from tiny_models import tiny_tokenizer
+    from training import Student, train
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    config = MixtralConfig(
+        vocab_size=268, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=512, pad_token_id=0, eos_token_id=3, bos_token_id=None,
+        num_local_experts=4, initializer_range=0.2,
+    )  # fmt: skip
+    MixtralForCausalLM(config).save_pretrained(tmp_path / "student")
+    tiny_tokenizer().save_pretrained(tmp_path / "student")
+    given = settings(tmp_path, tmp_path / "student", max_steps=3, lora=True, lora_alpha=32.0)
+    student = Student(given)
+    training, _ = student.examples(sums(16), "rows")
+    ids = torch.tensor([training[0].encoded.ids])
+    train(student, training, [], "same")
+    with torch.no_grad():
+        trained = student.model.eval()(input_ids=ids).logits
+        student.save()
+        saved = load_model(given.model, torch.float32, "cpu")(input_ids=ids).logits
+    assert torch.allclose(saved, trained, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("targets", "words"),
+    [
+        ("q_proj,no_proj", "names no_proj, and no layer of this student is called so"),
+        ("q_proj v_proj", "names q_proj v_proj, and no layer"),
+        (".*q_proj", r"names \.\*q_proj, and no layer"),
+        ("all-linear,q_proj", "all-linear stands alone"),
+    ],
+)
+def test_a_name_that_no_layer_has_is_not_passed_over(
+    tmp_path: Path, students: dict[bool, Path], targets: str, words: str
+) -> None:
+    from training import Student
+
+    with pytest.raises(BadConfig, match=words):
+        Student(settings(tmp_path, students[False], lora=True, lora_target_modules=targets))
+
+
+@pytest.mark.parametrize("targets", [" all-linear ", "", ",", "q_proj,", " q_proj , v_proj "])
+def test_blanks_and_empty_names_mean_nothing(tmp_path: Path, students: dict[bool, Path], targets: str) -> None:
+    from training import Student
+
+    student = Student(settings(tmp_path, students[True], lora=True, lora_target_modules=targets))
+    adapted = {name.split(".lora_")[0] for name, _ in student.model.named_parameters() if "lora_" in name}
+    asked = [name.strip() for name in targets.split(",") if "_" in name]
+    inner = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    assert {name.rpartition(".")[2] for name in adapted} == set(asked or inner)
+
+
 def test_a_merge_that_changes_the_student_is_seen_and_nothing_is_saved(
     tmp_path: Path, students: dict[bool, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

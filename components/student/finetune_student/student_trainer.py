@@ -11,10 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from common.step import BadData, NotFinite
+from checkpoints import damage, prune, seal
+from common.step import BadData, NotFinite, StepError
 from distillation_losses import Teacher, cross_entropy, mixed
 from modelling.examples import Example
 from modelling.finite import first_not_finite
@@ -183,6 +185,27 @@ class StudentTrainer(Trainer):
                 f"({name or 'in another process'})"
             )
         super()._save_checkpoint(model, trial)
+        # Each process has written its own part by then.
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            checkpoint = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
+            seal(checkpoint)
+            # Only now: until it is complete, the one before it is the last.
+            prune(checkpoint.parent, {checkpoint.name, Path(self.state.best_model_checkpoint or "").name})
+
+    def _load_best_model(self) -> None:
+        best = Path(str(self.state.best_model_checkpoint))
+        # The process that wrote it is the one that surely has it at hand.
+        if self.args.should_save and (problem := damage(best)):
+            raise StepError(f"the best checkpoint {best} cannot be read back: {problem}; no model is saved")
+        super()._load_best_model()
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """An epoch; none of it where a training that had reached its end is resumed: the Trainer would add a step."""
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(*args, **kwargs)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
+import re
 import shutil
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import torch
+from checkpoints import checkpoint_folder, last_checkpoint, newest
 from common import tracking
 from common.rows import Row, Tally
 from common.step import BadConfig, BadData, NotFinite, StepError
@@ -27,6 +28,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArgumen
 _CHECKPOINTED_FROM = 1_000_000_000
 #: How far apart, of the largest logit, a student's logits may be before and after its adapters are merged in float32.
 _MERGED_WITHIN = 0.01
+_ALL_LINEAR = "all-linear"
 
 
 class Student:
@@ -141,9 +143,7 @@ def add_lora(model: Any, given: Namespace) -> Any:
     """``model`` with low-rank adapters (Hu et al., 2021), all else frozen. Raises BadConfig for unknown modules."""
     from peft import LoraConfig, get_peft_model
 
-    modules: Any = "all-linear"
-    if given.lora_target_modules and given.lora_target_modules != "all-linear":
-        modules = [name.strip() for name in given.lora_target_modules.split(",") if name.strip()]
+    modules = target_modules(model, given.lora_target_modules)
     config = LoraConfig(
         r=given.lora_rank,
         lora_alpha=given.lora_alpha,
@@ -159,6 +159,31 @@ def add_lora(model: Any, given: Namespace) -> Any:
     return adapted
 
 
+def target_modules(model: Any, text: str | None) -> Any:
+    """What ``lora_target_modules`` asks for, as peft takes it. Raises BadConfig.
+
+    Peft passes over a name that no layer has, as long as another one of the list has some.
+    """
+    names = [name.strip() for name in (text or "").split(",") if name.strip()]
+    if not names or names == [_ALL_LINEAR]:
+        return _ALL_LINEAR
+    if _ALL_LINEAR in names:
+        raise BadConfig(f"lora_target_modules: {_ALL_LINEAR} stands alone, it cannot be one of several names")
+    layers = [name for name, _ in model.named_modules()]
+    for name in names:
+        if not any(layer == name or layer.endswith(f".{name}") for layer in layers):
+            raise BadConfig(
+                f"lora_target_modules names {name}, and no layer of this student is called so; "
+                f"name layers such as q_proj,v_proj, or {_ALL_LINEAR}"
+            )
+    return names
+
+
+def _unwrapped(name: str) -> str:
+    """The name of a layer without those of the wrappers that peft put around it: a layer of experts has several."""
+    return re.sub(r"(\.base_layer)+$", "", name)
+
+
 def refuse_shared_targets(adapted: Any) -> None:
     """Raises BadConfig where an adapter sits on a weight that another layer uses too.
 
@@ -170,12 +195,12 @@ def refuse_shared_targets(adapted: Any) -> None:
     owners: dict[int, list[str]] = {}
     for name, module in adapted.get_base_model().named_modules():
         for weight in module.parameters(recurse=False):
-            owners.setdefault(id(weight), []).append(name.removesuffix(".base_layer"))
+            owners.setdefault(id(weight), []).append(_unwrapped(name))
     for name, module in adapted.get_base_model().named_modules():
         if not isinstance(module, BaseTunerLayer):
             continue
         for weight in module.get_base_layer().parameters(recurse=False):
-            others = [other for other in owners[id(weight)] if other != name]
+            others = [other for other in owners[id(weight)] if other != _unwrapped(name)]
             if others:
                 raise BadConfig(
                     f"lora_target_modules names {name}, whose weights this student shares with {others[0]} (tied): "
@@ -218,7 +243,7 @@ def train(student: Student, rows: list[Example], validation: list[Example], dige
     try:
         trainer.train(resume_from_checkpoint=checkpoint)
     except NotFinite as error:
-        raise NotFinite(f"{error}; {what_is_left(folder)}; {advice(given, objective)}") from None
+        raise NotFinite(f"{error}; {what_is_left(folder)}; {advice(student, objective)}") from None
     state = trainer.state
     student.gather(trainer)
     part(trainer)
@@ -252,15 +277,15 @@ _REPORTED = (
 
 def what_is_left(folder: Path) -> str:
     """What a training that stopped has left to go on from."""
-    last = last_checkpoint(folder)
+    last = newest(folder)
     return f"no model is saved, the last good checkpoint is {last}" if last else "no model and no checkpoint is saved"
 
 
-def advice(given: Namespace, objective: Objective) -> str:
+def advice(student: Student, objective: Objective) -> str:
     """What to try after a loss or a gradient that was not finite."""
-    tries = [f"a learning_rate below {given.learning_rate:g}"]
-    if given.dtype in ("auto", "float16"):
-        tries.append("dtype float32 or bfloat16" if given.dtype == "float16" else "dtype float32")
+    tries = [f"a learning_rate below {student.given.learning_rate:g}"]
+    if student.dtype == torch.float16:
+        tries.append("dtype float32 or bfloat16")
     if objective.store:
         tries.append("teacher_logits again")
     return f"try {' or '.join(tries)}"
@@ -307,7 +332,6 @@ def training_arguments(student: Student, folder: Path, validated: bool, every: i
         eval_steps=every,
         save_strategy="steps",
         save_steps=every,
-        save_total_limit=1,
         load_best_model_at_end=validated,
         metric_for_best_model="loss" if validated else None,
         greater_is_better=False if validated else None,
@@ -321,27 +345,3 @@ def training_arguments(student: Student, folder: Path, validated: bool, every: i
         seed=given.seed,
         **training_settings(given.parallelism, student.device),
     )
-
-
-def checkpoint_folder(root: Path, digest: str) -> Path:
-    """Where checkpoints of these settings and rows lie: those of others are never mistaken for them."""
-    folder = root / digest[:16]
-    if not folder.is_dir() and any(root.glob("*/checkpoint-*")):
-        tell("the checkpoints belong to other settings or rows: training starts afresh")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def last_checkpoint(folder: Path) -> str | None:
-    """The last complete checkpoint in a folder: its state is written last, and can be read."""
-    found = [path for path in folder.glob("checkpoint-*") if _is_complete(path)]
-    if not found:
-        return None
-    return str(max(found, key=lambda path: int(path.name.rpartition("-")[2])))
-
-
-def _is_complete(checkpoint: Path) -> bool:
-    try:
-        return isinstance(json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8")), dict)
-    except (OSError, ValueError):
-        return False
