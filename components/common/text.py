@@ -120,12 +120,41 @@ def _last_boxed(text: str) -> str | None:
     return None
 
 
+#: Punctuation that parts words as a blank does: of Tibetan and Ethiopic, and of scripts of old.
+_DIVIDERS = dict.fromkeys(
+    map(ord, "\u0f0b\u0f0c\u1361\u16eb\u16ec\u2e31\U00010100\U00010101\U0001039f\U000103d0\U0001091f\U00012470"), " "
+)
+
+
+def shown(text: str) -> str:
+    """``text`` composed, and without what nobody sees: joiners, marks of direction, byte order marks."""
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFC", "".join(letter for letter in text if _kind(letter) != "x"))
+
+
+def spaced(text: str) -> str:
+    """``text`` with blanks where its script parts words by a mark of its own."""
+    return text if text.isascii() else text.translate(_DIVIDERS)
+
+
+def one_width(text: str) -> str:
+    """``text`` with the letters, digits and marks of East Asian typing in their common width."""
+    return text if text.isascii() else unicodedata.normalize("NFC", "".join(map(_common_width, text)))
+
+
+@lru_cache(maxsize=1 << 12)
+def _common_width(letter: str) -> str:
+    wide = unicodedata.decomposition(letter).startswith(("<wide>", "<narrow>"))
+    return unicodedata.normalize("NFKC", letter) if wide else letter
+
+
 def squash(text: str) -> str:
-    """``text`` for comparison: composed, lower case, single spaces, no punctuation at the ends, of whatever script.
+    """``text`` for comparison: what is shown, in one width, lower case, single spaces, no punctuation at the ends.
 
     A text of nothing but punctuation stays as it is: two of them are not the same for having no letters.
     """
-    text = re.sub(r"\s+", " ", unicodedata.normalize("NFC", text)).casefold().strip()
+    text = re.sub(r"\s+", " ", one_width(shown(text))).casefold().strip()
     begin, end = 0, len(text)
     while begin < end and _is_edge(text[begin]):
         begin += 1
@@ -143,10 +172,10 @@ def _is_edge(letter: str) -> bool:
     return kind in ("Cf", "Zs", "Ps", "Pe", "Pi", "Pf") or (kind == "Po" and letter not in "\u2030\u2031\u2032\u2033")
 
 
-#: Scripts that put no blanks between words, by how Unicode's names of their letters begin.
+#: Scripts that put no blanks between words, by how Unicode's names of their letters begin ("NEW" is New Tai Lue).
 UNSPACED = (
     *("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "BOPOMOFO", "YI"),
-    *("THAI", "LAO", "KHMER", "MYANMAR", "TAI", "BALINESE", "JAVANESE"),
+    *("THAI", "LAO", "KHMER", "MYANMAR", "TAI", "NEW", "BALINESE", "JAVANESE", "TANGUT", "NUSHU", "KHITAN"),
 )
 
 
@@ -171,7 +200,7 @@ def words(text: str) -> list[str]:
 
 def pieces(text: str) -> list[str]:
     """What blanks part, and the letters of scripts that put none between words."""
-    return text.split() if text.isascii() else _parts(text, r"um*|[^u ]+")
+    return text.split() if text.isascii() else _parts(spaced(text), r"um*|[^u ]+")
 
 
 def _parts(text: str, pattern: str) -> list[str]:

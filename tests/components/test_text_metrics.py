@@ -17,7 +17,7 @@ from common.text import pieces, squash, words
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scoring import Scorer
-from text_metrics import bleu_tokenizer, corpus_bleu, normal, rouge, sentence_bleu, sentence_chrf, token_f1
+from text_metrics import bleu_tokenizer, corpus_bleu, corpus_chrf, normal, rouge, sentence_bleu, sentence_chrf, token_f1
 
 TEXTS = {
     "marathi": "महाराष्ट्राची राजधानी मुंबई आहे आणि ती समुद्रकिनारी आहे",
@@ -29,6 +29,9 @@ TEXTS = {
     "khmer": "ភ្នំពេញជារដ្ឋធានី",
     "lao": "ວຽງຈັນເປັນເມືອງຫຼວງ",
     "myanmar": "ရန်ကုန်မြို့သည် ကြီးသည်",
+    "tibetan": "བོད་ཀྱི་སྐད་ཡིག་ནི་ཡག་པོ་ཡིན",
+    "ethiopic": "ሰላም፡ለዓለም፡እንዴት፡ናችሁ፡ዛሬ",
+    "new-tai-lue": "ᦟᦲᧅᦷᦎᦺᦑᦟᦹᧉ",
     "arabic": "عاصمة مصر هي القاهرة وهي مدينة كبيرة",
     "persian": "می\u200cخواهم به تهران بروم",
     "hebrew": "בירת ישראל היא ירושלים",
@@ -78,6 +81,17 @@ def test_an_answer_that_equals_its_reference_has_one_in_every_script_and_an_empt
     assert all(row[metric] == pytest.approx(1) for row in predictions for metric in METRICS if metric in row)
     _, scores = scorer.score(answers([""] * 3))
     assert not any(scores.get(metric) for metric in METRICS)
+
+
+@pytest.mark.parametrize("task", ["conversation", "qa"])
+@pytest.mark.parametrize("name", [name for name in TEXTS if name != "emoji"])
+def test_what_nobody_sees_changes_nothing(name: str, task: str) -> None:
+    text = TEXTS[name]
+    scorer = Scorer(get_task(task), rows_of(text), answers([text] * 3), 0)
+    for marked in (f"\u200f{text}\u200e", f"\ufeff{text}", text[:1] + "\u2060" + text[1:]):
+        _, scores = scorer.score(answers([marked] * 3))
+        measured = {metric: scores[metric] for metric in METRICS if scores.get(metric) is not None}
+        assert measured == pytest.approx(dict.fromkeys(measured, 1.0))
 
 
 @pytest.mark.parametrize("name", [name for name in TEXTS if not name.startswith(("one", "emoji", "punctuation"))])
@@ -146,6 +160,49 @@ def test_mecab_is_used_where_it_is_installed(name: str, mecab: str, monkeypatch:
     for spec, tokenizer in ((None, "char"), (object(), mecab)):
         monkeypatch.setattr("text_metrics.find_spec", lambda _, spec=spec: spec)
         assert bleu_tokenizer([TEXTS[name]]) == tokenizer
+
+
+def test_marks_that_part_words_part_them() -> None:
+    assert pieces(normal("བོད་ཀྱི་སྐད།")) == ["བོད", "ཀྱི", "སྐད"]
+    assert pieces("ሰላም፡ለዓለም") == ["ሰላም", "ለዓለም"]
+    assert token_f1("བོད་ཀྱི་ཡིག", "བོད་ཀྱི་སྐད") == pytest.approx(2 / 3)
+    assert sentence_bleu("བོད་ཀྱི་སྐད་ཡིག་ཡག", "བོད་ཀྱི་སྐད་ཡིག་ནི") > 0.5
+    row = make_row([{"role": "user", "content": "Summarise."}])
+    assert get_task("summarization").check(row, TEXTS["tibetan"], max_words=5) == "too_long"
+
+
+def test_short_answers_are_compared_in_one_width() -> None:
+    qa = get_task("qa")
+    assert qa.correct("ＢＥＲＴ　１２", "BERT 12") is True
+    assert normal("ｺﾝﾋﾟｭｰﾀｰ") == normal("コンピューター")
+    assert token_f1("１２３", "123") == 1
+    row = make_row([{"role": "user", "content": "Which?\n(A) one\n(B) two"}])
+    assert qa.parse("Ｂ", row) == qa.parse("（Ｂ）", row) == qa.reference("[B]", row) == "B"
+
+
+def test_a_corpus_that_shares_nothing_with_some_of_its_references_has_an_interval() -> None:
+    value, (low, high) = corpus_chrf(["yes", *["q"] * 30], ["yes it is", *["other thing"] * 30], 1000)
+    assert 0 == low < value < high < 1
+
+
+@pytest.mark.parametrize("tokenizer", ["13a", "zh"])
+def test_values_and_intervals_of_a_corpus_are_sacrebleus(tokenizer: str) -> None:
+    from sacrebleu.metrics import BLEU, CHRF
+
+    texts = ["the cat sat on the mat", "a dog barked", "今天天气好", "it rained all day long"]
+    gold = ["the cat sat on a mat", "the dog barked loudly", "今天天气非常好", "it rained for days on end"]
+    for found, metric in (
+        (corpus_bleu(texts, gold, 1000, tokenizer), BLEU(tokenize=tokenizer)),
+        (corpus_chrf(texts, gold, 1000), CHRF()),
+    ):
+        score = metric.corpus_score(texts, [gold], n_bootstrap=1000)
+        bounds = [max(0.0, (score._mean - score._ci) / 100), min(1.0, (score._mean + score._ci) / 100)]
+        assert found[0] == pytest.approx(score.score / 100)
+        assert found[1] == pytest.approx(bounds, abs=1e-5)
+
+
+def test_answers_shorter_than_their_references_have_the_bleu_that_sacrebleu_gives_them() -> None:
+    assert corpus_bleu(["yes"] * 3, ["yes it is so"] * 3, 10)[0] == 0
 
 
 def test_all_models_are_scored_with_the_tokenizer_of_the_references() -> None:

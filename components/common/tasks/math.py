@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from common.tasks import Row, Task
-from common.text import marked, visible
+from common.text import marked, one_width, shown, visible
 
 ALIASES = ("gsm8k",)
 SAMPLE = {"strategy": "chain_of_thought", "max_tokens": 512, "max_new_tokens": 32}
@@ -86,9 +86,9 @@ _WHOLE = re.compile(
     re.S,
 )
 _TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]*)\}")
-#: What may stand behind a number: per cent, degrees, cents; without a blank, units that are no product of variables.
+#: What may stand behind a number: per cent, degrees, currencies; without a blank, units but no product of variables.
 _SYMBOL = re.compile(
-    r"\s*(?:\\?%|\u00a2|(?:\u00b0|\^?\{?\\circ\}?|\\degree)\s*[CFK]?)"
+    r"\s*(?:\\?%|[\u00a2\u20ac\u00a3\u00a5\u20b9](?!\S)|(?:\u00b0|\^?\{?\\circ\}?|\\degree)\s*[CFK]?)"
     r"|(?=(?:mm|cm|km|mg|kg|ml|mL|ft|lbs?|oz|hrs?|mins?|secs?|mph|st|nd|rd|th)\b|[^\x00-\x7f])"
 )
 _SQUARED = re.compile(r"(?:\^\{?[23]\}?|[\u00b2\u00b3])$")
@@ -236,7 +236,7 @@ def _numbers(text: str) -> Iterator[re.Match[str]]:
 
 def _plain_signs(text: str) -> str:
     """``text`` with a plain minus and plain digits, and without what LaTeX puts around numbers."""
-    text = text if text.isascii() else "".join(map(_plain_digit, text))
+    text = text if text.isascii() else "".join(map(_plain_digit, one_width(shown(text))))
     for mark, plain in (("\\$", "$"), ("\\,", ""), ("\\!", ""), ("{,}", ",")):
         text = text.replace(mark, plain)
     return _FRACTION.sub(r"\1/\2", text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from common.tasks import Row, Task
-from common.text import marked, visible
+from common.text import marked, squash, visible
 
 ALIASES = ("natural_language_inference",)
 SAMPLE = {"strategy": "chain_of_thought", "max_tokens": 512, "max_new_tokens": 32}
@@ -45,7 +45,7 @@ class Nli(Task):
         lines = text.strip().splitlines() or [""]
         stated = marked(text)
         labels = {_gold_label(line) for line in ([stated] if stated else [lines[0], lines[-1]])} - {None}
-        return _NUMBERS.get(text.strip()) or (labels.pop() if len(labels) == 1 else None)
+        return _NUMBERS.get(squash(text)) or (labels.pop() if len(labels) == 1 else None)
 
     def _rule(self, row: Row, text: str) -> str | None:
         return None if self.parse(text, row) else "wrong_label"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from common.tasks import Row, Task
-from common.text import marked, plain, squash, visible, words
+from common.text import marked, one_width, plain, squash, visible, words
 
 ALIASES = ("nlu_qa", "question_answering")
 SAMPLE = {"strategy": "chain_of_thought", "max_tokens": 512, "max_new_tokens": 32}
@@ -14,10 +14,10 @@ _CHOICE = re.compile(r"^[ \t]*(?:\((?P<a>[A-Z])\)|(?P<b>[A-Z])[).:])[ \t]*(?P<te
 _HEAD = r"^\W*(?:(?:option|choice|answer)\s+)?"
 #: A letter that opens an answer: "(b)", "B", "B) text", "B. text", "B because ...".
 _LETTER = re.compile(
-    _HEAD + r"(?:\(\s*(?P<a>[A-Z])\s*\)|(?P<b>[A-Z])(?=\s*$|\s*[.):,;]|\s+(?:because|since|as|is|-|\u2013)\s))", re.I
+    _HEAD + r"(?:\(\s*(?P<a>[A-Z])\s*\)|(?P<b>[A-Z])(?=\s*$|\s*[.):,;\]]|\s+(?:because|since|as|is|-|\u2013)\s))", re.I
 )
 #: Where no choices are known, initials ("J. K. Rowling") must not pass for a choice.
-_LETTER_ALONE = re.compile(_HEAD + r"(?:\(\s*(?P<a>[A-Z])\s*\)|(?P<b>[A-Z])(?=[.):]?\s*$|[):]\s))", re.I)
+_LETTER_ALONE = re.compile(_HEAD + r"(?:\(\s*(?P<a>[A-Z])\s*\)|(?P<b>[A-Z])(?=[.):\]]?\s*$|[):]\s))", re.I)
 
 
 class Qa(Task):
@@ -66,13 +66,17 @@ def choices_of(row: Row | None) -> dict[str, str]:
     """The choices that the last turn of a row offers: letter and text; empty where it offers none."""
     if not row or not row.get("messages"):
         return {}
-    found = {m.group("a") or m.group("b"): m.group("text") for m in _CHOICE.finditer(row["messages"][-1]["content"])}
+    found = {
+        m.group("a") or m.group("b"): m.group("text")
+        for m in _CHOICE.finditer(one_width(row["messages"][-1]["content"]))
+    }
     in_order = [chr(ord("A") + number) for number in range(len(found))]
     return found if len(found) >= 2 and list(found) == in_order else {}
 
 
 def _letter(text: str, choices: dict[str, str]) -> str | None:
     """The letter that ``text`` begins with, or whose choice it repeats; with choices, only one that is offered."""
+    text = one_width(text)
     if match := (_LETTER if choices else _LETTER_ALONE).match(text):
         letter = (match.group("a") or match.group("b")).upper()
         if not choices or letter in choices:

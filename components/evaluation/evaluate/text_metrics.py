@@ -12,16 +12,19 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.util import find_spec
+from math import fsum
 from typing import Any
 
 import numpy as np
 from common.rows import Row
 from common.tasks import Task
-from common.text import UNSPACED, pieces, script, visible, words
+from common.text import UNSPACED, one_width, pieces, script, shown, spaced, visible, words
 
 #: The metrics that compare a text with its reference.
 TEXT_METRICS = ("bleu", "chrf", "rouge1", "rouge2", "rougeL")
 _ARTICLES = ("a", "an", "the")
+_BLEU_ORDER = 4
+_SACREBLEU_SEED = 12345
 
 
 class RowMetrics:
@@ -107,7 +110,7 @@ def normal(text: str) -> str:
     Punctuation is that of every script, as in MLQA (Lewis et al., 2020). An answer of nothing else is compared as it
     is: the choice "A" is no article, and "?" is not equal to "!".
     """
-    text = unicodedata.normalize("NFC", text).casefold()
+    text = spaced(one_width(shown(text))).casefold()
     without = "".join(letter for letter in text if not _is_punctuation(letter)).split()
     return " ".join([word for word in without if word not in _ARTICLES] or without or text.split())
 
@@ -162,7 +165,7 @@ def _installed(tokenizer: str, *modules: str) -> str:
 
 def sentence_bleu(text: str, reference: str, tokenizer: str = "13a") -> float:
     """BLEU of one text, smoothed, over the orders it has (sacrebleu's effective order)."""
-    return float(_bleu(tokenizer).sentence_score(_composed(text), [_composed(reference)]).score) / 100
+    return float(_bleu(tokenizer).sentence_score(spaced(shown(text)), [spaced(shown(reference))]).score) / 100
 
 
 def corpus_bleu(
@@ -170,26 +173,30 @@ def corpus_bleu(
 ) -> tuple[float, list[float]]:
     """BLEU of all texts together, and its 95% interval by sacrebleu's bootstrap.
 
-    Where every text is shorter than four words, the orders that there are count: BLEU would be 0 for equal texts.
+    Where every reference is shorter than four words, the orders that there are count: BLEU would be 0 for equal texts.
     """
-    return _of_corpus(_bleu(tokenizer), texts, references, resamples)
+    shown_gold = [spaced(shown(text)) for text in references]
+    tokenized = _bleu(tokenizer).tokenizer
+    short = all(len(tokenized(text).split()) < _BLEU_ORDER for text in shown_gold)
+    return _of_corpus(_bleu(tokenizer, short), [spaced(shown(visible(text))) for text in texts], shown_gold, resamples)
 
 
 def sentence_chrf(text: str, reference: str) -> float:
     """chrF of one text: the F-score, recall weighing twice, over runs of up to six characters (Popovic, 2015)."""
-    return float(_chrf().sentence_score(_composed(text), [_composed(reference)]).score) / 100
+    return float(_chrf().sentence_score(shown(text), [shown(reference)]).score) / 100
 
 
 def corpus_chrf(texts: Sequence[str], references: Sequence[str], resamples: int) -> tuple[float, list[float]]:
     """chrF of all texts together, and its 95% interval by sacrebleu's bootstrap."""
-    return _of_corpus(_chrf(), texts, references, resamples)
+    ours = [shown(visible(text)) for text in texts]
+    return _of_corpus(_chrf(), ours, [shown(text) for text in references], resamples)
 
 
 @cache
-def _bleu(tokenizer: str) -> Any:
+def _bleu(tokenizer: str, effective_order: bool = True) -> Any:
     from sacrebleu.metrics import BLEU
 
-    return BLEU(tokenize=tokenizer, effective_order=True)
+    return BLEU(tokenize=tokenizer, effective_order=effective_order)
 
 
 @cache
@@ -202,15 +209,15 @@ def _chrf() -> Any:
 def _of_corpus(
     metric: Any, texts: Sequence[str], references: Sequence[str], resamples: int
 ) -> tuple[float, list[float]]:
-    shown, gold = [_composed(visible(text)) for text in texts], [_composed(text) for text in references]
-    found = metric.corpus_score(shown, [gold], n_bootstrap=resamples)
-    value, mean, half = found.score / 100, found._mean / 100, found._ci / 100
-    return float(value), [max(0.0, float(mean - half)), min(1.0, float(mean + half))]
-
-
-def _composed(text: str) -> str:
-    """A letter and its accent count as one character, however a model wrote them."""
-    return unicodedata.normalize("NFC", text)
+    found = metric.corpus_score(texts, [references])
+    # Sacrebleu's own bootstrap adds up in half the digits, and fails where some resamples have nothing in common with
+    # their references: it takes the mean of its 0.0 and of numpy's numbers. This one draws the same rows.
+    counts = np.asarray(metric._extract_corpus_statistics(texts, [references]), dtype=float)
+    draws = np.random.default_rng(_SACREBLEU_SEED).choice(len(counts), size=(resamples, len(counts)), replace=True)
+    scores = sorted(float(metric._compute_score_from_stats(counts[draw].sum(axis=0)).score) / 100 for draw in draws)
+    outside = resamples // 40
+    mean, half = fsum(scores) / resamples, (scores[resamples - outside - 1] - scores[outside]) / 2
+    return float(found.score) / 100, [max(0.0, mean - half), min(1.0, mean + half)]
 
 
 def density(source: str, summary: str) -> float:
