@@ -53,7 +53,7 @@ def dataset_records(folder: Path) -> dict[str, Iterator[tuple[str, Record]]]:
         groups.setdefault(_split_of(path.relative_to(folder)) or "training_data", []).append(path)
     if not groups:
         raise NoInput(f"{folder} holds no dataset: neither one saved by `datasets` nor any {', '.join(_SUFFIXES)} file")
-    if others := [str(path.relative_to(folder)) for path in shown if path not in files]:
+    if others := [str(path.relative_to(folder)) for path in sorted({*shown} - {*files})]:
         more = f", and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
         say(f"{folder}: files not used: {', '.join(others[:_NAMED])}{more}")
     return {split: _chained(paths) for split, paths in groups.items()}
