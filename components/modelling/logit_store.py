@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from common.step import BadConfig, BadData, NoInput
 
+from modelling.writing import writing
+
 INDEX = "logits.json"
 TOKENS_PER_SHARD = 1 << 18
 #: How far above 0 a log-probability may come to lie by rounding.
@@ -65,7 +67,8 @@ class LogitWriter:
         self._flush()
         index = {**self._about, "shards": self._shards, "checksums": self._checksums, "rows": self._index}
         index["checksum"] = _checksum(index)
-        (self._folder / INDEX).write_text(json.dumps(index, allow_nan=False), encoding="utf-8")
+        with writing("the stored logits"):
+            (self._folder / INDEX).write_text(json.dumps(index, allow_nan=False), encoding="utf-8")
 
     def _flush(self) -> None:
         if not self._rows:
@@ -80,7 +83,8 @@ class LogitWriter:
             "tails": np.concatenate([found.tails for _, _, found in self._rows]).astype(np.float32),
             "ends": ends,
         }
-        save_file(tensors, self._folder / name)
+        with writing("the stored logits"):
+            save_file(tensors, self._folder / name)
         for (row_id, key, found), end in zip(self._rows, ends, strict=True):
             self._index[row_id] = [len(self._shards), int(end) - len(found.ids), int(end), key]
         self._shards.append(name)

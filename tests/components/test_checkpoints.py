@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -107,6 +108,47 @@ def test_the_step_starts_afresh_where_its_only_checkpoint_is_damaged(
     assert "checkpoint-3 is not used: it is damaged (optimizer.pt is not as it was written)" in ended.stderr
     assert ended.summary["resumed_from_step"] == 0
     assert not damage(file.parent)
+
+
+@pytest.mark.parametrize(("blocks", "words"), [(60, "cannot be written: "), (150, "as on a disk that is full")])
+def test_a_disk_that_is_full_is_one_line(
+    component: Callable[..., Any], student: Path, tmp_path: Path, blocks: int, words: str
+) -> None:
+    step = component("finetune_student")
+    rows = write_jsonl(tmp_path / "rows.jsonl", sums(24))
+    command, env, outputs = step.prepare({"rows": rows, "student_weights": student, "max_steps": 3})
+    # No file may grow larger than so many KiB: the weights do, or the optimizer's state, which is twice as large.
+    ended = subprocess.run(
+        ["/bin/bash", "-c", f"ulimit -f {blocks}; {command}"],
+        cwd=step.snapshot, env=env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("error[failed]: checkpoint ")
+    assert words in last
+    assert last.endswith("; there is no other")
+    assert not outputs["summary"].exists()
+    assert not outputs["model"].exists() or not list(outputs["model"].iterdir())
+
+
+def test_a_student_that_cannot_be_written_leaves_nothing(
+    tmp_path: Path, student: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors import SafetensorError
+    from training import Student
+
+    given = settings(tmp_path, student)
+
+    def full(self: Any, model: Any) -> None:
+        Path(given.model).mkdir()
+        Path(given.model, "model.safetensors").write_bytes(b"torn")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(Student, "_write", full)
+    with pytest.raises(StepError, match="the trained student cannot be written: I/O error: No space left"):
+        Student(given).save()
+    assert list(Path(given.model).iterdir()) == []
 
 
 def write_checkpoint(folder: Path, step: int, best: int | None = None) -> Path:

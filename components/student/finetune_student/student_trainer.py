@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from checkpoints import damage, prune, seal
+from checkpoints import damage, newest, prune, seal
 from common.step import BadData, NotFinite, StepError
 from distillation_losses import Teacher, cross_entropy, mixed
 from modelling.examples import Example
 from modelling.finite import first_not_finite
 from modelling.logit_store import Distributions, LogitStore
+from modelling.writing import writing
 from sparse_head import Head
 from step_guard import StepGuard
 from torch import Tensor
@@ -184,14 +185,17 @@ class StudentTrainer(Trainer):
                 f"training stopped at step {self.state.global_step}: its update left weights that are not finite "
                 f"({name or 'in another process'})"
             )
-        super()._save_checkpoint(model, trial)
-        # Each process has written its own part by then.
-        self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            checkpoint = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
-            seal(checkpoint)
-            # Only now: until it is complete, the one before it is the last.
-            prune(checkpoint.parent, {checkpoint.name, Path(self.state.best_model_checkpoint or "").name})
+        checkpoint = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
+        last = newest(checkpoint.parent)
+        left = f"; the last good checkpoint is {last}" if last else "; there is no other"
+        with writing(f"checkpoint {checkpoint}", left):
+            super()._save_checkpoint(model, trial)
+            # Each process has written its own part by then.
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                seal(checkpoint)
+                # Only now: until it is complete, the one before it is the last.
+                prune(checkpoint.parent, {checkpoint.name, Path(self.state.best_model_checkpoint or "").name})
 
     def _load_best_model(self) -> None:
         best = Path(str(self.state.best_model_checkpoint))

@@ -21,6 +21,7 @@ from modelling.examples import Example, make_examples, require
 from modelling.finite import check_saved, check_weights
 from modelling.logit_store import LogitStore
 from modelling.models import choose_device, choose_dtype, eos_ids, load_model, load_tokenizer, quiet, weight_of
+from modelling.writing import writing
 from student_trainer import Collator, Objective, StudentTrainer, evaluation_interval, stored
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
 
@@ -88,7 +89,7 @@ class Student:
     def save(self) -> None:
         """Write weights (adapters merged), configuration, tokenizer and chat template, and read the weights back.
 
-        Raises NotFinite, with nothing left in the folder.
+        Raises StepError where they cannot be written, and NotFinite; nothing is left in the folder then.
         """
         check_weights(self.model, "the trained student")
         model = self.model
@@ -99,10 +100,11 @@ class Student:
             check_merged(trained, sample_logits(model))
         model = model.to(self.saved_dtype)
         check_weights(model, f"the trained student in {str(self.saved_dtype).removeprefix('torch.')}")
-        self._write(model)
         try:
+            with writing("the trained student"):
+                self._write(model)
             check_saved(self.given.model, "the trained student")
-        except NotFinite:
+        except StepError:
             _empty(Path(self.given.model))
             raise
 
@@ -135,7 +137,7 @@ def check_merged(trained: Any, merged: Any) -> None:
 
 
 def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
+    for path in folder.iterdir() if folder.is_dir() else ():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
