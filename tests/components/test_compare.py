@@ -286,3 +286,15 @@ def test_columns_about_different_rows_are_refused(component: Callable[..., Any],
     ended = component("compare").run({"results": folder, "task_type": "math"})
     assert ended.returncode == 65
     assert "not about the same test rows" in ended.stderr
+
+
+def test_a_share_does_not_depend_on_the_order_of_the_rows() -> None:
+    from comparison import Column, retention
+
+    ours, theirs = [0.3, 0.2, 0.1], [0.1, 0.2, 0.3]
+    assert sum(ours) < sum(theirs), "as floats, added up one after the other"
+    columns = {
+        name: Column(name, {}, {str(n): {"rougeL": value} for n, value in enumerate(values)})
+        for name, values in (("distilled", ours), ("teacher", theirs))
+    }
+    assert retention(columns, "rougeL")["retention"] == 1

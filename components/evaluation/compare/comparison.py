@@ -156,7 +156,7 @@ def _test(first: list[float], second: list[float]) -> dict[str, Any]:
     yes_or_no = all(value in (0.0, 1.0) for value in (*first, *second))
     return {
         "rows": len(first),
-        "difference": (sum(first) - sum(second)) / len(first),
+        "difference": (fsum(first) - fsum(second)) / len(first),
         "ci": difference_ci(first, second),
         "test": "mcnemar_exact" if yes_or_no else "paired_bootstrap",
         "first_only": sum(a > b for a, b in zip(first, second, strict=True)),
@@ -191,7 +191,7 @@ def retention(columns: dict[str, Column], metric: str) -> dict[str, Any]:
     same = same_models(columns)
     if not pair or not sum(pair[1]) or same.are("distilled", "teacher"):
         return found
-    found["retention"], found["retention_ci"] = sum(pair[0]) / sum(pair[1]), ratio_ci(*pair)
+    found["retention"], found["retention_ci"] = fsum(pair[0]) / fsum(pair[1]), ratio_ci(*pair)
     if not same.are("distilled", "baseline"):
         found["gap_recovered"] = _gap_recovered(columns, metric)
     return found
@@ -201,7 +201,7 @@ def _gap_recovered(columns: dict[str, Column], metric: str) -> float | None:
     """``(distilled - baseline) / (teacher - baseline)`` on the rows that all three have."""
     values = [columns[name].per_row(metric) if name in columns else {} for name in ("distilled", "baseline", "teacher")]
     shared = values[0].keys() & values[1].keys() & values[2].keys()
-    ours, base, top = (sum(column[key] for key in shared) for column in values)
+    ours, base, top = (fsum(column[key] for key in shared) for column in values)
     return (ours - base) / (top - base) if top > base else None
 
 
