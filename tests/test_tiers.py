@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,9 @@ def test_the_slow_tests_of_a_proof_are_counted(checkout: Path, monkeypatch: pyte
         "failed": 1,
         "skipped": 1,
     }
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """They are modules without packages: the whole suite cannot be collected where two have one name."""
+    names = Counter(path.name for path in tiers.TESTS.rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
