@@ -25,7 +25,7 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(given: Namespace, *, validated: bool = True) -> dict[str, Any]:
-    from training import Student, train
+    from fine_tuning import Student, train
 
     student = Student(given)
     rows, _ = student.examples(sums(40), "rows")
@@ -135,8 +135,8 @@ def test_a_disk_that_is_full_is_one_line(
 def test_a_student_that_cannot_be_written_leaves_nothing(
     tmp_path: Path, student: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from fine_tuning import Student
     from safetensors import SafetensorError
-    from training import Student
 
     given = settings(tmp_path, student)
 

@@ -171,7 +171,7 @@ def student_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(given: Namespace, rows: int = 40) -> tuple[Any, dict[str, Any]]:
-    from training import Student, train
+    from fine_tuning import Student, train
 
     student = Student(given)
     training, _ = student.examples(sums(rows), "rows")
@@ -244,8 +244,8 @@ def test_checkpoints_of_other_settings_are_not_resumed(tmp_path: Path) -> None:
 
 
 def test_merged_adapters_compute_what_the_adapted_model_computed(tmp_path: Path, student_folder: Path) -> None:
+    from fine_tuning import Student, train
     from modelling.models import load_model
-    from training import Student, train
 
     given = settings(tmp_path, student_folder, lora=True, num_epochs=2)
     student = Student(given)

@@ -37,7 +37,7 @@ def broken(folder: Path, value: float = NAN) -> Path:
 
 
 def run(given: Namespace, *, validated: bool = False, rows: int = 40) -> dict[str, Any]:
-    from training import Student, train
+    from fine_tuning import Student, train
 
     student = Student(given)
     training, _ = student.examples(sums(rows), "rows")
@@ -154,16 +154,16 @@ def test_weights_that_half_precision_cannot_hold_are_not_saved(tmp_path: Path) -
 
 
 def test_what_was_written_is_read_back(tmp_path: Path, student: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import training
+    import fine_tuning
 
-    original = training.Student._write
+    original = fine_tuning.Student._write
 
     def torn(self: Any, model: Any) -> None:
         original(self, model)
         file = Path(self.given.model, "model.safetensors")
         file.write_bytes(file.read_bytes()[:-100])
 
-    monkeypatch.setattr(training.Student, "_write", torn)
+    monkeypatch.setattr(fine_tuning.Student, "_write", torn)
     given = settings(tmp_path, student, max_steps=1)
     with pytest.raises(NotFinite, match="cannot be read back"):
         run(given)

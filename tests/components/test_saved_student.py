@@ -31,8 +31,8 @@ CASES = [(tied, targets) for tied in (True, False) for targets in (INNER if tied
 def test_the_saved_student_is_the_trained_one(
     tmp_path: Path, students: dict[bool, Path], tied: bool, targets: str | None
 ) -> None:
+    from fine_tuning import Student, train
     from modelling.models import load_model
-    from training import Student, train
 
     lora = {"lora": targets is not None, "lora_target_modules": targets, "lora_alpha": 32.0}
     given = settings(tmp_path, students[tied], max_steps=6, **lora)
@@ -55,7 +55,7 @@ def test_the_saved_student_is_the_trained_one(
 def test_adapters_of_a_weight_that_two_layers_share_are_refused(
     tmp_path: Path, students: dict[bool, Path], targets: str
 ) -> None:
-    from training import Student
+    from fine_tuning import Student
 
     layer = "lm_head" if targets == "lm_head" else "model.embed_tokens"
     other = "model.embed_tokens" if targets == "lm_head" else "lm_head"
@@ -65,9 +65,9 @@ def test_adapters_of_a_weight_that_two_layers_share_are_refused(
 
 @pytest.mark.filterwarnings("ignore:The following .*_pattern keys did not match")
 def test_adapters_of_experts_are_no_shared_weights_and_are_saved_as_trained(tmp_path: Path) -> None:
+    from fine_tuning import Student, train
     from modelling.models import load_model
     from tiny_models import tiny_tokenizer
-    from training import Student, train
     from transformers import MixtralConfig, MixtralForCausalLM
 
     config = MixtralConfig(
@@ -101,7 +101,7 @@ def test_adapters_of_experts_are_no_shared_weights_and_are_saved_as_trained(tmp_
 def test_a_name_that_no_layer_has_is_not_passed_over(
     tmp_path: Path, students: dict[bool, Path], targets: str, words: str
 ) -> None:
-    from training import Student
+    from fine_tuning import Student
 
     with pytest.raises(BadConfig, match=words):
         Student(settings(tmp_path, students[False], lora=True, lora_target_modules=targets))
@@ -109,7 +109,7 @@ def test_a_name_that_no_layer_has_is_not_passed_over(
 
 @pytest.mark.parametrize("targets", [" all-linear ", "", ",", "q_proj,", " q_proj , v_proj "])
 def test_blanks_and_empty_names_mean_nothing(tmp_path: Path, students: dict[bool, Path], targets: str) -> None:
-    from training import Student
+    from fine_tuning import Student
 
     student = Student(settings(tmp_path, students[True], lora=True, lora_target_modules=targets))
     adapted = {name.split(".lora_")[0] for name, _ in student.model.named_parameters() if "lora_" in name}
@@ -121,13 +121,13 @@ def test_blanks_and_empty_names_mean_nothing(tmp_path: Path, students: dict[bool
 def test_a_merge_that_changes_the_student_is_seen_and_nothing_is_saved(
     tmp_path: Path, students: dict[bool, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import training
+    import fine_tuning
 
-    monkeypatch.setattr(training, "refuse_shared_targets", lambda adapted: None)
+    monkeypatch.setattr(fine_tuning, "refuse_shared_targets", lambda adapted: None)
     given = settings(tmp_path, students[True], max_steps=6, lora=True, lora_target_modules="lm_head", lora_alpha=32.0)
-    student = training.Student(given)
+    student = fine_tuning.Student(given)
     examples, _ = student.examples(sums(24), "rows")
-    training.train(student, examples, [], "same")
+    fine_tuning.train(student, examples, [], "same")
     with pytest.raises(StepError, match="the student is not the one that was trained: logits differ by"):
         student.save()
     assert not Path(given.model).exists()

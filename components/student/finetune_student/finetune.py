@@ -67,7 +67,7 @@ def main() -> None:
     if given.early_stopping_patience > 0 and not validation:
         raise BadData(f"{given.validation_rows} holds no rows: early stopping needs some")
     # torch and transformers take seconds to import: only once the inputs are known to be sound.
-    from training import Student, train
+    from fine_tuning import Student, train
 
     started = time.monotonic()
     student = Student(given)
