@@ -8,6 +8,8 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+import yaml
+
 from azdistill.errors import MachineError
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -32,6 +34,12 @@ def component(name: str) -> Path:
 @cache
 def _components() -> dict[str, Path]:
     return {path.parent.name: path for path in (root() / "components").glob("*/*/component.yml")}
+
+
+@cache
+def inputs_of(name: str) -> tuple[str, ...]:
+    """The names of the inputs that the component ``name`` declares."""
+    return tuple(yaml.safe_load(component(name).read_text(encoding="utf-8"))["inputs"])
 
 
 def tasks() -> Path:

@@ -378,9 +378,8 @@ def declared(step: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_the_table_of_steps_names_inputs_that_the_components_have(step: str) -> None:
-    takes = {word.partition("=")[0] for word in STEPS[step].takes.split()} | set(FLOWS[step])
-    assert takes
-    assert takes <= set(declared(step)["inputs"])
+    renamed = {word.partition("=")[0] for word in STEPS[step].names.split()}
+    assert renamed | set(STEPS[step].left.split()) | set(FLOWS[step]) <= set(declared(step)["inputs"])
 
 
 @pytest.mark.parametrize(

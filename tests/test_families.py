@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from azdistill import families
 
@@ -135,6 +136,28 @@ def test_a_project_of_a_task_in_one_file_begins_with_its_prompts_and_data(tree: 
     assert azdistill(tree, folder, "validate", "new/recipe.yml").returncode == 0
 
 
+def test_a_hyperparameter_reaches_the_training_by_its_name_in_the_recipe_and_the_component(
+    tree: Path, folder: Path
+) -> None:
+    models = tree / "azdistill" / "recipe" / "models.py"
+    component = tree / "components" / "student" / "finetune_student" / "component.yml"
+    for path, line, more in (
+        (models, "    lora: bool | None = None\n", "    label_smoothing: Fraction | None = None\n"),
+        (component, "  lora:\n", "  label_smoothing: {type: number, default: 0.0, min: 0.0, max: 1.0}\n"),
+        (component, "  --seed ${{inputs.seed}}\n", "  --label_smoothing ${{inputs.label_smoothing}}\n"),
+    ):
+        text = path.read_text()
+        assert text.count(line) == 1
+        path.write_text(text.replace(line, more + line))
+    (folder / "recipe.yml").write_text(RECIPE + "hyperparameters: {label_smoothing: 0.1}\n")
+    compiled = azdistill(tree, folder, "compile", "recipe.yml", "-o", "job.yml")
+    assert compiled.returncode == 0, compiled.stderr
+    job = yaml.safe_load((folder / "job.yml").read_text())
+    assert job["inputs"]["label_smoothing"] == 0.1
+    trained = {name for name, node in job["jobs"].items() if "label_smoothing" in node["inputs"]}
+    assert trained == {"finetune", "finetune_gold"}
+
+
 def test_a_member_is_known_by_its_file_its_aliases_and_its_constants(tmp_path: Path) -> None:
     (tmp_path / "ox.py").write_text('ALIASES = ("bull_ox",)\nLEGS = {"legs": 4}\nBODY = object()\nraise RuntimeError\n')
     (tmp_path / "_shared.py").write_text("")
@@ -152,8 +175,6 @@ def test_a_member_is_known_by_its_file_its_aliases_and_its_constants(tmp_path: P
     "path", sorted((ROOT / "components").glob("*/*/component.yml")), ids=lambda path: path.parent.name
 )
 def test_the_folder_that_a_component_names_for_an_input_is_there(path: Path) -> None:
-    import yaml
-
     spec = yaml.safe_load(path.read_text())
     named = {tag: folder for tag, folder in spec.get("tags", {}).items() if tag.startswith("azdistill.family.")}
     assert ("task_type" in spec["inputs"]) == ("azdistill.family.task_type" in named)

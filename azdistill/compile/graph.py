@@ -24,97 +24,67 @@ HOUR = 3600
 #: Data that may be looked up when the run starts, by a step of its own.
 LOOKED_UP = ("training_data", "validation_data", "test_data")
 
-_ASKING = (
-    "task_type teacher_model strategy prompts turns sampling_temperature top_p "
-    "max_tokens stop max_summary_words concurrency max_retries max_wait max_reasks timeout=teacher_timeout "
-    "min_success_ratio"
-)
-_TEACHER = f"{_ASKING} teacher_endpoint teacher_key api"
-_IN_JOB = (
-    f"{_ASKING} teacher_weights teacher_id revision=teacher_revision engine tensor_parallel_size max_model_len "
-    "engine_args startup_timeout"
-)
-_TRAINING = (
-    "student_weights student_id revision learning_rate batch_size gradient_accumulation_steps num_epochs max_steps "
-    "warmup_ratio weight_decay lr_scheduler max_length loss_on lora lora_rank lora_alpha lora_dropout "
-    "lora_target_modules early_stopping_patience eval_steps dtype parallelism seed"
-)
-
 
 @dataclass(frozen=True)
 class Step:
-    """One node. ``takes`` names component inputs fed by pipeline inputs (``mine=theirs`` where the names differ)."""
+    """One node. Inputs of its component are fed by the pipeline's inputs of the same name, or as ``names`` says where
+    they differ (``mine=theirs``); those in ``left`` keep the component's default.
+    """
 
     component: str
-    takes: str
     hours: int
+    names: str = ""
+    left: str = ""
     role: str = ""
     gpu: bool = False
     kind: str = "command"
 
 
+_ENGINE_NAMES = "timeout=teacher_timeout revision=teacher_revision"
 #: Every step there can be. Hours are wall-clock limits, generous: a step that hangs must not bill for weeks.
 STEPS = {
     **{
         f"resolve_{name}": Step(
-            "resolve_data",
-            f"reference={name}_reference folder={name}_folder offset={name}_offset as_of",
-            hours=2,
+            "resolve_data", hours=2, names=f"reference={name}_reference folder={name}_folder offset={name}_offset"
         )
         for name in LOOKED_UP
     },
-    "prepare": Step(
-        "prepare_data",
-        "training_data validation_data test_data dataset task_type prompt_column reference_column system_prompt "
-        "validation_fraction test_fraction max_training_rows max_test_rows on_bad_rows seed=split_seed",
-        hours=2,
-    ),
-    "teacher_shards": Step("shard_rows", "", hours=2),
+    "prepare": Step("prepare_data", hours=2, names="seed=split_seed"),
+    "teacher_shards": Step("shard_rows", hours=2),
     "teacher_parallel": Step(
-        "teacher_parallel",
-        _IN_JOB.replace(" min_success_ratio", ""),
-        hours=48,
-        role="teacher",
-        gpu=True,
-        kind="parallel",
+        "teacher_parallel", hours=48, names=_ENGINE_NAMES, left="dtype", role="teacher", gpu=True, kind="parallel"
     ),
-    "teacher": Step("teacher_inference", _TEACHER, hours=48, role="teacher"),
-    "teacher_test": Step("teacher_inference", _TEACHER, hours=12, role="teacher"),
-    "curate": Step("curate", "task_type require_agreement max_response_words", hours=2),
-    "teacher_logits": Step(
-        "teacher_logits",
-        "teacher_weights teacher_id student_weights student_id top_k max_length loss_on distillation_temperature dtype",
-        hours=48,
-        role="teacher_logits",
-        gpu=True,
-    ),
-    "finetune": Step(
+    "teacher": Step("teacher_inference", hours=48, names="timeout=teacher_timeout", role="teacher"),
+    "teacher_test": Step("teacher_inference", hours=12, names="timeout=teacher_timeout", role="teacher"),
+    "curate": Step("curate", hours=2),
+    "teacher_logits": Step("teacher_logits", hours=48, left="batch_size", role="teacher_logits", gpu=True),
+    "finetune": Step("finetune_student", hours=48, role="student", gpu=True),
+    "finetune_gold": Step(
         "finetune_student",
-        f"{_TRAINING} method distillation_temperature distillation_alpha",
         hours=48,
+        left="method distillation_temperature distillation_alpha",
         role="student",
         gpu=True,
     ),
-    "finetune_gold": Step("finetune_student", _TRAINING, hours=48, role="student", gpu=True),
     "evaluate": Step(
         "evaluate",
-        "task_type baseline_weights=student_weights baseline_id=student_id teacher_weights teacher_id revision "
-        "max_new_tokens batch_size=evaluation_batch_size latency_rows dtype=evaluation_dtype device seed",
         hours=24,
+        names="baseline_weights=student_weights baseline_id=student_id batch_size=evaluation_batch_size "
+        "dtype=evaluation_dtype",
         role="evaluate",
         gpu=True,
     ),
-    "compare": Step("compare", "task_type min_retention title", hours=1),
-    "register": Step("register_model", "model_name task_type teacher_model teacher_licence student_id", hours=2),
+    "compare": Step("compare", hours=1),
+    "register": Step("register_model", hours=2),
 }
 
 #: The steps that a teacher without an endpoint has in place of those above.
 IN_JOB = {
-    "teacher": Step("teacher_in_job", _IN_JOB, hours=48, role="teacher", gpu=True),
-    "teacher_test": Step("teacher_in_job", _IN_JOB, hours=12, role="teacher", gpu=True),
+    "teacher": Step("teacher_in_job", hours=48, names=_ENGINE_NAMES, left="dtype", role="teacher", gpu=True),
+    "teacher_test": Step("teacher_in_job", hours=12, names=_ENGINE_NAMES, left="dtype", role="teacher", gpu=True),
 }
 #: What ``teacher`` is where several machines answer: it puts together what they wrote.
-GATHER = Step("gather_rows", "teacher_model strategy min_success_ratio", hours=2)
+GATHER = Step("gather_rows", hours=2)
 GATHERED = {
     "results": "teacher_parallel.results",
     "shards": "teacher_shards.shards",
@@ -256,8 +226,11 @@ def _flows(given: Mapping[str, str], names: list[str]) -> dict[str, str]:
 
 
 def _parameters(step: Step, inputs: dict[str, Any]) -> dict[str, str]:
-    pairs = (word.partition("=") for word in step.takes.split())
-    return {mine: f"${{{{parent.inputs.{theirs or mine}}}}}" for mine, _, theirs in pairs if (theirs or mine) in inputs}
+    renamed = dict(pair.split("=") for pair in step.names.split())
+    taken = {
+        mine: renamed.get(mine, mine) for mine in assets.inputs_of(step.component) if mine not in step.left.split()
+    }
+    return {mine: f"${{{{parent.inputs.{theirs}}}}}" for mine, theirs in taken.items() if theirs in inputs}
 
 
 def _outputs(name: str, step: Step) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from azdistill import catalog, strict_json
+from azdistill import assets, catalog, strict_json
 from azdistill.compile.naming import distilled_name, student_name
 from azdistill.compile.teachers import in_job
 from azdistill.recipe.models import Latest, Recipe, Section
@@ -14,9 +14,8 @@ from azdistill.recipe.read import Reading, is_local
 from azdistill.recipe.refer import Role, weights_of
 
 _DATA_FILES = ("training_data", "validation_data", "test_data", "system_prompt")
-_ENGINE = "engine tensor_parallel_size max_model_len engine_args startup_timeout"
-_TEACHER = "turns max_tokens top_p max_summary_words concurrency max_retries max_wait max_reasks min_success_ratio"
-_EVALUATION = "max_new_tokens latency_rows device min_retention title"
+#: Settings of a teacher that have another name beside those of the student and of the whole run.
+_OF_TEACHER = {"timeout": "teacher_timeout", "revision": "teacher_revision"}
 #: Sections whose own key would say two things in one pipeline.
 _RENAMED = {"batch_size": "evaluation_batch_size", "dtype": "evaluation_dtype"}
 
@@ -80,13 +79,13 @@ def _teacher(recipe: Recipe, reading: Reading) -> dict[str, Any]:
         "teacher_key": teacher.key,
         "api": teacher.api or (known.api if known and known.api != "chat_completions" else None),
         "prompts": teacher.prompts and {"type": "uri_folder", "path": _placed(teacher.prompts, reading.folder)},
-        "teacher_timeout": teacher.timeout,
         "stop": strict_json.dumps(teacher.stop) if isinstance(teacher.stop, list) else teacher.stop,
         "strategy": teacher.how,
     }
-    inputs |= {name: getattr(teacher, name) for name in _TEACHER.split()}
+    declared = assets.inputs_of("teacher_in_job" if in_job(recipe) else "teacher_inference")
+    named = {name: value for name, value in _set(teacher).items() if name in declared}
+    inputs = {_OF_TEACHER.get(name, name): value for name, value in named.items()} | inputs
     if in_job(recipe):
-        inputs |= {name: getattr(teacher, name) for name in _ENGINE.split()} | {"teacher_revision": teacher.revision}
         return inputs | _weights("teacher", teacher.weights or teacher.model, reading)
     return inputs | (_weights("teacher", teacher.weights, reading) if teacher.weights else {})
 

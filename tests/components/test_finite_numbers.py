@@ -294,7 +294,8 @@ def test_a_student_with_a_nan_is_not_trained(component: Callable[..., Any], tmp_
 
 def test_a_training_that_diverges_ends_the_step(component: Callable[..., Any], student: Path, tmp_path: Path) -> None:
     rows = write_jsonl(tmp_path / "rows.jsonl", sums(48))
-    ended = component("finetune_student").run({"rows": rows, "student_weights": student, "learning_rate": 1e38})
+    far = {"learning_rate": 1, "weight_decay": 1e38}
+    ended = component("finetune_student").run({"rows": rows, "student_weights": student, **far})
     assert ended.returncode == 1
     assert "error[not_finite]: training stopped at step" in one_error(ended.stderr)
     assert not ended.outputs["model"].exists()

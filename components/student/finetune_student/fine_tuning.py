@@ -237,7 +237,7 @@ def train(student: Student, rows: list[Example], validation: list[Example], dige
     trainer.remove_callback(PrinterCallback)
     size, count = weight_of(student.model)
     trained = sum(p.numel() for p in student.model.parameters() if p.requires_grad)
-    params = {name: getattr(given, name) for name in _REPORTED} | {"parameters": count, "trained_parameters": trained}
+    params = settings_of(given) | {"parameters": count, "trained_parameters": trained}
     tracking.log_params(params)
     checkpoint = agree(last_checkpoint(folder) if is_main() else None)
     if checkpoint:
@@ -269,12 +269,9 @@ def train(student: Student, rows: list[Example], validation: list[Example], dige
     }
 
 
-_REPORTED = (
-    "student", "method", "target", "loss_on", "learning_rate", "batch_size", "gradient_accumulation_steps",
-    "num_epochs", "max_steps", "warmup_ratio", "weight_decay", "lr_scheduler", "max_length", "distillation_temperature",
-    "distillation_alpha", "lora", "lora_rank", "lora_alpha", "lora_dropout", "dtype", "parallelism",
-    "seed",
-)  # fmt: skip
+def settings_of(given: Namespace) -> dict[str, Any]:
+    """What was set, by a value that is no path: all of what ``component.yml`` declares, and the student."""
+    return {name: value for name, value in vars(given).items() if isinstance(value, str | int | float)}
 
 
 def what_is_left(folder: Path) -> str:
