@@ -52,6 +52,11 @@ def pipeline(name: str) -> Path:
     return root() / "pipelines" / f"{name}.yml"
 
 
+def protocols() -> Path:
+    """The folder whose files are the protocols that a teacher is asked by."""
+    return component("teacher_inference").parent / "protocols"
+
+
 def sample_data(task: str) -> Path:
     """The rows that a project starts with; of a task without any the file does not exist."""
     return root() / "pipelines" / "data" / f"{task}.jsonl"

@@ -114,7 +114,7 @@ class Model(BaseModel):
     aliases: tuple[str, ...] = ()
     hub_id: str | None = None
     served_as: str | None = None
-    api: Literal["chat_completions", "messages"] = "chat_completions"
+    api: str = "chat_completions"
     parameters: float | None = Field(default=None, gt=0, description="in billions")
     active_parameters: float | None = Field(default=None, gt=0, description="in billions, for a mixture of experts")
     context_length: int | None = Field(default=None, gt=0, description="tokens")

@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 import yaml
 
-from azdistill import catalog
+from azdistill import assets, catalog, families
 from azdistill.catalog import Model
 
 MODELS = catalog.models()
 TODAY = datetime.date(2026, 11, 23)
+
+
+def test_every_model_is_asked_by_a_protocol_that_there_is() -> None:
+    assert {model.api for model in MODELS} <= set(families.names(assets.protocols()))
 
 
 def test_the_teachers_and_students_of_the_documentation_are_there() -> None:

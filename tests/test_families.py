@@ -136,6 +136,20 @@ def test_a_project_of_a_task_in_one_file_begins_with_its_prompts_and_data(tree: 
     assert azdistill(tree, folder, "validate", "new/recipe.yml").returncode == 0
 
 
+def test_a_misspelt_protocol_is_found_in_pipelines_and_recipes(tree: Path, folder: Path) -> None:
+    (folder / "recipe.yml").write_text(RECIPE.replace("endpoint:", "api: Chat-Completions, endpoint:"))
+    assert azdistill(tree, folder, "compile", "recipe.yml", "-o", "job.yml").returncode == 0
+    text = (folder / "job.yml").read_text()
+    assert "api: chat_completions\n" in text
+    (folder / "job.yml").write_text(text.replace("api: chat_completions\n", "api: chat_completion\n"))
+    (folder / "recipe.yml").write_text(RECIPE.replace("endpoint:", "api: chat_completion, endpoint:"))
+    for file, code in (("job.yml", "AZD133"), ("recipe.yml", "AZD205")):
+        ended = azdistill(tree, folder, "validate", file)
+        assert ended.returncode == 2
+        assert code in ended.stderr + ended.stdout
+        assert "did you mean 'chat_completions'?" in ended.stderr + ended.stdout
+
+
 def test_a_hyperparameter_reaches_the_training_by_its_name_in_the_recipe_and_the_component(
     tree: Path, folder: Path
 ) -> None:

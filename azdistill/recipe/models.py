@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -38,6 +39,14 @@ Positive = Annotated[Whole, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
 
 
+def _member(folder: Path, word: str, what: str) -> str:
+    """The name of the file in ``folder`` that ``word`` means. Raises ValueError."""
+    member = families.member(folder, word)
+    if member is None:
+        raise ValueError(f"there is no {what} '{word}'; {did_you_mean(word, families.names(folder))}")
+    return member.name
+
+
 class Section(BaseModel):
     """A part of a recipe: frozen, and unknown keys are errors."""
 
@@ -61,7 +70,7 @@ class Teacher(Section):
     deployment: Text | None = None
     endpoint: Text | None = None
     api_key: Text | None = None
-    api: Literal["chat_completions", "messages"] | None = None
+    api: Text | None = None
     weights: Text | None = None
     revision: Text | None = None
     engine: Literal["auto", "vllm", "transformers"] | None = None
@@ -85,6 +94,11 @@ class Teacher(Section):
     max_reasks: Annotated[Whole, Field(ge=0, le=10)] | None = None
     timeout: Annotated[Real, Field(ge=1)] | None = None
     min_success_ratio: Fraction | None = None
+
+    @field_validator("api")
+    @classmethod
+    def _known_protocol(cls, value: str | None) -> str | None:
+        return None if value is None else _member(assets.protocols(), value, "protocol")
 
     @field_validator("api_key")
     @classmethod
@@ -314,10 +328,7 @@ class Recipe(Section):
     @field_validator("task")
     @classmethod
     def _known_task(cls, value: str) -> str:
-        task = families.member(assets.tasks(), value)
-        if task is None:
-            raise ValueError(f"there is no task '{value}'; {did_you_mean(value, families.names(assets.tasks()))}")
-        return task.name
+        return _member(assets.tasks(), value, "task")
 
     @model_validator(mode="after")
     def _one_temperature(self) -> Recipe:

@@ -179,7 +179,7 @@ def test_an_environment_pins_what_its_steps_import(environment):
     used = set().union(*(imported(COMPONENTS / "common"), *map(imported, steps)))
     if environment == "train":
         used |= imported(COMPONENTS / "modelling")
-    own = {path.stem for path in COMPONENTS.rglob("*.py")} | {"common", "modelling"}
+    own = {path.stem for path in COMPONENTS.rglob("*.py")} | {"common", "modelling", "protocols"}
     third_party = used - set(sys.stdlib_module_names) - own
     lines = (ROOT / "environments" / environment / "requirements.txt").read_text().splitlines()
     names = {line.partition("==")[0].lower().replace("_", "-") for line in lines if not line.startswith("#")}

@@ -10,7 +10,7 @@ from email.utils import format_datetime
 import pytest
 from answer_extraction import Unparsable, unwrap
 from answer_store import AnswerStore, answer_key
-from chat_api import ChatApi, Malformed, address, is_about_row, is_content_filter
+from chat_api import ChatApi, Malformed, is_about_row, is_content_filter
 from common.rows import make_row
 from common.step import BadConfig
 from common.tasks import get_task
@@ -226,13 +226,13 @@ def test_the_key_of_an_answer_is_the_same_in_every_version():
     ],
 )
 def test_an_endpoint_may_be_a_base_address_or_the_full_one(endpoint, url):
-    assert address(endpoint, "chat_completions") == url
+    assert ChatApi("chat_completions", endpoint, "m", {}).url == url
 
 
 @pytest.mark.parametrize("endpoint", ["localhost:8000", "ftp://h", "", "https://user:pw@h/v1"])
 def test_what_is_no_address_is_refused(endpoint):
     with pytest.raises(BadConfig) as caught:
-        address(endpoint, "chat_completions")
+        ChatApi("chat_completions", endpoint, "m", {})
     assert "pw" not in str(caught.value).replace("http", "") or "credentials" in str(caught.value)
 
 

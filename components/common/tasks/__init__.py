@@ -10,13 +10,10 @@ holds an object ``TASK``, and in constants that are read without importing it:
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
-from types import ModuleType
 from typing import Any, ClassVar
 
-from common.step import BadConfig
+from common import families
 from common.text import only_thought, pieces, visible
 
 Row = Mapping[str, Any]
@@ -77,19 +74,10 @@ class Task:
 
 def task_names() -> list[str]:
     """The names of all tasks."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    return families.names(__name__)
 
 
 def get_task(name: str) -> Task:
     """The task of that name or alias, in any case. Raises BadConfig naming those there are."""
-    word = name.strip().lower().replace("-", "_")
-    modules = {each: importlib.import_module(f"{__name__}.{each}") for each in task_names()}
-    for each, module in modules.items():
-        if word == each or word in getattr(module, "ALIASES", ()):
-            return _task_in(module)
-    raise BadConfig(f"there is no task '{name}' (known: {', '.join(modules)})")
-
-
-def _task_in(module: ModuleType) -> Task:
-    task: Task = module.TASK
+    task: Task = families.find(__name__, name, "task").TASK
     return task

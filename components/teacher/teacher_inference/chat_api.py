@@ -1,10 +1,8 @@
-"""The two chat APIs: where to send a request, how it looks, and what an answer says.
+"""A teacher's endpoint: where a request goes and with which key, and what an answer or an error says.
 
-``chat_completions`` is OpenAI's, which Azure AI Foundry, Azure OpenAI, serverless and managed online endpoints, vLLM
-and ``transformers serve`` speak too. ``messages`` is Anthropic's.
-
-Where the key goes is decided by the host: Azure OpenAI and Foundry hosts get the header ``api-key``, Anthropic's
-API ``x-api-key``, all others ``Authorization: Bearer``; a token of Entra ID is always a bearer token.
+How requests and answers look is the protocol's (``protocols/``). Where the key goes is decided by the host: Azure
+OpenAI and Foundry hosts get the header ``api-key``, all others ``Authorization: Bearer``, unless the protocol has a
+header of its own; a token of Entra ID is always a bearer token.
 """
 
 from __future__ import annotations
@@ -15,31 +13,17 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from common.step import BadConfig
+from protocols import Answer, Malformed, Protocol, get_protocol
 
 _AZURE_KEY_HOSTS = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com", ".openai.azure.us")
-ANTHROPIC_VERSION = "2023-06-01"
-_PATHS = {"chat_completions": "/chat/completions", "messages": "/messages"}
-_STOP_REASONS = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "refusal": "content_filter"}
-
-
-class Malformed(Exception):
-    """A body that is no answer: cut short, no JSON, or without what an answer must have."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a teacher said. ``finish_reason`` in OpenAI's words (stop, length, content_filter, ...)."""
-
-    text: str
-    reasoning: str
-    finish_reason: str
-    usage: dict[str, int]
-    model: str
 
 
 @dataclass
 class ChatApi:
-    """One endpoint's dialect. ``unsupported`` collects parameters that the model turned out to refuse."""
+    """One model at an endpoint. ``api`` names its protocol.
+
+    ``unsupported`` collects parameters that the model turned out to refuse.
+    """
 
     api: str
     endpoint: str
@@ -48,28 +32,24 @@ class ChatApi:
     unsupported: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.url = address(self.endpoint, self.api)
+        self.protocol = get_protocol(self.api)
+        self.api = self.protocol.name
+        self.url = address(self.endpoint, self.protocol)
 
     def headers(self, key: str | None, is_token: bool = False) -> dict[str, str]:
         """The headers of a request; ``key`` is the value of the secret."""
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        if self.api == "messages":
-            headers["anthropic-version"] = ANTHROPIC_VERSION
+        headers = {"Content-Type": "application/json", "Accept": "application/json", **self.protocol.headers}
         if key is None:
             return headers
-        host = urlsplit(self.url).hostname or ""
-        if is_token or not (host.endswith(_AZURE_KEY_HOSTS) or self.api == "messages"):
+        azure = (urlsplit(self.url).hostname or "").endswith(_AZURE_KEY_HOSTS)
+        header = self.protocol.key_header or ("api-key" if azure else None)
+        if is_token or header is None:
             return {**headers, "Authorization": f"Bearer {key}"}
-        return {**headers, "x-api-key" if self.api == "messages" else "api-key": key}
+        return {**headers, header: key}
 
     def body(self, messages: list[dict[str, str]]) -> dict[str, Any]:
         """The body of a request."""
-        sampling = self._sampling()
-        if self.api == "chat_completions":
-            return {"model": self.model, "messages": messages, **sampling}
-        system = "\n\n".join(turn["content"] for turn in messages if turn["role"] == "system")
-        turns = [turn for turn in messages if turn["role"] != "system"]
-        return {"model": self.model, **({"system": system} if system else {}), "messages": turns, **sampling}
+        return self.protocol.body(self.model, messages, self._sampling())
 
     def _sampling(self) -> dict[str, Any]:
         given = self.parameters
@@ -79,7 +59,7 @@ class ChatApi:
         if given["top_p"] != 1.0:
             sampling["top_p"] = given["top_p"]
         if given.get("stop"):
-            sampling["stop" if self.api == "chat_completions" else "stop_sequences"] = given["stop"]
+            sampling[self.protocol.stop] = given["stop"]
         return {name: value for name, value in sampling.items() if name not in self.unsupported}
 
     def adapt(self, message: str, sent: dict[str, Any]) -> str | None:
@@ -103,62 +83,12 @@ class ChatApi:
         if body.get("error"):
             raise Malformed(f"the body holds an error: {error_text(body)}")
         try:
-            return self._read_completion(body) if self.api == "chat_completions" else self._read_message(body)
+            return self.protocol.read(body, self.model)
         except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
             raise Malformed(f"the body lacks what an answer has ({type(error).__name__}: {error})") from None
 
-    def _read_completion(self, body: dict[str, Any]) -> Answer:
-        choice = body["choices"][0]
-        message = choice["message"]
-        content, thoughts = message.get("content"), ""
-        refusal = message.get("refusal")
-        if isinstance(content, list):
-            content, thoughts, refusal = _parts(content, refusal)
-        if content is not None and not isinstance(content, str):
-            raise TypeError("the content is not text")
-        refused = "content_filter" if refusal else ""
-        usage = body.get("usage") or {}
-        return Answer(
-            text=content or "",
-            reasoning=str(message.get("reasoning_content") or message.get("reasoning") or thoughts),
-            finish_reason=refused or str(choice.get("finish_reason") or "stop"),
-            usage={name: int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")},
-            model=str(body.get("model") or self.model),
-        )
 
-    def _read_message(self, body: dict[str, Any]) -> Answer:
-        blocks, usage = body["content"], body.get("usage") or {}
-        reason = str(body["stop_reason"])
-        return Answer(
-            text="".join(block["text"] for block in blocks if block["type"] == "text"),
-            reasoning="".join(block.get("thinking", "") for block in blocks if block["type"] == "thinking"),
-            finish_reason=_STOP_REASONS.get(reason, reason),
-            usage={
-                "prompt_tokens": int(usage.get("input_tokens") or 0),
-                "completion_tokens": int(usage.get("output_tokens") or 0),
-            },
-            model=str(body.get("model") or self.model),
-        )
-
-
-def _parts(content: list[Any], refusal: Any) -> tuple[str, str, Any]:
-    """Text, thoughts and refusal of a content in parts. TypeError at a part that is none of these: it would be lost."""
-    text, thoughts = [], []
-    for part in content:
-        kind = part.get("type", "text")
-        if kind in ("text", "output_text"):
-            text.append(part["text"])
-        elif kind in ("thinking", "reasoning"):
-            thought = part.get("thinking") or part.get("text") or ""
-            thoughts += [inner["text"] for inner in thought] if isinstance(thought, list) else [thought]
-        elif kind == "refusal":
-            refusal = refusal or part.get("refusal") or True
-        else:
-            raise TypeError(f"the content has a part of type '{kind}'")
-    return "".join(text), "".join(thoughts), refusal
-
-
-def address(endpoint: str, api: str) -> str:
+def address(endpoint: str, protocol: Protocol) -> str:
     """The URL that requests go to, from a base address, one ending in ``/v1``, or the full one. Keeps the query."""
     parts = urlsplit(endpoint.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -166,16 +96,10 @@ def address(endpoint: str, api: str) -> str:
     if parts.username or parts.password:
         raise BadConfig("teacher_endpoint holds credentials; give the key by reference in teacher_key")
     path = parts.path.rstrip("/")
-    end = _PATHS[api]
-    if not path.endswith((end, "/score")):
-        path = (path or _base_path(parts.hostname, api)) + end
+    if not path.endswith((protocol.path, "/score")):
+        base = protocol.azure_base if parts.hostname.endswith(_AZURE_KEY_HOSTS) else protocol.base
+        path = (path or base) + protocol.path
     return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
-
-
-def _base_path(host: str, api: str) -> str:
-    if host.endswith(_AZURE_KEY_HOSTS):
-        return "/openai/v1" if api == "chat_completions" else "/anthropic/v1"
-    return "/v1"
 
 
 def error_text(body: Any) -> str:
