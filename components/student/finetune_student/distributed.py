@@ -12,8 +12,6 @@ from typing import Any
 
 from common.step import BadConfig, say
 
-PARALLELISM = ("auto", "none", "ddp", "fsdp", "deepspeed")
-
 
 def world_size() -> int:
     """How many processes train together."""
