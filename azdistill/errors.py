@@ -81,9 +81,14 @@ class SpecError(UserError):
 
 
 class RunFailed(AzdistillError):
-    """A step of a run failed. ``exit_code`` follows the step's own (see :func:`exit_code_of_step`)."""
+    """A step of a run failed. ``exit_code`` follows that of the step (see :func:`exit_code_of_step`)."""
 
-    exit_code = 1
+    def __init__(
+        self, message: str, *, code: str = "AZD000", hint: str = "", step_exit_code: int | None = None
+    ) -> None:
+        super().__init__(message, code=code, hint=hint)
+        if step_exit_code is not None:
+            self.exit_code = exit_code_of_step(step_exit_code)
 
 
 class MachineError(AzdistillError):

@@ -111,7 +111,7 @@ def take(code: Path | None, includes: Iterable[Path] = (), *, base: Path) -> Sna
     zipped: dict[str, Path] = {}
     if code:
         inside = (root, Path(os.path.realpath(code)))
-        _add(files, code, "", ignored, inside) if code.is_dir() else _add_file(files, code, code.name, ignored, inside)
+        files |= _folder(code, "", ignored, inside) if code.is_dir() else _file(code, code.name, ignored, inside)
     for include in includes:
         name = include.name
         if include.suffix == ".zip" and not include.exists() and include.with_suffix("").is_dir():
@@ -119,9 +119,9 @@ def take(code: Path | None, includes: Iterable[Path] = (), *, base: Path) -> Sna
             for _, path in walk_files(include.with_suffix("")):
                 _refuse_leaving(path, (root, include.with_suffix("")))
         elif include.is_dir():
-            _add(files, include, f"{name}/", ignored, (root, Path(os.path.realpath(include))))
+            files |= _folder(include, f"{name}/", ignored, (root, Path(os.path.realpath(include))))
         else:
-            _add_file(files, include, name, ignored, (root,))
+            files |= _file(include, name, ignored, (root,))
     return Snapshot(dict(sorted(files.items())), dict(sorted(zipped.items())))
 
 
@@ -154,24 +154,28 @@ class _Ignored:
                 return
 
 
-def _add(files: dict[str, Path], folder: Path, prefix: str, ignored: _Ignored, inside: tuple[Path, ...]) -> None:
+def _folder(folder: Path, prefix: str, ignored: _Ignored, inside: tuple[Path, ...]) -> dict[str, Path]:
+    """The files of a folder by their names in the snapshot."""
     for inner, _, _ in os.walk(folder, followlinks=False):
         relative = Path(inner).relative_to(folder).as_posix()
         ignored.enter(Path(inner), prefix if relative == "." else f"{prefix}{relative}/")
+    files: dict[str, Path] = {}
     for name, path in walk_files(folder):
-        _add_file(files, path, prefix + name, ignored, inside)
+        files |= _file(path, prefix + name, ignored, inside)
+    return files
 
 
-def _add_file(files: dict[str, Path], path: Path, name: str, ignored: _Ignored, inside: tuple[Path, ...]) -> None:
+def _file(path: Path, name: str, ignored: _Ignored, inside: tuple[Path, ...]) -> dict[str, Path]:
+    """One file by its name in the snapshot; nothing where that is ignored."""
     if name in ignored:
-        return
+        return {}
     if path.is_symlink() and not path.exists():
         hint = "take it away, or name it in .amlignore"
         raise StrayLink(f"{path} is a link that leads to nothing: {os.readlink(path)}", code="AZD321", hint=hint)
     if not path.is_file():
         raise UserError(f"{path} does not exist", code="AZD320", hint="it is named by 'code' or 'additional_includes'")
     _refuse_leaving(path, inside)
-    files[name] = path
+    return {name: path}
 
 
 def _refuse_leaving(path: Path, inside: tuple[Path, ...]) -> None:

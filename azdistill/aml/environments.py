@@ -91,7 +91,7 @@ def read_source(file: Path, report: Report) -> Source | None:
     try:
         return reader.read(shown(file))
     except SpecError as error:
-        report.problems += error.problems
+        report.extend(error.problems)
         return None
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,7 @@ class _Composer:
             self.keys[child] = _place(event.start_mark, event.end_mark)
             value = self._node(child, depth + 1)
             if key == "<<" and not event.style:
-                self._merge(merged, value, child, event)
+                merged = {**self._merged(value, child, event, merged.keys()), **merged}
             else:
                 data[key] = value
         return {**merged, **data}, self.loader.get_event().end_mark
@@ -166,7 +166,9 @@ class _Composer:
         self._refuse_tag(event)
         return str(event.value)
 
-    def _merge(self, merged: dict[str, Any], value: Any, child: Steps, event: Any) -> None:
+    def _merged(self, value: Any, child: Steps, event: Any, known: Collection[str]) -> dict[str, Any]:
+        """What a ``<<`` merges in, without the keys that are ``known``."""
+        merged: dict[str, Any] = {}
         several = value if isinstance(value, list) else [value]
         for number, each in enumerate(several):
             if not isinstance(each, dict):
@@ -174,9 +176,10 @@ class _Composer:
                 continue
             origin = (*child, number) if isinstance(value, list) else child
             for key, content in each.items():
-                if key not in merged:
+                if key not in merged and key not in known:
                     merged[key] = content
                     self.aliases[(*child[:-1], key)] = (*self.aliases.get(origin, origin), key)
+        return merged
 
     def _alias(self, event: Any, steps: Steps) -> Any:
         if event.anchor not in self.anchors:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,10 @@ class Report:
     """Collects problems, so that all of them are found at once."""
 
     problems: list[Problem] = field(default_factory=list)
+
+    def extend(self, problems: Iterable[Problem]) -> None:
+        """Note problems that were found elsewhere."""
+        self.problems.extend(problems)
 
     def error(self, code: str, message: str, where: Where, **more: Any) -> None:
         """Note an error; see :meth:`add`."""

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from azdistill.redact import redact
@@ -25,7 +25,7 @@ _STYLES = {
 _TIMELESS = ("pending", "skipped", "cached", "reused", "queued")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """What is shown of a step. ``started`` is of the monotonic clock, ``seconds`` what it took in the end.
 
@@ -74,7 +74,7 @@ class Board:
     def progress(self, name: str, record: dict[str, Any]) -> None:
         """How far a step has got."""
         with self._lock:
-            self._rows[name].progress = record
+            self._rows[name] = replace(self._rows[name], progress=record)
 
     def line(self, name: str, text: str) -> None:
         """A step printed a line."""

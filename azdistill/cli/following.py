@@ -9,7 +9,7 @@ import click
 
 from azdistill import strict_json
 from azdistill.client import verdict
-from azdistill.errors import AzdistillError, Interrupted, RunFailed, exit_code_of_step
+from azdistill.errors import AzdistillError, Interrupted, RunFailed
 from azdistill.redact import clean, redact
 
 if TYPE_CHECKING:
@@ -88,10 +88,9 @@ def error_of(job: Job) -> AzdistillError | None:
     what = f"step '{step.name}' of the run {job.name} failed" if step else f"the run {job.name} failed"
     said = (step.error if step else "") or job.error
     first = redact(said.splitlines()[0][:400]) if said else ""
-    error = RunFailed(what + (f": {first}" if first else ""), code="AZD433", hint=f"azdistill logs --run {job.name}")
-    if step is not None and step.exit_code is not None:
-        error.exit_code = exit_code_of_step(step.exit_code)
-    return error
+    what += f": {first}" if first else ""
+    hint = f"azdistill logs --run {job.name}"
+    return RunFailed(what, code="AZD433", hint=hint, step_exit_code=step.exit_code if step else None)
 
 
 def why_failed(connection: Connection, job: Job) -> list[str]:

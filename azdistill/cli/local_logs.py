@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from azdistill.cli.view import why_failed
-from azdistill.errors import AzdistillError, Interrupted, RunFailed, UserError, did_you_mean, exit_code_of_step
+from azdistill.errors import AzdistillError, Interrupted, RunFailed, UserError, did_you_mean
 from azdistill.local.cache.entries import Cache
 from azdistill.local.cache.hashes import Hashes
 from azdistill.local.store.events import RunState, StepState, trial_name
@@ -135,10 +135,8 @@ def _error(run: RunState) -> AzdistillError | None:
         return None
     failed = {name: step for name, step in run.steps.items() if step.status == "failed"}
     name, step = next(iter(failed.items()), ("", None))
-    error = RunFailed(f"step '{name}': {step.error}" if step else run.error, code="AZD370")
-    if step and step.exit_code:
-        error.exit_code = exit_code_of_step(step.exit_code)
-    return error
+    message = f"step '{name}': {step.error}" if step else run.error
+    return RunFailed(message, code="AZD370", step_exit_code=(step.exit_code or None) if step else None)
 
 
 def _show(lines: list[str], *, err: bool = False) -> None:

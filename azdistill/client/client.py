@@ -30,7 +30,7 @@ class MLClient:
         from azdistill.client.workspace import Workspace
 
         given = (credential, subscription_id, resource_group_name, workspace_name, registry_name)
-        self._become(Workspace.of(*given, **kwargs))
+        self._become_workspace(Workspace.of(*given, **kwargs))
 
     @classmethod
     def from_config(
@@ -43,7 +43,7 @@ class MLClient:
         from azdistill.client.workspace import Workspace
 
         client = cls.__new__(cls)
-        client._become(Workspace.from_config(credential, path, file_name, **kwargs))
+        client._become_workspace(Workspace.from_config(credential, path, file_name, **kwargs))
         return client
 
     @classmethod
@@ -56,15 +56,15 @@ class MLClient:
         if place.exists() and not place.is_dir():
             raise UserError(f"{folder} is a file", code="AZD494", hint="MLClient.local takes a folder")
         client = cls.__new__(cls)
-        client._workspace = None
-        client.jobs = LocalJobs(Home(place / ".azdistill"), tracking)
-        client.models = LocalModels(client.jobs)
+        jobs = LocalJobs(Home(place / ".azdistill"), tracking)
+        client._become(None, jobs, LocalModels(jobs))
         return client
 
-    def _become(self, workspace: Any) -> None:
-        self._workspace: Any = workspace
-        self.jobs: Any = workspace.jobs
-        self.models: Any = workspace.models
+    def _become_workspace(self, workspace: Any) -> None:
+        self._become(workspace, workspace.jobs, workspace.models)
+
+    def _become(self, workspace: Any, jobs: Any, models: Any) -> None:
+        self._workspace, self.jobs, self.models = workspace, jobs, models
 
     @property
     def azure(self) -> Any:

@@ -52,9 +52,9 @@ class Workspace:
         if registry and not name:
             # A registry has no workspace around it: the two parts only say who pays.
             where = Where(subscription or "-", group or "-", "-", cloud=cloud)
-            connection = _with(connect(where), credential)
+            connection = connect(where, credential=credential)
             return cls(connection, connection.registry_client(registry), **options)
-        return cls(_with(connect(Where(subscription, group, name, cloud=cloud)), credential), **options)
+        return cls(connect(Where(subscription, group, name, cloud=cloud), credential=credential), **options)
 
     @classmethod
     def from_config(
@@ -68,9 +68,9 @@ class Workspace:
     ) -> Workspace:
         """As azure-ai-ml's ``from_config``: ``path`` is config.json, or a folder to look for it in and above."""
         if path is None and file_name is None:
-            return cls(_with(connect(Where(cloud=cloud)), credential), **options)
+            return cls(connect(Where(cloud=cloud), credential=credential), **options)
         found = _config(Path(path or ".").expanduser().absolute(), file_name)
-        return cls(_with(connect(replace(found, cloud=cloud)), credential), **options)
+        return cls(connect(replace(found, cloud=cloud), credential=credential), **options)
 
     @property
     def ml_client(self) -> Any:
@@ -78,12 +78,6 @@ class Workspace:
         if self._made is None:
             self._made = self.connection.make_client(**self._options) if self._options else self.connection.ml_client
         return self._made
-
-
-def _with(connection: Connection, credential: Any) -> Connection:
-    if credential is not None:
-        connection.credential = credential
-    return connection
 
 
 def _config(start: Path, file_name: str | None) -> Where:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from azdistill.aml import service
 from azdistill.aml.expressions import NAME
 from azdistill.aml.models import Environment, Pipeline
-from azdistill.errors import AzdistillError, Interrupted, RunFailed, UserError, exit_code_of_step
+from azdistill.errors import AzdistillError, Interrupted, RunFailed, UserError
 from azdistill.local.cache.entries import Cache
 from azdistill.local.cache.hashes import Hashes
 from azdistill.local.outputs.deliver import deliver, delivered_name, refuse_foreign, withdraw
@@ -360,6 +360,4 @@ def _error(state: RunState, results: Mapping[str, Result]) -> AzdistillError | N
 
 
 def _failed(message: str, exit_code: int | None, hint: str) -> RunFailed:
-    error = RunFailed(message, code="AZD370", hint=hint)
-    error.exit_code = exit_code_of_step(exit_code or 1)
-    return error
+    return RunFailed(message, code="AZD370", hint=hint, step_exit_code=exit_code or 1)

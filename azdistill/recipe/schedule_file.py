@@ -154,7 +154,7 @@ def _job(where: Where, report: Report) -> tuple[Path, dict[str, Any]] | None:
         report.error("AZD121", f"no pipeline file {path}", at)
         return None
     pipeline, problems = examine(str(file))
-    report.problems += problems
+    report.extend(problems)
     if not isinstance(pipeline, Pipeline) or kind_of(reader.read(file).data) == "command job":
         report.error("AZD107", f"{path} is no pipeline job, and schedules run nothing else", at)
         return None
@@ -162,8 +162,8 @@ def _job(where: Where, report: Report) -> tuple[Path, dict[str, Any]] | None:
     if isinstance(written.get("settings"), dict):
         job_settings(where / "settings", report)
     if changed := _changed(where / "inputs", pipeline, report):
-        report.problems += [problem for problem in check(changed) if problem not in problems]
-    return file, _merged(dict(reader.read(file).data), written)
+        report.extend(problem for problem in check(changed) if problem not in problems)
+    return file, _merged(reader.read(file).data, written)
 
 
 def _unknown(where: Where, data: Any, known: tuple[str, ...], report: Report) -> None:
@@ -194,11 +194,12 @@ def _changed(where: Where, pipeline: Pipeline, report: Report) -> Pipeline | Non
     return replace(pipeline, inputs={**pipeline.inputs, **literals}) if literals else None
 
 
-def _merged(mapping: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(mapping: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """As azure-ai-ml merges them: mappings into mappings, anything else in the place of what was there."""
+    merged = dict(mapping)
     for key, value in changes.items():
         if key in ("job", "type"):
             continue
         old = mapping.get(key)
-        mapping[key] = _merged(dict(old), value) if isinstance(old, dict) and isinstance(value, Mapping) else value
-    return mapping
+        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return merged

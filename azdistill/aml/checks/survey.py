@@ -118,6 +118,12 @@ class Survey:
     #: Which objects are in the lists, by identity; the lists keep them alive.
     known: set[int] = field(default_factory=set)
 
+    def add(self, kind: str, item: Any) -> None:
+        """Add a thing, which may be known already, to the list called ``kind``."""
+        if id(item) not in self.known:
+            self.known.add(id(item))
+            getattr(self, kind).append(item)
+
     def interfaces(self) -> Iterator[CommandComponent | PipelineComponent]:
         """Everything that declares inputs and outputs."""
         yield from self.components
@@ -142,35 +148,35 @@ def survey(spec: Spec) -> Survey:
 
 
 def _visit(spec: Spec, found: Survey) -> None:
-    _once(found, found.sources, spec.where.source)
+    found.add("sources", spec.where.source)
     if isinstance(spec, Environment):
-        _once(found, found.environments, spec)
+        found.add("environments", spec)
     elif isinstance(spec, CommandComponent):
         _component(spec, found)
     elif isinstance(spec, PipelineComponent):
-        _once(found, found.pipelines, spec)
+        found.add("pipelines", spec)
         _scope(Scope(spec.inputs, spec.outputs, spec.jobs, spec.where), found)
     elif isinstance(spec, Pipeline):
         _scope(Scope(spec.inputs, spec.outputs, spec.jobs, spec.where, is_job=True), found)
 
 
 def _component(component: CommandComponent, found: Survey) -> None:
-    _once(found, found.components, component)
+    found.add("components", component)
     if isinstance(component.environment, Environment):
-        _once(found, found.environments, component.environment)
+        found.add("environments", component.environment)
 
 
 def _scope(scope: Scope, found: Survey) -> None:
     found.scopes.append(scope)
     for step in scope.jobs.values():
         if isinstance(step.environment, Environment):
-            _once(found, found.environments, step.environment)
+            found.add("environments", step.environment)
         if isinstance(step.component, CommandComponent):
-            _once(found, found.sources, step.component.where.source)
+            found.add("sources", step.component.where.source)
             _component(step.component, found)
         elif isinstance(step.component, PipelineComponent):
-            _once(found, found.sources, step.component.where.source)
-            _once(found, found.pipelines, step.component)
+            found.add("sources", step.component.where.source)
+            found.add("pipelines", step.component)
             _scope(_inner(scope, step, step.component), found)
 
 
@@ -181,9 +187,3 @@ def _inner(outer: Scope, step: Step, component: PipelineComponent) -> Scope:
         if declared and traced and not traced.absent:
             given[name] = Given(declared.type, traced.where, traced.literal)
     return Scope(component.inputs, component.outputs, component.jobs, component.where, given)
-
-
-def _once(found: Survey, items: list[Any], item: Any) -> None:
-    if id(item) not in found.known:
-        found.known.add(id(item))
-        items.append(item)

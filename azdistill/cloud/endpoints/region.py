@@ -80,24 +80,23 @@ def find_region(connection: Connection) -> Region:
     """What the workspace's region offers. What may not be asked is left out and said in ``silent``."""
     location = str(connection.workspace["location"])
     base = f"/subscriptions/{connection.subscription_id}/{_PROVIDER}/{location}"
-    silent: list[str] = []
-    sizes = _asked(connection, f"{base}/vmSizes", f"listing the sizes of {location}", silent)
-    usages = _asked(connection, f"{base}/usages", f"reading the quota of {location}", silent)
+    sizes, no_sizes = _asked(connection, f"{base}/vmSizes", f"listing the sizes of {location}")
+    usages, no_usages = _asked(connection, f"{base}/usages", f"reading the quota of {location}")
     return Region(
         location,
         None if sizes is None else {str(size["name"]).lower(): size for size in sizes},
         None if usages is None else {squeezed(quota.family): quota for quota in map(_quota, usages)},
-        tuple(silent),
+        tuple(message for message in (no_sizes, no_usages) if message),
     )
 
 
-def _asked(connection: Connection, path: str, doing: str, silent: list[str]) -> list[Any] | None:
+def _asked(connection: Connection, path: str, doing: str) -> tuple[list[Any] | None, str]:
+    """What is listed there; None, and why, where that may not be asked."""
     try:
         with explain(doing):
-            return list(connection.rest.listed(path))
+            return list(connection.rest.listed(path)), ""
     except AzdistillError as error:
-        silent.append(error.message)
-        return None
+        return None, error.message
 
 
 def _quota(usage: dict[str, Any]) -> Quota:

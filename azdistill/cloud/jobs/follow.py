@@ -97,9 +97,10 @@ def follow(
     began, wait = time.monotonic(), _FIRST
     job = patience.through(lambda: get_job(connection, name, history))
     listener.started(job)
-    seen: dict[str, JobStep] = {}
+    seen: Mapping[str, JobStep] = {}
     while True:
         changed = _tell(listener, seen, job)
+        seen = {**seen, **job.steps}
         lines = patience.through(partial(_read, tail, job, listener)) if tail else 0
         if job.has_ended:
             listener.ended(job)
@@ -139,14 +140,13 @@ class _Patience:
             wait = min(wait * 2, _MOST)
 
 
-def _tell(listener: FollowListener, seen: dict[str, JobStep], job: Job) -> bool:
+def _tell(listener: FollowListener, seen: Mapping[str, JobStep], job: Job) -> bool:
     changed = False
     for name, step in job.steps.items():
         before = seen.get(name)
         if (before.status, before.reused) != (step.status, step.reused) if before else step.run_id:
             changed = True
             listener.step_changed(step)
-        seen[name] = step
     return changed
 
 

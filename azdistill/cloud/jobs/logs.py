@@ -47,6 +47,21 @@ class _Open:
     rest: str = ""
     decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
 
+    def move(self, url: str) -> None:
+        """It is read from this address from now on."""
+        self.url = url
+
+    def take(self, piece: bytes) -> list[str]:
+        """Take the next bytes; the lines that end in them."""
+        self.offset += len(piece)
+        *lines, self.rest = (self.rest + self.decoder.decode(piece)).split("\n")
+        return lines
+
+    def take_rest(self) -> str:
+        """The last line, which no line break ends."""
+        rest, self.rest = self.rest, ""
+        return rest
+
 
 class LogTail:
     """Follows the logs of a job's steps; each call of :meth:`read` passes on what is new since the last.
@@ -83,7 +98,7 @@ class LogTail:
         for file, url in chosen(self._history.details(run_id).get("logFiles") or {}).items():
             known = self._files.setdefault((run_id, file), _Open(url))
             # Addresses run out; each answer brings fresh ones.
-            known.url = url
+            known.move(url)
             told += self._read_file(name, known, on_line)
         return told
 
@@ -91,8 +106,7 @@ class LogTail:
         self._signed = self._signed or SignedFiles()
         told = 0
         while piece := _piece(self._signed, log):
-            log.offset += len(piece)
-            *lines, log.rest = (log.rest + log.decoder.decode(piece)).split("\n")
+            lines = log.take(piece)
             for line in lines:
                 on_line(name, shown(line))
             told += len(lines)
@@ -105,8 +119,7 @@ class LogTail:
         self._finished.add(step.run_id)
         left = [log for (run_id, _), log in self._files.items() if run_id == step.run_with_results and log.rest]
         for log in left:
-            on_line(name, shown(log.rest))
-            log.rest = ""
+            on_line(name, shown(log.take_rest()))
         return len(left)
 
 

@@ -41,12 +41,12 @@ def _default_of(profile: Profile) -> str | None:
 def _node(name: str, node: dict[str, Any], kind: str, before: str, default: str, profile: Profile) -> dict[str, Any]:
     if kind not in _RUNNING:
         return node
-    node = _placed_by_profile(node, profile.computes.get(name), before, default, profile.compute)
-    if profile.spot and compute_of(node, default) == SERVERLESS:
-        node.setdefault("queue_settings", {"job_tier": "spot"})
+    placed = dict(_placed_by_profile(node, profile.computes.get(name), before, default, profile.compute))
+    if profile.spot and compute_of(placed, default) == SERVERLESS:
+        placed.setdefault("queue_settings", {"job_tier": "spot"})
     if kind != "parallel":
-        node["limits"] = {"timeout": DEFAULT_TIMEOUT, **(node.get("limits") or {})}
-    return _with_identity(node, _identity_of(profile, name))
+        placed["limits"] = {"timeout": DEFAULT_TIMEOUT, **(placed.get("limits") or {})}
+    return _with_identity(placed, _identity_of(profile, name))
 
 
 def _placed_by_profile(

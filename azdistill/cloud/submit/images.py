@@ -38,9 +38,10 @@ class Image:
         return {**vars(self), "cuda": self.cuda}
 
 
-def of(steps: list[Leaf], profile: Profile, facts: Facts, problems: list[Problem]) -> list[Image]:
-    """Every environment that the steps use, each once; one that is not registered is added to ``problems``."""
+def of(steps: list[Leaf], profile: Profile, facts: Facts) -> tuple[list[Image], list[Problem]]:
+    """Every environment that the steps use, each once, and a problem for each that is not registered."""
     found: dict[str, Image] = {}
+    problems: list[Problem] = []
     for leaf in steps:
         # Of the kinds that are not looked into, Azure chooses or the step's own keys say.
         if leaf.step.only_on_azure:
@@ -53,7 +54,7 @@ def of(steps: list[Leaf], profile: Profile, facts: Facts, problems: list[Problem
             if image.how == "registered" and facts.environment_exists(image.name) is False:
                 message = f"the environment {image.name} is not registered in the workspace (step '{leaf.name}')"
                 problems.append(Problem("AZD423", message, hint="`az ml environment list` shows those that are"))
-    return list(found.values())
+    return list(found.values()), problems
 
 
 def _image(leaf: Leaf, profile: Profile) -> Image:

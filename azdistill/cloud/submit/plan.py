@@ -152,9 +152,10 @@ def make_plan(connection: Connection, prepared: Prepared) -> SubmitPlan:
     workspace = connection.workspace
     steps = leaves(prepared.pipeline)
     builder = _Builder(facts, prepared)
-    builder.problems += prepared.unfired
+    builder.problems.extend(prepared.unfired)
     planned = [builder.step(leaf) for leaf in steps]
-    used = images.of(steps, prepared.profile, facts, builder.problems)
+    used, unregistered = images.of(steps, prepared.profile, facts)
+    builder.problems.extend(unregistered)
     builder.quota(planned)
     builder.ceiling(planned)
     builder.image_build(workspace)

@@ -126,7 +126,7 @@ class Connection:
             return []
 
 
-def connect(where: Where | None = None, folder: Path | None = None) -> Connection:
+def connect(where: Where | None = None, folder: Path | None = None, credential: Any = None) -> Connection:
     """The workspace that ``where``, its profile, the environment or config.json names, in this order.
 
     ``folder`` is where azdistill.yml is looked for, and above it (default: the working directory). UserError AZD411
@@ -139,7 +139,8 @@ def connect(where: Where | None = None, folder: Path | None = None) -> Connectio
     subscription, group, name = _address(where)
     with explain("looking up the cloud"):
         cloud = clouds.find(where.cloud)
-        credential = make_credential(where.auth, where.tenant, cloud)
+        if credential is None:
+            credential = make_credential(where.auth, where.tenant, cloud)
     return Connection(subscription, group, name, cloud, credential)
 
 

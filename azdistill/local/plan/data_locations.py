@@ -40,23 +40,34 @@ def standing(home: Home, uri: str, where: Where, report: Report) -> Path | None:
     return home.standing(str(path), found[1])
 
 
-def claim(claimed: dict[Path, str], path: Path, kind: str, where: Where, report: Report) -> None:
-    """Add to ``claimed`` that an output of this kind is written to ``path``; a problem where that is, or lies below, a
-    file for one and a folder for another.
-    """
-    wanted = "file" if is_file(kind) else "folder"
-    other = "file" if is_file(claimed.setdefault(path, kind)) else "folder"
-    above = next((parent for parent in path.parents if is_file(claimed.get(parent, "")) or parent.is_file()), None)
-    below = next((place for place in claimed if path in place.parents), None) if is_file(kind) else None
-    if other != wanted:
-        report.error("AZD346", f"{path} is written as a {other} by another output, and as a {wanted} here", where)
-    elif above:
-        report.error("AZD346", f"{path} cannot be written: {above} is a file", where)
-    elif below:
-        report.error("AZD346", f"{path} cannot be a file: another output is written to {below}", where)
-    elif path.is_dir() if wanted == "file" else path.is_file():
-        there = "folder" if wanted == "file" else "file"
-        report.error("AZD346", f"{path} is a {there} where a {kind} is to be written", where)
+class Claims:
+    """The places of this machine that outputs are written to: no two of them may need different things there."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._kinds: dict[Path, str] = {}
+
+    def add(self, path: Path, kind: str, where: Where) -> None:
+        """Note that an output of this kind is written to ``path``; a problem where that is, or lies below, a file for
+        one and a folder for another.
+        """
+        wanted = "file" if is_file(kind) else "folder"
+        other = "file" if is_file(self._kinds.setdefault(path, kind)) else "folder"
+        above = next(
+            (parent for parent in path.parents if is_file(self._kinds.get(parent, "")) or parent.is_file()), None
+        )
+        below = next((place for place in self._kinds if path in place.parents), None) if is_file(kind) else None
+        if other != wanted:
+            self._report.error(
+                "AZD346", f"{path} is written as a {other} by another output, and as a {wanted} here", where
+            )
+        elif above:
+            self._report.error("AZD346", f"{path} cannot be written: {above} is a file", where)
+        elif below:
+            self._report.error("AZD346", f"{path} cannot be a file: another output is written to {below}", where)
+        elif path.is_dir() if wanted == "file" else path.is_file():
+            there = "folder" if wanted == "file" else "file"
+            self._report.error("AZD346", f"{path} is a {there} where a {kind} is to be written", where)
 
 
 def local_input(

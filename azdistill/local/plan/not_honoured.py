@@ -32,12 +32,15 @@ class Note(str):
 
     where: Where
 
+    def __new__(cls, text: str, where: Where) -> Note:
+        self = super().__new__(cls, text)
+        self.where = where
+        return self
+
     @staticmethod
     def at(where: Where, text: str) -> Note:
         """The line ``text``, about what stands at ``where``."""
-        note = Note(text)
-        note.where = where
-        return note
+        return Note(text, where)
 
 
 def refuse(notes: Iterable[str]) -> None:

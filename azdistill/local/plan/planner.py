@@ -66,7 +66,7 @@ def make_plan(
     """
     name = pipeline.name or pipeline.display_name or (pipeline.source.stem if pipeline.source else "pipeline")
     report = Report()
-    report.problems += service.unfired(pipeline)
+    report.extend(service.unfired(pipeline))
     datastore = (pipeline.settings.default_datastore or DEFAULT_STORE).removeprefix("azureml:")
     planner = _Planner(home, report, data or {}, datastore)
     pipeline = service.filled(pipeline, {DEFAULT_DATASTORE: datastore})
@@ -102,8 +102,10 @@ class _Planner:
     datastore: str = DEFAULT_STORE
     steps: dict[str, PlannedStep] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    #: Place on a datastore -> the kind of what is written there.
-    claimed: dict[Path, str] = field(default_factory=dict)
+    claims: data_locations.Claims = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.claims = data_locations.Claims(self.report)
 
     def job_input(self, name: str, declared: Input) -> Bound | None:
         """A pipeline job's own input."""
@@ -260,7 +262,7 @@ class _Planner:
             # A value is handed on, never kept in a place of its own.
             kept = None if declared.type in PRIMITIVES else kept
             if kept and setting and isinstance(component, CommandComponent):
-                data_locations.claim(self.claimed, kept, declared.type, setting.where, self.report)
+                self.claims.add(kept, declared.type, setting.where)
             planned[name] = PlannedOutput(declared.type, kept, bool(kept and self.home.is_store(kept)))
         return planned
 

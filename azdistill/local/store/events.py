@@ -130,6 +130,18 @@ class TrialState:
     key: str | None = None
     exit_code: int | None = None
 
+    def end(self, event: Event) -> None:
+        """Take how it ended."""
+        fields = event.fields
+        self.hyperparameters, self.draw = fields["hyperparameters"], fields["draw"]
+        self.sweep = fields.get("sweep", "")
+        self.status, self.metric, self.reports = fields["status"], fields.get("metric"), fields["reports"]
+        self.seconds, self.error, self.key = fields["seconds"], redact(fields.get("error", "")), fields.get("key")
+
+    def lose(self) -> None:
+        """What ran when the runner was gone does not run any more."""
+        self.status = "canceled" if self.status == "running" else self.status
+
     def as_json(self) -> dict[str, Any]:
         """The object that ``azdistill run --json`` prints for a trial."""
         # JSON has no infinity.
@@ -162,6 +174,50 @@ class StepState:
     #: Of a sweep step: its trials by number, and the best of them.
     trials: dict[int, TrialState] = field(default_factory=dict)
     best_trial: int | None = None
+
+    def start(self, event: Event) -> None:
+        """Take that its command has started."""
+        self.status, self.started, self.attempts = "running", event.time, event.fields["attempt"]
+        self.log, self.key = event.fields["log"], event.fields.get("key")
+
+    def end(self, event: Event) -> None:
+        """Take how it ended."""
+        fields = event.fields
+        self.status, self.seconds = fields["status"], fields.get("seconds", 0.0)
+        # On disk no secret is in them; nor in what the run itself tells of its steps meanwhile.
+        self.exit_code, self.error = fields.get("exit_code"), redact(fields.get("error", ""))
+        self.reason, self.detail = fields.get("reason", ""), redact(fields.get("detail", ""))
+        self.metrics = fields.get("metrics", {})
+        self.outputs, self.key = fields.get("outputs", {}), fields.get("key", self.key)
+
+    def start_trial(self, event: Event) -> None:
+        """Take that the command of a trial has started."""
+        fields, number = event.fields, int(event.trial or 0)
+        self.trials[number] = TrialState(
+            number,
+            hyperparameters=fields["hyperparameters"],
+            draw=fields["draw"],
+            sweep=fields.get("sweep", ""),
+            attempts=fields["attempt"],
+            log=fields["log"],
+        )
+
+    def end_trial(self, event: Event) -> None:
+        """Take how a trial ended; one from the cache was never started."""
+        number = int(event.trial or 0)
+        self.trials.setdefault(number, TrialState(number)).end(event)
+
+    def end_sweep(self, event: Event) -> None:
+        """Take which trial was the best."""
+        self.best_trial = event.trial
+        # A run that was resumed with fewer trials had more before.
+        self.trials = {number: trial for number, trial in self.trials.items() if number <= event.fields["total"]}
+
+    def lose(self) -> None:
+        """What ran when the runner was gone does not run any more."""
+        self.status = "canceled" if self.status == "running" else self.status
+        for trial in self.trials.values():
+            trial.lose()
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``azdistill run --json`` prints for a step."""
@@ -210,100 +266,59 @@ class RunState:
 
     def apply(self, event: Event) -> None:
         """Fold one event into the state. Kinds that no log keeps, and those of a later version, change nothing."""
-        fold = _FOLDS.get(event.kind)
-        if fold:
-            fold(self, event)
+        match event.kind:
+            case "run_started":
+                self._start(event)
+            case "run_resumed":
+                self._resume(event)
+            case "run_ended":
+                self._end(event)
+            case "step_started":
+                self._step(event).start(event)
+            case "step_ended":
+                self._step(event).end(event)
+            case "trial_started":
+                self._step(event).start_trial(event)
+            case "trial_ended":
+                self._step(event).end_trial(event)
+            case "sweep_ended":
+                self._step(event).end_sweep(event)
 
+    def lose(self) -> None:
+        """The runner is gone, and no end was told."""
+        self.status = "lost"
+        for step in self.steps.values():
+            step.lose()
 
-def _run_started(run: RunState, event: Event) -> None:
-    fields = event.fields
-    run.pipeline, run.experiment = fields["pipeline"], fields["experiment"]
-    run.started, run.runner = event.time, fields.get("runner", "")
-    run.params, run.headline = fields["params"], fields["headline"]
-    run.steps = {name: StepState() for name in fields["steps"]}
+    def _step(self, event: Event) -> StepState:
+        return self.steps.setdefault(event.step, StepState())
 
+    def _start(self, event: Event) -> None:
+        fields = event.fields
+        self.pipeline, self.experiment = fields["pipeline"], fields["experiment"]
+        self.started, self.runner = event.time, fields.get("runner", "")
+        self.params, self.headline = fields["params"], fields["headline"]
+        self.steps = {name: StepState() for name in fields["steps"]}
 
-def _run_resumed(run: RunState, event: Event) -> None:
-    fields = event.fields
-    run.status, run.runner, run.error, run.outputs = "running", fields["runner"], "", {}
-    run.withheld = {}
-    run.params, run.headline = fields["params"], fields["headline"]
-    before, run.steps = run.steps, {}
-    # What a selection leaves out stays as it was.
-    for name in fields.get("apart", ()):
-        if name in before:
-            run.steps[name] = before[name]
-    for name in fields["steps"]:
-        known = before.get(name, StepState())
-        # How often a step was tried stays known; what came of it is found out again.
-        run.steps[name] = StepState(
-            attempts=known.attempts, log=known.log, trials=known.trials, best_trial=known.best_trial
-        )
+    def _resume(self, event: Event) -> None:
+        fields = event.fields
+        self.status, self.runner, self.error, self.outputs = "running", fields["runner"], "", {}
+        self.withheld = {}
+        self.params, self.headline = fields["params"], fields["headline"]
+        before, self.steps = self.steps, {}
+        # What a selection leaves out stays as it was.
+        for name in fields.get("apart", ()):
+            if name in before:
+                self.steps[name] = before[name]
+        for name in fields["steps"]:
+            known = before.get(name, StepState())
+            # How often a step was tried stays known; what came of it is found out again.
+            self.steps[name] = StepState(
+                attempts=known.attempts, log=known.log, trials=known.trials, best_trial=known.best_trial
+            )
 
-
-def _run_ended(run: RunState, event: Event) -> None:
-    fields = event.fields
-    run.status, run.seconds = fields["status"], fields["seconds"]
-    run.outputs, run.error = fields["outputs"], redact(fields.get("error", ""))
-    run.withheld = fields.get("withheld", {})
-
-
-def _step_started(run: RunState, event: Event) -> None:
-    fields = event.fields
-    step = run.steps.setdefault(event.step, StepState())
-    step.status, step.started, step.attempts = "running", event.time, fields["attempt"]
-    step.log, step.key = fields["log"], fields.get("key")
-
-
-def _step_ended(run: RunState, event: Event) -> None:
-    fields = event.fields
-    step = run.steps.setdefault(event.step, StepState())
-    step.status, step.seconds = fields["status"], fields.get("seconds", 0.0)
-    # On disk no secret is in them; nor in what the run itself tells of its steps meanwhile.
-    step.exit_code, step.error = fields.get("exit_code"), redact(fields.get("error", ""))
-    step.reason, step.detail = fields.get("reason", ""), redact(fields.get("detail", ""))
-    step.metrics = fields.get("metrics", {})
-    step.outputs, step.key = fields.get("outputs", {}), fields.get("key", step.key)
-
-
-def _trial_started(run: RunState, event: Event) -> None:
-    fields = event.fields
-    trials, number = run.steps.setdefault(event.step, StepState()).trials, int(event.trial or 0)
-    trials[number] = TrialState(
-        number,
-        hyperparameters=fields["hyperparameters"],
-        draw=fields["draw"],
-        sweep=fields.get("sweep", ""),
-        attempts=fields["attempt"],
-        log=fields["log"],
-    )
-
-
-def _trial_ended(run: RunState, event: Event) -> None:
-    fields = event.fields
-    trials, number = run.steps.setdefault(event.step, StepState()).trials, int(event.trial or 0)
-    trial = trials.setdefault(number, TrialState(number))
-    trial.hyperparameters, trial.draw = fields["hyperparameters"], fields["draw"]
-    trial.sweep = fields.get("sweep", "")
-    trial.status, trial.metric, trial.reports = fields["status"], fields.get("metric"), fields["reports"]
-    trial.seconds, trial.error, trial.key = fields["seconds"], redact(fields.get("error", "")), fields.get("key")
-
-
-def _sweep_ended(run: RunState, event: Event) -> None:
-    fields = event.fields
-    step = run.steps.setdefault(event.step, StepState())
-    step.best_trial = event.trial
-    # A run that was resumed with fewer trials had more before.
-    step.trials = {number: trial for number, trial in step.trials.items() if number <= fields["total"]}
-
-
-_FOLDS = {
-    "trial_started": _trial_started,
-    "trial_ended": _trial_ended,
-    "sweep_ended": _sweep_ended,
-    "run_started": _run_started,
-    "run_resumed": _run_resumed,
-    "run_ended": _run_ended,
-    "step_started": _step_started,
-    "step_ended": _step_ended,
-}
+    def _end(self, event: Event) -> None:
+        fields = event.fields
+        self.status, self.seconds = fields["status"], fields["seconds"]
+        self.outputs, self.error = fields["outputs"], redact(fields.get("error", ""))
+        self.withheld = fields.get("withheld", {})

@@ -76,11 +76,7 @@ def load_run(folder: Path) -> RunState:
     """The state of a run from its event log. A run whose runner is gone without an end is ``lost``."""
     state = _fold(folder)
     if state.status == "running" and not _is_going_on(state):
-        state.status = "lost"
-        for step in state.steps.values():
-            step.status = "canceled" if step.status == "running" else step.status
-            for trial in step.trials.values():
-                trial.status = "canceled" if trial.status == "running" else trial.status
+        state.lose()
     return state
 
 

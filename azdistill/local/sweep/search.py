@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ from azdistill.local.run.listener import Record, Tail
 from azdistill.local.run.result import Result
 from azdistill.local.run.step import key_of
 from azdistill.local.store.events import Event, Hear, TrialState
-from azdistill.local.sweep.metrics import LiveMetric, logged, reported
+from azdistill.local.sweep.metrics import logged, reported
 from azdistill.local.sweep.sampling import Point, make_sampler
-from azdistill.local.sweep.stopping import Stopping, best_of
-from azdistill.local.sweep.trial import Trial, TrialCancellation, hand_over, texts_of, trial_step
+from azdistill.local.sweep.stopping import Stopping
+from azdistill.local.sweep.trial import Trial, TrialCancellation, hand_over, trial_step
 
 _POLL = 0.1
 #: What a state of a trial is called on the terminal, where it is not called by its name.
@@ -151,8 +151,7 @@ class _Search:
 
     def _trial(self, number: int, point: Point) -> Trial:
         step = trial_step(self._step, number, point.values)
-        state = TrialState(number, hyperparameters=texts_of(point), draw=dict(point.draw), sweep=self._key)
-        return Trial(number, step, point, TrialCancellation(self._context.cancellation), state)
+        return Trial(number, step, point, TrialCancellation(self._context.cancellation))
 
     def _stopped_before(self, trial: Trial, known: TrialState) -> bool:
         """Whether a trial was ended early before this run was resumed, with what it is given now; it is taken then."""
@@ -162,9 +161,8 @@ class _Search:
         if not key_of(self._context, trial.step, self._results).is_of(last):
             return False
         values = reported(last / METRICS, self._sweep.primary_metric)[: known.reports]
-        trial.values, trial.stopped_at, trial.metrics = values, known.reports, last / METRICS
-        trial.state.log, trial.state.seconds = known.log, known.seconds
-        self._end(trial, "stopped", "")
+        trial.take_earlier(known, last / METRICS, values)
+        self._end(trial, "stopped", "", values)
         return True
 
     def _heard(self, trial: Trial, event: Event) -> None:
@@ -173,9 +171,7 @@ class _Search:
             self._hear(event)
             return
         attempt = Attempt(Path(event.fields["log"]).parent)
-        # A new attempt begins anew, also in what it reports.
-        trial.metric = LiveMetric(self._sweep.primary_metric, attempt.metrics, attempt.mlflow)
-        trial.state.attempts, trial.state.log = attempt.number, str(attempt.log)
+        trial.start(attempt, self._sweep.primary_metric)
         self._tell("trial_started", trial, attempt=attempt.number, log=str(attempt.log))
 
     def _take(self) -> None:
@@ -190,34 +186,28 @@ class _Search:
             return
 
     def _took(self, trial: Trial, result: Result) -> None:
-        trial.metrics = result.metrics or self._metrics_of(trial)
-        trial.outputs, trial.state.key = result.outputs, result.key
-        trial.state.exit_code, trial.failure = result.exit_code, result.failure
+        trial.take(result, result.metrics or self._metrics_of(trial))
         self._forward_rest(trial, cached=result.status == "cached")
-        trial.values = reported(trial.metrics, self._sweep.primary_metric) if trial.metrics else []
-        status, error = result.status, result.error
-        if status == "canceled" and trial.stopped_at is not None:
+        values = reported(trial.metrics, self._sweep.primary_metric) if trial.metrics else []
+        if result.status == "canceled" and trial.stopped_at is not None:
             # What it went on to report until it heard of its end does not count.
-            status, error, trial.values = "stopped", "", trial.values[: trial.stopped_at]
-        self._end(trial, status, error)
+            self._end(trial, "stopped", "", values[: trial.stopped_at])
+        else:
+            self._end(trial, result.status, result.error, values)
 
     def _metrics_of(self, trial: Trial) -> Path | None:
         last = next(attempts(self._context.log.folder, trial.step.name), None)
         return last / METRICS if last else None
 
-    def _end(self, trial: Trial, status: str, error: str) -> None:
+    def _end(self, trial: Trial, status: str, error: str, values: Sequence[float]) -> None:
         self._running.pop(trial.number, None)
-        state = trial.state
-        state.status, state.error, state.reports = status, error, len(trial.values)
-        if status not in ("cached", "stopped") or not state.seconds:
-            state.seconds = 0.0 if status == "cached" else time.monotonic() - trial.began
-        state.metric = best_of(trial.values, self._sweep.maximize)
-        self._sampler.tell(trial.number, state.metric if status in ("completed", "cached", "stopped") else None)
-        if status in ("completed", "cached") and state.metric is not None and self._is_better(trial):
+        trial.end(status, error, values, maximize=self._sweep.maximize)
+        self._sampler.tell(trial.number, trial.metric if status in ("completed", "cached", "stopped") else None)
+        if status in ("completed", "cached") and trial.metric is not None and self._is_better(trial):
             self._best = trial
         line = self._line(trial)
-        ended = {"status": status, "metric": state.metric, "reports": state.reports, "seconds": state.seconds}
-        self._tell("trial_ended", trial, **ended, error=error, key=state.key, log=state.log, line=line)
+        ended = {"status": status, "metric": trial.metric, "reports": len(values), "seconds": trial.seconds}
+        self._tell("trial_ended", trial, **ended, error=error, key=trial.result.key, log=trial.log, line=line)
         self._hear(Event.of("record", self._step.name, record=self._progress()))
         self._say(line)
 
@@ -236,7 +226,7 @@ class _Search:
         """Better than the best so far; of equals the one with the lower number."""
         if self._best is None:
             return True
-        first, second = trial.state.metric, self._best.state.metric
+        first, second = trial.metric, self._best.metric
         assert first is not None
         assert second is not None
         if first == second:
@@ -244,19 +234,17 @@ class _Search:
         return (first > second) is self._sweep.maximize
 
     def _line(self, trial: Trial) -> str:
-        state = trial.state
-        given = ", ".join(f"{name}={_short(text)}" for name, text in state.hyperparameters.items())
-        metric = f"{self._sweep.primary_metric} {state.metric:.6g}" if state.metric is not None else "no metric"
-        how = "" if state.status == "completed" else f" ({_WORDS.get(state.status, state.status)})"
-        best = f"; best {self._best.state.metric:.6g} (trial {self._best.number})" if self._best else ""
-        why = f": {state.error}" if state.error else ""
-        return f"trial {trial.number} of {self._sampler.size}: {given}: {metric}{how}{why}{best}"
+        drawn = ", ".join(f"{name}={_short(text)}" for name, text in trial.hyperparameters.items())
+        metric = f"{self._sweep.primary_metric} {trial.metric:.6g}" if trial.metric is not None else "no metric"
+        how = "" if trial.status == "completed" else f" ({_WORDS.get(trial.status, trial.status)})"
+        best = f"; best {self._best.metric:.6g} (trial {self._best.number})" if self._best else ""
+        why = f": {trial.error}" if trial.error else ""
+        return f"trial {trial.number} of {self._sampler.size}: {drawn}: {metric}{how}{why}{best}"
 
     def _watch(self) -> None:
         """Read what running trials report, and end those whose time is over."""
         for trial in list(self._running.values()):
-            if trial.metric:
-                self._look_at(trial, trial.metric)
+            self._look_at(trial)
         sweep = self._sweep
         if sweep.timeout and self._seconds() > sweep.timeout:
             self._timed_out = True
@@ -265,35 +253,32 @@ class _Search:
                 if not trial.cancellation.asked.is_set():
                     trial.cancellation.ask()
 
-    def _look_at(self, trial: Trial, metric: LiveMetric) -> None:
-        for value in metric.new():
-            metric.values.append(value)
-            trial.values = metric.values
+    def _look_at(self, trial: Trial) -> None:
+        for interval in trial.report():
             if self._stopping and trial.stopped_at is None:
-                reports, interval = {one.number: one.values for one in self._trials}, len(metric.values)
+                reports = {one.number: one.reported for one in self._trials}
                 if self._stopping.stops(reports, trial.number, interval):
                     trial.stop(interval)
-        self._forward(trial, metric.records)
+        if trial.live:
+            self._forward(trial, trial.live.records)
 
     def _forward_rest(self, trial: Trial, *, cached: bool) -> None:
-        if trial.metric and not cached:
-            trial.metric.new()
-            records = trial.metric.records
-        else:
-            records = Tail(trial.metrics).read() if trial.metrics else []
-        self._forward(trial, records)
+        if trial.live and not cached:
+            trial.live.new()
+            self._forward(trial, trial.live.records)
+        elif trial.metrics:
+            self._forward(trial, Tail(trial.metrics).read())
 
     def _forward(self, trial: Trial, records: Sequence[Record]) -> None:
         for record in records:
             self._hear(Event.of("record", self._step.name, trial.number, record=record))
 
     def _tell(self, kind: str, trial: Trial, **fields: Any) -> None:
-        state = trial.state
-        drawn = {"hyperparameters": state.hyperparameters, "draw": state.draw, "sweep": state.sweep}
+        drawn = {"hyperparameters": trial.hyperparameters, "draw": dict(trial.point.draw), "sweep": self._key}
         self._hear(Event.of(kind, self._step.name, trial.number, **drawn, **fields))
 
     def _outcome(self) -> End:
-        canceled = any(trial.state.status == "canceled" for trial in self._trials)
+        canceled = any(trial.status == "canceled" for trial in self._trials)
         if self._context.cancellation.asked.is_set() and (canceled or len(self._trials) < self._sampler.size):
             return End(failed=Result("canceled", error="canceled"))
         if self._timed_out:
@@ -301,13 +286,13 @@ class _Search:
         return End(self._best) if self._best else self._failure()
 
     def _failure(self) -> End:
-        failed = [trial for trial in self._trials if trial.state.status == "failed"]
+        failed = [trial for trial in self._trials if trial.status == "failed"]
         if failed and len(failed) == len(self._trials):
             first = failed[0]
-            error = f"all {len(failed)} trials failed; trial {first.number}: {first.state.error}"
-            return End(failed=Result("failed", exit_code=first.state.exit_code, error=error, failure=first.failure))
+            error = f"all {len(failed)} trials failed; trial {first.number}: {first.error}"
+            return End(failed=replace(first.result, error=error))
         metric = self._sweep.primary_metric
-        if any(trial.values for trial in self._trials if trial.state.status == "stopped"):
+        if any(trial.reported for trial in self._trials if trial.status == "stopped"):
             return _failed(f"no trial that logged '{metric}' ran to its end")
         names = list(dict.fromkeys(name for trial in self._trials if trial.metrics for name in logged(trial.metrics)))
         known = f"logged: {', '.join(names[:20])}; {did_you_mean(metric, names)}" if names else "no metric was logged"

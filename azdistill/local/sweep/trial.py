@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,14 @@ from azdistill import strict_json
 from azdistill.local.plan.bindings import Text
 from azdistill.local.plan.steps import PlannedOutput, PlannedStep
 from azdistill.local.plan.sweeps import text_of
+from azdistill.local.run.attempt import Attempt
+from azdistill.local.run.result import Result
 from azdistill.local.runners.base import Cancellation
 from azdistill.local.store.durable_files import walk_files
 from azdistill.local.store.events import TrialState, trial_name
 from azdistill.local.sweep.metrics import LiveMetric
 from azdistill.local.sweep.sampling import Point
+from azdistill.local.sweep.stopping import best_of
 from azdistill.permissions import copy_file
 
 
@@ -56,30 +59,65 @@ class TrialCancellation(Cancellation):
 
 @dataclass(slots=True)
 class Trial:
-    """A trial that is going on, or has ended. ``stopped_at`` is the interval at which a policy ended it."""
+    """A trial that is going on, or has ended. ``stopped_at`` is the interval at which a policy ended it; ``reported``
+    are the values of the primary metric that count.
+    """
 
     number: int
     step: PlannedStep
     point: Point
     cancellation: TrialCancellation
-    state: TrialState
     began: float = field(default_factory=time.monotonic)
-    metric: LiveMetric | None = None
-    values: Sequence[float] = ()
+    live: LiveMetric | None = None
+    reported: Sequence[float] = ()
     stopped_at: int | None = None
-    failure: BaseException | None = None
-    outputs: Mapping[str, Path] = field(default_factory=dict)
     metrics: Path | None = None
+    status: str = "running"
+    error: str = ""
+    result: Result = field(default_factory=lambda: Result("canceled"))
+    #: The best of what it reported.
+    metric: float | None = None
+    seconds: float = 0.0
+    log: str | None = None
+
+    @property
+    def hyperparameters(self) -> dict[str, str]:
+        """The hyperparameters as they are shown and logged."""
+        return {name: text_of(value) for name, value in self.point.values.items()}
+
+    def start(self, attempt: Attempt, metric: str) -> None:
+        """An attempt of it starts, and begins anew in what it reports too."""
+        self.live = LiveMetric(metric, attempt.metrics, attempt.mlflow)
+        self.log = str(attempt.log)
+
+    def report(self) -> Iterator[int]:
+        """Take what it has reported since the last time; gives how many values there are after each."""
+        for value in self.live.new() if self.live else ():
+            assert self.live
+            self.live.values.append(value)
+            self.reported = self.live.values
+            yield len(self.reported)
 
     def stop(self, interval: int) -> None:
         """End it politely: it has reported enough to be known as a bad one."""
         self.stopped_at = interval
         self.cancellation.ask()
 
+    def take_earlier(self, known: TrialState, metrics: Path, values: Sequence[float]) -> None:
+        """Take what it came to before the run was resumed: it was stopped then."""
+        self.reported, self.stopped_at, self.metrics = values, known.reports, metrics
+        self.log, self.seconds = known.log, known.seconds
 
-def texts_of(point: Point) -> dict[str, str]:
-    """The hyperparameters of a point as they are shown and logged."""
-    return {name: text_of(value) for name, value in point.values.items()}
+    def take(self, result: Result, metrics: Path | None) -> None:
+        """Take what its step came to."""
+        self.result, self.metrics = result, metrics
+
+    def end(self, status: str, error: str, values: Sequence[float], *, maximize: bool) -> None:
+        """It has ended so, having reported ``values`` that count."""
+        self.status, self.error, self.reported = status, error, values
+        if status not in ("cached", "stopped") or not self.seconds:
+            self.seconds = 0.0 if status == "cached" else time.monotonic() - self.began
+        self.metric = best_of(values, maximize)
 
 
 def hand_over(best: Trial, places: Mapping[str, Path], standing: frozenset[str], metrics: Path) -> None:
@@ -88,7 +126,7 @@ def hand_over(best: Trial, places: Mapping[str, Path], standing: frozenset[str],
     Files are linked, so that a model does not lie on the disk twice; a ``standing`` place gets copies.
     """
     for name, place in places.items():
-        source = best.outputs[name]
+        source = best.result.outputs[name]
         if source.is_dir():
             for relative, file in walk_files(source):
                 (place / relative).parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +149,7 @@ def _put(source: Path, target: Path, *, copy: bool) -> None:
 
 def _write_metrics(best: Trial, metrics: Path) -> None:
     given = [
-        *({"kind": "param", "name": name, "value": text} for name, text in best.state.hyperparameters.items()),
+        *({"kind": "param", "name": name, "value": text} for name, text in best.hyperparameters.items()),
         {"kind": "tag", "name": "azdistill.best_trial", "value": str(best.number)},
     ]
     with open(metrics, "a", encoding="utf-8") as file:
