@@ -344,8 +344,9 @@ def _folder_of_links() -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
-        # The links in it name the user's projects.
-        make_private(folder)
+        if found.st_mode & 0o7077:
+            # The links in it name the user's projects.
+            make_private(folder)
         _remove_dead_links(folder)
         return folder
     # Somebody else made it: what lies there cannot be trusted.

@@ -48,7 +48,7 @@ from azdistill.local.run.result import (
 )
 from azdistill.local.run.step_log import LogWriter
 from azdistill.local.runners.base import Cancellation, Ended
-from azdistill.local.store.durable_files import disk_errors
+from azdistill.local.store.durable_files import disk_error
 from azdistill.local.store.events import Event, Hear
 from azdistill.snapshot import Snapshot
 from azdistill.trees import walk_files
@@ -70,14 +70,13 @@ class StepRunner:
         ``room``: how many trials of a sweep step may run at a time.
         """
         try:
-            with disk_errors(f"step '{step.name}'"):
-                return self._run(settled(step, results, self._context.plan), results, room)
+            return self._run(settled(step, results, self._context.plan), results, room)
         except Interrupted:
             return Result("canceled")
-        except AzdistillError as error:
-            return Result("failed", error=error.message, failure=error)
+        except OSError as error:
+            return _stopped_by(disk_error(f"step '{step.name}'", error))
         except Exception as error:  # noqa: BLE001 - a defect of ours: told at the end of the run, with its traceback
-            return Result("failed", error=f"{type(error).__name__}: {error}", failure=error)
+            return _stopped_by(error)
 
     def _run(self, step: PlannedStep, results: Results, room: int) -> Result:
         context, code = self._context, take_code(step)
@@ -311,6 +310,11 @@ def _reused(
     for name in step.standing:
         make_room(step, name)
     return Result("cached", 0.0, None, "", {**made, **step.standing}, manifest.contents(), metrics, digest)
+
+
+def _stopped_by(error: Exception) -> Result:
+    message = error.message if isinstance(error, AzdistillError) else f"{type(error).__name__}: {error}"
+    return Result("failed", error=message, failure=error)
 
 
 def _failure(ended: Ended, error: str) -> Result:

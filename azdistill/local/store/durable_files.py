@@ -39,14 +39,22 @@ def disk_errors(doing: str, hint: str = _HINT, also: Collection[int] = ()) -> It
     try:
         yield
     except OSError as error:
-        if error.errno not in _DISK and error.errno not in also:
+        failure = disk_error(doing, error, hint, also)
+        if failure is error:
             raise
-        # Of a copy the second is what was written.
-        name = error.filename2 or error.filename
-        if error.errno in (errno.ENOTDIR, errno.EEXIST):
-            hint = "a file lies where a folder is expected: move it away"
-        place = f" ({name})" if name else ""
-        raise MachineError(f"{doing}: {error.strerror}{place}", code="AZD310", hint=hint) from error
+        raise failure from error
+
+
+def disk_error(doing: str, error: OSError, hint: str = _HINT, also: Collection[int] = ()) -> Exception:
+    """The MachineError for what the file system refused; ``error`` itself where it is a defect of ours."""
+    if error.errno not in _DISK and error.errno not in also:
+        return error
+    # Of a copy the second is what was written.
+    name = error.filename2 or error.filename
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        hint = "a file lies where a folder is expected: move it away"
+    place = f" ({name})" if name else ""
+    return MachineError(f"{doing}: {error.strerror}{place}", code="AZD310", hint=hint)
 
 
 def sync(path: Path) -> None:

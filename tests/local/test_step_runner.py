@@ -1,0 +1,115 @@
+"""What runs a step is one short way: few files lie between its one method and the process that it starts."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+from local_helpers import step, write_pipeline
+
+import azdistill
+from azdistill import aml
+from azdistill.local.cache.entries import Cache
+from azdistill.local.cache.hashes import Hashes
+from azdistill.local.plan.planner import make_plan
+from azdistill.local.run.context import RunContext
+from azdistill.local.run.interpreter import find_interpreter
+from azdistill.local.run.step import StepRunner
+from azdistill.local.runners.base import Cancellation
+from azdistill.local.runners.process import ProcessRunner
+from azdistill.local.store.events import Event
+from azdistill.local.store.home import Home, find_home
+from azdistill.local.store.runs import RunLog
+
+PACKAGE = Path(azdistill.__file__).parent
+
+
+class Entered:
+    """The files of ours that a thread enters, and the threads that it starts, until the first process is started."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.files: set[str] = set()
+        popen = subprocess.Popen
+
+        def start(*arguments: Any, **more: Any) -> Any:
+            self.end()
+            return popen(*arguments, **more)
+
+        monkeypatch.setattr(subprocess, "Popen", start)
+
+    def begin(self) -> None:
+        threading.setprofile(self._profile)
+        sys.setprofile(self._profile)
+
+    def end(self) -> None:
+        sys.setprofile(None)
+        threading.setprofile(None)
+
+    def _profile(self, frame: FrameType, event: str, _: object) -> None:
+        path = Path(frame.f_code.co_filename)
+        if event == "call" and path.is_relative_to(PACKAGE):
+            self.files.add(path.relative_to(PACKAGE).as_posix())
+
+
+@pytest.fixture
+def home(project: Path) -> Home:
+    return find_home().prepare()
+
+
+def context_of(home: Home, file: Path, log: RunLog, runner: ProcessRunner) -> RunContext:
+    plan = make_plan(aml.load_pipeline(file), home)
+    hashes = Hashes(home.hashes)
+    return RunContext(
+        plan=plan,
+        cache=Cache(home, hash_of=hashes.file),
+        hashes=hashes,
+        interpreters=dict.fromkeys(plan.steps, find_interpreter(home)),
+        log=log,
+        runner=runner,
+        cancellation=Cancellation(),
+        inherited={},
+    )
+
+
+def test_from_the_step_runner_to_the_process_at_most_18_files_are_entered(
+    home: Home, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way of a step that is not in the cache. What listeners do with what they hear is beside it."""
+    (project / "code").mkdir()
+    (project / "code" / "copy.sh").write_text('cat "$1" > "$2"\n')
+    (project / "rows.txt").write_text("a row\n")
+    copy = step("sh copy.sh '${{inputs.rows}}' '${{outputs.made}}'", outputs=("made",), code="./code")
+    rows = {"rows": {"type": "uri_file", "path": "./rows.txt"}}
+    file = write_pipeline(project / "pipeline.yml", {"a": copy | {"inputs": rows}})
+    events: list[Event] = []
+    with closing(RunLog(home, "test")) as log, closing(ProcessRunner(f"AZUREML_ROOT_RUN_ID={log.run_id}")) as runner:
+        context = context_of(home, file, log, runner)
+        steps, entered = StepRunner(context, events.append), Entered(monkeypatch)
+        entered.begin()
+        result = steps.run(context.plan.steps["a"], {})
+        assert sys.getprofile() is None
+        again = steps.run(context.plan.steps["a"], {})
+    assert (result.status, again.status) == ("completed", "cached")
+    assert result.outputs["made"].read_text() == "a row\n"
+    assert "step_started" in [event.kind for event in events]
+    assert {"local/run/step.py", "local/run/prepare.py", "local/cache/key.py"} < entered.files
+    assert len(entered.files) <= 18, "\n".join(sorted(entered.files))
+
+
+def test_the_step_runner_has_one_public_method_and_its_context_never_changes(home: Home, project: Path) -> None:
+    file = write_pipeline(project / "pipeline.yml", {"a": step("true")})
+    public: list[tuple[str, Callable[..., Any]]] = inspect.getmembers(StepRunner, inspect.isfunction)
+    assert [name for name, _ in public if not name.startswith("_")] == ["run"]
+    with closing(RunLog(home, "test")) as log, closing(ProcessRunner(f"AZUREML_ROOT_RUN_ID={log.run_id}")) as runner:
+        context = context_of(home, file, log, runner)
+        with pytest.raises(FrozenInstanceError):
+            context.retries = 3  # type: ignore[misc]
