@@ -97,6 +97,8 @@ class LiveView(View):
                 for note in plan.notes:
                     self._board.print(f"note: {note}", "dim")
                 self._board.start(f"{plan.name}  ({run.run_id})", plan.steps)
+            case "step_reading":
+                self._board.show(event.step, Row("running", time.monotonic(), detail="reading its code and inputs"))
             case "step_started":
                 self._board.show(event.step, Row("running", time.monotonic()))
             case "line":

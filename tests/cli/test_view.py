@@ -96,6 +96,22 @@ def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
+def test_a_step_whose_inputs_are_read_is_not_shown_as_one_that_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "100")
+    terminal = Terminal()
+    run, plan = a_run(tmp_path)
+    with LiveView(terminal) as view:
+        view.hear(Event.of("run_started", plan=plan), run)
+        view.hear(Event.of("step_reading", "first"), run)
+        assert view._board.live
+        view._board.live.refresh()
+    assert "running" in terminal.getvalue()
+    assert "reading its code and inputs" in terminal.getvalue()
+
+
 EVIL = "demo\x1b]0;title\x07\x1b[2J\x9b31m\u202e"
 
 

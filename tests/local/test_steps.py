@@ -331,3 +331,22 @@ def test_a_name_that_no_folder_can_have_is_refused_where_it_stands(run: Run) -> 
     problem = caught.value.problems[0]
     assert (problem.code, problem.line > 0) == ("AZD341", True)
     run({"s" * 240: step("true")})
+
+
+def test_that_a_step_is_read_is_told_before_it_starts_or_is_found(run: Run) -> None:
+    from azdistill.local.run.listener import Listener
+    from azdistill.local.store.events import Event, RunState
+
+    class Kinds(Listener):
+        def __init__(self) -> None:
+            self.kinds: list[str] = []
+
+        def hear(self, event: Event, _: RunState) -> None:
+            self.kinds += [event.kind] if event.step == "a" and event.kind != "line" else []
+
+    first, again = Kinds(), Kinds()
+    finished = run({"a": step("true")}, listeners=[first])
+    run({"a": step("true")}, listeners=[again])
+    assert first.kinds == ["step_reading", "step_started", "step_ended"]
+    assert again.kinds == ["step_reading", "step_ended"]
+    assert "step_reading" not in (finished.state.folder / "events.jsonl").read_text()

@@ -79,7 +79,10 @@ class StepRunner:
             return _stopped_by(error)
 
     def _run(self, step: PlannedStep, results: Results, room: int) -> Result:
-        context, code = self._context, take_code(step)
+        context = self._context
+        if step.trial_of is None:
+            self._hear(Event.of("step_reading", step.name))
+        code = take_code(step)
         # Before the key is taken: what is written where others may write as well, from here on, is not in it.
         shared = _stamps(step, results, shared_inputs(step, context.plan))
         key = result_key(context, step, results, code)
