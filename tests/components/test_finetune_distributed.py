@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from lazily import Lazily
 from snapshots import ROOT, Component, Result, read_jsonl
-from tiny_models import save_tiny, sums, write_jsonl
+from tiny_models import save_tiny, sums, tiny_model, tiny_tokenizer, write_jsonl
 
 torch = Lazily("torch")
 LAUNCH = ROOT / "azdistill" / "local" / "in_step" / "launch.py"
@@ -107,10 +107,16 @@ def weights_of_checkpoint(folder: Path) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("validated", [True, False])
 def test_all_processes_stop_at_a_loss_that_is_not_finite(
-    component: Make, inputs: dict[str, Any], validated: bool
+    component: Make, inputs: dict[str, Any], tmp_path: Path, validated: bool
 ) -> None:
-    validation = {} if validated else {"validation_rows": None}
-    given = {name: value for name, value in (inputs | validation | {"learning_rate": 1e38}).items() if value}
+    model = tiny_model()
+    # Finite, and so large that no logit is.
+    model.model.norm.weight.data.fill_(3e38)
+    model.save_pretrained(tmp_path / "overflowing")
+    tiny_tokenizer().save_pretrained(tmp_path / "overflowing")
+    given = inputs | {"student_weights": tmp_path / "overflowing"}
+    if not validated:
+        del given["validation_rows"]
     ended = distributed(component("finetune_student"), given)
     assert ended.returncode == 1, ended.stderr
     assert "error[not_finite]: training stopped at step" in ended.stderr
