@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from azdistill import aml
 from azdistill.errors import Problem
-from azdistill.local.run_pipeline import Finished, Options, run_pipeline
+from azdistill.local.pipeline_run import Finished, Options, run_pipeline
 
 #: Written by the probe: how often it ran, and each argument, NUL-separated. No file names and no braces are expanded.
 PROBE = r"""probe() { printf 'RUN\0'; printf '%s\0' "$@"; }; set -f +B; HOME='~'; """

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from azdistill import local
+
 ROOT = Path(__file__).parents[1]
 
 LEAVES = frozenset(
@@ -211,6 +213,24 @@ def test_only_the_cloud_part_imports_azure() -> None:
         if any(name.startswith("azure.") for name in imported_names(path))
     }
     assert users <= {"cloud"}
+
+
+def test_local_runs_are_used_through_one_face() -> None:
+    users = [
+        path for part in ("azdistill/cli", "azdistill/client", "benchmarks") for path in (ROOT / part).rglob("*.py")
+    ]
+    used = {(path.name, name) for path in users for name in imported_names(path) if name.startswith("azdistill.local")}
+    assert used
+    face = {f"azdistill.local.{name}" for name in local.__all__}
+    assert sorted((file, name) for file, name in used if name not in face) == []
+
+
+def test_the_face_of_local_runs_has_what_it_says() -> None:
+    assert set(local.__all__) == set(local._HOMES)
+    assert all(getattr(local, name) for name in local.__all__)
+    source = ast.parse(Path(local.__file__).read_text(encoding="utf-8"))
+    typed = [alias for node in ast.walk(source) if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert {alias.asname or alias.name for alias in typed} >= set(local.__all__)
 
 
 @pytest.mark.parametrize("path", COMPONENT_FILES, ids=lambda p: str(p.relative_to(ROOT)))

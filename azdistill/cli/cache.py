@@ -27,9 +27,7 @@ def explain_command(run_name: str, step: str | None, as_json: bool) -> None:
     RUN is a run id, the beginning of one, or 'latest'. Without STEP there is a line for every step.
     """
     from azdistill.cli.runs import find_run
-    from azdistill.local.cache.explain import explain, short
-    from azdistill.local.store.home import find_home
-    from azdistill.local.store.runs import list_runs
+    from azdistill.local import explain, find_home, list_runs, short_value
 
     home, run = find_home(), find_run(run_name)
     runs = list_runs(home)
@@ -48,8 +46,8 @@ def explain_command(run_name: str, step: str | None, as_json: bool) -> None:
     click.echo(f"step '{step}' of {run.run_id}: {found.status}\n{found.reason}")
     for difference in found.differences[:_SHOWN]:
         click.echo(f"\n  {difference.path}")
-        click.echo(f"    in {found.compared_with}  {short(difference.before)}")
-        click.echo(f"    in {run.run_id}  {short(difference.after)}")
+        click.echo(f"    in {found.compared_with}  {short_value(difference.before)}")
+        click.echo(f"    in {run.run_id}  {short_value(difference.after)}")
     if len(found.differences) > _SHOWN:
         click.echo(f"\n{len(found.differences) - _SHOWN} more: --json")
 
@@ -66,10 +64,9 @@ def cache_command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def list_entries(as_json: bool) -> None:
     """List the stored results, most recently used first."""
-    from azdistill.local.cache.gc import held
-    from azdistill.local.store.home import find_home
+    from azdistill.local import find_home, held_entries
 
-    entries = held(find_home())
+    entries = held_entries(find_home())
     if as_json:
         click.echo(strict_json.dumps([entry.as_json() for entry in entries]))
         return
@@ -88,19 +85,18 @@ def collect_entries(older_than: str | None, max_size: str | None, dry_run: bool)
 
     What a run that is going on uses stays, and so does what was used within the last hour.
     """
-    from azdistill.local.cache.gc import held, remove, to_remove
-    from azdistill.local.store.home import find_home
+    from azdistill.local import entries_to_remove, find_home, held_entries, remove_entries
 
     if older_than is None and max_size is None:
         raise UserError("say what may go", code="AZD387", hint="--older-than 30d, or --max-size 20GB")
     home = find_home()
     age = _parsed(older_than, r"(\d+)\s*([mhdw])", _TIMES, "--older-than")
     room = _parsed(max_size, r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", _UNITS, "--max-size")
-    entries = held(home)
-    chosen = to_remove(entries, age, None if room is None else int(room), time.time())
+    entries = held_entries(home)
+    chosen = entries_to_remove(entries, age, None if room is None else int(room), time.time())
     for entry in chosen:
         click.echo(f"{entry.key[:12]}  {size(entry.bytes):>9}  {entry.step}")
-    freed = sum(entry.bytes for entry in chosen) if dry_run else remove(home, chosen)
+    freed = sum(entry.bytes for entry in chosen) if dry_run else remove_entries(home, chosen)
     click.echo(f"{'would remove' if dry_run else 'removed'} {len(chosen)} results, {size(freed)}")
     if kept := len(entries) - len(chosen):
         click.echo(f"{kept} results stay: recent enough, small enough, in use, or used within the last hour", err=True)

@@ -73,20 +73,19 @@ def deliver(
     connection: Connection, run: str, outputs: Sequence[Output], out: Path, *, say: Callable[[str], None]
 ) -> dict[str, str]:
     """Download ``outputs`` of ``run`` into ``out``; output -> where it is now. ``say`` is told what was done."""
-    from azdistill.local.outputs import deliver as delivery
-    from azdistill.local.store.durable_files import disk_errors
+    from azdistill.local import deliver, delivered, disk_errors, refuse_foreign
 
-    delivery.refuse_foreign(out, [each.name for each in outputs])
+    refuse_foreign(out, [each.name for each in outputs])
     result: dict[str, str] = {}
     with disk_errors(f"cannot write to {out}"), _gathering(out) as gathered:
         for each in outputs:
             files = {name: str(mark.get("sha256")) for name, mark in each.expected.items()} if each.expected else None
-            if files and (there := delivery.delivered(out, each.name, files)):
+            if files and (there := delivered(out, each.name, files)):
                 say(f"{each.name}: unchanged")
                 result[each.name] = str(there)
                 continue
             got = _fetch(connection, run, each, gathered)
-            result |= delivery.deliver(out, {each.name: got.path}, move=True)
+            result |= deliver(out, {each.name: got.path}, move=True)
             say(_summary(got))
         shutil.rmtree(gathered, ignore_errors=True)
     return result

@@ -11,8 +11,7 @@ import click
 from azdistill import strict_json
 from azdistill.cli.local_run import open_pipeline, options_of
 from azdistill.errors import AzdistillError
-from azdistill.local.cache.explain import short
-from azdistill.local.dry_run import Foreseen, foresee
+from azdistill.local import Foreseen, foresee, short_value
 from azdistill.redact import clean, redact
 
 
@@ -53,5 +52,5 @@ def _doing(step: Foreseen) -> str:
     text = f"{step.action:<6}  {step.reason}"
     if step.differences:
         first = step.differences[0]
-        text += f": {short(first.before)} -> {short(first.after)} (in {step.compared_with})"
+        text += f": {short_value(first.before)} -> {short_value(first.after)} (in {step.compared_with})"
     return text

@@ -11,11 +11,7 @@ import click
 
 from azdistill.cli.view import why_failed
 from azdistill.errors import AzdistillError, Interrupted, RunFailed, UserError, did_you_mean
-from azdistill.local.cache.entries import Cache
-from azdistill.local.cache.hashes import Hashes
-from azdistill.local.store.events import RunState, StepState, trial_name
-from azdistill.local.store.home import find_home
-from azdistill.local.store.runs import list_runs, load_run, named
+from azdistill.local import Cache, Hashes, RunState, StepState, find_home, list_runs, load_run, named, trial_name
 from azdistill.redact import redact
 from azdistill.terminal import harmless
 

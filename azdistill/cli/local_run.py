@@ -14,11 +14,16 @@ from azdistill.cli.view import make_view
 from azdistill.client.mlflow_columns import columns
 from azdistill.compile.sets import apply_sets, parse_sets
 from azdistill.errors import SpecError, UserError
-from azdistill.local.plan.selection import Selection
-from azdistill.local.run.listener import Listener
-from azdistill.local.run_pipeline import Finished, Options, run_pipeline
-from azdistill.local.tracking import Tracker, tracking_uri
-from azdistill.local.tracking.listener import TrackingListener
+from azdistill.local import (
+    Finished,
+    Listener,
+    Options,
+    Selection,
+    Tracker,
+    TrackingListener,
+    run_pipeline,
+    tracking_uri,
+)
 from azdistill.redact import redact
 
 _IMAGES = "a container has the Python of its image: local.environments in azdistill.yml names another"

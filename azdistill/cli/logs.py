@@ -77,8 +77,7 @@ def _nowhere(error: UserError, run: str | None) -> UserError:
     """The error where no workspace is named, and nothing here is meant either."""
     if error.code != "AZD411":
         return error
-    from azdistill.local.store.home import find_home
-    from azdistill.local.store.runs import list_runs
+    from azdistill.local import find_home, list_runs
 
     known = [found.run_id for found in list_runs(find_home())][:5]
     if run is None or not known:

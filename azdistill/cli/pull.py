@@ -18,7 +18,7 @@ from azdistill.errors import AzdistillError, MachineError, ServiceError, UserErr
 if TYPE_CHECKING:
     from azdistill.cloud.jobs.pull import Pulled, PulledRun
     from azdistill.cloud.workspace.connect import Connection
-    from azdistill.local.tracking.pulled import Entry, PulledStore
+    from azdistill.local import PulledEntry, PulledStore
 
 _SHOWN = 20
 
@@ -92,7 +92,7 @@ def _chosen(connection: Connection, experiment: str | None, since: str | None) -
 def _pull(connection: Connection, name: str, to_stderr: bool) -> bool:
     """Bring one run here; whether anything was new."""
     from azdistill.cloud.jobs.pull import pull
-    from azdistill.local.tracking import tracking_uri
+    from azdistill.local import tracking_uri
 
     store = _store(tracking_uri())
     with _storing(), tempfile.TemporaryDirectory(prefix="azdistill-pull-") as folder:
@@ -111,7 +111,7 @@ def _pull(connection: Connection, name: str, to_stderr: bool) -> bool:
 @functools.cache
 def _store(uri: str) -> PulledStore:
     from azdistill.client.mlflow_columns import columns
-    from azdistill.local.tracking.pulled import PulledStore
+    from azdistill.local import PulledStore
 
     with _storing():
         return PulledStore(uri, columns)
@@ -130,10 +130,10 @@ def _storing() -> Iterator[None]:
         raise MachineError(f"MLflow's store cannot be written: {first}", code="AZD446", hint=hint) from error
 
 
-def _entry(pulled: Pulled, run: PulledRun) -> Entry:
-    from azdistill.local.tracking.pulled import Entry
+def _entry(pulled: Pulled, run: PulledRun) -> PulledEntry:
+    from azdistill.local import PulledEntry
 
-    return Entry(
+    return PulledEntry(
         key=run.run_id,
         name=run.step or pulled.job.name,
         status=run.status,
@@ -149,7 +149,7 @@ def _entry(pulled: Pulled, run: PulledRun) -> Entry:
 def _is_kept(name: str) -> bool:
     """Whether ``compare`` knows how the run ended."""
     from azdistill.cli.pulled_runs import pulled_runs
-    from azdistill.local.store.home import find_home
+    from azdistill.local import find_home
 
     ended = ("completed", "failed", "canceled")
     return any(run.run_id == name and run.status in ended for run in pulled_runs(find_home().root))
@@ -158,7 +158,7 @@ def _is_kept(name: str) -> bool:
 def _keep(pulled: Pulled, workspace: str) -> None:
     """Where ``compare`` and ``runs`` look."""
     from azdistill.cli.pulled_runs import PulledRun, PulledStep
-    from azdistill.local.store.home import find_home
+    from azdistill.local import find_home
 
     job, (parent, *children) = pulled.job, pulled.runs
     home = find_home().prepare()

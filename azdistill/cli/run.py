@@ -12,7 +12,7 @@ from azdistill.errors import AzdistillError
 from azdistill.redact import redact
 
 if TYPE_CHECKING:
-    from azdistill.local.run_pipeline import Finished
+    from azdistill.local import Finished
 
 
 @click.command("run")

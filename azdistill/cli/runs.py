@@ -20,7 +20,7 @@ from azdistill.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from azdistill.cli.pulled_runs import PulledRun
-    from azdistill.local.store.events import RunState
+    from azdistill.local import RunState
 
 _Run = TypeVar("_Run", bound="RunState | PulledRun")
 
@@ -102,8 +102,7 @@ def compare_command(first: str, second: str, as_json: bool) -> None:
 @click.option("--port", type=click.IntRange(1, 65535), help="Port (default: a free one, 5000 if it is).")
 def ui_command(port: int | None) -> None:
     """Open the MLflow UI of this folder's runs on 127.0.0.1; Ctrl-C ends it."""
-    from azdistill.local.tracking import tracking_uri
-    from azdistill.local.tracking.ui import serve
+    from azdistill.local import serve_ui, tracking_uri
 
     uri = tracking_uri()
     if uri.startswith(("http://", "https://", "azureml:", "databricks")):
@@ -120,14 +119,13 @@ def ui_command(port: int | None) -> None:
         click.echo(f"http://127.0.0.1:{chosen}{_newest_view(uri)}")
         sys.stdout.flush()
 
-    sys.exit(serve(uri, port, tell))
+    sys.exit(serve_ui(uri, port, tell))
 
 
 def known_runs() -> list[RunState | PulledRun]:
     """Local runs and pulled ones, newest first."""
     from azdistill.cli.pulled_runs import pulled_runs
-    from azdistill.local.store.home import find_home
-    from azdistill.local.store.runs import list_runs
+    from azdistill.local import find_home, list_runs
 
     home = find_home()
     runs: list[RunState | PulledRun] = [*list_runs(home), *pulled_runs(home.root)]
@@ -136,8 +134,7 @@ def known_runs() -> list[RunState | PulledRun]:
 
 def find_run(name: str) -> RunState:
     """The local run that ``name`` stands for: an id, the beginning of exactly one, or ``latest``."""
-    from azdistill.local.store.home import find_home
-    from azdistill.local.store.runs import list_runs
+    from azdistill.local import find_home, list_runs
 
     return _meant(name, list_runs(find_home()))
 
@@ -148,7 +145,7 @@ def _meant(name: str, runs: list[_Run]) -> _Run:
         raise UserError("there are no runs here yet", code="AZD383", hint="azdistill run FILE")
     if name == "latest":
         return runs[0]
-    from azdistill.local.store.runs import named
+    from azdistill.local import named
 
     if found := named(name, runs):
         return found
@@ -244,7 +241,7 @@ def _newest_view(uri: str) -> str:
     """The page of the experiment that ran last, with its headline metrics as columns; empty where none is known."""
     if not uri.startswith("sqlite:///"):
         return ""
-    from azdistill.local.tracking.worker import VIEW_TAG
+    from azdistill.local import VIEW_TAG
 
     query = (
         "SELECT r.experiment_id FROM runs r JOIN experiment_tags t ON t.experiment_id = r.experiment_id "

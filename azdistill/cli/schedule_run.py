@@ -17,7 +17,7 @@ from azdistill.aml.loader import is_schedule
 from azdistill.cli import local_run
 from azdistill.compile.sets import apply_sets, parse_sets
 from azdistill.errors import SpecError, UserError
-from azdistill.local.run_pipeline import Finished
+from azdistill.local import Finished
 from azdistill.recipe.schedule_file import read_schedule
 
 

@@ -11,9 +11,7 @@ from typing import TextIO
 from azdistill.cli.board import Board, Row, duration, shown
 from azdistill.cli.failure import error_lines
 from azdistill.client import verdict
-from azdistill.local.plan.steps import Plan
-from azdistill.local.run.listener import Listener
-from azdistill.local.store.events import Event, RunState, StepState
+from azdistill.local import Event, Listener, Plan, RunState, StepState
 
 
 class View(Listener):

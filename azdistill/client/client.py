@@ -7,7 +7,7 @@ from typing import Any
 
 from azdistill.client.local import LocalJobs, LocalModels, needs_workspace
 from azdistill.errors import UserError
-from azdistill.local.store.home import Home
+from azdistill.local import Home
 
 
 class MLClient:

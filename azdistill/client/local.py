@@ -16,12 +16,18 @@ from azdistill.client.job import DistillationJob
 from azdistill.client.mlflow_columns import columns
 from azdistill.client.progress import Lines, say
 from azdistill.errors import Interrupted, RunFailed, SpecError, UserError, did_you_mean
-from azdistill.local.run_pipeline import Finished, Options, run_pipeline
-from azdistill.local.store.events import RunState, StepState
-from azdistill.local.store.home import Home
-from azdistill.local.store.runs import list_runs
-from azdistill.local.tracking import Tracker, tracking_uri
-from azdistill.local.tracking.listener import TrackingListener
+from azdistill.local import (
+    Finished,
+    Home,
+    Options,
+    RunState,
+    StepState,
+    Tracker,
+    TrackingListener,
+    list_runs,
+    run_pipeline,
+    tracking_uri,
+)
 from azdistill.permissions import copy_out
 from azdistill.recipe.refer import weights_of
 from azdistill.redact import redact

@@ -5,9 +5,7 @@ from __future__ import annotations
 import sys
 
 from azdistill.client import verdict
-from azdistill.local.plan.steps import Plan
-from azdistill.local.run.listener import Listener
-from azdistill.local.store.events import Event, RunState, StepState
+from azdistill.local import Event, Listener, Plan, RunState, StepState
 from azdistill.redact import redact
 
 

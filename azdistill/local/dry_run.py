@@ -13,6 +13,15 @@ from azdistill.local.cache.explain import Difference, against, last_alike
 from azdistill.local.cache.hashes import Hashes
 from azdistill.local.cache.key import ResultKey
 from azdistill.local.outputs.manifest import Manifest
+from azdistill.local.pipeline_run import (
+    Options,
+    hide_all_secrets,
+    home_of,
+    make_containers,
+    own_interpreters,
+    planned,
+    with_notes,
+)
 from azdistill.local.plan.bindings import Local
 from azdistill.local.plan.selection import missing
 from azdistill.local.plan.steps import Plan, PlannedStep
@@ -22,15 +31,6 @@ from azdistill.local.run.interpreter import find_interpreter
 from azdistill.local.run.result import Result, skip
 from azdistill.local.run.resume import run_to_resume
 from azdistill.local.run.step import key_of, may_reuse, reusable
-from azdistill.local.run_pipeline import (
-    Options,
-    hide_all_secrets,
-    home_of,
-    make_containers,
-    own_interpreters,
-    planned,
-    with_notes,
-)
 from azdistill.local.store.events import RunState
 from azdistill.local.store.home import Home
 from azdistill.local.store.runs import list_runs

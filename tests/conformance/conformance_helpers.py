@@ -12,8 +12,8 @@ import yaml
 from engine_fixtures import IMAGE
 
 from azdistill import aml
+from azdistill.local.pipeline_run import Finished, Options, run_pipeline
 from azdistill.local.run.listener import Listener
-from azdistill.local.run_pipeline import Finished, Options, run_pipeline
 from azdistill.local.store.events import Event, RunState
 
 

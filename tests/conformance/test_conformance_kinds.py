@@ -12,7 +12,7 @@ from engine_fixtures import IMAGE
 
 from azdistill import aml
 from azdistill.errors import Problem, SpecError
-from azdistill.local.run_pipeline import run_pipeline
+from azdistill.local.pipeline_run import run_pipeline
 
 ENTRY = """
 import argparse, os, sys

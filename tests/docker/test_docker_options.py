@@ -12,8 +12,8 @@ import yaml
 from azdistill import aml, redact
 from azdistill.aml.models import Pipeline
 from azdistill.local.dry_run import foresee
+from azdistill.local.pipeline_run import Options, run_pipeline
 from azdistill.local.plan.selection import Selection
-from azdistill.local.run_pipeline import Options, run_pipeline
 from azdistill.local.runners.docker.engine import Engine
 
 DOCKER = Options(docker=True)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from quoting import ARGV, POSITIONS, TO_OUTPUT, batch_of, errors, harmless, payloads, pipeline, values, written
 
-from azdistill.local.run_pipeline import Options
+from azdistill.local.pipeline_run import Options
 from azdistill.local.runners.docker.engine import Engine
 
 DOCKER = Options(docker=True, use_cache=False)

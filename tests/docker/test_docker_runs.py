@@ -15,9 +15,9 @@ from built_images import removed_when_over
 
 from azdistill import aml, redact
 from azdistill.errors import Interrupted, SpecError
+from azdistill.local.pipeline_run import Finished, Options, run_pipeline
 from azdistill.local.plan.local_settings import read_settings
 from azdistill.local.run.listener import Listener, Tracking
-from azdistill.local.run_pipeline import Finished, Options, run_pipeline
 from azdistill.local.runners.docker.engine import Engine
 from azdistill.local.store.events import Event, RunState
 from azdistill.local.tracking.listener import is_foreign

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from azdistill import aml
-from azdistill.local.run_pipeline import Finished, Options, run_pipeline
+from azdistill.local.pipeline_run import Finished, Options, run_pipeline
 from azdistill.local.runners.docker.engine import LABEL, Engine
 from azdistill.local.store.home import Home
 from azdistill.local.store.runs import list_runs

@@ -12,7 +12,7 @@ from snapshots import chat, write_jsonl
 from tiny_models import save_tiny
 
 from azdistill import aml, assets, compile, redact
-from azdistill.local.run_pipeline import Finished, Options, run_pipeline
+from azdistill.local.pipeline_run import Finished, Options, run_pipeline
 
 #: What differs between two runs whatever they do: times, and what was asked twice because nobody knew of the other.
 MEASURED = {"latency", "seconds", "requests", "reused", "shared", "retries", "prompt_tokens", "completion_tokens"}

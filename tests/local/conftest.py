@@ -10,7 +10,7 @@ import pytest
 from local_helpers import write_pipeline
 
 from azdistill import aml, redact
-from azdistill.local.run_pipeline import Finished, Options, run_pipeline
+from azdistill.local.pipeline_run import Finished, Options, run_pipeline
 
 
 @pytest.fixture(autouse=True)

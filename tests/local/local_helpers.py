@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from azdistill.local.run_pipeline import Finished, Options
+from azdistill.local.pipeline_run import Finished, Options
 
 ENVIRONMENT = "azureml:any@latest"
 

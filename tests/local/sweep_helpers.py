@@ -7,7 +7,7 @@ from typing import Any
 
 from local_helpers import ENVIRONMENT
 
-from azdistill.local.run_pipeline import Finished
+from azdistill.local.pipeline_run import Finished
 from azdistill.local.store.events import TrialState
 
 #: Logs the value of a shell word as ``loss`` and keeps it in the output.

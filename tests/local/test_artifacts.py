@@ -9,7 +9,7 @@ from typing import Any
 from local_helpers import log_of, statuses, step
 
 from azdistill import aml
-from azdistill.local.run_pipeline import Finished, Options
+from azdistill.local.pipeline_run import Finished, Options
 
 Run = Callable[..., Finished]
 ARTIFACTS: dict[str, Any] = {"outputs": {"artifacts": {"type": "uri_folder"}}}

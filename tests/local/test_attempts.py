@@ -12,9 +12,9 @@ import pytest
 from local_helpers import log_of, statuses, step
 
 from azdistill.errors import Interrupted, MachineError
+from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.run.listener import Listener
 from azdistill.local.run.result import is_passing
-from azdistill.local.run_pipeline import Finished, Options
 from azdistill.local.runners.docker.engine import engine_errors
 from azdistill.local.runners.process import ProcessRunner
 from azdistill.local.store.events import Event, RunState

@@ -14,7 +14,7 @@ from local_helpers import ENVIRONMENT, log_of, statuses
 from azdistill import aml
 from azdistill.cli import cli as program
 from azdistill.errors import SpecError
-from azdistill.local.run_pipeline import Finished, Options, run_pipeline
+from azdistill.local.pipeline_run import Finished, Options, run_pipeline
 
 SCHEMA = "https://azuremlschemas.azureedge.net/latest/commandJob.schema.json"
 COMMAND = "echo '${{inputs.word}}' $COLOUR > '${{outputs.text}}'; cat '${{inputs.data}}' >> '${{outputs.text}}'"

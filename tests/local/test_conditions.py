@@ -14,8 +14,8 @@ from azdistill import aml
 from azdistill.errors import SpecError, UserError
 from azdistill.local.cache.explain import explain
 from azdistill.local.dry_run import foresee
+from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.plan.selection import Selection
-from azdistill.local.run_pipeline import Finished, Options
 from azdistill.local.store.home import find_home
 from azdistill.local.store.runs import list_runs, read_events
 

@@ -10,8 +10,8 @@ import pytest
 from local_helpers import QuietHandler, serving, step
 
 from azdistill.errors import ServiceError, SpecError
+from azdistill.local.pipeline_run import Finished
 from azdistill.local.plan.downloads import fetch
-from azdistill.local.run_pipeline import Finished
 from azdistill.local.store.home import Home
 from azdistill.redact import redact
 

@@ -14,7 +14,7 @@ from local_helpers import log_of, statuses, step
 
 from azdistill import aml
 from azdistill.errors import SpecError
-from azdistill.local.run_pipeline import Finished, Options
+from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.runners.guard import marked
 
 Run = Callable[..., Finished]

@@ -16,8 +16,8 @@ from local_helpers import QuietHandler, serving, statuses, step, write_pipeline
 from azdistill import aml
 from azdistill.errors import MachineError, ServiceError, SpecError
 from azdistill.local.dry_run import foresee
+from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.plan import downloads
-from azdistill.local.run_pipeline import Finished, Options
 from azdistill.local.store.events import RunState
 from azdistill.local.store.home import Home
 

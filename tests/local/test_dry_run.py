@@ -15,7 +15,7 @@ from local_helpers import hands_on, step, write_pipeline
 from azdistill import redact
 from azdistill.cli.run import run_command
 from azdistill.errors import UserError
-from azdistill.local.run_pipeline import Finished
+from azdistill.local.pipeline_run import Finished
 
 Run = Callable[..., Finished]
 

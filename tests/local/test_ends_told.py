@@ -14,9 +14,9 @@ from local_helpers import log_of, statuses, step
 
 from azdistill import redact
 from azdistill.errors import Interrupted
+from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.run.attempt import redact_file, settle, strange
 from azdistill.local.run.listener import Tail
-from azdistill.local.run_pipeline import Finished, Options
 from azdistill.local.store.home import find_home
 from azdistill.local.store.runs import list_runs
 

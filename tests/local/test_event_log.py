@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from local_helpers import step
 
 from azdistill.errors import UserError
-from azdistill.local.run_pipeline import Finished
+from azdistill.local.pipeline_run import Finished
 from azdistill.local.store.event_log import EventLog
 from azdistill.local.store.events import Event
 from azdistill.local.store.home import Home, find_home

@@ -19,7 +19,7 @@ from azdistill.cli import cli
 from azdistill.local.cache.entries import USED
 from azdistill.local.cache.explain import explain
 from azdistill.local.cache.gc import Held, held, to_remove
-from azdistill.local.run_pipeline import Finished, Options
+from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.store import runs
 from azdistill.local.store.durable_files import remove_tree
 from azdistill.local.store.home import find_home

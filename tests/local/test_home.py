@@ -15,7 +15,7 @@ from local_helpers import statuses, step
 
 from azdistill.cli.cache import collect_entries
 from azdistill.errors import MachineError
-from azdistill.local.run_pipeline import Finished, Options
+from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.store.home import Home
 
 OLD = time.time() - 90 * 86400

@@ -12,8 +12,8 @@ from local_helpers import step
 
 from azdistill import aml
 from azdistill.errors import MachineError, SpecError, UserError
+from azdistill.local.pipeline_run import Finished, Options, run_pipeline
 from azdistill.local.plan.steps import PlannedStep
-from azdistill.local.run_pipeline import Finished, Options, run_pipeline
 from azdistill.local.store.home import find_home
 from azdistill.local.store.runs import list_runs
 
@@ -71,7 +71,7 @@ def test_code_that_may_not_be_read_is_told_before_anything_runs(
         asked.append(planned.name)
         raise PermissionError(errno.EACCES, "Permission denied", "inner")
 
-    monkeypatch.setattr("azdistill.local.run_pipeline.take_code", refused)
+    monkeypatch.setattr("azdistill.local.pipeline_run.take_code", refused)
     with pytest.raises(MachineError, match=r"step 'a': Permission denied \(.*inner\)"):
         run({name: step("true", code="./code") for name in ("a", "b")})
     assert asked == ["a"]

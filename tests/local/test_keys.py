@@ -19,7 +19,7 @@ from azdistill import aml
 from azdistill.local.cache.entries import Cache
 from azdistill.local.cache.explain import explain
 from azdistill.local.cache.hashes import Hashes
-from azdistill.local.run_pipeline import Finished, Options, run_pipeline
+from azdistill.local.pipeline_run import Finished, Options, run_pipeline
 from azdistill.local.store.home import find_home
 from azdistill.local.store.runs import list_runs
 

@@ -12,8 +12,8 @@ from local_helpers import statuses, step
 from azdistill.local.cache.entries import Cache, Entry
 from azdistill.local.cache.leases import Leases, unleased
 from azdistill.local.outputs.manifest import record
+from azdistill.local.pipeline_run import Finished
 from azdistill.local.run.listener import Listener
-from azdistill.local.run_pipeline import Finished
 from azdistill.local.store.events import Event, RunState
 from azdistill.local.store.home import Home
 

@@ -14,9 +14,9 @@ from sweep_helpers import choice, log, sweep_step
 
 from azdistill.cli.pulled_runs import PulledRun
 from azdistill.client.client import MLClient
+from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.plan import downloads
 from azdistill.local.run.listener import Listener
-from azdistill.local.run_pipeline import Finished, Options
 from azdistill.local.store.events import Event, RunState
 
 Run = Callable[..., Finished]

@@ -11,7 +11,7 @@ from local_helpers import statuses, step
 
 from azdistill.local.outputs import mlflow_files
 from azdistill.local.outputs.links import stray
-from azdistill.local.run_pipeline import Finished
+from azdistill.local.pipeline_run import Finished
 
 Run = Callable[..., Finished]
 

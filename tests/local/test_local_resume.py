@@ -12,8 +12,8 @@ import pytest
 from local_helpers import log_of, no_cache, statuses, step
 
 from azdistill.errors import UserError
+from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.plan.selection import Selection
-from azdistill.local.run_pipeline import Finished, Options
 from azdistill.local.store.home import find_home
 from azdistill.local.store.runs import list_runs, load_run, read_events
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from local_helpers import log_of, step
 
-from azdistill.local.run_pipeline import Finished, Options
+from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.store.runs import load_run
 
 Run = Callable[..., Finished]

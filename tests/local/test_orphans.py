@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from local_helpers import statuses, step, write_pipeline
 
-from azdistill.local.run_pipeline import Finished
+from azdistill.local.pipeline_run import Finished
 from azdistill.local.runners import guard
 from azdistill.local.runners.base import GRACE
 

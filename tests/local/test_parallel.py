@@ -17,7 +17,7 @@ import pytest
 from local_helpers import log_of, statuses, write_pipeline
 
 from azdistill import aml
-from azdistill.local.run_pipeline import Finished, Options
+from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.runners.guard import marked
 from azdistill.local.store.home import find_home
 from azdistill.local.store.runs import list_runs

@@ -15,7 +15,7 @@ from local_helpers import log_of, statuses, step, write_pipeline
 from test_parallel import a_step
 
 from azdistill.local.in_step.parallel_journal import NAME, Journal
-from azdistill.local.run_pipeline import Finished, Options
+from azdistill.local.pipeline_run import Finished, Options
 
 Run = Callable[..., Finished]
 LATEST = Options(resume="latest")

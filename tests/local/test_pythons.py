@@ -10,8 +10,8 @@ import pytest
 from local_helpers import step
 
 from azdistill.errors import MachineError
+from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.plan.local_settings import LocalSettings, read_settings
-from azdistill.local.run_pipeline import Finished, Options
 
 Run = Callable[..., Finished]
 SAY = "command -v python > ${{outputs.o}}"

@@ -28,7 +28,7 @@ from azdistill.aml.models import Pipeline
 from azdistill.aml.quoting import PLAIN
 from azdistill.cli.local_run import open_pipeline
 from azdistill.errors import SpecError
-from azdistill.local.run_pipeline import Options, run_pipeline
+from azdistill.local.pipeline_run import Options, run_pipeline
 
 WITHOUT_CACHE = Options(use_cache=False)
 batches = settings(

@@ -10,7 +10,7 @@ import yaml
 from local_helpers import ENVIRONMENT, statuses
 
 from azdistill.errors import SpecError
-from azdistill.local.run_pipeline import Finished
+from azdistill.local.pipeline_run import Finished
 
 Run = Callable[..., Finished]
 GREET = {

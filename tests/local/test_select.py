@@ -11,9 +11,9 @@ import yaml
 from local_helpers import statuses, step
 
 from azdistill.errors import UserError
+from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.plan.selection import Selection
 from azdistill.local.run.listener import Listener
-from azdistill.local.run_pipeline import Finished, Options
 from azdistill.local.store.events import Event, RunState
 from azdistill.local.store.runs import load_run
 

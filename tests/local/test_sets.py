@@ -12,7 +12,7 @@ from local_helpers import log_of, step, write_pipeline
 from azdistill import aml, redact
 from azdistill.compile.sets import apply_sets, parse_sets
 from azdistill.errors import UserError
-from azdistill.local.run_pipeline import Finished
+from azdistill.local.pipeline_run import Finished
 
 Run = Callable[..., Finished]
 

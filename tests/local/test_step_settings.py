@@ -10,9 +10,9 @@ from local_helpers import log_of, statuses, step, write_pipeline
 
 from azdistill import aml
 from azdistill.errors import SpecError
+from azdistill.local.pipeline_run import Finished
 from azdistill.local.plan.planner import make_plan
 from azdistill.local.plan.steps import Plan
-from azdistill.local.run_pipeline import Finished
 from azdistill.local.store.home import find_home
 
 Run = Callable[..., Finished]

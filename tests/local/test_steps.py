@@ -12,7 +12,7 @@ import pytest
 from local_helpers import log_of, no_cache, statuses, step
 
 from azdistill.errors import Interrupted, MachineError, RunFailed, SpecError, UserError
-from azdistill.local.run_pipeline import Finished, Options
+from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.runners.guard import marked
 from azdistill.local.store.home import find_home
 from azdistill.local.store.runs import list_runs, load_run

@@ -11,10 +11,10 @@ from local_helpers import statuses, step
 
 from azdistill.cli.run import run_command
 from azdistill.errors import SpecError
+from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.plan.not_honoured import refuse
 from azdistill.local.plan.selection import Selection
 from azdistill.local.run.listener import Listener
-from azdistill.local.run_pipeline import Finished, Options
 from azdistill.local.store.events import Event, RunState
 
 Run = Callable[..., Finished]

@@ -17,8 +17,8 @@ from azdistill import aml
 from azdistill.cli import cli
 from azdistill.errors import SpecError, UserError
 from azdistill.local.cache.gc import held
+from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.plan.selection import Selection
-from azdistill.local.run_pipeline import Finished, Options
 from azdistill.local.store.home import find_home
 
 Run = Callable[..., Finished]

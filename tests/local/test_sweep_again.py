@@ -12,7 +12,7 @@ from local_helpers import no_cache, statuses, step
 from sweep_helpers import KEEP, LOG, came_to, choice, given, log, sweep_step, text_of, trials, uniform
 
 from azdistill.errors import UserError
-from azdistill.local.run_pipeline import Finished, Options
+from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.sweep import search
 from azdistill.local.sweep.metrics import LiveMetric
 

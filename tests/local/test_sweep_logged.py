@@ -11,7 +11,7 @@ import pytest
 from sweep_helpers import KEEP, came_to, choice, log, sweep_step, text_of, trials
 
 from azdistill.cli.view import LiveView, PlainView
-from azdistill.local.run_pipeline import Finished
+from azdistill.local.pipeline_run import Finished
 from azdistill.local.store.runs import load_run, read_events
 
 Run = Callable[..., Finished]

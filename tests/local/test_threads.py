@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from local_helpers import step
 
+from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.plan.threads import thread_shares
-from azdistill.local.run_pipeline import Finished, Options
 
 Run = Callable[..., Finished]
 PRINT = "echo ${OMP_NUM_THREADS} > '${{outputs.x}}'"

@@ -15,7 +15,7 @@ from local_helpers import log_of, statuses, step, write_pipeline
 from azdistill import aml
 from azdistill.errors import UserError
 from azdistill.local.outputs import value_outputs
-from azdistill.local.run_pipeline import Finished, Options
+from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.store.runs import read_events
 
 Run = Callable[..., Finished]

@@ -13,7 +13,7 @@ from local_helpers import log_of, statuses, step
 from azdistill import aml
 from azdistill.errors import SpecError
 from azdistill.local.dry_run import foresee
-from azdistill.local.run_pipeline import Finished, Options
+from azdistill.local.pipeline_run import Finished, Options
 
 Run = Callable[..., Finished]
 PLACE = {"type": "uri_folder", "path": "azureml://datastores/d/paths/kept"}

@@ -16,7 +16,7 @@ from typing import Any
 
 from azdistill.aml import check, pipeline_from
 from azdistill.errors import AzdistillError, SpecError
-from azdistill.local import run_pipeline as runner
+from azdistill.local import pipeline_run as runner
 from azdistill.local.cache.hashes import Hashes
 from azdistill.local.plan.steps import Plan
 from azdistill.local.run.listener import Listener, Tracking
