@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checkpoints import CHECKSUMS, damage, last_checkpoint, newest, prune, seal
+from common.step import StepError
 from finetune_settings import settings
+from lazily import Lazily
 from tiny_models import save_tiny, sums, write_jsonl
 
-torch = pytest.importorskip("torch")
-
-from checkpoints import CHECKSUMS, damage, last_checkpoint, newest, prune, seal  # noqa: E402
-from common.step import StepError  # noqa: E402
+torch = Lazily("torch")
 
 
 @pytest.fixture(scope="module")

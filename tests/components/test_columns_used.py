@@ -236,6 +236,12 @@ def test_bytes_that_are_no_text_are_a_bad_row(component, tmp_path):
     assert result.summary["reasons"] == {"invalid_utf8": 1}
 
 
+def test_bytes_in_a_column_that_nobody_reads_are_named_and_no_fault(component, tmp_path):
+    result = prepared(component, as_parquet(tmp_path, [{"question": "Q", "answer": "A", "image": b"\xff\xd8"}]), "qa")
+    assert len(result.rows("train")) == 1
+    assert "columns not used: image" in result.stderr
+
+
 def test_files_of_a_dataset_that_are_not_read_are_named(component, tmp_path):
     folder = tmp_path / "set"
     (folder / "data").mkdir(parents=True)

@@ -293,7 +293,8 @@ def test_a_wrong_key_stops_at_once(component, teacher, tmp_path):
     assert result.returncode == 77
     assert "error[refused]" in result.stderr
     assert "refuses the credentials" in result.stderr
-    assert len(loop.requests) <= 8
+    # Three refusals end it; what was in flight by then has been sent.
+    assert len(loop.requests) <= 16
     assert result.summary["reasons"] == {"not_asked": 100}
     assert loop.requests[0]["headers"]["authorization"] == "Bearer sk-canary-123"
     for path in [*result.outputs.values(), result.outputs["summary"].parent.parent / "metrics.jsonl"]:

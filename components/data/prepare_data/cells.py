@@ -40,9 +40,12 @@ class Cells:
         return list(map(str, self._record))
 
     def get(self, name: str) -> Any:
-        """The value of a cell, which is used by this; None where there is none."""
+        """The value of a cell, which is used by this; None where there is none. Raises BadRow for bytes in it."""
         self._read.add(name)
-        return self._record.get(name)
+        value = self._record.get(name)
+        if _holds_bytes(value):
+            raise BadRow("invalid_utf8", f"the column '{name}' holds bytes that are not UTF-8")
+        return value
 
     def peek(self, name: str) -> Any:
         """The value of a cell, which is not used by this."""
@@ -69,6 +72,12 @@ class Cells:
         """What is not used: 1 for each that holds something here, 0 for one that is empty."""
         columns = {str(key): int(not is_empty(self._record[key])) for key in self._record if key not in self._read}
         return columns | dict.fromkeys(self._left, 1)
+
+
+def _holds_bytes(value: Any) -> bool:
+    if isinstance(value, (dict, list)):
+        return any(map(_holds_bytes, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, bytes)
 
 
 def is_empty(value: Any) -> bool:

@@ -219,17 +219,20 @@ def _refuse_twins(names: list[str], path: Path) -> None:
         raise BadData(f"{path}: the header names the column '{twice}' twice; one of them would be lost")
 
 
-def _as_text(record: dict[str, Any]) -> dict[str, Any] | BadRow:
-    """``record`` with its bytes as the text that they are: many writers of Parquet do not mark texts as such."""
-    try:
-        return {name: _decoded(value) for name, value in record.items()}
-    except UnicodeDecodeError:
-        return BadRow("invalid_utf8", "the row holds bytes that are not UTF-8")
+def _as_text(record: dict[str, Any]) -> dict[str, Any]:
+    """``record`` with its bytes as the text that they are: many writers of Parquet do not mark texts as such.
+
+    Bytes that are no text stay bytes: a picture in a column that nobody reads is no fault of its row.
+    """
+    return {name: _decoded(value) for name, value in record.items()}
 
 
 def _decoded(value: Any) -> Any:
     if isinstance(value, bytes):
-        return value.decode("utf-8")
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            return value
     if isinstance(value, list):
         return [_decoded(item) for item in value]
     return {name: _decoded(item) for name, item in value.items()} if isinstance(value, dict) else value

@@ -13,6 +13,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
+from common import strict_json
 from distributed import tell
 
 CHECKSUMS = "checksums.json"
@@ -33,7 +34,7 @@ def seal(checkpoint: Path) -> None:
     files = sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != CHECKSUMS)
     sums = {str(path.relative_to(checkpoint)): _digest(path) for path in files}
     unfinished = checkpoint / f"{CHECKSUMS}.tmp"
-    unfinished.write_text(json.dumps(sums, indent=1), encoding="utf-8")
+    unfinished.write_text(strict_json.dumps(sums, indent=1), encoding="utf-8")
     os.replace(unfinished, checkpoint / CHECKSUMS)
 
 
