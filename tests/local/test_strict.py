@@ -36,7 +36,7 @@ jobs:
       job_tier: spot
   other:
     type: command
-    command: "true"
+    command: "true other"
     environment: azureml:any@latest
     services:
       board:
