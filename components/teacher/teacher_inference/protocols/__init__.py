@@ -6,6 +6,7 @@ What a protocol is: where a request goes, what its body looks like, and how an a
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -28,7 +29,7 @@ class Answer:
     model: str
 
 
-class Protocol:
+class Protocol(ABC):
     """The common part of all protocols. A protocol overrides what differs."""
 
     #: Where requests go, and what comes before it where an address names only a host: Azure's, or any other.
@@ -46,13 +47,13 @@ class Protocol:
         """The name used in YAML: that of the protocol's file."""
         return type(self).__module__.rpartition(".")[2]
 
+    @abstractmethod
     def body(self, model: str, messages: list[dict[str, str]], sampling: dict[str, Any]) -> dict[str, Any]:
         """The body of a request. Settings in ``sampling`` have OpenAI's names, but for ``stop``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, body: dict[str, Any], model: str) -> Answer:
         """The answer in a body. Raises KeyError, IndexError, TypeError or ValueError where it lacks what one has."""
-        raise NotImplementedError
 
 
 def get_protocol(name: str) -> Protocol:
