@@ -145,3 +145,16 @@ def test_refusals_of_everybody_are_known_by_status_and_words(status, body, kind)
 )
 def test_a_page_is_known_by_its_type_or_its_beginning(content_type, body, words):
     assert page_of(content_type, body.encode()) == words
+
+
+def test_enough_refusals_are_in_doubt_until_who_was_asked_in_between_is_through():
+    made = rules()
+    refuse(made, KEY)
+    late = made.sent()
+    refuse(made, KEY)
+    assert not made.in_doubt
+    refuse(made, KEY)
+    assert made.in_doubt
+    made.answered(late)
+    assert not made.in_doubt
+    made.ended(late)

@@ -102,16 +102,23 @@ class StopRules:
         equal.numbers.append(number)
         equal.rows.add(row)
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether enough were refused, and only who is in flight can still show that the service answers others."""
+        return any(self._last(equal) is not None for equal in self._equal.values())
+
     def _judge(self) -> None:
         for equal in self._equal.values():
-            enough = OF_A_KIND if equal.what in (MONEY, KEY, GONE, DENIED, PAGE) else OF_A_TEXT
-            # A gateway may deny one row for its words: once there were answers, three rows must be denied.
-            count = len(equal.rows) if equal.what == DENIED and self._answers else len(equal.numbers)
-            if count < enough:
-                continue
-            last = sorted(equal.numbers)[enough - 1]
-            if not any(equal.first < number < last for number in self._open):
+            last = self._last(equal)
+            if last is not None and not any(equal.first < number < last for number in self._open):
                 raise self._error(equal)
+
+    def _last(self, equal: _Row) -> int | None:
+        """The number of the refusal that made them enough; None where they are not."""
+        enough = OF_A_KIND if equal.what in (MONEY, KEY, GONE, DENIED, PAGE) else OF_A_TEXT
+        # A gateway may deny one row for its words: once there were answers, three rows must be denied.
+        count = len(equal.rows) if equal.what == DENIED and self._answers else len(equal.numbers)
+        return sorted(equal.numbers)[enough - 1] if count >= enough else None
 
     def left_open(self) -> StepError | None:
         """At the end of a run: the refusal of everybody that its last rows met, though too few to end it before."""

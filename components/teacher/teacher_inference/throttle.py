@@ -22,6 +22,7 @@ class Throttle:
         self.clock = clock
         self._waiting: deque[asyncio.Future[Ticket]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
 
     def place(self, *, again: bool = False) -> Place:
         """A place for one request; one that is tried ``again`` goes before those that were not."""
@@ -31,10 +32,14 @@ class Throttle:
         """Send nothing for so long."""
         self.window.hold(self.clock() + seconds)
 
+    def close(self, closed: bool) -> None:
+        """Send nothing while ``closed``; who waits is woken when the next request ends."""
+        self._closed = closed
+
     async def take(self, again: bool) -> Ticket:
         """Wait for a place."""
         now = self.clock()
-        if (again or not self._waiting) and self.window.room(now) <= 0:
+        if (again or not self._waiting) and not self._closed and self.window.room(now) <= 0:
             return self.window.sent(now)
         place: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()
         (self._waiting.appendleft if again else self._waiting.append)(place)
@@ -49,7 +54,7 @@ class Throttle:
 
     def wake(self) -> None:
         """Give the places that there are to those who wait."""
-        while self._waiting:
+        while self._waiting and not self._closed:
             if self._waiting[0].done():
                 self._waiting.popleft()
                 continue
