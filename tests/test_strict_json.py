@@ -15,10 +15,9 @@ import pytest
 from azdistill import strict_json
 from azdistill.local.run.attempt import Attempt, append_logged
 from azdistill.local.run.listener import Tail
-from azdistill.local.store.event_log import read_events
 from azdistill.local.store.events import Event
 from azdistill.local.store.home import Home
-from azdistill.local.store.runs import RunLog, load_run
+from azdistill.local.store.runs import RunLog, load_run, read_events
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(file for part in ("azdistill", "components") for file in (ROOT / part).rglob("*.py"))

@@ -289,11 +289,11 @@ def test_a_view_keeps_the_columns_of_every_kind_of_pipeline_in_the_experiment() 
 def test_a_pulled_run_adds_its_columns_and_takes_none_away(project: Path) -> None:
     from mlflow import MlflowClient
 
-    from azdistill.local.tracking.pulled import Entry, PulledStore
+    from azdistill.local.tracking.pulled import PulledEntry, PulledStore
 
     def pulled(key: str, status: str, *metrics: str) -> list[str]:
         logged = {name: [(0.5, 1000, 0)] for name in metrics}
-        PulledStore(uri).write("shared", Entry(key, key, status, 1.0, 2.0, metrics=logged), [])
+        PulledStore(uri).write("shared", PulledEntry(key, key, status, 1.0, 2.0, metrics=logged), [])
         experiment = MlflowClient(uri).get_experiment_by_name("shared")
         assert experiment
         return columns_of_view(project, experiment.experiment_id)[2:] if VIEW_TAG in experiment.tags else []
@@ -581,7 +581,7 @@ def test_ui_prints_the_newest_experiments_page_first(
         on_answer(5999)
         return 0
 
-    monkeypatch.setattr("azdistill.local.tracking.ui.serve", serve)
+    monkeypatch.setattr("azdistill.local.tracking.ui.serve_ui", serve)
     with pytest.raises(SystemExit):
         ui_command.main(["--port", "5999"], standalone_mode=False)
     assert capsys.readouterr().out == "http://127.0.0.1:5999\n"

@@ -93,7 +93,7 @@ def test_one_who_listens_everywhere_has_the_port_too(family: int, address: str) 
             pytest.skip("this machine has no IPv6")
         other.listen(1)
         with pytest.raises(MachineError, match=r"port \d+ is in use") as caught:
-            ui.serve("sqlite:///none", other.getsockname()[1], lambda port: None)
+            ui.serve_ui("sqlite:///none", other.getsockname()[1], lambda port: None)
     assert (caught.value.code, caught.value.hint) == ("AZD380", "name another with --port")
 
 
@@ -124,7 +124,7 @@ def test_a_server_that_takes_the_port_meanwhile_is_not_taken_for_ours(
     monkeypatch.setattr(ui, "_free", free_at_first)
     told: list[int] = []
     with pytest.raises(MachineError, match=f"port {foreign} is in use"):
-        ui.serve("sqlite:///none", foreign, told.append)
+        ui.serve_ui("sqlite:///none", foreign, told.append)
     assert told == []
 
 
@@ -133,7 +133,7 @@ def test_one_that_does_not_come_up_is_an_error_of_this_machine(tmp_path: Path, m
     script.write_text("raise SystemExit(7)")
     monkeypatch.setattr(ui, "_PROCESS", script)
     with pytest.raises(MachineError, match=r"did not start \(exit code 7\)") as caught:
-        ui.serve("sqlite:///none", None, lambda port: None)
+        ui.serve_ui("sqlite:///none", None, lambda port: None)
     assert (caught.value.code, caught.value.exit_code) == ("AZD388", 3)
 
 

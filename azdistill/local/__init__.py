@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from azdistill.local.cache.entries import Cache as Cache
     from azdistill.local.cache.explain import explain as explain
-    from azdistill.local.cache.explain import short as short_value
-    from azdistill.local.cache.gc import held as held_entries
-    from azdistill.local.cache.gc import remove as remove_entries
-    from azdistill.local.cache.gc import to_remove as entries_to_remove
+    from azdistill.local.cache.explain import short_value as short_value
+    from azdistill.local.cache.gc import entries_to_remove as entries_to_remove
+    from azdistill.local.cache.gc import held_entries as held_entries
+    from azdistill.local.cache.gc import remove_entries as remove_entries
     from azdistill.local.cache.hashes import Hashes as Hashes
     from azdistill.local.dry_run import Foreseen as Foreseen
     from azdistill.local.dry_run import foresee as foresee
@@ -41,93 +41,41 @@ if TYPE_CHECKING:
     from azdistill.local.tracking import Tracker as Tracker
     from azdistill.local.tracking import tracking_uri as tracking_uri
     from azdistill.local.tracking.listener import TrackingListener as TrackingListener
-    from azdistill.local.tracking.pulled import Entry as PulledEntry
+    from azdistill.local.tracking.pulled import PulledEntry as PulledEntry
     from azdistill.local.tracking.pulled import PulledStore as PulledStore
-    from azdistill.local.tracking.ui import serve as serve_ui
+    from azdistill.local.tracking.ui import serve_ui as serve_ui
     from azdistill.local.tracking.worker import VIEW_TAG as VIEW_TAG
 
-#: Name -> the module below this one that it comes from, and its name there.
-_HOMES = {
-    "Cache": ("cache.entries", "Cache"),
-    "explain": ("cache.explain", "explain"),
-    "short_value": ("cache.explain", "short"),
-    "entries_to_remove": ("cache.gc", "to_remove"),
-    "held_entries": ("cache.gc", "held"),
-    "remove_entries": ("cache.gc", "remove"),
-    "Hashes": ("cache.hashes", "Hashes"),
-    "Foreseen": ("dry_run", "Foreseen"),
-    "foresee": ("dry_run", "foresee"),
-    "deliver": ("outputs.deliver", "deliver"),
-    "delivered": ("outputs.deliver", "delivered"),
-    "refuse_foreign": ("outputs.deliver", "refuse_foreign"),
-    "Finished": ("pipeline_run", "Finished"),
-    "Options": ("pipeline_run", "Options"),
-    "run_pipeline": ("pipeline_run", "run_pipeline"),
-    "Selection": ("plan.selection", "Selection"),
-    "Plan": ("plan.steps", "Plan"),
-    "Listener": ("run.listener", "Listener"),
-    "disk_errors": ("store.durable_files", "disk_errors"),
-    "Event": ("store.events", "Event"),
-    "RunState": ("store.events", "RunState"),
-    "StepState": ("store.events", "StepState"),
-    "trial_name": ("store.events", "trial_name"),
-    "Home": ("store.home", "Home"),
-    "find_home": ("store.home", "find_home"),
-    "list_runs": ("store.runs", "list_runs"),
-    "load_run": ("store.runs", "load_run"),
-    "named": ("store.runs", "named"),
-    "Tracker": ("tracking", "Tracker"),
-    "tracking_uri": ("tracking", "tracking_uri"),
-    "TrackingListener": ("tracking.listener", "TrackingListener"),
-    "PulledEntry": ("tracking.pulled", "Entry"),
-    "PulledStore": ("tracking.pulled", "PulledStore"),
-    "serve_ui": ("tracking.ui", "serve"),
-    "VIEW_TAG": ("tracking.worker", "VIEW_TAG"),
+#: The module below this one -> the names that come from it.
+_NAMES = {
+    "cache.entries": ("Cache",),
+    "cache.explain": ("explain", "short_value"),
+    "cache.gc": ("entries_to_remove", "held_entries", "remove_entries"),
+    "cache.hashes": ("Hashes",),
+    "dry_run": ("Foreseen", "foresee"),
+    "outputs.deliver": ("deliver", "delivered", "refuse_foreign"),
+    "pipeline_run": ("Finished", "Options", "run_pipeline"),
+    "plan.selection": ("Selection",),
+    "plan.steps": ("Plan",),
+    "run.listener": ("Listener",),
+    "store.durable_files": ("disk_errors",),
+    "store.events": ("Event", "RunState", "StepState", "trial_name"),
+    "store.home": ("Home", "find_home"),
+    "store.runs": ("list_runs", "load_run", "named"),
+    "tracking": ("Tracker", "tracking_uri"),
+    "tracking.listener": ("TrackingListener",),
+    "tracking.pulled": ("PulledEntry", "PulledStore"),
+    "tracking.ui": ("serve_ui",),
+    "tracking.worker": ("VIEW_TAG",),
 }
-__all__ = [
-    "VIEW_TAG",
-    "Cache",
-    "Event",
-    "Finished",
-    "Foreseen",
-    "Hashes",
-    "Home",
-    "Listener",
-    "Options",
-    "Plan",
-    "PulledEntry",
-    "PulledStore",
-    "RunState",
-    "Selection",
-    "StepState",
-    "Tracker",
-    "TrackingListener",
-    "deliver",
-    "delivered",
-    "disk_errors",
-    "entries_to_remove",
-    "explain",
-    "find_home",
-    "foresee",
-    "held_entries",
-    "list_runs",
-    "load_run",
-    "named",
-    "refuse_foreign",
-    "remove_entries",
-    "run_pipeline",
-    "serve_ui",
-    "short_value",
-    "tracking_uri",
-    "trial_name",
-]
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'azdistill.local' has no attribute '{name}'")
-    module, there = _HOMES[name]
-    return getattr(importlib.import_module(f"azdistill.local.{module}"), there)
+    return getattr(importlib.import_module(f"azdistill.local.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -11,7 +11,7 @@ from azdistill.aml.models import Pipeline
 from azdistill.local.cache.entries import Cache
 from azdistill.local.cache.explain import Difference, against, last_alike
 from azdistill.local.cache.hashes import Hashes
-from azdistill.local.cache.key import ResultKey
+from azdistill.local.cache.key import ResultKey, key_of
 from azdistill.local.outputs.manifest import Manifest
 from azdistill.local.pipeline_run import (
     Options,
@@ -22,18 +22,16 @@ from azdistill.local.pipeline_run import (
     planned,
     with_notes,
 )
-from azdistill.local.plan.bindings import Local
 from azdistill.local.plan.selection import missing
-from azdistill.local.plan.steps import Plan, PlannedStep
+from azdistill.local.plan.steps import Local, Plan, PlannedStep
 from azdistill.local.run.attempt import finished, outputs_of
 from azdistill.local.run.context import PlanContext
 from azdistill.local.run.interpreter import find_interpreter
 from azdistill.local.run.result import Result, skip
-from azdistill.local.run.resume import run_to_resume
-from azdistill.local.run.step import key_of, may_reuse, reusable
+from azdistill.local.run.step import may_reuse, reusable
 from azdistill.local.store.events import RunState
 from azdistill.local.store.home import Home
-from azdistill.local.store.runs import list_runs
+from azdistill.local.store.runs import list_runs, run_to_resume
 
 
 @dataclass(frozen=True, slots=True)

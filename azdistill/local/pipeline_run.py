@@ -15,23 +15,21 @@ from azdistill.aml.models import Environment, Pipeline
 from azdistill.errors import AzdistillError, Interrupted, RunFailed, UserError
 from azdistill.local.cache.entries import Cache
 from azdistill.local.cache.hashes import Hashes
+from azdistill.local.cache.key import take_code
 from azdistill.local.outputs.deliver import deliver, delivered_name, refuse_foreign, withdraw
 from azdistill.local.outputs.manifest import is_file
 from azdistill.local.plan import not_honoured
-from azdistill.local.plan.conditions import refuse_elsewhere
-from azdistill.local.plan.local_settings import LocalSettings, find_settings
+from azdistill.local.plan.local_settings import LocalSettings, find_settings, stand_in
+from azdistill.local.plan.order import thread_shares
 from azdistill.local.plan.planner import make_plan
-from azdistill.local.plan.registered_components import stand_in
+from azdistill.local.plan.scope import refuse_elsewhere
 from azdistill.local.plan.selection import EVERYTHING, Selection, left_out, missing, select
 from azdistill.local.plan.steps import Plan
-from azdistill.local.plan.threads import thread_shares
-from azdistill.local.run.context import RunContext, Search
-from azdistill.local.run.environment_variables import passed_on
-from azdistill.local.run.interpreter import Interpreter, find_interpreter
+from azdistill.local.run.context import RunContext
+from azdistill.local.run.interpreter import Interpreter, find_interpreter, passed_on
 from azdistill.local.run.listener import Listener, Tracking
-from azdistill.local.run.prepare import hide_secrets, secret_values, secrets_of, take_code, unset_secrets
+from azdistill.local.run.prepare import hide_secrets, secret_values, secrets_of, unset_secrets
 from azdistill.local.run.result import Result, given_out, is_worth_another_attempt, skip, skipped, withheld
-from azdistill.local.run.resume import run_to_resume
 from azdistill.local.run.scheduler import Scheduler
 from azdistill.local.run.step import find
 from azdistill.local.runners import guard
@@ -40,7 +38,7 @@ from azdistill.local.runners.process import ProcessRunner
 from azdistill.local.store.durable_files import disk_errors
 from azdistill.local.store.events import Event, RunState
 from azdistill.local.store.home import Home, find_home
-from azdistill.local.store.runs import RunLog, new_run_id
+from azdistill.local.store.runs import RunLog, new_run_id, run_to_resume
 
 if TYPE_CHECKING:
     from azdistill.local.run.containers import Containers
@@ -135,7 +133,6 @@ def run_pipeline(
             containers=containers,
             runner=runner,
             cancellation=cancellation,
-            search=_search(plan),
             use_cache=options.use_cache,
             variables=variables,
             inherited=containers.inherited(inherited) if containers else inherited,
@@ -237,16 +234,6 @@ def _runner(run_id: str, containers: Containers | None) -> Runner:
 
         return DockerRunner(containers.engine, run_id, containers.of)
     return ProcessRunner(_mark(run_id))
-
-
-def _search(plan: Plan) -> Search | None:
-    """What runs the trials of sweep steps, where there are any."""
-    if not any(step.sweep for step in plan.steps.values()):
-        return None
-    # Imported here: few pipelines have a sweep.
-    from azdistill.local.sweep.search import search
-
-    return search
 
 
 def _mark(run_id: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from azdistill.local.cache.entries import USED, Cache, Entry
-from azdistill.local.cache.gc import held, remove
+from azdistill.local.cache.gc import held_entries, remove_entries
 from azdistill.local.outputs import manifest as outputs
 from azdistill.local.store.home import Home
 
@@ -38,14 +38,14 @@ def entry(home: Home, tmp_path: Path) -> Entry:
 
 
 def test_an_entry_that_a_run_found_meanwhile_is_not_removed(home: Home, entry: Entry) -> None:
-    chosen = held(home)
+    chosen = held_entries(home)
     assert Cache(home).find(KEY) is not None
-    assert remove(home, chosen) == 0
+    assert remove_entries(home, chosen) == 0
     assert Cache(home).find(KEY) is not None
 
 
 def test_an_entry_that_nobody_found_is_removed(home: Home, entry: Entry) -> None:
-    assert remove(home, held(home)) == len("rows")
+    assert remove_entries(home, held_entries(home)) == len("rows")
     assert not entry.folder.exists()
     assert list((home.cache / "tmp").iterdir()) == []
 

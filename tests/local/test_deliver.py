@@ -152,7 +152,7 @@ def test_a_marker_that_names_a_place_elsewhere_is_not_believed(
     marker = out / ".curated.azdistill-output"
     stored = json.loads(marker.read_text())
     stored["delivered"][0]["path"] = path.format(tmp=tmp_path)
-    stored["delivered"][0]["manifest"] = manifest.record({"curated": victim}).as_json()
+    stored["delivered"][0]["manifest"] = manifest.record({"curated": victim}).outputs
     marker.write_text(json.dumps(stored))
     withdraw(out, ["curated"])
     assert victim.read_text() == "rows"

@@ -18,10 +18,9 @@ from local_helpers import step
 
 from azdistill.errors import UserError
 from azdistill.local.pipeline_run import Finished
-from azdistill.local.store.event_log import EventLog
 from azdistill.local.store.events import Event
 from azdistill.local.store.home import Home, find_home
-from azdistill.local.store.runs import RunLog, list_runs, load_run, own_mark, read_events
+from azdistill.local.store.runs import EventLog, RunLog, list_runs, load_run, own_mark, read_events
 
 Run = Callable[..., Finished]
 STATUSES = {"pending", "running", "completed", "failed", "skipped", "canceled"}
@@ -163,7 +162,7 @@ def test_two_writers_are_refused(tmp_path: Path) -> None:
 _WRITER = """
 import sys
 from pathlib import Path
-from azdistill.local.store.event_log import EventLog
+from azdistill.local.store.runs import EventLog
 log = EventLog(Path(sys.argv[1]))
 print("writing", flush=True)
 sys.stdin.read()

@@ -18,7 +18,7 @@ from local_helpers import hands_on, no_cache, statuses, step, write_pipeline
 from azdistill.cli import cli
 from azdistill.local.cache.entries import USED
 from azdistill.local.cache.explain import explain
-from azdistill.local.cache.gc import Held, held, to_remove
+from azdistill.local.cache.gc import Held, entries_to_remove, held_entries
 from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.store import runs
 from azdistill.local.store.durable_files import remove_tree
@@ -136,13 +136,13 @@ def test_a_step_that_failed_before_it_was_started_says_why(
 
 def test_a_result_that_was_collected_is_missed(again: Callable[..., Finished], project: Path) -> None:
     long_ago = time.time() - 90 * 86400
-    for entry in held(find_home()):
+    for entry in held_entries(find_home()):
         os.utime(entry.folder / USED, (long_ago, long_ago)) if (entry.folder / USED).exists() else os.utime(
             entry.folder, (long_ago, long_ago)
         )
     done = CliRunner().invoke(cli, ["cache", "gc", "--older-than", "30d"])
     assert "removed 1 results" in done.output
-    assert held(find_home()) == []
+    assert held_entries(find_home()) == []
     finished = again()
     assert statuses(finished) == {"copy": "completed"}
     assert explained(finished)[0] == ("nothing it depends on has changed, but what it had made is not kept any more")
@@ -178,7 +178,7 @@ def test_explaining_reads_only(run: Run, project: Path) -> None:
     jobs = {"a": step("echo > ${{outputs.o}}", outputs=("o",))}
     run(jobs)
     run(jobs)
-    (entry,) = held(find_home())
+    (entry,) = held_entries(find_home())
     used = (entry.folder / USED).stat().st_mtime_ns
     assert CliRunner().invoke(cli, ["explain", "latest"]).exit_code == 0
     assert (entry.folder / USED).stat().st_mtime_ns == used
@@ -226,16 +226,16 @@ def test_what_goes_is_what_is_old_or_does_not_fit() -> None:
         entry("old", 30, 9 * day),
         entry("last", 1, 10 * day),
     ]
-    chosen = [found.key for found in to_remove(entries, 8 * day, None, 1e6)]
+    chosen = [found.key for found in entries_to_remove(entries, 8 * day, None, 1e6)]
     assert chosen == ["old", "last"]
-    assert [found.key for found in to_remove(entries, None, 100, 1e6)] == ["big"]
-    assert [found.key for found in to_remove(entries, None, 0, 1e6)] == ["new", "big", "old", "last"]
+    assert [found.key for found in entries_to_remove(entries, None, 100, 1e6)] == ["big"]
+    assert [found.key for found in entries_to_remove(entries, None, 0, 1e6)] == ["new", "big", "old", "last"]
 
 
 def test_what_is_in_use_or_was_just_used_stays() -> None:
     day = 86400.0
     entries = [entry("fresh", 1, 60), entry("busy", 1, 9 * day, in_use=True)]
-    assert to_remove(entries, 0, 0, 1e6) == []
+    assert entries_to_remove(entries, 0, 0, 1e6) == []
 
 
 def test_entries_of_a_running_run_are_in_use(project: Path, run: Run) -> None:
@@ -246,5 +246,5 @@ def test_entries_of_a_running_run_are_in_use(project: Path, run: Run) -> None:
     events = [json.loads(line) for line in log.read_text().splitlines()]
     events[0]["runner"] = own_mark()
     log.write_text("".join(json.dumps(event) + "\n" for event in events[:-1]))
-    assert [found.in_use for found in held(find_home())] == [True]
-    assert replace(held(find_home())[0], in_use=False).step == "a"
+    assert [found.in_use for found in held_entries(find_home())] == [True]
+    assert replace(held_entries(find_home())[0], in_use=False).step == "a"

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from local_helpers import statuses, step
 
-from azdistill.local.cache.entries import Cache, Entry
-from azdistill.local.cache.leases import Leases, unleased
+from azdistill.local.cache.entries import Cache, Entry, Leases, unleased
 from azdistill.local.outputs.manifest import record
 from azdistill.local.pipeline_run import Finished
 from azdistill.local.run.listener import Listener

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from azdistill.errors import UserError
-from azdistill.local.run.container_mounts import linked
+from azdistill.local.run.containers import linked
 
 
 @pytest.fixture

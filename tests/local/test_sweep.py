@@ -16,7 +16,7 @@ from sweep_helpers import KEEP, came_to, choice, given, log, sweep_step, text_of
 from azdistill import aml
 from azdistill.cli import cli
 from azdistill.errors import SpecError, UserError
-from azdistill.local.cache.gc import held
+from azdistill.local.cache.gc import held_entries
 from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.plan.selection import Selection
 from azdistill.local.store.home import find_home
@@ -383,4 +383,4 @@ def test_what_a_sweep_in_progress_will_take_is_not_collected(run: Run, project: 
     # As if this process were still at it.
     lines = [line for line in events.read_text().splitlines(keepends=True) if json.loads(line)["event"] not in ends]
     events.write_text("".join(lines))
-    assert {entry.step for entry in held(find_home()) if entry.in_use} == {"s.trial_1", "s.trial_2"}
+    assert {entry.step for entry in held_entries(find_home()) if entry.in_use} == {"s.trial_1", "s.trial_2"}

@@ -16,7 +16,7 @@ from azdistill.aml import reader
 from azdistill.aml.source import Report, Where
 from azdistill.aml.sweep_models import KINDS, Distribution
 from azdistill.aml.sweeps import distribution
-from azdistill.local.plan.sweeps import PlannedSweep
+from azdistill.local.plan.steps import PlannedSweep
 from azdistill.local.sweep.sampling import Draw, dimensions, make_sampler, quantile
 
 BOUNDS = {"min_value": -2, "max_value": 3}

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azdistill.local.plan.sweeps import Policy
+from azdistill.local.plan.steps import Policy
 from azdistill.local.sweep.stopping import Reports, Stopping, best_of
 
 

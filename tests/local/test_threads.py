@@ -10,7 +10,7 @@ import pytest
 from local_helpers import step
 
 from azdistill.local.pipeline_run import Finished, Options
-from azdistill.local.plan.threads import thread_shares
+from azdistill.local.plan.order import thread_shares
 
 Run = Callable[..., Finished]
 PRINT = "echo ${OMP_NUM_THREADS} > '${{outputs.x}}'"

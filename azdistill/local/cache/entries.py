@@ -4,7 +4,7 @@ An entry is ``cache/<key[:2]>/<key>/`` with ``outputs/``, ``metrics.jsonl``, ``k
 taken over, so that a miss can be explained) and ``manifest.json``. It is built under ``cache/tmp`` and renamed into
 place, so of two runs that build the same entry one wins and the other discards its own. An entry that no longer matches
 its manifest is a miss. One whose step wrote in place as well is replaced when that place holds something else, but not
-while another run may read it (:mod:`azdistill.local.cache.leases`).
+while another run may read it (:class:`Leases`).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import json
 import os
 import re
 import shutil
+import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from azdistill import strict_json
-from azdistill.local.cache.leases import Leases, unleased
 from azdistill.local.outputs.manifest import MANIFEST, Hash, Manifest
 from azdistill.local.outputs.manifest import METRICS as METRICS
 from azdistill.local.store.durable_files import hash_file, make_read_only, remove_tree, sync
@@ -202,3 +202,76 @@ def _move_back(source: Path, target: Path) -> None:
 
 def _places(folder: Path, manifest: Manifest) -> dict[str, Path]:
     return {name: folder / "outputs" / name for name in manifest.outputs}
+
+
+class Leases:
+    """The leases of one run, until :meth:`close`: no other run puts its own in the place of a leased entry. Safe for
+    several threads.
+
+    A lease is a shared lock on the entry's folder, which ends with its process however that ends. On a file system
+    without such locks nothing is leased.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        #: Device and inode of a folder -> the open folder that is locked.
+        self._held: dict[tuple[int, int], int] = {}
+
+    def take(self, folder: Path) -> bool:
+        """Lease ``folder``; False where it is not there (any more)."""
+        # Imported here: there is none on Windows, where runs are looked at but never made.
+        import fcntl
+
+        try:
+            handle = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_SH)
+        found = _identity(handle)
+        with self._lock:
+            if self._held.setdefault(found, handle) != handle:
+                os.close(handle)
+        return _lies_at(folder, found)
+
+    def close(self) -> None:
+        """Let go of all."""
+        with self._lock:
+            while self._held:
+                os.close(self._held.popitem()[1])
+
+
+@contextlib.contextmanager
+def unleased(folder: Path) -> Iterator[bool]:
+    """Whether nobody has leased ``folder``; nor does anybody, while that is acted upon."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        # What was put in its place meanwhile is not locked.
+        yield _is_free(handle) and _lies_at(folder, _identity(handle))
+    finally:
+        os.close(handle)
+
+
+def _is_free(handle: int) -> bool:
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _identity(handle: int) -> tuple[int, int]:
+    found = os.fstat(handle)
+    return found.st_dev, found.st_ino
+
+
+def _lies_at(folder: Path, identity: tuple[int, int]) -> bool:
+    try:
+        found = folder.stat()
+    except FileNotFoundError:
+        return False
+    return (found.st_dev, found.st_ino) == identity

@@ -133,7 +133,7 @@ def _maker(home: Home, state: StepState) -> str:
     return str(entry.about().get("run_id", "an earlier run")) if entry else "an earlier run"
 
 
-def short(value: Any) -> str:
+def short_value(value: Any) -> str:
     """A value of a key for people: hashes by their first letters, nothing as a dash."""
     if value is None:
         return "-"

@@ -42,7 +42,7 @@ class Held:
         return {name: getattr(self, name) for name in fields}
 
 
-def held(home: Home) -> list[Held]:
+def held_entries(home: Home) -> list[Held]:
     """Every entry of the cache, the one that was used last first."""
     steps = [step for run in list_runs(home) if run.status == "running" for step in run.steps.values()]
     # A sweep takes the files of its best trial when all trials have ended.
@@ -51,9 +51,9 @@ def held(home: Home) -> list[Held]:
     return sorted((_held(folder, busy) for folder in _folders(home)), key=lambda entry: entry.used, reverse=True)
 
 
-def to_remove(entries: list[Held], older_than: float | None, max_bytes: int | None, now: float) -> list[Held]:
-    """Which of ``entries`` (as :func:`held` sorts them) go: those not used for ``older_than`` seconds, and then the
-    ones used longest ago until the rest fits into ``max_bytes``. None: no such limit.
+def entries_to_remove(entries: list[Held], older_than: float | None, max_bytes: int | None, now: float) -> list[Held]:
+    """Which of ``entries`` (as :func:`held_entries` sorts them) go: those not used for ``older_than`` seconds, and then
+    the ones used longest ago until the rest fits into ``max_bytes``. None: no such limit.
     """
     chosen, kept = [], 0
     for entry in entries:
@@ -66,7 +66,7 @@ def to_remove(entries: list[Held], older_than: float | None, max_bytes: int | No
     return chosen
 
 
-def remove(home: Home, entries: list[Held]) -> int:
+def remove_entries(home: Home, entries: list[Held]) -> int:
     """Remove entries; how many bytes that gave back. Each goes out of sight first, so no run finds half of one."""
     freed = 0
     with disk_errors("cannot remove cache entries"):

@@ -16,15 +16,14 @@ from azdistill import strict_json
 from azdistill.aml.models import Environment
 from azdistill.errors import UserError
 from azdistill.local.cache.hashes import Hashes
-from azdistill.local.plan.bindings import Bound, Local, Made, Text
-from azdistill.local.plan.steps import PlannedStep
+from azdistill.local.plan.steps import Bound, Local, Made, PlannedStep, Text
 from azdistill.local.run.context import PlanContext
-from azdistill.local.run.result import Result, text_of
+from azdistill.local.run.result import Result, settled, text_of
 from azdistill.local.store.durable_files import digest
 from azdistill.local.store.events import RunState
 from azdistill.local.store.home import Home
 from azdistill.redact import clean
-from azdistill.snapshot import Snapshot
+from azdistill.snapshot import Snapshot, take
 
 #: Raised when keys come to mean something else, so that no entry of an earlier version is taken.
 VERSION = 1
@@ -60,6 +59,17 @@ class ResultKey:
         """Whether an attempt was made with exactly these fields."""
         fields = json.loads(strict_json.dumps(clean(self.fields)))
         return fields in (_read(attempt / _FILE), _read(attempt / _OWN_FILE))
+
+
+def take_code(step: PlannedStep) -> Snapshot:
+    """The snapshot of a step. Raises UserError for what is missing or leaves the project."""
+    code = step.component.code
+    return take(code if isinstance(code, Path) else None, step.component.additional_includes, base=step.base)
+
+
+def key_of(context: PlanContext, step: PlannedStep, results: Mapping[str, Result]) -> ResultKey:
+    """What the result of a step depends on, with what the steps before it came to."""
+    return result_key(context, settled(step, results, context.plan), results, take_code(step))
 
 
 def result_key(context: PlanContext, step: PlannedStep, results: Mapping[str, Result], code: Snapshot) -> ResultKey:

@@ -276,5 +276,5 @@ def _name(path: str) -> str:
 
 
 def _mark(out: Path, name: str, delivered: list[_Delivered]) -> None:
-    rows = [{"path": each.path.name, "manifest": each.manifest.as_json()} for each in delivered]
+    rows = [{"path": each.path.name, "manifest": each.manifest.outputs} for each in delivered]
     write_whole(_marker(out, name), strict_json.dumps({"version": 1, "delivered": rows}))

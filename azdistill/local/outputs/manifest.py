@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from azdistill import strict_json
 from azdistill.aml.models import PRIMITIVES
@@ -27,9 +27,8 @@ MANIFEST = "manifest.json"
 METRICS = "metrics.jsonl"
 
 
-@dataclass(frozen=True, slots=True)
-class FileMark:
-    """One file of an output: what it holds, and what stat said when that was found out.
+class FileMark(NamedTuple):
+    """One file of an output, a row in the manifest: what it holds, and what stat said when that was found out.
 
     Marks of earlier versions lack the last two, without which a file is not known by its stat: anybody may set the time
     of a change to the content.
@@ -43,7 +42,7 @@ class FileMark:
 
     @property
     def stat(self) -> Stat:
-        return self.size, self.mtime_ns, self.ctime_ns, self.inode
+        return self[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +64,9 @@ class Manifest:
         """The hashes of all outputs, but for those in places that others may write to as well."""
         return {name: self.content(name) for name in self.outputs}
 
-    def as_json(self) -> dict[str, Any]:
-        """The outputs as they are written; :meth:`from_json` reads them."""
-        return _as_json(self.outputs)
-
     @staticmethod
     def from_json(rows: Any, standing: Any = None) -> Manifest:
-        """Raises TypeError, ValueError or AttributeError where ``rows`` are no outputs."""
+        """The manifest with outputs as JSON has them. Raises TypeError, ValueError or AttributeError for other rows."""
         return Manifest(_from_json(rows), _from_json(standing or {}))
 
     def write(self, folder: Path, durable: bool = True) -> None:
@@ -79,9 +74,9 @@ class Manifest:
 
         ``durable``: and make sure that both are on disk.
         """
-        stored: dict[str, Any] = {"version": 1, "outputs": self.as_json()}
+        stored: dict[str, Any] = {"version": 1, "outputs": self.outputs}
         if self.standing:
-            stored["standing"] = _as_json(self.standing)
+            stored["standing"] = self.standing
         metrics = folder / METRICS
         if metrics.is_file():
             if durable:
@@ -243,12 +238,6 @@ def _unchanged(path: Path, mark: FileMark, hash_of: Hash) -> bool:
 
 def _contents(outputs: dict[str, dict[str, FileMark]]) -> dict[str, dict[str, str]]:
     return {output: {name: mark.sha256 for name, mark in files.items()} for output, files in outputs.items()}
-
-
-def _as_json(outputs: dict[str, dict[str, FileMark]]) -> dict[str, Any]:
-    return {
-        output: {name: [mark.sha256, *mark.stat] for name, mark in files.items()} for output, files in outputs.items()
-    }
 
 
 def _from_json(rows: Any) -> dict[str, dict[str, FileMark]]:

@@ -19,8 +19,7 @@ from azdistill.aml.checks.values import break_out, fit
 from azdistill.aml.models import PRIMITIVES
 from azdistill.aml.source import Report
 from azdistill.errors import UserError
-from azdistill.local.plan.bindings import Made, Passed
-from azdistill.local.plan.steps import PlannedStep
+from azdistill.local.plan.steps import Made, Passed, PlannedStep
 from azdistill.local.run.listener import Tail
 from azdistill.redact import redact
 

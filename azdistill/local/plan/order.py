@@ -1,18 +1,24 @@
-"""Which steps of a plan can start, kept up to date step by step.
+"""In which order the steps of a plan can start, and how many threads each of them gets.
 
-Looking for them anew after each step takes longer than the steps do where many are answered from the cache.
+Two trainings at once with as many threads each as there are processors can take ten times as long as with one thread
+each: steps that may run side by side share the processors. The shares depend on the plan and the machine alone, never
+on what happens to run, so that a run that is resumed computes what an uninterrupted one would have.
 """
 
 from __future__ import annotations
 
 import bisect
+import os
 from collections.abc import Iterator, Mapping
 
 from azdistill.local.plan.steps import PlannedStep
 
 
 class Order:
-    """The steps whose needs have all ended well, in the plan's order."""
+    """The steps whose needs have all ended well, in the plan's order, kept up to date step by step.
+
+    Looking for them anew after each step takes longer than the steps do where many are answered from the cache.
+    """
 
     def __init__(self, steps: Mapping[str, PlannedStep]) -> None:
         self._places = {name: place for place, name in enumerate(steps)}
@@ -57,3 +63,32 @@ def in_order(steps: Mapping[str, PlannedStep]) -> dict[str, PlannedStep]:
     if waiting := [name for name in steps if name not in ordered]:
         raise ValueError(f"steps wait for each other: {', '.join(waiting)}")
     return ordered
+
+
+VARIABLE = "OMP_NUM_THREADS"
+
+
+def thread_shares(steps: Mapping[str, PlannedStep], jobs: int, processors: int | None = None) -> dict[str, int]:
+    """Threads for each step; ``steps`` are in an order in which each comes after what it needs."""
+    count = processors or os.cpu_count() or 1
+    before: dict[str, set[str]] = {}
+    for name, step in steps.items():
+        before[name] = set(step.needs).union(*(before[need] for need in step.needs))
+    shares = {name: count // min(jobs, 1 + len(_rivals(name, steps, before))) for name in steps}
+    return {name: max(1, share // _together(steps[name], jobs)) for name, share in shares.items()}
+
+
+def _together(step: PlannedStep, jobs: int) -> int:
+    """Processes of a step that work at the same time; the trials of a sweep are as many as there is room for."""
+    return step.workers * (min(step.sweep.concurrent, jobs) if step.sweep and not step.exclusive else 1)
+
+
+def _rivals(name: str, steps: Mapping[str, PlannedStep], before: Mapping[str, set[str]]) -> list[str]:
+    """Steps that may run at the same time: neither before nor after this one, and none of them exclusive."""
+    if steps[name].exclusive:
+        return []
+    return [
+        other
+        for other, step in steps.items()
+        if other != name and not step.exclusive and other not in before[name] and name not in before[other]
+    ]

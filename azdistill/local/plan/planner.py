@@ -18,35 +18,33 @@ from azdistill.aml.models import (
     PRIMITIVES,
     Binding,
     CommandComponent,
-    Data,
     Input,
-    Literal,
     Output,
     Parallel,
     Pipeline,
     PipelineComponent,
     Step,
-    Value,
 )
 from azdistill.aml.parallel_components import mini_batch_size
 from azdistill.aml.source import Report, Where
 from azdistill.errors import SpecError
-from azdistill.local.plan import conditions, data_locations, not_honoured
-from azdistill.local.plan.bindings import FREE, Under
-from azdistill.local.plan.bindings import Bound as Bound
-from azdistill.local.plan.bindings import Local as Local
-from azdistill.local.plan.bindings import Made as Made
-from azdistill.local.plan.bindings import Text as Text
+from azdistill.local.plan import data_locations, not_honoured
 from azdistill.local.plan.order import in_order
+from azdistill.local.plan.scope import Scope, in_one_round, maker, under
 from azdistill.local.plan.steps import (
     CACHE_IGNORE,
     EXCLUSIVE,
+    FREE,
     HEADLINE,
     NETWORK,
+    Bound,
     Feed,
+    Local,
     Plan,
     PlannedOutput,
     PlannedStep,
+    Text,
+    Under,
 )
 from azdistill.local.plan.sweeps import plan_sweep
 from azdistill.local.store.home import Home
@@ -74,7 +72,7 @@ def make_plan(
     inputs = {key: bound for key, bound in given.items() if bound}
     standing = {key: planner.standing(output) for key, output in pipeline.outputs.items()}
     planner.flatten(pipeline.jobs, "", inputs, {key: path for key, path in standing.items() if path})
-    outputs = {key: _maker(pipeline.jobs, "", key) for key in pipeline.outputs}
+    outputs = {key: maker(pipeline.jobs, "", key) for key in pipeline.outputs}
     if any(problem.severity == "error" for problem in report.problems):
         raise SpecError(report.problems)
     return Plan(
@@ -129,12 +127,14 @@ class _Planner:
         outer: Under = FREE,
     ) -> None:
         """Add the steps of one pipeline, whose inputs are bound already; ``outer`` is what holds for all of it."""
-        scope = _Scope(self, jobs, prefix, inputs)
-        held = conditions.under(jobs, prefix, scope.follow, outer, self.report)
-        for step in map(conditions.in_one_round, jobs.values()):
+        scope = Scope(jobs, prefix, inputs, self.report, self._path)
+        held = under(scope, outer)
+        for step in map(in_one_round, jobs.values()):
             component = step.component
             if step.only_on_azure:
-                self._elsewhere(prefix + step.name, step.where, held[step.name])
+                # Planned for its place among the others, and never run.
+                name, component = prefix + step.name, CommandComponent(where=step.where)
+                self.steps[name] = PlannedStep(name, component, under=held[step.name])
             elif isinstance(component, CommandComponent):
                 self._command(step, component, scope, standing, held[step.name])
             elif isinstance(component, PipelineComponent):
@@ -145,25 +145,8 @@ class _Planner:
             elif step.choice is None:
                 self._registered(step)
 
-    def _elsewhere(self, name: str, where: Where, under: Under) -> None:
-        """A step that runs on Azure only: planned for its place among the others, and never run."""
-        self.steps[name] = PlannedStep(
-            name=name,
-            component=CommandComponent(where=where),
-            inputs={},
-            outputs={},
-            environment=None,
-            environment_variables={},
-            timeout=None,
-            deterministic=True,
-            exclusive=False,
-            headline=False,
-            cache_ignore=frozenset(),
-            under=under,
-        )
-
     def _command(
-        self, step: Step, component: CommandComponent, scope: _Scope, standing: Mapping[str, Path], under: Under
+        self, step: Step, component: CommandComponent, scope: Scope, standing: Mapping[str, Path], under: Under
     ) -> None:
         name = scope.prefix + step.name
         if len(name.encode()) > _LONGEST_NAME:
@@ -200,10 +183,10 @@ class _Planner:
             processes=self._processes(step, component, scope) if distribution else None,
             parallel=self._feed(component, component.parallel, scope) if component.parallel else None,
             under=under,
-            sweep=plan_sweep(step, step.sweep, scope, self.report) if step.sweep else None,
+            sweep=plan_sweep(step, step.sweep, scope) if step.sweep else None,
         )
 
-    def _feed(self, component: CommandComponent, written: Parallel, scope: _Scope) -> Feed:
+    def _feed(self, component: CommandComponent, written: Parallel, scope: Scope) -> Feed:
         """The feed of a parallel step; a kind of task that is not run here is noted."""
         if written.kind != "run_function":
             message = f"a parallel task of type {written.kind} is not run locally"
@@ -231,7 +214,7 @@ class _Planner:
             timeout=whole("timeout", 1),
         )
 
-    def _processes(self, step: Step, component: CommandComponent, scope: _Scope) -> int:
+    def _processes(self, step: Step, component: CommandComponent, scope: Scope) -> int:
         """Processes of a distributed step; a kind that is not run here is noted."""
         where = (step if step.distribution else component).where / "distribution"
         distribution = step.distribution or component.distribution or {}
@@ -279,122 +262,10 @@ class _Planner:
         return Local(found, kind) if found else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Scope:
-    """One pipeline while it is flattened: what ``parent`` stands for in its steps."""
-
-    planner: _Planner
-    jobs: Mapping[str, Step]
-    prefix: str
-    inputs: Mapping[str, Bound]
-
-    def bound(self, step: Step, declared: Mapping[str, Input]) -> dict[str, Bound]:
-        """What a step's inputs are: as given, else the declared default; those without a value are left out."""
-        found: dict[str, Bound] = {}
-        for name, input_ in declared.items():
-            given = self._value(step.inputs[name], input_.type) if name in step.inputs else None
-            default = None if given or input_.is_data else values.default_text(input_.type, input_.default)
-            bound = given or (Text(default) if default is not None else None)
-            if bound:
-                found[name] = bound
-        return found
-
-    def _value(self, value: Value, kind: str) -> Bound | None:
-        if isinstance(value, Binding):
-            return self.follow(value.path)
-        if isinstance(value, Data):
-            return self.planner._path("an input", value.path, value.type or kind, value.where)
-        if isinstance(value.value, str) and kind not in PRIMITIVES:
-            # A path written plainly, as component inputs of data types allow.
-            path = value.value if "://" in value.value else str(value.where.resolve(value.value))
-            return self.planner._path("an input", path, kind, value.where)
-        return self._literal(value)
-
-    def _literal(self, value: Literal) -> Bound | None:
-        if value.value is None:
-            return None
-        if isinstance(value.value, str):
-            parts = expressions.parse(value.value)
-            for reference, _ in expressions.references(parts):
-                if isinstance(made := self.follow(reference.path), Made):
-                    message = (
-                        f"{reference} is known only when step '{made.step}' has ended: it cannot stand within text"
-                    )
-                    hint = "bind it to an input of its own, and put the text around it in the command"
-                    self.planner.report.error("AZD337", message, value.where, hint=hint, needle=reference.raw)
-            return Text(expressions.render(parts, self._text))
-        return Text(values.text(value.value))
-
-    def render(self, value: Any) -> str:
-        """A setting as text, what it is bound to filled in."""
-        return expressions.render(expressions.parse(value), self._text) if isinstance(value, str) else str(value)
-
-    def variable(self, text: str, where: Where) -> str:
-        """An environment variable's text, the values that it is bound to filled in; data has no text to stand there."""
-        parts = expressions.parse(text)
-
-        def look_up(reference: expressions.Reference) -> str | None:
-            bound = self.follow(reference.path)
-            if isinstance(bound, Made | Local):
-                what = "data" if isinstance(bound, Local) else f"known only when step '{bound.step}' has ended"
-                message = f"{reference} is {what}: it cannot stand within an environment variable"
-                hint = "bind it to an input of its own: of data, AZURE_ML_INPUT_<name> says where it lies"
-                self.planner.report.error("AZD337", message, where, hint=hint, needle=reference.raw)
-            # An optional input that is given no value is no text.
-            return None if bound is None and reference.path[:2] == ("parent", "inputs") else self._text(reference)
-
-        return expressions.render(parts, look_up) if any(expressions.references(parts)) else text
-
-    def whole(self, value: Any, where: Where, least: int = 1) -> int:
-        """A setting that is a whole number, be it written or bound to an input; 1 (and a problem) where it is none."""
-        text = self.render(value).strip()
-        if text.removeprefix("-").isdigit() and int(text) >= least:
-            return int(text)
-        message = f"'{where.steps[-1]}' should be a whole number from {least} on, not {text!r}"
-        self.planner.report.error("AZD111", message, where)
-        return 1
-
-    def _text(self, reference: expressions.Reference) -> str | None:
-        bound = self.follow(reference.path)
-        return bound.text if isinstance(bound, Text) else reference.raw
-
-    def follow(self, path: tuple[str, ...]) -> Bound | None:
-        """What a binding stands for; None where that has no value."""
-        match path:
-            case ("parent", "inputs", *rest):
-                return self.inputs.get(".".join(rest))
-            case ("parent", "jobs", name, "outputs", *rest) if name in self.jobs:
-                return _made(self.jobs[name], self.prefix, ".".join(rest))
-            case ("parent", "jobs", name, "inputs", *rest) if name in self.jobs:
-                other, key = self.jobs[name], ".".join(rest)
-                declared = other.component.inputs if not isinstance(other.component, str | None) else {}
-                return self.bound(other, {key: declared[key]}).get(key) if key in declared else None
-        return None
-
-
-def _made(step: Step, prefix: str, output: str) -> Made | None:
-    """The command step's output that ``output`` of ``step`` is, through any number of nested pipelines."""
-    if isinstance(step.component, PipelineComponent):
-        return _maker(step.component.jobs, f"{prefix}{step.name}.", output)
-    return Made(prefix + step.name, output)
-
-
 def _sole_name(written: str | None) -> str:
     """The name in ``${{inputs.NAME}}`` or ``${{outputs.NAME}}``, alone or before the rest of a path."""
     found = [reference for reference, _ in expressions.references(expressions.parse(written or ""))]
     return found[0].name if found else ""
-
-
-def _maker(jobs: Mapping[str, Step], prefix: str, output: str) -> Made | None:
-    """The command step's output that is bound to a pipeline's own output: the first of them, unless that is skipped."""
-    wanted = ("parent", "outputs", *output.split("."))
-    found: list[Made] = []
-    for step in jobs.values():
-        for name, setting in step.outputs.items():
-            if isinstance(setting, Binding) and setting.path == wanted and (made := _made(step, prefix, name)):
-                found += made.makers
-    others = tuple(found[1:]) if any(step.choice for step in jobs.values()) else ()
-    return Made(found[0].step, found[0].output, others) if found else None
 
 
 def _text_of(value: Any) -> str | None:

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from azdistill.errors import UserError, did_you_mean
-from azdistill.local.plan.bindings import Made
-from azdistill.local.plan.steps import Plan, PlannedStep
+from azdistill.local.plan.steps import Made, Plan, PlannedStep
 
 
 @dataclass(frozen=True, slots=True)

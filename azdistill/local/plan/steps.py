@@ -2,15 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from azdistill import strict_json
+from azdistill.aml import expressions, values
 from azdistill.aml.models import CommandComponent, Environment
 from azdistill.aml.source import Where
-from azdistill.local.plan.bindings import FREE, Bound, Made, Under
-from azdistill.local.plan.sweeps import PlannedSweep
+from azdistill.aml.sweep_models import Distribution
+from azdistill.aml.sweeps import SEARCHED, space_mapping
+from azdistill.errors import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """An input's value as the command line gets it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passed(Text):
+    """A value that another step of this run wrote. Unlike one that a person wrote, it never names a secret."""
+
+    step: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """An input that is a file or folder of this machine; ``kind`` is its Azure ML type."""
+
+    path: Path
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An input that another step of this run makes; ``others`` make it where that one is of a branch not taken."""
+
+    step: str
+    output: str
+    others: tuple[Made, ...] = ()
+
+    @property
+    def makers(self) -> tuple[Made, ...]:
+        """All that may make it, the first one first."""
+        return (replace(self, others=()), *self.others) if self.others else (self,)
+
+
+Bound = Text | Local | Made
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """An ``if_else`` step that lets a step run only where its condition is ``wanted``."""
+
+    name: str
+    condition: Text | Made
+    wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Under:
+    """What holds for a step beside its inputs: all ``gates`` must let it run; ``elsewhere`` says, of a step that runs
+    on Azure only, that it does, and ``after`` names the steps that it needs.
+    """
+
+    gates: tuple[Gate, ...] = ()
+    elsewhere: Problem | None = None
+    after: frozenset[str] = frozenset()
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Names of the steps that must have ended before it is known whether the step runs."""
+        conditions = (gate.condition for gate in self.gates)
+        return self.after | {maker.step for made in conditions if isinstance(made, Made) for maker in made.makers}
+
+
+#: Nothing.
+FREE = Under()
+
 
 EXCLUSIVE, CACHE_IGNORE, HEADLINE = "azdistill.exclusive", "azdistill.cache_ignore", "azdistill.headline"
 NETWORK = "azdistill.network"
@@ -47,21 +121,103 @@ class Feed:
     timeout: int
 
 
+Template = tuple[expressions.Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When a trial is ended. ``kind`` is Azure ML's word; intervals count the values that the trial has reported."""
+
+    kind: str
+    every: int
+    not_before: int
+    slack_factor: float = 0.0
+    slack_amount: float = 0.0
+    percentage: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSweep:
+    """What a sweep step does. ``templates`` are the inputs that hold hyperparameters, besides those of their names.
+
+    ``logbase`` is the base of the distributions that are drawn as exponents. Times are in seconds.
+    """
+
+    space: Mapping[str, Distribution]
+    sampling: str
+    sobol: bool
+    seed: int | None
+    logbase: float
+    maximize: bool
+    primary_metric: str
+    total: int
+    concurrent: int
+    timeout: float | None
+    trial_timeout: float | None
+    policy: Policy | None
+    templates: Mapping[str, Template]
+
+    def as_key(self, ignored: Collection[str] = ()) -> dict[str, Any]:
+        """What a cache key holds of it: all that may decide which trial is the best, but for ``ignored`` inputs."""
+        plain = {
+            key: getattr(self, key)
+            for key in ("sampling", "sobol", "seed", "logbase", "maximize", "primary_metric", "total", "concurrent")
+        }
+        policy = asdict(self.policy) if self.policy else None
+        wired = {name: _spelt(template) for name, template in self.templates.items() if name not in ignored}
+        more = {"policy": policy, "trial_timeout": self.trial_timeout, **({"inputs": wired} if wired else {})}
+        return {**plain, "space": space_mapping(self.space), **more}
+
+    def choices(self) -> list[str]:
+        """All that may be chosen, as text."""
+        return list(_texts(self.space.values()))
+
+    def inputs(self, chosen: Mapping[str, Any]) -> dict[str, str]:
+        """The inputs that a trial is given, for the hyperparameters ``chosen``, as text."""
+
+        def look_up(reference: expressions.Reference) -> str | None:
+            return text_of(chosen[reference.name]) if reference.path[0] == SEARCHED else reference.raw
+
+        filled = {name: expressions.render(template, look_up) for name, template in self.templates.items()}
+        return {**{name: text_of(value) for name, value in chosen.items()}, **filled}
+
+
+def _spelt(template: Template) -> list[Any]:
+    """A template as a key holds it: text that looks like a reference is another thing than one."""
+    return [part.text if isinstance(part, expressions.Text) else {"bound": str(part)} for part in template]
+
+
+def _texts(given: Iterable[Any]) -> Iterator[str]:
+    for value in given:
+        if isinstance(value, Distribution):
+            yield from _texts(value.values)
+        elif isinstance(value, Mapping):
+            yield from _texts(value.values())
+        else:
+            yield values.text(value)
+
+
+def text_of(value: Any) -> str:
+    """A hyperparameter as the command line gets it; a mapping as JSON."""
+
+    return strict_json.dumps(value) if isinstance(value, Mapping) else values.text(value)
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
     """One command to run. ``inputs`` holds those that have a value."""
 
     name: str
     component: CommandComponent
-    inputs: Mapping[str, Bound]
-    outputs: Mapping[str, PlannedOutput]
-    environment: str | Environment | None
-    environment_variables: Mapping[str, str]
-    timeout: float | None
-    deterministic: bool
-    exclusive: bool
-    headline: bool
-    cache_ignore: frozenset[str]
+    inputs: Mapping[str, Bound] = field(default_factory=dict)
+    outputs: Mapping[str, PlannedOutput] = field(default_factory=dict)
+    environment: str | Environment | None = None
+    environment_variables: Mapping[str, str] = field(default_factory=dict)
+    timeout: float | None = None
+    deterministic: bool = True
+    exclusive: bool = False
+    headline: bool = False
+    cache_ignore: frozenset[str] = frozenset()
     distribution: Mapping[str, Any] | None = None
     #: How many times the command is started, as the processes of a distributed job; None for a job that is not one.
     processes: int | None = None

@@ -3,113 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
-from azdistill import strict_json
-from azdistill.aml import expressions, values
+from azdistill.aml import expressions
 from azdistill.aml.checks.sweep import check_distribution, check_limits, check_termination
 from azdistill.aml.models import Literal, Step
-from azdistill.aml.source import Report, Where
+from azdistill.aml.source import Where
 from azdistill.aml.sweep_models import Distribution, Sweep, Termination
-from azdistill.aml.sweeps import SEARCHED, space_mapping
-
-Template = tuple[expressions.Part, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """When a trial is ended. ``kind`` is Azure ML's word; intervals count the values that the trial has reported."""
-
-    kind: str
-    every: int
-    not_before: int
-    slack_factor: float = 0.0
-    slack_amount: float = 0.0
-    percentage: int = 0
+from azdistill.aml.sweeps import SEARCHED
+from azdistill.local.plan.scope import Scope
+from azdistill.local.plan.steps import PlannedSweep, Policy, Template
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedSweep:
-    """What a sweep step does. ``templates`` are the inputs that hold hyperparameters, besides those of their names.
-
-    ``logbase`` is the base of the distributions that are drawn as exponents. Times are in seconds.
-    """
-
-    space: Mapping[str, Distribution]
-    sampling: str
-    sobol: bool
-    seed: int | None
-    logbase: float
-    maximize: bool
-    primary_metric: str
-    total: int
-    concurrent: int
-    timeout: float | None
-    trial_timeout: float | None
-    policy: Policy | None
-    templates: Mapping[str, Template]
-
-    def as_key(self, ignored: Collection[str] = ()) -> dict[str, Any]:
-        """What a cache key holds of it: all that may decide which trial is the best, but for ``ignored`` inputs."""
-        plain = {
-            key: getattr(self, key)
-            for key in ("sampling", "sobol", "seed", "logbase", "maximize", "primary_metric", "total", "concurrent")
-        }
-        policy = asdict(self.policy) if self.policy else None
-        wired = {name: _spelt(template) for name, template in self.templates.items() if name not in ignored}
-        more = {"policy": policy, "trial_timeout": self.trial_timeout, **({"inputs": wired} if wired else {})}
-        return {**plain, "space": space_mapping(self.space), **more}
-
-    def choices(self) -> list[str]:
-        """All that may be chosen, as text."""
-        return list(_texts(self.space.values()))
-
-    def inputs(self, chosen: Mapping[str, Any]) -> dict[str, str]:
-        """The inputs that a trial is given, for the hyperparameters ``chosen``, as text."""
-
-        def look_up(reference: expressions.Reference) -> str | None:
-            return text_of(chosen[reference.name]) if reference.path[0] == SEARCHED else reference.raw
-
-        filled = {name: expressions.render(template, look_up) for name, template in self.templates.items()}
-        return {**{name: text_of(value) for name, value in chosen.items()}, **filled}
-
-
-def _spelt(template: Template) -> list[Any]:
-    """A template as a key holds it: text that looks like a reference is another thing than one."""
-    return [part.text if isinstance(part, expressions.Text) else {"bound": str(part)} for part in template]
-
-
-def _texts(given: Iterable[Any]) -> Iterator[str]:
-    for value in given:
-        if isinstance(value, Distribution):
-            yield from _texts(value.values)
-        elif isinstance(value, Mapping):
-            yield from _texts(value.values())
-        else:
-            yield values.text(value)
-
-
-class Scope(Protocol):
-    """What the plan knows of the pipeline around a step."""
-
-    def render(self, value: Any) -> str: ...
-
-    def whole(self, value: Any, where: Where, least: int = 1) -> int: ...
-
-
-def text_of(value: Any) -> str:
-    """A hyperparameter as the command line gets it; a mapping as JSON."""
-
-    return strict_json.dumps(value) if isinstance(value, Mapping) else values.text(value)
-
-
-def plan_sweep(step: Step, sweep: Sweep, scope: Scope, report: Report) -> PlannedSweep:
+def plan_sweep(step: Step, sweep: Sweep, scope: Scope) -> PlannedSweep:
     """The sweep of ``step`` with its bindings filled in; what they make wrong is noted."""
-    reader = _Reader(scope, report)
+    reader = _Reader(scope)
     limits = {key: reader.whole(value, sweep.where / "limits" / key) for key, value in sweep.limits.items()}
-    check_limits(limits, sweep.where / "limits", report)
+    check_limits(limits, sweep.where / "limits", scope.report)
     total = limits.get("max_total_trials", 1)
     sampling = sweep.sampling
     return PlannedSweep(
@@ -154,7 +66,6 @@ def _filled(part: expressions.Part, scope: Scope) -> expressions.Part:
 @dataclass(frozen=True, slots=True)
 class _Reader:
     scope: Scope
-    report: Report
 
     def whole(self, value: Any, where: Where, least: int = 1) -> int:
         return self.scope.whole(value, where, least)
@@ -167,7 +78,7 @@ class _Reader:
         try:
             return int(text) if text.removeprefix("-").isdigit() else float(text)
         except ValueError:
-            self.report.error("AZD111", f"'{where.steps[-1]}' should be a number, not {text!r}", where)
+            self.scope.report.error("AZD111", f"'{where.steps[-1]}' should be a number, not {text!r}", where)
             return 0
 
     def distribution(self, one: Distribution) -> Distribution:
@@ -178,7 +89,7 @@ class _Reader:
             numbers["q"] = int(numbers["q"])
         filled = replace(one, values=tuple(self._value(item) for item in one.values), numbers=numbers)
         if numbers != one.numbers:
-            check_distribution(filled, self.report)
+            check_distribution(filled, self.scope.report)
         return filled
 
     def _value(self, item: Any) -> Any:
@@ -196,7 +107,7 @@ class _Reader:
         }
         filled = replace(written, **numbers)
         if filled != written:
-            check_termination(filled, where, self.report)
+            check_termination(filled, where, self.scope.report)
         every = self.whole(written.evaluation_interval or 0, where / "evaluation_interval", 0)
         return Policy(
             kind=written.kind,

@@ -15,8 +15,7 @@ from azdistill.local.cache.entries import METRICS
 from azdistill.local.cache.key import ResultKey, same_key
 from azdistill.local.outputs import manifest, mlflow_files
 from azdistill.local.outputs.manifest import MANIFEST, Hash, Manifest
-from azdistill.local.plan.bindings import Made
-from azdistill.local.plan.steps import Plan, PlannedStep
+from azdistill.local.plan.steps import Made, Plan, PlannedStep
 from azdistill.local.run.listener import Record, is_record
 from azdistill.local.store.durable_files import make_read_only, remove_tree, walk_files
 from azdistill.permissions import copy_file, restrict

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from azdistill.local.cache.entries import Cache
 from azdistill.local.cache.hashes import Hashes
-from azdistill.local.plan.steps import Plan, PlannedStep
+from azdistill.local.plan.steps import Plan
 from azdistill.local.run.interpreter import Interpreter
 from azdistill.local.run.listener import Tracking
-from azdistill.local.run.result import Result
 from azdistill.local.runners.base import Cancellation, Runner
-from azdistill.local.store.events import Hear
 from azdistill.local.store.runs import RunLog
 
 if TYPE_CHECKING:
@@ -47,43 +44,3 @@ class RunContext(PlanContext):
     threads: Mapping[str, int] = field(default_factory=dict)
     retries: int = 0
     tracking: Tracking | None = None
-    #: What runs the trials of sweep steps: not needed where there is none.
-    search: Search | None = None
-
-
-class SearchEnd(Protocol):
-    """What the search of a sweep step came to."""
-
-    @property
-    def failed(self) -> Result | None:
-        """What the step came to, where no trial gave an answer."""
-
-    def hand_over(self, places: Mapping[str, Path], standing: frozenset[str], metrics: Path) -> None:
-        """Put the best trial's outputs at ``places`` and write its metrics; what stands between runs gets copies."""
-
-
-class Trials(Protocol):
-    """Runs trials of one sweep step, each as a step of its own."""
-
-    def __call__(self, trial: PlannedStep, cancellation: Cancellation, hear: Hear) -> Result:
-        """Run one to its end; ``hear`` is told what happens to it."""
-
-
-class Search(Protocol):
-    """Runs the trials of a sweep step whose key in the cache is ``key``, at most ``room`` of them at a time.
-
-    ``say`` takes a line for people.
-    """
-
-    def __call__(
-        self,
-        context: RunContext,
-        step: PlannedStep,
-        results: Mapping[str, Result],
-        key: str,
-        *,
-        run_trial: Trials,
-        hear: Hear,
-        say: Callable[[str], None],
-        room: int,
-    ) -> SearchEnd: ...

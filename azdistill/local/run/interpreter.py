@@ -1,22 +1,57 @@
-"""The Python that steps find on their PATH, and what is installed in it: both are part of the cache key."""
+"""The Python that steps find on their PATH, with what is installed in it, and the caller's variables that they see.
+
+The interpreter and its distributions are part of the cache key. Of the caller's variables steps see few, and the
+secrets among these are hidden.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from azdistill import strict_json
+from azdistill import redact, strict_json
 from azdistill.errors import MachineError
-from azdistill.local.run import environment_variables as environment
 from azdistill.local.store.durable_files import digest, write_whole
 from azdistill.local.store.home import Home
 from azdistill.permissions import make_private
+
+#: What a step sees of the caller's environment: what finds programs, files, proxies, caches and devices. What may be a
+#: credential among it (Hugging Face's token, which downloads need; a proxy's password) is hidden from all text.
+PASSED = (
+    *("HOME", "USER", "LOGNAME", "LANG", "LC_*", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_*", "XDG_CACHE_HOME"),
+    *("http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+    *("HF_*", "TRANSFORMERS_*", "TOKENIZERS_PARALLELISM", "CUDA_*", "NVIDIA_*", "OMP_*", "MKL_*", "TORCH*"),
+)
+#: A switch such as HF_HUB_DISABLE_IMPLICIT_TOKEN holds none.
+_SECRET = re.compile(r"(?!.*_DISABLE_).*_(TOKEN|KEY|SECRET|PASSWORD|CREDENTIALS?|PAT)", re.IGNORECASE)
+_PROXY = re.compile(r".*_proxy", re.IGNORECASE)
+
+
+def passed_on() -> dict[str, str]:
+    """The caller's variables that steps see. Those that may hold a secret are hidden from all text."""
+    passed = {name: value for name, value in os.environ.items() if any(fnmatchcase(name, p) for p in PASSED)}
+    for name, value in passed.items():
+        if _SECRET.fullmatch(name):
+            redact.register(value)
+        elif _PROXY.fullmatch(name) and "@" in value:
+            redact.register(value.rpartition("@")[0].rpartition("//")[2])
+    return passed
+
+
+def without_secrets() -> dict[str, str]:
+    """What a program needs that a step is started with, and nothing that may be a credential."""
+    passed = {name: value for name, value in passed_on().items() if not _SECRET.fullmatch(name)}
+    return {"PATH": os.environ.get("PATH", os.defpath), **passed}
+
 
 #: Reads names and versions from the names of the folders that hold them: reading each METADATA takes 20 times longer.
 _PROBE = """
@@ -97,7 +132,7 @@ def _probe(executable: Path) -> dict[str, Any]:
         # The caller's folder and PYTHON* variables are not what a step sees; the packages in its HOME are.
         done = subprocess.run(
             [executable, "-E", "-c", _PROBE],
-            env=environment.without_secrets(),
+            env=without_secrets(),
             capture_output=True,
             text=True,
             check=True,

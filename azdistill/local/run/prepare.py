@@ -32,16 +32,15 @@ from azdistill.aml.quoting import NESTED, PLAIN, UNQUOTED, contexts, render_comm
 from azdistill.errors import UserError
 from azdistill.local import in_step
 from azdistill.local.outputs import mlflow_files
-from azdistill.local.plan.bindings import Local, Passed, Text
-from azdistill.local.plan.steps import PlannedStep
-from azdistill.local.plan.threads import VARIABLE as THREADS
+from azdistill.local.plan.order import VARIABLE as THREADS
+from azdistill.local.plan.steps import Local, Passed, PlannedStep, Text
 from azdistill.local.run.attempt import Attempt, make_artifact_folders, make_places, previous
 from azdistill.local.run.context import RunContext
 from azdistill.local.run.interpreter import Interpreter
 from azdistill.local.run.result import Result, store_inputs, text_of
 from azdistill.local.runners.base import Job
 from azdistill.permissions import make_private
-from azdistill.snapshot import Snapshot, take
+from azdistill.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from azdistill.local.run.containers import Containers
@@ -87,12 +86,6 @@ def prepare(
     if context.containers:
         job = _contained(context.containers, step, attempt, job, texts, data)
     return Prepared(job, places, "MLFLOW_RUN_ID" in job.environment)
-
-
-def take_code(step: PlannedStep) -> Snapshot:
-    """The snapshot of a step. Raises UserError for what is missing or leaves the project."""
-    code = step.component.code
-    return take(code if isinstance(code, Path) else None, step.component.additional_includes, base=step.base)
 
 
 def _variables(

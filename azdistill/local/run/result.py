@@ -14,8 +14,7 @@ from azdistill.aml import values
 from azdistill.aml.models import PRIMITIVES
 from azdistill.errors import AzdistillError, MachineError, UserError
 from azdistill.local.outputs import value_outputs
-from azdistill.local.plan.bindings import Bound, Gate, Local, Made, Text
-from azdistill.local.plan.steps import Plan, PlannedStep
+from azdistill.local.plan.steps import Bound, Gate, Local, Made, Plan, PlannedStep, Text
 from azdistill.redact import redact
 
 #: Why a step was skipped: its branch was not taken (or that of a step that it needs), or another step failed.

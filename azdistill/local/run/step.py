@@ -14,13 +14,12 @@ from pathlib import Path
 
 from azdistill.errors import AzdistillError, Interrupted, MachineError
 from azdistill.local.cache.entries import METRICS, Entry
-from azdistill.local.cache.key import ResultKey, result_key
+from azdistill.local.cache.key import ResultKey, key_of, result_key, take_code
 from azdistill.local.outputs import links, value_outputs
 from azdistill.local.outputs import manifest as outputs
 from azdistill.local.outputs.manifest import Manifest
-from azdistill.local.plan.bindings import Text
 from azdistill.local.plan.selection import missing
-from azdistill.local.plan.steps import PlannedStep
+from azdistill.local.plan.steps import PlannedStep, Text
 from azdistill.local.run.attempt import (
     Attempt,
     append_logged,
@@ -35,7 +34,7 @@ from azdistill.local.run.attempt import (
     strange,
 )
 from azdistill.local.run.context import PlanContext, RunContext
-from azdistill.local.run.prepare import Prepared, prepare, take_code
+from azdistill.local.run.prepare import Prepared, prepare
 from azdistill.local.run.result import (
     Result,
     is_passing,
@@ -103,11 +102,13 @@ class StepRunner:
 
     def _run_trials(self, step: PlannedStep, work: _Work, room: int) -> Result:
         """The trials of a sweep step, and the best one's outputs as its own."""
-        assert self._context.search
+        # Imported here: few pipelines have a sweep.
+        from azdistill.local.sweep.search import search
+
         attempt, started = self._begin(work), time.monotonic()
         self._tell_start(step, attempt)
         with self._log(step, attempt) as log:
-            end = self._context.search(
+            end = search(
                 self._context,
                 step,
                 work.results,
@@ -268,11 +269,6 @@ class _Work:
     code: Snapshot
     key: ResultKey
     shared: Stamps
-
-
-def key_of(context: PlanContext, step: PlannedStep, results: Results) -> ResultKey:
-    """What the result of a step depends on, with what the steps before it came to."""
-    return result_key(context, settled(step, results, context.plan), results, take_code(step))
 
 
 def find(context: RunContext, step: PlannedStep, results: Results) -> Result | None:

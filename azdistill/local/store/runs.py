@@ -1,26 +1,150 @@
-"""The run store: one folder per run, whose state is the fold of an append-only event log (``event_log.py``)."""
+"""The run store: one folder per run, whose state is the fold of an append-only event log.
+
+The log has one JSON line ``{"time", "event", ...}`` for everything that happens to the run. Whatever is left of it
+after a kill, a full disk or a power cut can be read: its events up to the first line that is none. Nothing after such a
+line is believed, as nothing is ever written after one: a line that a full disk cut short is taken back, and whoever
+goes on with a log cuts it off where belief ends. One process at a time may write.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import secrets
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from azdistill import strict_json
-from azdistill.errors import UserError
+from azdistill.errors import UserError, did_you_mean
 from azdistill.local.store.durable_files import remove_tree, write_whole
-from azdistill.local.store.event_log import EventLog, is_written
-from azdistill.local.store.event_log import read_events as read_events
-from azdistill.local.store.events import Event, RunState
+from azdistill.local.store.events import KEPT, Event, RunState
 from azdistill.local.store.home import Home
 from azdistill.local.store.process_marks import is_alive as is_alive
 from azdistill.local.store.process_marks import is_elsewhere
 from azdistill.local.store.process_marks import own_mark as own_mark
 from azdistill.redact import clean as clean
+
+
+class EventLog:
+    """A log that is written to. Raises UserError where another process writes to it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            self._claim()
+            self._cut_off()
+        except BaseException:
+            os.close(self._file)
+            raise
+
+    def write(self, line: bytes, *, durable: bool) -> None:
+        """Add one event: all of it or, where the disk is full, nothing; half a line would hide what comes later."""
+        before = os.fstat(self._file).st_size
+        try:
+            rest = memoryview(line)
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+            if durable:
+                os.fsync(self._file)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, before)
+            raise
+
+    def close(self) -> None:
+        """Close it; another may write then."""
+        # The next file that is opened gets this number: whoever comes late must not write into that.
+        file, self._file = self._file, -1
+        os.close(file)
+
+    def _claim(self) -> None:
+        # Imported here: there is none on Windows, where runs are looked at but never made.
+        import fcntl
+
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"the run '{self._path.parent.name}' is going on", code="AZD312", hint=_WAIT) from None
+        except OSError:
+            # A file system that knows no locks.
+            return
+
+    def _cut_off(self) -> None:
+        """Cut the log off where belief ends. More than the half line that a kill leaves is kept beside it."""
+        log = self._path.read_bytes()
+        length = _believed(log)[1]
+        if b"\n" in log[length:]:
+            self._path.with_suffix(".damaged").write_bytes(log)
+        if length < len(log):
+            os.ftruncate(self._file, length)
+
+
+_WAIT = "another process writes to its log; wait until it has ended"
+
+
+def is_written(path: Path) -> bool:
+    """Whether a process writes to the log, or may: not every file system can tell."""
+    try:
+        import fcntl
+
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return True
+    return False
+
+
+def read_events(path: Path) -> list[Event]:
+    """The events of a log, up to the first line that is torn."""
+    try:
+        return _believed(path.read_bytes())[0]
+    except FileNotFoundError:
+        return []
+
+
+def _believed(log: bytes) -> tuple[list[Event], int]:
+    """The events of a log up to the first line that is none, and how many bytes they are."""
+    events: list[Event] = []
+    length = 0
+    # The piece after the last newline is either empty or torn.
+    for line in log.split(b"\n")[:-1]:
+        try:
+            entry = _numbered(json.loads(line))
+        except (ValueError, RecursionError):
+            break
+        if not _is_event(entry):
+            break
+        events.append(Event.from_entry(entry))
+        length += len(line) + 1
+    return events, length
+
+
+def _numbered(entry: Any) -> Any:
+    """An event whose measured numbers are numbers again (:func:`strict_json.exact`)."""
+    if isinstance(entry, dict):
+        entry |= {name: strict_json.number(entry[name]) for name in ("metric", "seconds") if name in entry}
+        if isinstance(entry.get("metrics"), dict):
+            entry["metrics"] = {name: strict_json.number(value) for name, value in entry["metrics"].items()}
+    return entry
+
+
+def _is_event(entry: Any) -> bool:
+    """Whether a line is an event. One that lacks what it should hold is as torn as half a line."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("event"), str):
+        return False
+    kept = KEPT.get(entry["event"])
+    if kept is None:
+        return True
+    return (
+        all(isinstance(entry.get(name), kind) for name, kind in kept.must.items())
+        and all(isinstance(entry[name], kind) for name, kind in kept.may.items() if name in entry)
+        and all(isinstance(name, str) for several in ("steps", "headline") for name in entry.get(several, ()))
+    )
 
 
 class RunLog:
@@ -123,3 +247,27 @@ def new_run_id(pipeline: str) -> str:
     """An id for a run of ``pipeline`` that no other run has."""
     letters = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in pipeline.lower())
     return f"{letters[:40].strip('_') or 'run'}_{datetime.now(UTC):%Y%m%d%H%M%S}_{secrets.token_hex(3)}"
+
+
+_SHOWN = 20
+
+
+def run_to_resume(home: Home, wanted: str, pipeline: str) -> RunState:
+    """The run that ``wanted`` stands for: an id, the beginning of exactly one, or ``latest`` of this pipeline.
+
+    UserError where there is none, or where it is of another pipeline.
+    """
+    runs = list_runs(home)
+    own = [run for run in runs if run.pipeline == pipeline]
+    if wanted == "latest":
+        if own:
+            return own[0]
+        raise UserError(f"there is no run of {pipeline} to resume", code="AZD383", hint="run it without --resume")
+    found = named(wanted, runs)
+    if found is None:
+        hint = did_you_mean(wanted, [run.run_id for run in own[:_SHOWN]])
+        raise UserError(f"no run '{wanted}'", code="AZD385", hint=hint)
+    if found.pipeline != pipeline:
+        message = f"{found.run_id} is a run of {found.pipeline}, not of {pipeline}"
+        raise UserError(message, code="AZD374", hint="give --resume with the file that it was started with")
+    return found

@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 
 from azdistill.aml.sweep_models import Distribution
 from azdistill.aml.sweeps import space_mapping
-from azdistill.local.plan.sweeps import PlannedSweep
+from azdistill.local.plan.steps import PlannedSweep
 from azdistill.local.store.durable_files import digest
 
 #: Trials that TPE draws at random before it learns. Not of the number of trials: more of these repeat the first ones.

@@ -12,18 +12,21 @@ from typing import Any
 
 from azdistill.errors import did_you_mean
 from azdistill.local.cache.entries import METRICS
+from azdistill.local.cache.key import key_of
 from azdistill.local.plan.steps import PlannedStep
 from azdistill.local.run.attempt import Attempt, attempts
-from azdistill.local.run.context import RunContext, Trials
+from azdistill.local.run.context import RunContext
 from azdistill.local.run.listener import Record, Tail
 from azdistill.local.run.result import Result
-from azdistill.local.run.step import key_of
+from azdistill.local.runners.base import Cancellation
 from azdistill.local.store.events import Event, Hear, TrialState
 from azdistill.local.sweep.metrics import logged, reported
 from azdistill.local.sweep.sampling import Point, make_sampler
 from azdistill.local.sweep.stopping import Stopping
 from azdistill.local.sweep.trial import Trial, TrialCancellation, hand_over, trial_step
 
+#: Runs one trial, as a step of its own, to its end; tells what happens to it.
+RunTrial = Callable[[PlannedStep, Cancellation, Hear], Result]
 _POLL = 0.1
 #: What a state of a trial is called on the terminal, where it is not called by its name.
 _WORDS = {"stopped": "ended early"}
@@ -48,12 +51,15 @@ def search(
     results: Mapping[str, Result],
     key: str,
     *,
-    run_trial: Trials,
+    run_trial: RunTrial,
     hear: Hear,
     say: Callable[[str], None],
     room: int,
 ) -> End:
-    """Run the trials of a sweep step (:class:`azdistill.local.run.context.Search`)."""
+    """Run the trials of a sweep step whose key in the cache is ``key``, at most ``room`` of them at a time.
+
+    ``say`` takes a line for people.
+    """
     return _Search(context, step, results, key, run_trial, hear, say, room).run()
 
 
@@ -66,7 +72,7 @@ class _Search:
         step: PlannedStep,
         results: Mapping[str, Result],
         key: str,
-        run_trial: Trials,
+        run_trial: RunTrial,
         hear: Hear,
         say: Callable[[str], None],
         room: int,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from statistics import median
 
-from azdistill.local.plan.sweeps import Policy
+from azdistill.local.plan.steps import Policy
 
 #: Number of a trial -> the values that it has reported, in order.
 Reports = Mapping[int, Sequence[float]]

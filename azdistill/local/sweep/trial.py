@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from azdistill import strict_json
-from azdistill.local.plan.bindings import Text
-from azdistill.local.plan.steps import PlannedOutput, PlannedStep
-from azdistill.local.plan.sweeps import text_of
+from azdistill.local.plan.steps import PlannedOutput, PlannedStep, Text, text_of
 from azdistill.local.run.attempt import Attempt
 from azdistill.local.run.result import Result
 from azdistill.local.runners.base import Cancellation

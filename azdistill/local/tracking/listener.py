@@ -10,8 +10,7 @@ from typing import Any
 from azdistill.aml.models import PRIMITIVES
 from azdistill.local.outputs.links import is_own, stray
 from azdistill.local.outputs.manifest import Manifest
-from azdistill.local.plan.bindings import Text
-from azdistill.local.plan.steps import Plan
+from azdistill.local.plan.steps import Plan, Text
 from azdistill.local.run.listener import Listener, Record, Tracking
 from azdistill.local.store.events import Event, RunState, StepState
 from azdistill.local.tracking import Tracker

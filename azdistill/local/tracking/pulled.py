@@ -24,7 +24,7 @@ _PARAMS, _METRICS, _LONGEST = 100, 500, 5000
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PulledEntry:
     """One run to be written. ``metrics``: every value, as (value, milliseconds since 1970, step)."""
 
     key: str
@@ -56,7 +56,7 @@ class PulledStore:
         found = self._find(every, key)
         return found is not None and found.info.status in _ENDS.values()
 
-    def write(self, experiment: str, parent: Entry, children: Sequence[Entry]) -> bool:
+    def write(self, experiment: str, parent: PulledEntry, children: Sequence[PulledEntry]) -> bool:
         """Write a pipeline's run and those of its steps; whether anything was new."""
         experiment_id = self._experiment(experiment)
         top, changed = self._write(experiment_id, parent, {})
@@ -75,7 +75,7 @@ class PulledStore:
                 show_columns(self._client, experiment_id, self._columns(list(parent.metrics), tags), headline=True)
         return changed
 
-    def _write(self, experiment_id: str, entry: Entry, more: Mapping[str, str]) -> tuple[str, bool]:
+    def _write(self, experiment_id: str, entry: PulledEntry, more: Mapping[str, str]) -> tuple[str, bool]:
         found = self._find([experiment_id], entry.key)
         if found is not None and found.info.status in _ENDS.values():
             return str(found.info.run_id), False
@@ -85,7 +85,7 @@ class PulledStore:
             self._client.log_artifact(run_id, str(path), folder or None)
         return str(run_id), True
 
-    def _end(self, run_id: str, entry: Entry) -> None:
+    def _end(self, run_id: str, entry: PulledEntry) -> None:
         if entry.status in _ENDS:
             ended = int(entry.ended * 1000) if entry.ended is not None else None
             self._client.set_terminated(run_id, _ENDS[entry.status], end_time=ended)
@@ -96,13 +96,13 @@ class PulledStore:
         rows = self._client.search_runs(list(experiments), filter_string=f"tags.`{MARK}` = '{key}'", max_results=1)
         return rows[0] if rows else None
 
-    def _create(self, experiment_id: str, entry: Entry, more: Mapping[str, str]) -> str:
+    def _create(self, experiment_id: str, entry: PulledEntry, more: Mapping[str, str]) -> str:
         tags = {**_tags(entry), **more, MARK: entry.key}
         started = int(entry.started * 1000) if entry.started is not None else None
         run = self._client.create_run(experiment_id, start_time=started, run_name=entry.name, tags=tags)
         return str(run.info.run_id)
 
-    def _log(self, run_id: str, entry: Entry, known: set[str]) -> None:
+    def _log(self, run_id: str, entry: PulledEntry, known: set[str]) -> None:
         # Untyped in part.
         entities: Any = importlib.import_module("mlflow.entities")
 
@@ -132,7 +132,7 @@ class PulledStore:
         return str(found.experiment_id if found else self._client.create_experiment(name))
 
 
-def _tags(entry: Entry) -> dict[str, str]:
+def _tags(entry: PulledEntry) -> dict[str, str]:
     """What is kept of a run's tags; those of MLflow and of the service say things that hold only there."""
     kept = {name: text for name, text in entry.tags.items() if not re.match(r"mlflow\.|azureml\.|_az", name)}
     return {valid_name(name): redact(text)[:_LONGEST] for name, text in kept.items()}

@@ -25,7 +25,7 @@ _START = 180.0
 _END = 8.0
 
 
-def serve(uri: str, port: int | None, on_answer: Callable[[int], object]) -> int:
+def serve_ui(uri: str, port: int | None, on_answer: Callable[[int], object]) -> int:
     """Serve the runs of ``uri`` on ``port`` (None: a free one) until the process is interrupted; its exit code.
 
     ``on_answer`` is called with the port once the server answers. MachineError where it does not come up.
