@@ -1,26 +1,17 @@
-"""Builds command components from YAML data."""
+"""Builds command components from YAML data: what they declare, what they run, and how it is run."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
 from pathlib import Path
 from typing import Any
 
 from azdistill.aml.environments import ASSET_KEYS, environment_of
 from azdistill.aml.fields import Fields
-from azdistill.aml.models import PRIMITIVES, TYPES, CommandComponent, Input, Output
-from azdistill.aml.run_settings import distribution, resources
+from azdistill.aml.models import CommandComponent
+from azdistill.aml.ports import declared_input, declared_output
 from azdistill.aml.source import Report, Where
 
-#: What components declare; data that is given, and outputs elsewhere, have fewer.
-INPUT_MODES = ("mount", "ro_mount", "rw_mount", "download", "direct", "eval_mount", "eval_download", "upload", "link")
-_DATA_MODES, _TABLE_MODES = ("ro_mount", "download", "direct"), ("eval_mount", "eval_download")
-OUTPUT_MODES = ("rw_mount", "mount", "upload", "direct")
-#: What folders were called at first; still accepted.
-LEGACY_TYPE = "path"
-_INPUT_KEYS = {"type", "optional", "default", "description"}
-_VALUE_KEYS, _RANGE_KEYS, _DATA_KEYS = {"enum"}, {"min", "max"}, {"mode"}
-_OUTPUT_KEYS = {"type", "mode", "description", "is_control", "path", "name", "version", "early_available"}
 #: Before the name of an input: the tag that names the folder whose files its values are called after.
 FAMILY = "azdistill.family."
 INTERFACE_KEYS = ASSET_KEYS | {"inputs", "outputs", "is_deterministic"}
@@ -31,6 +22,27 @@ NEVER_EMPTY = {
     *("code", "compute", "limits", "resources", "distribution", "environment_variables", "identity", "services"),
     *("inputs", "outputs", "queue_settings", "display_name", "description", "name", "tags", "properties"),
 }
+#: Kinds of distribution -> their keys (azure-ai-ml, ``_schema/job/distribution.py``).
+DISTRIBUTIONS = {
+    "pytorch": ("process_count_per_instance",),
+    "mpi": ("process_count_per_instance",),
+    "tensorflow": ("parameter_server_count", "worker_count"),
+    "ray": (
+        *("port", "address", "include_dashboard", "dashboard_port", "head_node_additional_args"),
+        "worker_node_additional_args",
+    ),
+}
+_RESOURCE_KEYS = {
+    *("instance_count", "instance_type", "properties", "locations", "shm_size", "max_instance_count", "docker_args"),
+}
+#: Kinds of identity -> their keys (azure-ai-ml, ``_schema/identity.py``).
+_OF_IDENTITIES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("managed", "managed_identity"), ("client_id", "object_id")),
+    **dict.fromkeys(("user_identity", "aml_token"), ()),
+}
+#: Where the parts of a kind of identity begin that is written in capitals, as azure-ai-ml sees them (``AMLToken``).
+_HUMP = re.compile(r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z0-9])(?=[A-Z])")
+_TIERS, _PRIORITIES = ("spot", "basic", "standard", "premium", "null"), ("low", "medium", "high")
 
 
 def command_component(where: Where, report: Report) -> CommandComponent:
@@ -38,8 +50,7 @@ def command_component(where: Where, report: Report) -> CommandComponent:
     fields = Fields(where, report)
     # environment_variables is Azure's business on nodes only; a check of its own says so.
     fields.known(COMPONENT_KEYS | {"environment_variables"}, "a command component", dropped=True)
-    for key in ("command", "environment"):
-        fields.require(key, "a command component")
+    fields.require("a command component", "command", "environment")
     return CommandComponent(**interface(fields), **runnable(fields, of_component=True), where=where)
 
 
@@ -47,9 +58,8 @@ def interface(fields: Fields) -> dict[str, Any]:
     """What command and pipeline components share: name, inputs, outputs."""
     deterministic = fields.boolean("is_deterministic")
     return {
-        "name": fields.text("name"),
+        **fields.texts("name", "display_name"),
         "version": fields.text("version", scalar=True),
-        "display_name": fields.text("display_name"),
         "description": fields.text("description") or "",
         "inputs": {n: declared_input(at, fields.report, _family(fields, n)) for n, at, _ in fields.each("inputs")},
         "outputs": {n: declared_output(at, fields.report) for n, at, _ in fields.each("outputs")},
@@ -75,82 +85,54 @@ def runnable(fields: Fields, *, of_component: bool = False) -> dict[str, Any]:
     }
 
 
-def data_mode(fields: Fields) -> str | None:
-    """How data that a job or step gives is handed over; only tables are evaluated."""
-    kind = str(fields.data.get("type", "mltable")).lower()
-    return fields.choice("mode", (*_DATA_MODES, *(_TABLE_MODES if kind == "mltable" else ())))
-
-
 def _family(fields: Fields, name: str) -> Path | None:
     """The folder whose files the values of an input are named after, which a tag of the component tells."""
     folder = fields.mapping("tags").get(FAMILY + name)
     return fields.where.resolve(folder) if isinstance(folder, str) else None
 
 
-def declared_input(where: Where, report: Report, family: Path | None = None) -> Input:
-    """An input as a component declares it."""
-    fields = Fields(where, report)
-    if isinstance(fields.where.value, dict):
-        fields.require("type", "an input")
-    kind = fields.choice("type", (*TYPES, LEGACY_TYPE), exact=True)
-    keys = _INPUT_KEYS | _keys_of_input(kind)
-    fields.known(keys, f"an input of type {kind}" if kind else "an input")
-    kind = kind or "string"
-    for at, item in fields.list("enum"):
-        if not isinstance(item, str):
-            # azure-ai-ml refuses the file with a wall of text.
-            fields.wrong(at, "text between quotes", item)
-    enum = tuple(item for _, item in fields.list("enum"))
-    return Input(
-        type="uri_folder" if kind == LEGACY_TYPE else kind,
-        optional=fields.boolean("optional") or False,
-        default=fields.data.get("default"),
-        enum=enum if "enum" in fields.data else None,
-        min=fields.data.get("min") if "min" in keys else None,
-        max=fields.data.get("max") if "max" in keys else None,
-        description=fields.text("description") or "",
-        mode=fields.choice("mode", INPUT_MODES),
-        family=family,
-        where=where,
-    )
+def distribution(fields: Fields) -> dict[str, Any] | None:
+    """How many processes run the command, and how they find each other."""
+    inner = Fields(fields.where / "distribution", fields.report)
+    if not inner.data:
+        return None
+    inner.require("a distribution", "type")
+    kind = inner.choice("type", tuple(DISTRIBUTIONS))
+    if kind in DISTRIBUTIONS:
+        inner.known(("type", *DISTRIBUTIONS[kind]), f"a distribution of type {kind}")
+    for key in ("process_count_per_instance", "worker_count", "parameter_server_count"):
+        inner.whole(key, at_least=0 if key == "parameter_server_count" else 1)
+    return {**inner.data, "type": kind}
 
 
-def _keys_of_input(kind: str | None) -> set[str]:
-    """Which keys an input of a type has, beside those of all."""
-    if kind is None:
-        return _VALUE_KEYS | _RANGE_KEYS | _DATA_KEYS
-    if kind not in PRIMITIVES:
-        return _DATA_KEYS
-    return _VALUE_KEYS | (_RANGE_KEYS if kind in ("integer", "number") else set())
+def resources(fields: Fields, *, dropped: bool = False) -> dict[str, Any] | None:
+    """Where a command runs, and on how many machines. Of a component Azure ML drops unknown keys in silence."""
+    inner = Fields(fields.where / "resources", fields.report)
+    inner.known(_RESOURCE_KEYS, "resources", dropped=dropped)
+    inner.whole("instance_count", at_least=1)
+    inner.text("instance_type")
+    inner.text("shm_size")
+    return dict(inner.data) or None
 
 
-def declared_output(where: Where, report: Report) -> Output:
-    """An output as a component declares it."""
-    fields = Fields(where, report)
-    fields.known(_OUTPUT_KEYS, "an output")
-    if isinstance(where.value, dict):
-        fields.require("type", "an output")
-    return _output(fields, fields.choice("type", (*TYPES, LEGACY_TYPE), exact=True), INPUT_MODES)
+def identity(fields: Fields) -> dict[str, Any] | None:
+    """Whom a command or job runs as."""
+    inner = Fields(fields.where / "identity", fields.report)
+    if inner.data:
+        inner.require("an identity", "type")
+        kind = _HUMP.sub("_", str(inner.data.get("type"))).lower()
+        kind = kind if kind in _OF_IDENTITIES else inner.choice("type", tuple(_OF_IDENTITIES), exact=True) or ""
+        if kind in _OF_IDENTITIES:
+            # What a parallel step that is written in place says of it, azure-ai-ml hands on as it is.
+            more = ("msi_resource_id",) if "task" in fields.data else ()
+            inner.known(("type", *_OF_IDENTITIES[kind], *more), f"an identity of type {kind}")
+    return dict(inner.data) or None
 
 
-def output(fields: Fields) -> Output:
-    """The settings of an output of a job or of a step."""
-    kind = fields.choice("type", TYPES)
-    if kind in PRIMITIVES:
-        message = f"Azure ML takes no output of type {kind} here, only in a component's file"
-        hint = "declare it in a component of its own, and leave the type out where the component is used"
-        fields.report.warning("AZD113", message, fields.where / "type", hint=hint)
-    return _output(fields, kind, OUTPUT_MODES)
-
-
-def _output(fields: Fields, kind: str | None, modes: Collection[str]) -> Output:
-    return Output(
-        type="uri_folder" if kind in (None, LEGACY_TYPE) else kind,
-        mode=fields.choice("mode", modes),
-        path=fields.text("path"),
-        name=fields.text("name"),
-        version=fields.text("version", scalar=True),
-        is_control=fields.boolean("is_control") or False,
-        description=fields.text("description") or "",
-        where=fields.where,
-    )
+def queue_settings(fields: Fields) -> dict[str, Any]:
+    """How a job waits for its compute."""
+    inner = Fields(fields.where / "queue_settings", fields.report)
+    inner.known(("job_tier", "priority"), "queue_settings")
+    inner.choice("job_tier", _TIERS)
+    inner.choice("priority", _PRIORITIES)
+    return dict(inner.data)

@@ -6,11 +6,11 @@ something of a primitive type; ``is_control`` on that output changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from azdistill.aml.expressions import parse, references, sole_reference
 from azdistill.aml.fields import Fields
-from azdistill.aml.models import LOOPS, Binding, Choice, Node, Output, Step, Value
+from azdistill.aml.models import LOOPS, Binding, Choice, Node, Step
 from azdistill.aml.source import Report, Where
 
 _IF_ELSE_KEYS = {"type", "condition", "true_block", "false_block", "display_name", "description", "comment"}
@@ -24,7 +24,7 @@ _READ = ("inputs", "outputs", "body", "mapping")
 def if_else(name: str, fields: Fields, opener: object = None) -> Step:
     """The ``if_else`` step written at ``fields``."""
     fields.known(_IF_ELSE_KEYS, "an if_else step", dropped=True)
-    fields.require("condition", "an if_else step")
+    fields.require("an if_else step", "condition")
     blocks = {key: tuple(_nodes(fields.where / key, fields.report)) for key in ("true_block", "false_block")}
     if not any((fields.where / key).value for key in blocks):
         fields.report.error("AZD112", "an if_else step needs 'true_block' or 'false_block'", fields.where)
@@ -74,18 +74,13 @@ def _node(where: Where, report: Report) -> Node | None:
     return None
 
 
-def azure_only(
-    name: str, kind: str, fields: Fields, inputs: Mapping[str, Value], outputs: Mapping[str, Binding | Output]
-) -> Step:
-    """A step of a kind that only Azure runs: what it is bound to is known, the rest is not looked into."""
-    for key in _LOOP_KEYS.get(kind, ()):
-        fields.require(key, f"a {kind} step")
+def azure_only(name: str, kind: str, fields: Fields) -> Step:
+    """A step of a kind that only Azure runs, less its inputs and outputs: the rest is not looked into."""
+    fields.require(f"a {kind} step", *_LOOP_KEYS.get(kind, ()))
     body = fields.where / "body"
     return Step(
         name=name,
         type=kind,
-        inputs=inputs,
-        outputs=outputs,
         compute=fields.data.get("compute") if isinstance(fields.data.get("compute"), str) else None,
         resources=fields.mapping("resources") or None,
         limits=fields.mapping("limits"),

@@ -70,10 +70,12 @@ class Fields:
                 hint = hints.get(key, near if missed or key not in _ELSEWHERE else "")
                 self.report.add("AZD110", severity, message, self.where / key, key=True, hint=hint)
 
-    def require(self, key: str, of: str) -> None:
-        """Note that ``key`` is missing; what is no mapping has been told of."""
-        if self.data.get(key) is None and (self.where.value is None or isinstance(self.where.value, dict)):
-            self.report.error("AZD112", f"{of} needs '{key}'", self.where)
+    def require(self, of: str, *keys: str) -> None:
+        """Note each of ``keys`` that is missing; what is no mapping has been told of."""
+        if self.where.value is None or isinstance(self.where.value, dict):
+            for key in keys:
+                if self.data.get(key) is None:
+                    self.report.error("AZD112", f"{of} needs '{key}'", self.where)
 
     def filled(self, keys: Collection[str]) -> None:
         """Note those of ``keys`` that have nothing after them, which azure-ai-ml takes for no absent ones."""
@@ -91,6 +93,10 @@ class Fields:
         single = value is not None and not isinstance(value, list | dict)
         self.wrong(self.where / key, "text", value, f'write "{value}" between quotes' if single else "")
         return None
+
+    def texts(self, *keys: str) -> dict[str, Any]:
+        """The texts under some keys, by key."""
+        return {key: self.text(key) for key in keys}
 
     def boolean(self, key: str) -> bool | None:
         """A boolean, also written as text."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from azdistill.aml import reader
-from azdistill.aml.command_jobs import command_job
 from azdistill.aml.components import command_component
 from azdistill.aml.environments import environment, neighbours, read_source
 from azdistill.aml.fields import absolute
@@ -16,15 +15,16 @@ from azdistill.aml.models import (
     LOOPS,
     AzureOnly,
     CommandComponent,
+    Component,
     Environment,
     Pipeline,
     PipelineComponent,
     Spec,
 )
 from azdistill.aml.parallel_components import parallel_component
-from azdistill.aml.pipelines import Component, pipeline_component, pipeline_job
+from azdistill.aml.pipelines import pipeline_component, pipeline_job
 from azdistill.aml.source import Report, Source, Where
-from azdistill.aml.sweep_jobs import sweep_job
+from azdistill.aml.standalone_jobs import command_job, sweep_job
 from azdistill.errors import SpecError, did_you_mean
 
 _T = TypeVar("_T")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from azdistill.aml.source import Where
-from azdistill.aml.sweep_models import Sweep
 
 PRIMITIVES = ("string", "integer", "number", "boolean")
 FOLDERS = ("uri_folder", "mltable", "mlflow_model", "custom_model", "triton_model")
@@ -17,12 +16,56 @@ TYPES = (*PRIMITIVES, *DATA)
 #: Steps that run other steps again and again, and all kinds of steps that only Azure runs.
 LOOPS = ("do_while", "parallel_for")
 AZURE_ONLY = ("spark", "automl", "import", "data_transfer", *LOOPS)
+#: Kinds of distributions -> their keys, all of which must be there (azure-ai-ml, ``_schema/_sweep/search_space``).
+KINDS: dict[str, tuple[str, ...]] = {
+    "choice": ("values",),
+    "uniform": ("min_value", "max_value"),
+    "loguniform": ("min_value", "max_value"),
+    "quniform": ("min_value", "max_value", "q"),
+    "qloguniform": ("min_value", "max_value", "q"),
+    "normal": ("mu", "sigma"),
+    "lognormal": ("mu", "sigma"),
+    "qnormal": ("mu", "sigma", "q"),
+    "qlognormal": ("mu", "sigma", "q"),
+    "randint": ("upper",),
+}
+SAMPLINGS = ("random", "grid", "bayesian")
+GOALS = ("minimize", "maximize")
+#: Kinds of early termination -> their own keys (``_schema/_sweep/sweep_termination.py``).
+TERMINATIONS: dict[str, tuple[str, ...]] = {
+    "bandit": ("slack_factor", "slack_amount"),
+    "median_stopping": (),
+    "truncation_selection": ("truncation_percentage",),
+}
+LIMITS = ("max_total_trials", "max_concurrent_trials", "timeout", "trial_timeout")
 #: The output that is there without a step's doing: what it left in ``./outputs`` and ``./logs``.
 ARTIFACTS = "artifacts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Input:
+class Written:
+    """What a file says. ``where`` is the place that it was written at."""
+
+    where: Where = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document(Written):
+    """What a file of its own may hold."""
+
+    @property
+    def source(self) -> Path | None:
+        """The file that it was read from; None when made in memory."""
+        return self.where.source.path
+
+    @property
+    def raw(self) -> Mapping[str, Any]:
+        """The mapping as written."""
+        return dict(self.where.value or {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input(Written):
     """An input that a component declares, or a pipeline job's input with its value.
 
     A pipeline job's literal is its ``default``; its data is ``path`` (an absolute local path, or a URI as written).
@@ -39,7 +82,6 @@ class Input:
     mode: str | None = None
     path: str | None = None
     family: Path | None = None
-    where: Where = field(compare=False, repr=False)
 
     @property
     def is_data(self) -> bool:
@@ -53,7 +95,7 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
+class Output(Written):
     """An output that is declared, or a pipeline's or step's setting of one. ``name`` and ``version`` register it."""
 
     type: str = "uri_folder"
@@ -63,11 +105,10 @@ class Output:
     version: str | None = None
     is_control: bool = False
     description: str = ""
-    where: Where = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
+class Environment(Document):
     """An environment: a Docker image, a build context, or an image with a conda file (a path or its content)."""
 
     name: str | None = None
@@ -78,7 +119,6 @@ class Environment:
     dockerfile_path: str = "Dockerfile"
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
-    where: Where = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +145,8 @@ class Parallel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CommandComponent:
-    """A component that runs one command. ``code`` is a folder or file, a URI as written, or None.
-
-    A parallel component is one too: ``parallel`` says how its script is fed, ``command`` is the script's arguments.
-    """
+class Interface(Document):
+    """What every component declares."""
 
     name: str | None = None
     version: str | None = None
@@ -117,17 +154,25 @@ class CommandComponent:
     description: str = ""
     inputs: Mapping[str, Input] = field(default_factory=dict)
     outputs: Mapping[str, Output] = field(default_factory=dict)
+    is_deterministic: bool = True
+    tags: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandComponent(Interface):
+    """A component that runs one command. ``code`` is a folder or file, a URI as written, or None.
+
+    A parallel component is one too: ``parallel`` says how its script is fed, ``command`` is the script's arguments.
+    """
+
     command: str = ""
     code: Path | str | None = None
     environment: str | Environment | None = None
-    is_deterministic: bool = True
     additional_includes: tuple[Path, ...] = ()
     distribution: Mapping[str, Any] | None = None
     resources: Mapping[str, Any] | None = None
     parallel: Parallel | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
-    properties: Mapping[str, Any] = field(default_factory=dict)
-    where: Where = field(compare=False, repr=False)
 
     def place(self, key: str) -> Where:
         """Where ``command``, ``code`` or another key stands: in a parallel component, under its task."""
@@ -135,57 +180,90 @@ class CommandComponent:
             return self.where / key
         return self.where / "task" / {"command": "program_arguments"}.get(key, key)
 
-    @property
-    def source(self) -> Path | None:
-        """The file that it was read from; None when made in memory."""
-        return self.where.source.path
-
-    @property
-    def raw(self) -> Mapping[str, Any]:
-        """The mapping as written."""
-        return dict(self.where.value or {})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Literal:
+class Literal(Written):
     """A value written at a step's input. Text may hold expressions beside other words; render them."""
 
     value: Any
-    where: Where = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Binding:
+class Binding(Written):
     """A step's input or output bound to something of the pipeline: ``path`` is ``("parent", "inputs", "x")``."""
 
     path: tuple[str, ...]
     mode: str | None = None
     type: str | None = None
-    where: Where = field(compare=False, repr=False)
 
     def __str__(self) -> str:
         return "${{" + ".".join(self.path) + "}}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Data:
+class Data(Written):
     """Data at a step's input: an absolute local path, or a URI as written."""
 
     path: str
     type: str | None = None
     mode: str | None = None
-    where: Where = field(compare=False, repr=False)
 
 
 Value = Literal | Binding | Data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class Distribution(Written):
+    """How one hyperparameter is drawn. Numbers are as written, or text that is bound to an input of the pipeline.
+
+    A choice has ``values`` (a mapping among them may hold distributions of its
+    own), every other kind ``numbers`` (``min_value`` ...).
+    """
+
+    kind: str
+    values: tuple[Any, ...] = ()
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """``rule`` and ``logbase`` matter to random sampling only; without a ``seed`` it has a fixed one of its own."""
+
+    kind: str = "random"
+    rule: str = "random"
+    seed: Any = None
+    logbase: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Termination:
+    """When a trial that is doing badly is ended. Intervals count the values that a trial reports."""
+
+    kind: str
+    evaluation_interval: Any = None
+    delay_evaluation: Any = None
+    slack_factor: Any = None
+    slack_amount: Any = None
+    truncation_percentage: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep(Written):
+    """A sweep over the inputs of its trial. ``where`` is the step, or the job, that it is written in."""
+
+    search_space: Mapping[str, Distribution]
+    sampling: Sampling = field(default_factory=Sampling)
+    goal: str = "minimize"
+    primary_metric: str = ""
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    termination: Termination | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node(Written):
     """A step that is named as ``${{parent.jobs.NAME}}``: one of an ``if_else``'s blocks, or the body of a loop."""
 
     name: str
-    where: Where = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +284,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(Written):
     """A step of a pipeline. ``component`` is a reference (a string) when it is registered in a workspace or registry.
 
     An inline command is given as a component too, its inputs typed by what they are bound to. The component of a sweep
@@ -238,7 +316,11 @@ class Step:
     properties: Mapping[str, Any] = field(default_factory=dict)
     choice: Choice | None = None
     body: Node | None = None
-    where: Where = field(compare=False, repr=False)
+
+    @property
+    def local_component(self) -> CommandComponent | PipelineComponent | None:
+        """The component, where it was read from a file and is no reference to one that is registered."""
+        return None if isinstance(self.component, str) else self.component
 
     @property
     def only_on_azure(self) -> bool:
@@ -259,7 +341,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pipeline:
+class Pipeline(Document):
     """A pipeline job."""
 
     name: str | None = None
@@ -275,53 +357,22 @@ class Pipeline:
     services: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     properties: Mapping[str, Any] = field(default_factory=dict)
-    where: Where = field(compare=False, repr=False)
-
-    @property
-    def source(self) -> Path | None:
-        """The file that it was read from; None when made in memory."""
-        return self.where.source.path
-
-    @property
-    def raw(self) -> Mapping[str, Any]:
-        """The mapping as written."""
-        return dict(self.where.value or {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PipelineComponent:
+class PipelineComponent(Interface):
     """A pipeline that is a step of another: declares inputs and outputs as a command component does."""
 
-    name: str | None = None
-    version: str | None = None
-    display_name: str | None = None
-    description: str = ""
-    inputs: Mapping[str, Input] = field(default_factory=dict)
-    outputs: Mapping[str, Output] = field(default_factory=dict)
     jobs: Mapping[str, Step] = field(default_factory=dict)
-    is_deterministic: bool = True
-    tags: Mapping[str, str] = field(default_factory=dict)
-    properties: Mapping[str, Any] = field(default_factory=dict)
-    where: Where = field(compare=False, repr=False)
-
-    @property
-    def source(self) -> Path | None:
-        """The file that it was read from; None when made in memory."""
-        return self.where.source.path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AzureOnly:
+class AzureOnly(Document):
     """A job or component of a kind that only Azure runs; it is not looked into."""
 
     kind: str
     name: str | None = None
-    where: Where = field(compare=False, repr=False)
-
-    @property
-    def source(self) -> Path | None:
-        """The file that it was read from; None when made in memory."""
-        return self.where.source.path
 
 
+Component = CommandComponent | PipelineComponent
 Spec = CommandComponent | PipelineComponent | Pipeline | Environment | AzureOnly

@@ -7,11 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from azdistill.aml.arguments import on_one_line
-from azdistill.aml.components import INTERFACE_KEYS, interface
+from azdistill.aml.components import INTERFACE_KEYS, interface, resources
 from azdistill.aml.environments import environment_of
 from azdistill.aml.fields import Fields
 from azdistill.aml.models import CommandComponent, Parallel
-from azdistill.aml.run_settings import resources
 from azdistill.aml.source import Report, Where
 
 SETTING_KEYS = {
@@ -40,14 +39,12 @@ def parallel_component(where: Where, report: Report) -> CommandComponent:
 
 def task(fields: Fields, of: str) -> dict[str, Any]:
     """What parallel components and inline parallel steps share: the script, what it runs in, and how it is fed."""
-    fields.require("task", of)
-    fields.require("input_data", of)
+    fields.require(of, "task", "input_data")
     inner = Fields(fields.where / "task", fields.report)
     inner.known(_TASK_KEYS, "a parallel task", dropped=True)
     kind = inner.choice("type", TASKS)
     if inner.data:
-        for key in ("type", "environment", *(("entry_script",) if kind != "model" else ())):
-            inner.require(key, "a parallel task")
+        inner.require("a parallel task", "type", "environment", *(("entry_script",) if kind != "model" else ()))
     return {
         "command": on_one_line(inner.text("program_arguments") or ""),
         "code": inner.path("code"),

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from azdistill.aml.components import (
     INTERFACE_KEYS,
     NEVER_EMPTY,
-    OUTPUT_MODES,
     RUN_KEYS,
-    data_mode,
+    command_component,
+    distribution,
+    identity,
     interface,
-    output,
+    queue_settings,
+    resources,
     runnable,
 )
 from azdistill.aml.control_flow import azure_only, if_else
-from azdistill.aml.environments import environment_of
-from azdistill.aml.expressions import Reference, parse, references, sole_reference
+from azdistill.aml.environments import ASSET_KEYS, environment_of
 from azdistill.aml.fields import Fields, absolute
 from azdistill.aml.models import (
     AZURE_ONLY,
-    DATA,
-    PRIMITIVES,
     AzureOnly,
     Binding,
     CommandComponent,
+    Component,
     Data,
     Input,
     Literal,
@@ -41,22 +39,19 @@ from azdistill.aml.models import (
     Value,
 )
 from azdistill.aml.parallel_components import SETTING_KEYS, parallel_component, settings, task
-from azdistill.aml.run_settings import distribution, identity, queue_settings, resources
+from azdistill.aml.ports import inline_output, job_input, job_output, step_input, step_output
+from azdistill.aml.scope import Scope
 from azdistill.aml.source import Report, Where
 from azdistill.aml.sweeps import SWEEP_KEYS, searched, sweep
 from azdistill.errors import did_you_mean
 
-_JOB_KEYS = {
-    *("$schema", "type", "name", "display_name", "experiment_name", "description", "inputs", "outputs", "jobs"),
-    *("settings", "compute", "identity", "services", "tags", "properties", "component", "id"),
-}
-_STEP_KEYS = {
-    *("$schema", "type", "component", "inputs", "outputs", "compute", "environment_variables", "limits", "resources"),
-    *("distribution", "environment", "identity", "services", "queue_settings", "display_name", "description", "tags"),
-    *("properties", "comment", "name", "experiment_name"),
-}
-_ANY_STEP_KEYS = {
-    *("$schema", "type", "display_name", "description", "tags", "properties", "comment", "name", "experiment_name"),
+_ABOUT = ASSET_KEYS - {"version"} | {"experiment_name"}
+#: What every job has, of whatever kind.
+JOB_KEYS = _ABOUT | {"inputs", "outputs", "compute", "identity", "services", "id"}
+_ANY_STEP_KEYS = _ABOUT | {"comment"}
+_STEP_KEYS = _ANY_STEP_KEYS | {
+    *("component", "inputs", "outputs", "compute", "environment_variables", "limits", "resources", "distribution"),
+    *("environment", "identity", "services", "queue_settings"),
 }
 #: What a step has and its component has not, or not there.
 _NOT_INLINE = {"component", "comment"}
@@ -66,11 +61,6 @@ _DETERMINISTIC = "is_deterministic"
 _NO_HINTS: Mapping[str, str] = MappingProxyType({})
 _OF_NO_PARALLEL_STEP = {"environment": "set it in the task", **dict.fromkeys(_NOT_IN_PARALLEL, "take it out")}
 _OF_INNER_STEPS = dict.fromkeys(_STEP_KEYS - _PIPELINE_STEP_KEYS, "set it on the steps inside the component")
-_DATA_KEYS = ("type", "path", "mode", "datastore", "path_on_compute")
-_BRACES = re.compile(r"\s*\$?\{{1,2}\s*(parent(?:\.\w+)+)\s*\}{0,2}\s*")
-#: Inputs may take their value from inputs of other steps, in a row as long as this; a longer one is a ring.
-MAX_BORROWED = 50
-Component = CommandComponent | PipelineComponent
 #: Loads a component from the file named at a place; None where that failed (and is noted).
 Opener = Callable[[Where, str], Component | AzureOnly | None]
 
@@ -78,33 +68,37 @@ Opener = Callable[[Where, str], Component | AzureOnly | None]
 def pipeline_job(where: Where, report: Report, opener: Opener) -> Pipeline:
     """The pipeline job written at ``where``."""
     fields = Fields(where, report)
-    fields.known(_JOB_KEYS, "a pipeline job")
-    inputs = {n: job_input(at, report) for n, at, _ in fields.each("inputs")}
-    outputs = {n: job_output(at, report) for n, at, _ in fields.each("outputs")}
-    jobs = steps(fields, inputs, outputs, opener)
+    fields.known(JOB_KEYS | {"jobs", "settings", "component"}, "a pipeline job")
+    about = about_job(fields)
+    about["jobs"] = steps(fields, about["inputs"], about["outputs"], opener)
     if isinstance(fields.data.get("component"), str):
         component = _component(fields, opener, "pipeline")
         if isinstance(component, PipelineComponent):
-            inputs = _filled(fields, component, inputs)
-            outputs, jobs = {**component.outputs, **outputs}, dict(component.jobs)
+            about["inputs"] = _filled(fields, component, about["inputs"])
+            about["outputs"] = {**component.outputs, **about["outputs"]}
+            about["jobs"] = component.jobs
     elif not fields.data.get("jobs"):
         report.error("AZD112", "a pipeline job needs 'jobs'", where)
     return Pipeline(
-        name=fields.text("name"),
-        display_name=fields.text("display_name"),
-        experiment_name=fields.text("experiment_name"),
-        description=fields.text("description") or "",
-        inputs=inputs,
-        outputs=outputs,
-        jobs=jobs,
+        **about,
         settings=job_settings(where / "settings", report),
         compute=fields.text("compute"),
         identity=identity(fields),
         services=fields.mapping("services"),
-        tags=fields.words("tags", strict=True),
-        properties=fields.words("properties", strict=True),
-        where=where,
     )
+
+
+def about_job(fields: Fields) -> dict[str, Any]:
+    """What jobs of every kind say of themselves, as a pipeline's fields."""
+    return {
+        **fields.texts("name", "display_name", "experiment_name"),
+        "description": fields.text("description") or "",
+        "inputs": {n: job_input(at, fields.report) for n, at, _ in fields.each("inputs")},
+        "outputs": {n: job_output(at, fields.report) for n, at, _ in fields.each("outputs")},
+        "tags": fields.words("tags", strict=True),
+        "properties": fields.words("properties", strict=True),
+        "where": fields.where,
+    }
 
 
 def pipeline_component(where: Where, report: Report, opener: Opener) -> PipelineComponent:
@@ -130,53 +124,15 @@ def _filled(fields: Fields, component: PipelineComponent, given: Mapping[str, In
     return filled
 
 
-def job_input(where: Where, report: Report) -> Input:
-    """An input of a pipeline job: a literal, ``{value: literal}``, or data."""
-    value = where.value
-    if not isinstance(value, dict):
-        return Input(type=_type_of(value), default=value, where=where)
-    fields = Fields(where, report)
-    if "value" not in value and value.get("type") in PRIMITIVES:
-        # As a component declares one, which people copy.
-        hint = f"write the value alone: {where.steps[-1]}: {value.get('default', '...')}"
-        report.error("AZD113", "a job's input that is a value declares no type", where / "type", hint=hint)
-        return Input(type=value["type"], default=value.get("default"), where=where)
-    fields.known(("value",) if "value" in value else _DATA_KEYS, "a pipeline job's input")
-    if "value" in value:
-        return Input(type=_type_of(value["value"]), default=value["value"], where=where)
-    path = fields.path("path")
-    kind = fields.choice("type", DATA) or "uri_folder"
-    return Input(type=kind, path=None if path is None else str(path), mode=data_mode(fields), where=where)
-
-
-def _type_of(value: Any) -> str:
-    names = {bool: "boolean", int: "integer", float: "number"}
-    return names.get(type(value), "string")
-
-
-def job_output(where: Where, report: Report) -> Output:
-    """An output of a job."""
-    fields = Fields(where, report)
-    fields.known(("type", "mode", "path", "name", "version"), "a pipeline job's output")
-    return output(fields)
-
-
 def job_settings(where: Where, report: Report) -> Settings:
     """``settings`` of a pipeline job."""
     fields = Fields(where, report)
-    fields.known(
-        ("default_compute", "default_datastore", "continue_on_step_failure", "force_rerun", "on_init", "on_finalize"),
-        "settings",
-        dropped=True,
-        harmless=True,
-    )
+    texts = ("default_compute", "default_datastore", "on_init", "on_finalize")
+    fields.known((*texts, "continue_on_step_failure", "force_rerun"), "settings", dropped=True, harmless=True)
     return Settings(
-        default_compute=fields.text("default_compute"),
-        default_datastore=fields.text("default_datastore"),
+        **fields.texts(*texts),
         continue_on_step_failure=fields.boolean("continue_on_step_failure"),
         force_rerun=fields.boolean("force_rerun"),
-        on_init=fields.text("on_init"),
-        on_finalize=fields.text("on_finalize"),
     )
 
 
@@ -190,7 +146,8 @@ def steps(
         kind = _kind(step, opener)
         if kind in BUILDERS:
             built[name] = _outputs_typed(BUILDERS[kind](name, step, opener), outputs)
-    return {name: _typed(step, inputs, built) for name, step in built.items()}
+    scope = Scope(inputs, outputs, built, fields.where)
+    return {name: _inputs_typed(step, scope) for name, step in built.items()}
 
 
 def _kind(fields: Fields, opener: Opener) -> str | None:
@@ -235,8 +192,7 @@ def _command_step(name: str, fields: Fields, opener: Opener) -> Step:
     keys = _STEP_KEYS - _NOT_INLINE | RUN_KEYS if inline else _STEP_KEYS | {"code"}
     _known(fields, keys | {"retry_settings"}, "a step", inline)
     if inline:
-        for key in ("command", "environment"):
-            fields.require(key, "a command step without a component")
+        fields.require("a command step without a component", "command", "environment")
         fields.filled(NEVER_EMPTY)
         return inline_step(name, fields, runnable(fields))
     return _step(name, "command", fields, _component(fields, opener, "command"))
@@ -249,7 +205,7 @@ def inline_step(name: str, fields: Fields, runs: Mapping[str, Any]) -> Step:
 
 def _pipeline_step(name: str, fields: Fields, opener: Opener) -> Step:
     _known(fields, _PIPELINE_STEP_KEYS, "a pipeline step", hints=_OF_INNER_STEPS)
-    fields.require("component", "a pipeline step")
+    fields.require("a pipeline step", "component")
     return _step(name, "pipeline", fields, _component(fields, opener, "pipeline"))
 
 
@@ -269,13 +225,11 @@ def _parallel_step(name: str, fields: Fields, opener: Opener) -> Step:
 
 
 def _azure_only_step(name: str, fields: Fields, opener: Opener) -> Step:
-    inputs = {n: _value(at, fields.report) for n, at, _ in fields.each("inputs")}
-    outputs = {n: _step_output(at, fields.report) for n, at, _ in fields.each("outputs")}
     text = fields.data.get("component")
     # Opened for its file to be missed where there is none.
     opened = opener(fields.where / "component", text) if isinstance(text, str) else None
     kind = fields.text("type") or kind_of_component(opened) or ""
-    return azure_only(name, kind.lower(), fields, inputs, outputs)
+    return replace(azure_only(name, kind.lower(), fields), **_ports(fields))
 
 
 def _sweep_step(name: str, fields: Fields, opener: Opener) -> Step:
@@ -295,8 +249,6 @@ BUILDERS: dict[str, Callable[[str, Fields, Opener], Step]] = {
 
 
 def _component(fields: Fields, opener: Opener, kind: str, key: str = "component") -> Component | str | None:
-    from azdistill.aml.components import command_component
-
     value = fields.data.get(key)
     where = fields.where / key
     if isinstance(value, dict) and kind in ("command", "parallel"):
@@ -318,8 +270,7 @@ def _step(name: str, kind: str, fields: Fields, component: Component | str | Non
         type=kind,
         component=component,
         inline=not {"component", "trial"} & fields.data.keys(),
-        inputs={n: _value(at, fields.report) for n, at, _ in fields.each("inputs")},
-        outputs={n: _step_output(at, fields.report) for n, at, _ in fields.each("outputs")},
+        **_ports(fields),
         compute=fields.text("compute"),
         **(_run_settings(fields, kind) if kind != "pipeline" else {}),
         display_name=fields.text("display_name"),
@@ -329,6 +280,13 @@ def _step(name: str, kind: str, fields: Fields, component: Component | str | Non
         properties=fields.words("properties", strict=True),
         where=fields.where,
     )
+
+
+def _ports(fields: Fields) -> dict[str, Any]:
+    return {
+        "inputs": {n: step_input(at, fields.report) for n, at, _ in fields.each("inputs")},
+        "outputs": {n: step_output(at, fields.report) for n, at, _ in fields.each("outputs")},
+    }
 
 
 def _run_settings(fields: Fields, kind: str) -> dict[str, Any]:
@@ -352,61 +310,15 @@ def _limits(fields: Fields) -> dict[str, Any]:
     return dict(limits.data)
 
 
-def _value(where: Where, report: Report) -> Value:
-    value = where.value
-    if not isinstance(value, dict):
-        if isinstance(value, list):
-            Fields(where, report)
-        reference = sole_reference(value) or _misspelt(where, report)
-        return Binding(path=reference.path, where=where) if reference else Literal(value=value, where=where)
-    fields = Fields(where, report)
-    fields.known(("value",) if "value" in value else _DATA_KEYS, "a step's input")
-    if "value" in value:
-        return Literal(value=value["value"], where=where)
-    path = fields.text("path")
-    if reference := sole_reference(path):
-        return Binding(path=reference.path, mode=data_mode(fields), type=fields.text("type"), where=where)
-    if path is None:
-        fields.require("path", "a data input")
-        return Literal(value=None, where=where)
-    return Data(path=str(absolute(where, path)), type=fields.choice("type", DATA), mode=data_mode(fields), where=where)
-
-
-def _misspelt(where: Where, report: Report) -> Reference | None:
-    """The binding that is meant where its braces are not as they should be, which is noted."""
-    found = _BRACES.fullmatch(where.value) if isinstance(where.value, str) else None
-    if found is None:
-        return None
-    meant = Reference(tuple(found[1].split(".")))
-    report.error("AZD155", f"'{where.value}' is no binding", where, hint=f"did you mean '{meant}'?")
-    return meant
-
-
-def _step_output(where: Where, report: Report) -> Binding | Output:
-    if reference := sole_reference(where.value):
-        return Binding(path=reference.path, where=where)
-    fields = Fields(where, report)
-    fields.known(("type", "mode", "path", "name", "version"), "a step's output")
-    if reference := sole_reference(fields.data.get("path")):
-        mode = fields.choice("mode", OUTPUT_MODES)
-        return Binding(path=reference.path, mode=mode, type=fields.text("type"), where=where)
-    return output(fields)
-
-
 def _inline_component(fields: Fields, runs: Mapping[str, Any]) -> CommandComponent:
-    """An inline command as a component; ``runs`` is what it runs, its inputs get their types from :func:`_typed`."""
+    """An inline command as a component; ``runs`` is what it runs. :func:`_inputs_typed` types its inputs."""
     return CommandComponent(
         **runs,
         display_name=fields.text("display_name"),
-        outputs={n: _plain_output(at, fields.report) for n, at, _ in fields.each("outputs")},
+        outputs={n: inline_output(at) for n, at, _ in fields.each("outputs")},
         is_deterministic=fields.boolean("is_deterministic") is not False,
         where=fields.where,
     )
-
-
-def _plain_output(where: Where, report: Report) -> Output:
-    bound = _step_output(where, Report())
-    return Output(type=bound.type or "uri_folder", mode=bound.mode, where=where)
 
 
 def _outputs_typed(step: Step, outputs: Mapping[str, Output]) -> Step:
@@ -421,71 +333,30 @@ def _outputs_typed(step: Step, outputs: Mapping[str, Output]) -> Step:
     return replace(step, component=replace(step.component, outputs=declared))
 
 
-def _typed(step: Step, inputs: Mapping[str, Input], others: Mapping[str, Step]) -> Step:
+def _inputs_typed(step: Step, scope: Scope) -> Step:
     """``step`` with its values and its component's inputs agreed.
 
     An inline command's inputs are declared as what they are bound to; text for an input that is data is its path.
     """
-    component = step.component
-    if component is None or isinstance(component, str):
+    component = step.local_component
+    if component is None:
         return step
     if not step.inline or isinstance(component, PipelineComponent):
         values = {name: _as_data(value, component.inputs.get(name)) for name, value in step.inputs.items()}
         return replace(step, inputs=values)
-    declared = {
-        # Words around a binding are text, whatever it is bound to.
-        name: Input(type=type_of_value(value, inputs, others) or _unknown(value), where=value.where)
-        for name, value in step.inputs.items()
-    }
+    declared = {name: Input(type=_type_of(value, scope), where=value.where) for name, value in step.inputs.items()}
     return replace(step, component=replace(component, inputs=declared))
 
 
-def _unknown(value: Value) -> str:
-    return "string" if isinstance(value, Literal) else "uri_folder"
+def _type_of(value: Value, scope: Scope) -> str:
+    traced = scope.trace(value)
+    kind = traced.type if traced else None
+    if isinstance(value, Literal):
+        return kind or "string"
+    return value.type or kind or "uri_folder"
 
 
 def _as_data(value: Value, declared: Input | None) -> Value:
     if declared is None or not declared.is_data or not isinstance(value, Literal) or not isinstance(value.value, str):
         return value
     return Data(path=str(absolute(value.where, value.value)), type=declared.type, where=value.where)
-
-
-def type_of_value(
-    value: Value, inputs: Mapping[str, Input], others: Mapping[str, Step], borrowed: int = 0
-) -> str | None:
-    """The type of what a step's input is given; None where that is not known.
-
-    ``borrowed``: how many steps' inputs were asked so far, each for the value of the one before.
-    """
-    if isinstance(value, Literal):
-        return None if any(references(parse(str(value.value)))) else _type_of(value.value)
-    if isinstance(value, Data):
-        return value.type or "uri_folder"
-    if value.type:
-        return value.type
-    match value.path:
-        case ("parent", "inputs", *name):
-            found = inputs.get(".".join(name))
-            return found.type if found else None
-        case ("parent", "jobs", step, "outputs", *name) if step in others:
-            return type_of_output(others[step], ".".join(name))
-        case ("parent", "jobs", step, "inputs", *name) if step in others:
-            other = others[step].inputs.get(".".join(name))
-            return type_of_value(other, inputs, others, borrowed + 1) if other and borrowed < MAX_BORROWED else None
-    return None
-
-
-def type_of_output(step: Step, name: str) -> str | None:
-    """The type of a step's output; None where its component is not known."""
-    setting = step.outputs.get(name)
-    if isinstance(setting, Output) and isinstance(setting.where.value, dict) and "type" in setting.where.value:
-        return setting.type
-    if isinstance(step.component, str) or step.component is None:
-        return None
-    declared = step.component.outputs.get(name)
-    return declared.type if declared else None
-
-
-def local_path(path: str | None) -> Path | None:
-    """``path`` of an input or data value when it is on this machine's disk, else None."""
-    return Path(path) if path and Path(path).is_absolute() else None

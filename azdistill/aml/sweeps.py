@@ -8,19 +8,22 @@ from dataclasses import replace
 from typing import Any
 
 from azdistill.aml.fields import Fields
-from azdistill.aml.models import Binding, CommandComponent, Input, Step
-from azdistill.aml.source import Report, Where
-from azdistill.aml.sweep_models import (
+from azdistill.aml.models import (
     GOALS,
     KINDS,
     LIMITS,
     SAMPLINGS,
     TERMINATIONS,
+    Binding,
+    CommandComponent,
     Distribution,
+    Input,
     Sampling,
+    Step,
     Sweep,
     Termination,
 )
+from azdistill.aml.source import Report, Where
 from azdistill.errors import did_you_mean
 
 #: What a sweep step and a sweep job share.
@@ -35,12 +38,11 @@ _REFERENCE = re.compile(r"\$\{\{\s*search_space\.([^{}\s]+)\s*\}\}")
 
 def sweep(fields: Fields) -> Sweep:
     """The sweep written at ``fields``, as far as it can be built."""
-    for key in ("trial", "objective", "limits", SEARCHED):
-        fields.require(key, "a sweep")
+    fields.require("a sweep", "trial", "objective", "limits", SEARCHED)
     objective = Fields(fields.where / "objective", fields.report)
     objective.known(("goal", "primary_metric"), "an objective")
-    for key in ("goal", "primary_metric") if objective.data else ():
-        objective.require(key, "an objective")
+    if objective.data:
+        objective.require("an objective", "goal", "primary_metric")
     return Sweep(
         search_space=_space(fields),
         sampling=_sampling(fields),
@@ -59,7 +61,7 @@ def sweep_limits(fields: Fields) -> dict[str, Any]:
     for key in LIMITS:
         limits.whole(key, at_least=1)
     if limits.data:
-        limits.require("max_total_trials", "a sweep's 'limits'")
+        limits.require("a sweep's 'limits'", "max_total_trials")
     return dict(limits.data)
 
 
@@ -75,13 +77,12 @@ def distribution(where: Where, report: Report) -> Distribution | None:
         if where.value is None:
             fields.wrong(where, "a mapping", None)
         return None
-    fields.require("type", "a distribution of hyperparameters")
+    fields.require("a distribution of hyperparameters", "type")
     kind = fields.choice("type", tuple(KINDS))
     if kind not in KINDS:
         return None
     fields.known(("type", *KINDS[kind]), f"a distribution of type {kind}")
-    for key in KINDS[kind]:
-        fields.require(key, f"a distribution of type {kind}")
+    fields.require(f"a distribution of type {kind}", *KINDS[kind])
     if kind == "choice":
         values = tuple(_choice_value(at, item, fields) for at, item in fields.list("values"))
         return Distribution(kind=kind, values=values, where=where)
@@ -123,7 +124,7 @@ def _sampling(fields: Fields) -> Sampling:
     if not isinstance(fields.data.get("sampling_algorithm"), dict):
         return Sampling(kind=fields.choice("sampling_algorithm", SAMPLINGS) or "random")
     inner = Fields(fields.where / "sampling_algorithm", fields.report)
-    inner.require("type", "a sampling algorithm")
+    inner.require("a sampling algorithm", "type")
     kind = inner.choice("type", SAMPLINGS) or "random"
     inner.known(("type", *(("rule", "seed", "logbase") if kind == "random" else ())), f"{kind} sampling")
     inner.whole("seed")
@@ -135,7 +136,7 @@ def _termination(fields: Fields) -> Termination | None:
     inner = Fields(fields.where / "early_termination", fields.report)
     if not inner.data:
         return None
-    inner.require("type", "early termination")
+    inner.require("early termination", "type")
     kind = (inner.text("type") or "").replace("_", "").lower()
     kinds = {name.replace("_", ""): name for name in TERMINATIONS}
     if kind not in kinds:
@@ -149,7 +150,7 @@ def _termination(fields: Fields) -> Termination | None:
     for key in ("evaluation_interval", "delay_evaluation"):
         inner.whole(key, at_least=0)
     if kinds[kind] == "truncation_selection":
-        inner.require("truncation_percentage", "early termination by truncation_selection")
+        inner.require("early termination by truncation_selection", "truncation_percentage")
     return Termination(
         kind=kinds[kind],
         evaluation_interval=inner.data.get("evaluation_interval"),

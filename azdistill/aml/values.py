@@ -56,3 +56,9 @@ def default_text(kind: str, default: Any) -> str | None:
         return str(parse(kind, default))
     except ValueError:
         return str(default)
+
+
+def type_of_literal(value: Any) -> str:
+    """The type of an input whose value is written without one."""
+    names = {bool: "boolean", int: "integer", float: "number"}
+    return names.get(type(value), "string")

@@ -15,7 +15,8 @@ from azdistill.aml.checks.secrets import literal_secrets
 from azdistill.aml.checks.survey import Survey
 from azdistill.aml.loader import kind_of
 from azdistill.aml.models import Pipeline
-from azdistill.aml.pipelines import job_input, job_settings
+from azdistill.aml.pipelines import job_settings
+from azdistill.aml.ports import job_input
 from azdistill.aml.source import Report, Where
 from azdistill.errors import Problem, SpecError, did_you_mean
 from azdistill.recipe.schedule import Pattern, Schedule

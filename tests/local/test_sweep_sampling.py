@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azdistill.aml import reader
+from azdistill.aml.models import KINDS, Distribution
 from azdistill.aml.source import Report, Where
-from azdistill.aml.sweep_models import KINDS, Distribution
 from azdistill.aml.sweeps import distribution
 from azdistill.local.plan.steps import PlannedSweep
 from azdistill.local.sweep.sampling import Draw, dimensions, make_sampler, quantile

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from azdistill.aml import values as typed
-from azdistill.aml.checks.survey import Given, Scope, Survey
+from azdistill.aml.checks.survey import Survey
 from azdistill.aml.models import PRIMITIVES, Binding, Step
+from azdistill.aml.scope import Scope, Traced
 from azdistill.aml.source import Report, Where
 from azdistill.errors import did_you_mean
 
@@ -28,7 +29,7 @@ def conditions_that_decide_nothing(survey: Survey, report: Report) -> None:
             report.warning("AZD190", f"{message} a string, not a boolean", condition.where, hint=hint)
 
 
-def _no_boolean(given: Given) -> str:
+def _no_boolean(given: Traced) -> str:
     """What is given in place of a boolean, in words; empty where it may be one."""
     if given.literal is not None:
         try:
@@ -44,7 +45,7 @@ def _no_boolean(given: Given) -> str:
 def _may_be_absent(scope: Scope, condition: Binding) -> bool:
     name = ".".join(condition.path[2:])
     declared = scope.inputs.get(name) if condition.path[:2] == ("parent", "inputs") else None
-    return bool(declared and declared.optional and declared.default is None and name not in scope.given)
+    return bool(declared and declared.optional and declared.default is None and name not in scope.arguments)
 
 
 def unknown_steps(survey: Survey, report: Report) -> None:

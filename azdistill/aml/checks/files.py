@@ -9,7 +9,6 @@ from pathlib import Path
 from azdistill.aml.checks.survey import Survey
 from azdistill.aml.fields import is_remote
 from azdistill.aml.models import CommandComponent, Data
-from azdistill.aml.pipelines import local_path
 from azdistill.aml.source import Report, Where
 from azdistill.errors import UserError, did_you_mean
 from azdistill.snapshot import is_marked, is_near, leaves, root_of
@@ -72,13 +71,17 @@ def missing_data(survey: Survey, report: Report) -> None:
     """AZD123: local paths of inputs."""
     for scope in survey.scopes:
         for declared in scope.inputs.values():
-            if path := local_path(declared.path):
-                _missing(report, "AZD123", "data at", path, declared.where / "path")
+            _missing_data(declared.path, declared.where / "path", report)
         for step in scope.jobs.values():
             for value in step.inputs.values():
-                if isinstance(value, Data) and (path := local_path(value.path)):
+                if isinstance(value, Data):
                     where = value.where / "path" if isinstance(value.where.value, dict) else value.where
-                    _missing(report, "AZD123", "data at", path, where)
+                    _missing_data(value.path, where, report)
+
+
+def _missing_data(path: str | None, where: Where, report: Report) -> None:
+    if path and Path(path).is_absolute():
+        _missing(report, "AZD123", "data at", Path(path), where)
 
 
 def paths_that_leave(survey: Survey, report: Report) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from azdistill.aml.checks.survey import Scope, Survey
+from azdistill.aml.checks.survey import Survey
 from azdistill.aml.checks.wiring import steps_needed
+from azdistill.aml.scope import Scope
 from azdistill.aml.source import Report
 from azdistill.errors import did_you_mean
 

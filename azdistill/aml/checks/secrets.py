@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from azdistill.aml.checks.survey import Scope, Survey
+from azdistill.aml.checks.survey import Survey
 from azdistill.aml.models import Literal
+from azdistill.aml.scope import Scope
 from azdistill.aml.source import Report, Where
 from azdistill.errors import UserError
 from azdistill.redact import register

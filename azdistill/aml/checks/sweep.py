@@ -10,9 +10,8 @@ from azdistill import strict_json
 from azdistill.aml import values as typed
 from azdistill.aml.checks.survey import Survey
 from azdistill.aml.checks.values import break_out, fit
-from azdistill.aml.models import CommandComponent, Input, Step
+from azdistill.aml.models import CommandComponent, Distribution, Input, Step, Sweep, Termination
 from azdistill.aml.source import Report, Where
-from azdistill.aml.sweep_models import Distribution, Sweep, Termination
 from azdistill.errors import did_you_mean
 
 #: What Azure ML's Bayesian sampling takes.

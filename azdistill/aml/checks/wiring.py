@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 
 from azdistill.aml.checks.control import looped_over, waits
-from azdistill.aml.checks.survey import Given, Scope, Survey
+from azdistill.aml.checks.survey import Survey
 from azdistill.aml.control_flow import bindings_of
 from azdistill.aml.expressions import SERVICE_WORDS, Reference, parse, references
 from azdistill.aml.models import PRIMITIVES, Binding, CommandComponent, Data, Literal, Output, PipelineComponent, Step
+from azdistill.aml.scope import Scope, Traced
 from azdistill.aml.service import misspelt
 from azdistill.aml.source import Report, Where
 from azdistill.aml.sweeps import SEARCHED
@@ -243,7 +244,7 @@ def types_that_do_not_fit(survey: Survey, report: Report) -> None:
             _output_type(scope, step, name, output, report)
 
 
-def _known_to_fit(given: Given, wanted: str) -> bool:
+def _known_to_fit(given: Traced, wanted: str) -> bool:
     # What a value itself comes to is another check's business.
     return given.literal is not None or _fit(given.type or wanted, wanted)
 

@@ -9,9 +9,8 @@ from typing import Any
 
 from azdistill import strict_json
 from azdistill.aml import expressions, values
-from azdistill.aml.models import CommandComponent, Environment
+from azdistill.aml.models import CommandComponent, Distribution, Environment
 from azdistill.aml.source import Where
-from azdistill.aml.sweep_models import Distribution
 from azdistill.aml.sweeps import SEARCHED, space_mapping
 from azdistill.errors import Problem
 

@@ -9,9 +9,8 @@ from typing import Any
 
 from azdistill.aml import expressions
 from azdistill.aml.checks.sweep import check_distribution, check_limits, check_termination
-from azdistill.aml.models import Literal, Step
+from azdistill.aml.models import Distribution, Literal, Step, Sweep, Termination
 from azdistill.aml.source import Where
-from azdistill.aml.sweep_models import Distribution, Sweep, Termination
 from azdistill.aml.sweeps import SEARCHED
 from azdistill.local.plan.scope import Scope
 from azdistill.local.plan.steps import PlannedSweep, Policy, Template

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, Literal, Protocol
 
-from azdistill.aml.sweep_models import Distribution
+from azdistill.aml.models import Distribution
 from azdistill.aml.sweeps import space_mapping
 from azdistill.local.plan.steps import PlannedSweep
 from azdistill.local.store.durable_files import digest
