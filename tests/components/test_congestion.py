@@ -155,8 +155,10 @@ def test_a_share_that_does_not_fall_with_the_window_is_no_limit(share, refusal):
 
 
 def test_rows_get_through_where_nine_of_ten_are_refused():
-    run = simulate(Scattered(0.9), 16, 0.05, 60.0, wait=0.2)
-    assert len(run.answered) >= 60
+    runs = [simulate(Scattered(0.9), 16, 0.05, 60.0, wait=0.2, seed=seed) for seed in range(6)]
+    # Not one in twenty seconds looks like an outage; most runs find out that it is none.
+    assert sum(len(run.answered) >= 60 for run in runs) >= 3
+    assert all(run.answered for run in runs)
 
 
 @pytest.mark.parametrize("burst", [10, 60])
@@ -167,21 +169,29 @@ def test_a_limit_of_the_rate_is_used_and_hardly_exceeded(latency, most, burst):
     assert run.share <= 0.02
 
 
-@pytest.mark.parametrize(("latency", "share"), [(0.05, 0.02), (0.5, 0.03)])
+@pytest.mark.parametrize("latency", [0.05, 0.5])
 @pytest.mark.parametrize("most", [16, 64, 256])
-def test_a_limit_of_requests_at_once_is_used_and_hardly_exceeded(most, latency, share):
+def test_a_limit_of_requests_at_once_is_used_and_hardly_exceeded(most, latency):
     run = simulate(Places(lambda now: 8), most, latency, 60.0)
-    assert run.rate() >= 0.88 * 8 / latency
-    # At 16 answers a second, 2% are 19 requests in a minute, and finding the limit takes some.
-    assert run.share <= share
+    assert run.rate() >= 0.9 * 8 / latency
+    assert run.share <= 0.02
 
 
-def test_one_at_a_time_and_less_than_one_at_a_time_are_found():
-    one = simulate(Places(lambda now: 1), 64, 0.05, 60.0)
-    assert one.rate(since=30) >= 0.85 * 20
-    few = simulate(Bucket(lambda now: 5, 5), 64, 0.05, 120.0)
-    assert few.rate(since=60) >= 0.85 * 5
-    assert sum(at >= 60 for at in few.refused) <= 0.2 * sum(at >= 60 for at in few.answered)
+def test_one_at_a_time_is_found():
+    run = simulate(Places(lambda now: 1), 64, 0.05, 60.0)
+    assert run.rate(since=30) >= 0.85 * 20
+
+
+@pytest.mark.parametrize("latency", [0.05, 0.5, 2.0])
+@pytest.mark.parametrize("rate", [1, 5])
+def test_a_limit_below_one_request_at_once_is_found(rate, latency):
+    runs = [simulate(Bucket(lambda now: rate, 5), 64, latency, 300.0, seed=seed) for seed in range(4)]
+    for run in runs:
+        assert run.rate(since=60) >= 0.8 * rate
+        # Finding it costs some thirty requests, which are much where there is one a second.
+        assert sum(at < 60 for at in run.refused) <= 70
+        late = sum(at >= 60 for at in run.refused)
+        assert late <= 0.05 * (late + sum(at >= 60 for at in run.answered))
 
 
 def test_a_limit_that_falls_is_followed_at_once():

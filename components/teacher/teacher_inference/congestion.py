@@ -40,8 +40,10 @@ MARGIN, PROOF = 0.15, 2.5
 NEAR = 0.97
 #: A usual share is learnt over so many requests, up to so much; more must be proven.
 MEMORY, UNPROVEN = 300, 0.1
-#: So many requests show whether the old window is taken; so many seconds, then twice as many, lie between such trials.
+#: So many requests show whether the old window is taken; so many seconds lie between such trials, twice as many after one that failed.
 TRIAL, TRIAL_EVERY = 30, 10.0
+#: Or fewer, where none was taken and the small window's share would have let one through at odds of e to this.
+SURE = 3.0
 #: A rate measured over so many requests is relied upon.
 LONG = 60
 #: A limit that is known is tried again after so many requests, within these seconds.
@@ -72,7 +74,7 @@ class Window:
         #: Where a limit was met; infinite while none is known.
         self.ceiling = math.inf
         self.in_flight = 0
-        self.usual = 0.02
+        self.usual = 0.01
         self._known_share = UNPROVEN
         self._round_trip: float | None = None
         self._next = 0.0
@@ -113,7 +115,8 @@ class Window:
         """Seconds between two requests."""
         if self.ceiling < math.inf or self._trial:
             # The round trip as it was at the cut: where answers come faster since, more of them would not be taken.
-            return (self._trip or self._round_trip or GUESS) / self.size / 1.1
+            # Where there is more than one place, the pace is a little above it, for answers that come late.
+            return (self._trip or self._round_trip or GUESS) / self.size / (1.15 if self.size > 1 else 1.0)
         if self._round_trip is None or self.size >= self.most:
             return 0.0
         return self._round_trip / self.size / 2
@@ -179,6 +182,9 @@ class Window:
         if ticket[0] <= self._cut_at and self._cut_at != self._began:
             return
         self._refused += 1
+        if self._trial and self._refused == self._sent and self._refused * self._taken > SURE:
+            self._end_trial(now)
+            return
         if self.size < NEAR * self.ceiling:
             self.usual = min(self.usual + 1 / MEMORY, self._known_share)
             self._refused_below += 1
@@ -189,10 +195,10 @@ class Window:
     def _proof(self) -> float:
         if self._trial:
             return math.inf
-        if self.size < 2 and self._refused_below > 0.4 * self._sent_below:
+        if self.size < 2 and self._sent_below >= 5 and self._refused_below > 0.4 * self._sent_below:
             # Little is left to take away; more must be known before it is.
             return 6.0
-        return PROOF if self.size < NEAR * self.ceiling or self.ceiling == math.inf else 0.9
+        return PROOF if self.size < NEAR * self.ceiling or self.ceiling == math.inf else 0.4
 
     def _excess(self) -> float:
         """Refusals beyond the share that is allowed and beyond chance, in the worst run of requests up to the last."""
@@ -227,19 +233,24 @@ class Window:
             self._open(now, self._refused_below / self._sent_below)
             return
         elif self._try_again(high, now):
-            self._trial, self._tried, self._taken = True, now, (accepted + 1) / (self._sent + 2)
+            self._trial, self._tried, self._taken = True, now, max(accepted, 1) / (self._sent + 2)
             self.size, self.ceiling = self._before, math.inf
             self._start(now)
             return
         self._cut(rate, high)
         self._outage = not accepted
+        self._close(now)
+
+    def _close(self, now: float) -> None:
+        """After a cut: what was refused because the window was too large says nothing about the usual share."""
         self.usual = self._usual_before * (1 - 1 / MEMORY) ** self._sent
         self._start(now)
 
     def _reached(self, rate: float) -> float:
         """How many requests were taken at once when the limit was met."""
         if self.size < 1:
-            return self.size
+            # In flight is one or none; what was accepted, and one more by chance, is all there is to go by.
+            return max(min(rate * (1 + 1 / max(1, self._sent - self._refused)), self.size), self.size / 4)
         # The refused one is still counted; ``rate`` knows better where places are few and one just ended.
         taken = max(float(self.in_flight - 1), rate if self._sent >= LONG else 0.0)
         return max(min(taken, self.size), self.size / 4)
@@ -258,7 +269,7 @@ class Window:
             or (long and not overrun and high <= 2.5 * low)
         )
         same = 1 <= high < 1.3 * low and abs(high - self._met_at) < 0.04 * high
-        sure = near and (same or high < 1.12 * low)
+        sure = near and (same or (high < 1.12 * low and (long or high >= 1)))
         self._met_at, self._at_limit = high, near
         if sure:
             self._before = 2 * high
@@ -275,7 +286,8 @@ class Window:
         else:
             self.ceiling, self._bottom, self._span = high, high / 2, max(0.1, 3 * turn)
         self._bottom = max(self._bottom, min(1.0, trip / SLOWEST))
-        self.ceiling = max(self.ceiling, self._bottom)
+        # Never flat: the window comes back to the ceiling, and goes beyond it.
+        self.ceiling = max(self.ceiling, self._bottom / 0.95)
         self.size = self._bottom
 
     def _persists(self) -> bool:
@@ -292,7 +304,7 @@ class Window:
     def _try_again(self, high: float, now: float) -> bool:
         """Whether the window has become so small without an end to the refusals that the old one is worth a try."""
         small = high <= max(1.0, self._before / 16)
-        useless = self._refused_below > 0.25 * self._sent_below
+        useless = self._refused_below > 0.25 * self._sent_below or self._refused == self._sent
         return small and useless and self._round_trip is not None and now > self._tried + self._patience
 
     def _end_trial(self, now: float) -> None:
@@ -301,9 +313,9 @@ class Window:
         if self._answered >= 2 and self._answered >= 0.5 * self._taken * (self._answered + self._refused):
             self._open(now, self._refused / self._sent)
             return
-        self._patience *= 2
+        self._patience = min(2 * self._patience, 2 * TRIAL_EVERY)
         self._cut(0.0, self._bottom)
-        self._start(now)
+        self._close(now)
 
     def _open(self, now: float, share: float) -> None:
         """The refusals come by chance, ``share`` of all requests: there is no limit."""
