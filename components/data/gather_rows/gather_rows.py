@@ -26,6 +26,7 @@ def main() -> None:
         raise NoInput(f"the index of the shards cannot be read: {error}") from None
     tallies = {split: Tally() for split in index["splits"]}
     spent: Counter[str] = Counter()
+    given_up: list[str] = []
     with RowWriter(args.train) as train, RowWriter(args.validation) as validation, RowWriter(args.rejects) as rejects:
         out = {"train": train, "validation": validation}
         for shard in index["shards"]:
@@ -33,6 +34,8 @@ def main() -> None:
             tally.read += shard["rows"]
             kept, refused, counts = outcome(args, shard)
             spent.update(counts)
+            if not counts:
+                given_up.append(shard["name"])
             for row in kept:
                 out[shard["split"]].write(row)
                 tally.kept += 1
@@ -40,6 +43,12 @@ def main() -> None:
                 rejects.write(row)
                 tally.reasons[row["reason"]] += 1
     finish(args, tallies, {name: spent[name] for name in COUNTS})
+    if given_up:
+        # As where one machine asks: rows that nobody was asked for are no success, however many were answered.
+        raise Unavailable(
+            f"{len(given_up)} of {len(index['shards'])} shards were given up ({', '.join(given_up[:5])}): run the "
+            "teacher's step again; the answers so far are kept, it asks for the rest only"
+        )
 
 
 def outcome(args: argparse.Namespace, shard: dict[str, Any]) -> tuple[list[Row], list[Row], dict[str, float]]:
