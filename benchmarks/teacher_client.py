@@ -1,12 +1,14 @@
 """How many answers a second: our teacher client beside a bare loop and the `openai` package, in one run.
 
-    pip install "openai[aiohttp]"      # in an environment of its own; peers that are not installed are left out
+    pip install "openai[aiohttp]" pyyaml    # in an environment of its own; peers that are not installed are left out
     python benchmarks/teacher_client.py [--rounds 3] [--in-flight 16 64 256] [--limits only|no]
 
 A server in a process of its own answers after a latency (lognormal, sigma 0.2) and refuses some requests:
 scattered (1 and 5%, 429 and 503, with and without `Retry-After: 1`), or by a real limit (60 a second with a bucket of
 60; 8 at once; both with `Retry-After: 1`). Every client asks different questions without end; the answers that it got
-between a warm-up and the end of its time are counted. Rounds take turns; a cell is the median.
+between a warm-up and the end of its time are counted, under a limit those of its first minute. Rounds take turns; a
+cell is the median. Where a cell leaves the processor idle (500 ms, a limit), clients are measured at the same time,
+each in a process of its own and against counts of its own.
 
 What is equal: the questions, requests in flight, the server. What is not: ours journals every answer to disk; the bare
 loop (aiohttp, refused requests wait without a place, nothing else) does so in its second row only; the `openai`
@@ -28,6 +30,7 @@ import time
 import urllib.request
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -76,7 +79,7 @@ class Cell:
     def times(self) -> tuple[float, float]:
         """Seconds to warm up, and to measure. A limit is measured from the start, its refusals too."""
         if self.limit:
-            return 0.0, 60.0 if self.places and self.latency > 0.1 else 30.0
+            return 0.0, 60.0
         return (2.0, 2.0) if self.latency < 0.1 else (4.0, 3.0)
 
 
@@ -294,8 +297,23 @@ def cells(in_flight: list[int]) -> list[Cell]:
     return every
 
 
-def measure(base: str, run: str, cell: Cell, client: Client) -> tuple[float, float]:
-    """Answers a second, and the share of requests that was refused."""
+#: Clients that keep a processor busy at 256 requests in flight, or, as they hold nobody back, under a limit.
+BUSY = ("openai",)
+UNLIMITED = ("bare", "bare + journal")
+
+
+def turns(cell: Cell, names: list[str]) -> list[list[str]]:
+    """Which clients are measured at the same time, and which after them. Under a limit the goal is the limit."""
+    if cell.limit:
+        return [[name for name in names if name not in UNLIMITED]]
+    if cell.latency < 0.1:
+        return [[name] for name in names]
+    return [[name for name in names if name not in BUSY], *([name] for name in names if name in BUSY)]
+
+
+def measure(base: str, run: str, cell: Cell, name: str) -> tuple[float, float]:
+    """Answers a second of the client ``name``, and the share of its requests that was refused."""
+    client = clients()[name]
     about = {name: getattr(cell, name) for name in ("latency", "share", "status", "header", "rate", "places")}
     url = f"{base}/{run}/{json.dumps(about).encode().hex()}"
     count = Count()
@@ -304,8 +322,7 @@ def measure(base: str, run: str, cell: Cell, client: Client) -> tuple[float, flo
         task = asyncio.ensure_future(client(url, cell.in_flight, count))
         await asyncio.sleep(cell.times[0])
         before, began = count.answered, time.perf_counter()
-        # How many a client has refused under a limit is our concern only, and takes its time to see.
-        await asyncio.wait([task], timeout=cell.times[1] if client is ours or not cell.limit else 8.0)
+        await asyncio.wait([task], timeout=cell.times[1])
         rate = (count.answered - before) / (time.perf_counter() - began)
         if task.done():
             task.result()
@@ -355,18 +372,22 @@ def main() -> None:
     present = {name: client for name, client in clients().items() if not args.clients or name in args.clients}
     print("| latency, in flight, server | " + " | ".join(present) + " | of the goal | of the best peer | refused |")
     print("|---|" + "--:|" * (len(present) + 3), flush=True)
+    pool = ProcessPoolExecutor(len(present))
     free: dict[str, float] = {}
     for number, cell in enumerate(cell for cell in cells(args.in_flight) if args.limits != _OTHER[bool(cell.limit)]):
         seen: dict[str, list[tuple[float, float]]] = {}
         for turn in range(args.rounds):
-            for name, client in present.items():
-                run = f"{number}-{turn}-{name.replace(' ', '')}"
-                seen.setdefault(name, []).append(measure(base, run, cell, client))
+            for names in turns(cell, list(present)):
+                runs = [f"{number}-{turn}-{name.replace(' ', '')}" for name in names]
+                results = pool.map(measure, [base] * len(names), runs, [cell] * len(names), names)
+                for name, figures in zip(names, results, strict=True):
+                    seen.setdefault(name, []).append(figures)
         rates = {name: statistics.median(rate for rate, _ in values) for name, values in seen.items()}
         refused = statistics.median(share for _, share in seen.get("ours", [(0.0, 0.0)]))
         if not cell.share and not cell.limit:
             free = rates
         print(row(cell, list(present), rates, refused, free), flush=True)
+    pool.shutdown()
     server.terminate()
     server.join()
 

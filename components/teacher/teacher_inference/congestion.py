@@ -40,10 +40,9 @@ MARGIN, PROOF = 0.15, 2.5
 NEAR = 0.97
 #: A usual share is learnt over so many requests, up to so much; more must be proven.
 MEMORY, UNPROVEN = 300, 0.1
-#: So many requests show whether the old window is taken; so many seconds lie between such trials, twice as many after one that failed.
-TRIAL, TRIAL_EVERY = 30, 10.0
-#: Or fewer, where none was taken and the small window's share would have let one through at odds of e to this.
-SURE = 3.0
+#: So many requests show whether the old window is taken; so many seconds lie between such trials, twice as many after
+#: one that failed. Fewer show it, where none was taken and the small window's share makes that as good as impossible.
+TRIAL, TRIAL_EVERY, SURE = 30, 10.0, 3.0
 #: A rate measured over so many requests is relied upon.
 LONG = 60
 #: A limit that is known is tried again after so many requests, within these seconds.
