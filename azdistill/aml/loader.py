@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -118,32 +118,28 @@ def _declares(data: Mapping[str, Any]) -> bool:
     return "version" in data or bool(values and len(declared) == len(values))
 
 
+_BUILDERS: dict[str, Callable[[Where, Report], Spec]] = {
+    "command": command_component,
+    "parallel": parallel_component,
+    "environment": environment,
+    "command job": command_job,
+    "sweep job": sweep_job,
+}
+
+
 def build(source: Source, report: Report, opener: Opened, *, nested: bool = False) -> Spec | None:
     """The model of ``source``, whatever kind it is; None (and a problem) where it is none of ours."""
-    where = Where(source)
-    kind = kind_of(source.data)
-    if kind == "job" and nested:
-        kind = "pipeline"
-    match kind:
-        case "command":
-            return command_component(where, report)
-        case "parallel":
-            return parallel_component(where, report)
-        case "pipeline":
-            return pipeline_component(where, report, opener)
-        case "job":
-            return pipeline_job(where, report, opener)
-        case "environment":
-            return environment(where, report)
-        case "command job" if not nested:
-            return command_job(where, report)
-        case "sweep job" if not nested:
-            return sweep_job(where, report)
-        case kind if kind in AZURE_ONLY:
-            return _azure_only(kind, where, report, nested)
-        case "command job" | "sweep job":
-            report.error("AZD114", f"a {kind} is no component", where, hint="write its keys into the step")
-            return None
+    where, kind = Where(source), kind_of(source.data)
+    if nested and kind in ("command job", "sweep job"):
+        report.error("AZD114", f"a {kind} is no component", where, hint="write its keys into the step")
+        return None
+    if kind in ("job", "pipeline"):
+        make = pipeline_component if nested or kind == "pipeline" else pipeline_job
+        return make(where, report, opener)
+    if kind in _BUILDERS:
+        return _BUILDERS[kind](where, report)
+    if kind is not None:
+        return _azure_only(kind, where, report, nested)
     _unknown(where, report)
     return None
 
@@ -225,22 +221,15 @@ _WORDS: dict[type, str] = {
 }
 
 
-def _refuse_azure_only(spec: Spec) -> None:
+def _one(spec: Spec, kind: type[_T], name: str) -> _T:
+    if isinstance(spec, kind):
+        return spec
+    report = Report()
     if isinstance(spec, AzureOnly):
-        report = Report()
         hint = "send it with az ml; in a pipeline, 'azdistill submit' takes it as a step"
         report.error("AZD114", f"{spec.kind} runs on Azure only", spec.where / "type", hint=hint)
-        raise SpecError(report.problems)
-
-
-def _one(spec: Spec, kind: type[_T], name: str) -> _T:
-    _refuse_azure_only(spec)
-    if not isinstance(spec, kind):
-        report = Report()
-        found = _WORDS[type(spec)]
-        hint = (
-            "a job gives each of its inputs a value; a component is run as a step of a job" if "comp" in found else ""
-        )
-        report.error("AZD107", f"this is a {found}, not a {name}", spec.where, hint=hint)
-        raise SpecError(report.problems)
-    return spec
+    else:
+        is_component = isinstance(spec, CommandComponent | PipelineComponent)
+        hint = "a job gives each of its inputs a value; a component is run as a step of a job" if is_component else ""
+        report.error("AZD107", f"this is a {_WORDS[type(spec)]}, not a {name}", spec.where, hint=hint)
+    raise SpecError(report.problems)

@@ -48,6 +48,11 @@ class Written:
 
     where: Where = field(compare=False, repr=False)
 
+    @property
+    def where_path(self) -> Where:
+        """The place of its path, which may be all that is written."""
+        return self.where / "path" if isinstance(self.where.value, dict) else self.where
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document(Written):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from azdistill.aml.expressions import parse, references, render
-from azdistill.aml.models import Binding, Data, Input, Literal, Output, Step, Value
+from azdistill.aml.models import Binding, Data, Input, Literal, Node, Output, Step, Value
 from azdistill.aml.source import Where
 from azdistill.aml.values import type_of_literal
 
@@ -55,6 +55,11 @@ class Scope:
         kind = None if any(references(parse(str(value.value)))) else type_of_literal(value.value)
         literal = value.value if kind else self._filled(value, depth)
         return Traced(kind, value.where, literal, absent=value.value is None)
+
+    def branches(self) -> Iterator[tuple[Step, Node, bool]]:
+        """Every ``if_else`` with each step of its blocks, and the value of the condition that the step runs for."""
+        for step in self.jobs.values():
+            yield from ((step, node, truth) for node, truth in (step.choice.nodes() if step.choice else ()))
 
     def _filled(self, value: Literal, depth: int) -> str | None:
         """Text with the values of the bindings in it; None where one of them is not known before a run."""

@@ -26,7 +26,7 @@ _CONTEXT = "creation_context"
 def texts_of(declared: Input) -> Iterator[tuple[str, Where]]:
     """What of a job's input may hold such expressions, a value or a path, and where it stands."""
     if declared.path is not None:
-        yield declared.path, declared.where / "path" if isinstance(declared.where.value, dict) else declared.where
+        yield declared.path, declared.where_path
     elif isinstance(declared.default, str):
         yield declared.default, declared.where_default
 
@@ -93,18 +93,18 @@ def _filled(declared: Input, known: Mapping[ServiceWord, str]) -> Input:
 def unfired(pipeline: Pipeline) -> list[Problem]:
     """AZD158: inputs and paths that only a schedule fills in, in a pipeline that is started by hand."""
     report = Report()
-    for name, output in outputs_of(pipeline):
-        for reference in references_in(output.path or ""):
+
+    def look(subject: str, text: str, where: Where, advice: str) -> None:
+        for reference in references_in(text):
             if ".".join(reference.path) == TRIGGER_TIME.path:
-                message = f"the path of output '{name}' holds {reference}, which only a schedule fills in when it fires"
-                hint = f"start it with `azdistill schedule run|apply`, or write {NAME}, which differs at each start too"
-                report.error("AZD158", message, output.where / "path", hint=hint, needle=reference.raw)
+                message = f"{subject} {reference}, which only a schedule fills in when it fires"
+                hint = f"start it with `azdistill schedule run|apply`, or {advice}"
+                report.error("AZD158", message, where, hint=hint, needle=reference.raw)
+
+    for name, output in outputs_of(pipeline):
+        advice = f"write {NAME}, which differs at each start too"
+        look(f"the path of output '{name}' holds", output.path or "", output.where / "path", advice)
     for name, declared in pipeline.inputs.items():
         for text, where in texts_of(declared):
-            for reference in references_in(text):
-                if ".".join(reference.path) == TRIGGER_TIME.path:
-                    message = f"input '{name}' is {reference}, which only a schedule fills in when it fires"
-                    moment = f"--set {name}=2026-01-31T00:00:00Z"
-                    hint = f"start it with `azdistill schedule run|apply`, or give the moment: {moment}"
-                    report.error("AZD158", message, where, hint=hint, needle=reference.raw)
+            look(f"input '{name}' is", text, where, f"give the moment: --set {name}=2026-01-31T00:00:00Z")
     return report.problems

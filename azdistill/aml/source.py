@@ -95,23 +95,16 @@ class Where:
 
     def texts(self) -> Iterator[tuple[str, Where]]:
         """Every text at this place and below it, in mappings and lists, each with its own place."""
-        return _texts(self.value, self)
+        value = self.value
+        if isinstance(value, str):
+            yield value, self
+        for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+            yield from (self / key).texts()
 
     def resolve(self, path: str) -> Path:
         """``path``, relative to the file's folder unless it is absolute."""
         # Unlike Path.resolve, realpath bears links that lead in a ring.
         return Path(os.path.realpath(self.source.base / path))
-
-
-def _texts(value: Any, where: Where) -> Iterator[tuple[str, Where]]:
-    if isinstance(value, str):
-        yield value, where
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _texts(inner, where / key)
-    elif isinstance(value, list):
-        for number, inner in enumerate(value):
-            yield from _texts(inner, where / number)
 
 
 def _shown(text: str) -> str:

@@ -13,6 +13,7 @@ import pytest
 from spec_cases import CASES, INNER, OUTER, TRAIN, job, pipeline, write
 
 from azdistill import aml
+from azdistill.aml import models
 from azdistill.cloud.submit.prepare import ONLY_ON_AZURE
 from azdistill.cloud.submit.preview_kinds import allowed
 from azdistill.errors import Problem
@@ -73,7 +74,7 @@ GOOD = {
 }
 
 
-def azure_loader(azure: Any, loaded: aml.Spec) -> Callable[[Path], Any]:
+def azure_loader(azure: Any, loaded: models.Spec) -> Callable[[Path], Any]:
     loaders = {"Pipeline": azure.load_job, "Environment": azure.load_environment}
     return loaders.get(type(loaded).__name__, azure.load_component)
 

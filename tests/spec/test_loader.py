@@ -8,6 +8,7 @@ import pytest
 from spec_cases import INNER, OUTER, TRAIN, job, pipeline, write
 
 from azdistill import aml
+from azdistill.aml import models
 from azdistill.aml.loader import kind_of
 from azdistill.errors import SpecError
 
@@ -54,11 +55,11 @@ def test_values_of_a_step(tmp_path: Path) -> None:
     file, _ = write(tmp_path, job(pipeline(step, inputs="{lr: 0.1}")))
     inputs = aml.load_pipeline(file).jobs["train"].inputs
     rows, rate, epochs = inputs["rows"], inputs["learning_rate"], inputs["epochs"]
-    assert isinstance(rows, aml.Data)
+    assert isinstance(rows, models.Data)
     assert (rows.path, rows.type) == (str(tmp_path / "rows.jsonl"), "uri_file")
-    assert isinstance(rate, aml.Binding)
+    assert isinstance(rate, models.Binding)
     assert rate.path == ("parent", "inputs", "lr")
-    assert isinstance(epochs, aml.Literal)
+    assert isinstance(epochs, models.Literal)
     assert epochs.value == 2
 
 
@@ -88,7 +89,7 @@ jobs:
 def test_nested_pipelines(tmp_path: Path) -> None:
     file, _ = write(tmp_path, job(OUTER % ("0.5", "rate: 0.1"), inner_yml=INNER))
     inner = aml.load_pipeline(file).jobs["nested"].component
-    assert isinstance(inner, aml.PipelineComponent)
+    assert isinstance(inner, models.PipelineComponent)
     assert list(inner.jobs) == ["inner"]
 
 
@@ -108,7 +109,7 @@ def test_environments(tmp_path: Path) -> None:
     assert (loaded.name, loaded.version, loaded.build_path) == ("e", "2", tmp_path)
     component = tmp_path / "component.yml"
     component.write_text("name: c\ntype: command\ncommand: run\nenvironment: file:environment.yml\n")
-    assert isinstance(aml.load_component(component).environment, aml.Environment)  # type: ignore[union-attr]
+    assert isinstance(aml.load_component(component).environment, models.Environment)  # type: ignore[union-attr]
 
 
 def test_made_in_memory(tmp_path: Path) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from azdistill.aml import values as typed
 from azdistill.aml.checks.survey import Survey
+from azdistill.aml.checks.wiring import steps_needed
 from azdistill.aml.models import PRIMITIVES, Binding, Step
 from azdistill.aml.scope import Scope, Traced
 from azdistill.aml.source import Report, Where
 from azdistill.errors import did_you_mean
+
+#: Settings of a pipeline job that name the steps which run before and after all others.
+HOOKS = ("on_init", "on_finalize")
 
 
 def conditions_that_decide_nothing(survey: Survey, report: Report) -> None:
@@ -62,24 +66,19 @@ def steps_in_two_blocks(survey: Survey, report: Report) -> None:
     """AZD192."""
     for scope in survey.scopes:
         owners: dict[str, str] = {}
-        for step in scope.jobs.values():
-            for node, wanted in step.choice.nodes() if step.choice else ():
-                block = f"{str(wanted).lower()}_block of '{step.name}'"
-                if other := owners.get(node.name):
-                    again = "twice" if other == block else f"and in the {other}"
-                    message = f"step '{node.name}' stands in the {block} {again}"
-                    report.error("AZD192", message, node.where, hint="a step runs under one condition")
-                owners[node.name] = block
+        for step, node, truth in scope.branches():
+            block = f"{str(truth).lower()}_block of '{step.name}'"
+            if owner := owners.get(node.name):
+                again = "twice" if owner == block else f"and in the {owner}"
+                message = f"step '{node.name}' stands in the {block} {again}"
+                report.error("AZD192", message, node.where, hint="a step runs under one condition")
+            owners[node.name] = block
 
 
 def outputs_of_two_steps(survey: Survey, report: Report) -> None:
     """AZD144; steps of two branches may write the same."""
     for scope in survey.scopes:
-        blocks = {
-            node.name: (step.name, wanted)
-            for step in scope.jobs.values()
-            for node, wanted in (step.choice.nodes() if step.choice else ())
-        }
+        blocks = {node.name: (step.name, truth) for step, node, truth in scope.branches()}
         writers: dict[tuple[object, ...], str] = {}
         for step in scope.jobs.values():
             for output in step.outputs.values():
@@ -113,15 +112,29 @@ def place_of_kind(step: Step) -> Where:
     return step.where / ("type" if "type" in (step.where.value or {}) else "component")
 
 
-def waits(scope: Scope) -> dict[str, dict[str, Where]]:
-    """Which ``if_else`` each step in a block waits for, and where that is said."""
-    found: dict[str, dict[str, Where]] = {}
-    for step in scope.jobs.values():
-        for node, _ in step.choice.nodes() if step.choice else ():
-            found.setdefault(node.name, {})[step.name] = node.where
-    return found
+def first_and_last_steps(survey: Survey, report: Report) -> None:
+    """AZD140 and AZD193: each names a step of its own that is bound to no other (azure-ai-ml, ``PipelineJob``)."""
+    for scope in survey.scopes:
+        places = [scope.where / "settings" / hook for hook in HOOKS] if scope.is_job else []
+        named = [where for where in places if isinstance(where.value, str)]
+        for where in named:
+            hook, name = where.steps[-1], where.value
+            if name not in scope.jobs:
+                report.error("AZD140", f"there is no step '{name}'", where, hint=did_you_mean(name, list(scope.jobs)))
+            elif wrong := _not_alone(scope, name, {other.value for other in named}):
+                hint = f"{hook} needs a step of its own that is bound to no other"
+                report.error("AZD193", f"step '{name}' cannot be {hook}: {wrong}", where, hint=hint)
+        if len(named) > 1 and len({where.value for where in named}) == 1:
+            message = f"step '{named[0].value}' is both on_init and on_finalize"
+            report.error("AZD193", message, named[1], hint="name two steps")
 
 
-def looped_over(scope: Scope) -> set[str]:
-    """The steps that are bodies of a ``parallel_for``, whose items give them what they need; nobody checks which."""
-    return {step.body.name for step in scope.jobs.values() if step.type == "parallel_for" and step.body}
+def _not_alone(scope: Scope, name: str, hooks: set[str]) -> str:
+    step = scope.jobs[name]
+    if step.choice or step.body:
+        return f"it is of type {step.type}"
+    if needed := next(iter(steps_needed(step)), None):
+        return f"it needs step '{needed}'"
+    if user := next((other.name for other in scope.jobs.values() if name in steps_needed(other)), None):
+        return f"step '{user}' needs it"
+    return "" if scope.jobs.keys() - hooks else "the pipeline has no other steps"

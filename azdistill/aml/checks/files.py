@@ -8,7 +8,7 @@ from pathlib import Path
 
 from azdistill.aml.checks.survey import Survey
 from azdistill.aml.fields import is_remote
-from azdistill.aml.models import CommandComponent, Data
+from azdistill.aml.models import CommandComponent, Data, Input
 from azdistill.aml.source import Report, Where
 from azdistill.errors import UserError, did_you_mean
 from azdistill.snapshot import is_marked, is_near, leaves, root_of
@@ -71,17 +71,15 @@ def missing_data(survey: Survey, report: Report) -> None:
     """AZD123: local paths of inputs."""
     for scope in survey.scopes:
         for declared in scope.inputs.values():
-            _missing_data(declared.path, declared.where / "path", report)
-        for step in scope.jobs.values():
-            for value in step.inputs.values():
-                if isinstance(value, Data):
-                    where = value.where / "path" if isinstance(value.where.value, dict) else value.where
-                    _missing_data(value.path, where, report)
+            _missing_data(declared, report)
+        for value in [value for step in scope.jobs.values() for value in step.inputs.values()]:
+            if isinstance(value, Data):
+                _missing_data(value, report)
 
 
-def _missing_data(path: str | None, where: Where, report: Report) -> None:
-    if path and Path(path).is_absolute():
-        _missing(report, "AZD123", "data at", Path(path), where)
+def _missing_data(data: Input | Data, report: Report) -> None:
+    if data.path and Path(data.path).is_absolute():
+        _missing(report, "AZD123", "data at", Path(data.path), data.where_path)
 
 
 def paths_that_leave(survey: Survey, report: Report) -> None:
@@ -124,7 +122,7 @@ def _named(survey: Survey) -> Iterator[tuple[Where, Path, str]]:
                 yield where, environment.build_path / environment.dockerfile_path, "the Dockerfile"
     for _, step in survey.steps():
         where = step.where / "component"
-        source = None if step.component is None or isinstance(step.component, str) else step.component.source
+        source = step.local_component.source if step.local_component else None
         # A registered component is where azdistill.yml says.
         if source and isinstance(where.value, str) and not is_remote(where.value):
             yield where, source, "the component"
@@ -157,15 +155,9 @@ def links_in_code(survey: Survey, report: Report) -> None:
 
 def _holds_links(path: Path) -> bool:
     """Whether there is a link in a folder, or in what an include zips."""
-    folders = [str(path if path.exists() else path.with_suffix(""))]
-    while folders:
-        try:
-            entries = list(os.scandir(folders.pop()))
-        except OSError:
-            continue
-        if any(entry.is_symlink() for entry in entries):
+    for folder, folders, files in os.walk(path if path.exists() else path.with_suffix("")):
+        if any(os.path.islink(os.path.join(folder, name)) for name in (*folders, *files)):
             return True
-        folders += [entry.path for entry in entries if entry.is_dir()]
     return False
 
 

@@ -41,19 +41,18 @@ def _no_range(report: Report, name: str, declared: Input) -> None:
 
 def values_that_do_not_fit(survey: Survey, report: Report) -> None:
     """AZD132, AZD133, AZD134 for what steps are given, through bindings too."""
-    told: set[tuple[int, tuple[int | str, ...], str]] = set()
+    reported: set[tuple[int, tuple[int | str, ...], str]] = set()
     for scope, step in survey.steps():
-        if step.inline or step.component is None or isinstance(step.component, str):
-            continue
-        for name, value in step.inputs.items():
-            declared, given = step.component.inputs.get(name), scope.trace(value)
-            if not declared or not given or given.literal is None:
+        component = None if step.inline else step.local_component
+        for name, value in step.inputs.items() if component else ():
+            declared, traced = component.inputs.get(name) if component else None, scope.trace(value)
+            if not declared or not traced or traced.literal is None:
                 continue
             # A value of the wrong type goes wrong in every pipeline that it is passed through.
-            mark = (id(given.where.source), given.where.steps, declared.type)
-            if mark not in told or _parses(declared.type, given.literal):
-                fit(report, f"input '{name}' of step '{step.name}'", declared, given.literal, given.where)
-            told.add(mark)
+            mark = (id(traced.where.source), traced.where.steps, declared.type)
+            if mark not in reported or _parses(declared.type, traced.literal):
+                fit(report, f"input '{name}' of step '{step.name}'", declared, traced.literal, traced.where)
+            reported.add(mark)
 
 
 def fit(report: Report, what: str, declared: Input, value: Any, where: Where) -> None:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
+from typing import Any
 
-from azdistill.aml.checks.control import looped_over, waits
 from azdistill.aml.checks.survey import Survey
 from azdistill.aml.control_flow import bindings_of
 from azdistill.aml.expressions import SERVICE_WORDS, Reference, parse, references
-from azdistill.aml.models import PRIMITIVES, Binding, CommandComponent, Data, Literal, Output, PipelineComponent, Step
+from azdistill.aml.models import (
+    PRIMITIVES,
+    Binding,
+    CommandComponent,
+    Component,
+    Data,
+    Literal,
+    PipelineComponent,
+    Step,
+)
 from azdistill.aml.scope import Scope, Traced
 from azdistill.aml.service import misspelt
 from azdistill.aml.source import Report, Where
@@ -29,7 +38,7 @@ def _bindings(step: Step) -> Iterator[tuple[tuple[str, ...], Where, str]]:
     """Every binding in a step's inputs and other keys: its path, its place, and what is written."""
     for value in step.inputs.values():
         if isinstance(value, Binding):
-            yield value.path, _path_of(value), ""
+            yield value.path, value.where_path, ""
         elif isinstance(value, Literal):
             yield from _in_text(value.where)
     if step.choice and isinstance(step.choice.condition, Binding):
@@ -39,10 +48,6 @@ def _bindings(step: Step) -> Iterator[tuple[tuple[str, ...], Where, str]]:
         return
     for key in _BOUND_KEYS:
         yield from _in_text(step.where / key)
-
-
-def _path_of(value: Binding) -> Where:
-    return value.where / "path" if isinstance(value.where.value, dict) else value.where
 
 
 def _in_text(place: Where) -> Iterator[tuple[tuple[str, ...], Where, str]]:
@@ -65,7 +70,7 @@ def unknown_bindings(survey: Survey, report: Report) -> None:
                 report.add("AZD140", "warning" if unread else "error", message, where, hint=hint, needle=needle)
         for output in step.outputs.values():
             if isinstance(output, Binding) and (hint := _no_output(scope, output.path)):
-                report.error("AZD140", f"{output} is bound to nothing", _path_of(output), hint=hint)
+                report.error("AZD140", f"{output} is bound to nothing", output.where_path, hint=hint)
 
 
 def _leads_nowhere(scope: Scope, path: tuple[str, ...]) -> str:
@@ -106,9 +111,10 @@ def _unless(name: str, known: Collection[str], none: str) -> str:
 def _no_port(step: Step, kind: str, name: str) -> str:
     if step.choice:
         return f"step '{step.name}' is an if_else, which has no {kind}"
-    if step.component is None or isinstance(step.component, str):
+    component = step.local_component
+    if component is None:
         return ""
-    ports = step.component.outputs if kind == "outputs" else {**step.component.inputs, **step.inputs}
+    ports = component.outputs if kind == "outputs" else {**component.inputs, **step.inputs}
     return _unless(name, ports, f"step '{step.name}' has no {kind}")
 
 
@@ -124,60 +130,61 @@ def _no_output(scope: Scope, path: tuple[str, ...]) -> str:
 def unknown_inputs_and_outputs(survey: Survey, report: Report) -> None:
     """AZD130."""
     for _, step in survey.steps():
-        if step.inline or step.component is None or isinstance(step.component, str):
+        component = step.local_component
+        if step.inline or component is None:
             continue
-        for kind, used, known in (
-            ("input", step.inputs, step.component.inputs),
-            ("output", step.outputs, step.component.outputs),
+        for kind, ports, declared in (
+            ("input", step.inputs, component.inputs),
+            ("output", step.outputs, component.outputs),
         ):
-            for name in used:
-                if name not in known:
-                    message = f"step '{step.name}': its component has no {kind} '{name}'"
-                    hint = did_you_mean(name, list(known)) or f"it has no {kind}s"
-                    report.error("AZD130", message, step.where / f"{kind}s" / name, key=True, hint=hint)
+            for name in [name for name in ports if name not in declared]:
+                message = f"step '{step.name}': its component has no {kind} '{name}'"
+                hint = did_you_mean(name, list(declared)) or f"it has no {kind}s"
+                report.error("AZD130", message, step.where / f"{kind}s" / name, key=True, hint=hint)
 
 
 def missing_inputs(survey: Survey, report: Report) -> None:
     """AZD131."""
     empty = [where for scope in survey.scopes if scope.is_job for where in _empty(scope)]
     for where in empty:
-        hint = "give it one, or take it out"
-        report.error(
-            "AZD131", f"input '{where.steps[-1]}' has no value: Azure ML refuses that", where, key=True, hint=hint
-        )
-    looped = {id(scope): looped_over(scope) for scope in survey.scopes}
-    for scope, step in survey.steps():
-        if step.component is None or isinstance(step.component, str) or step.name in looped[id(scope)]:
-            continue
-        for name, declared in step.component.inputs.items():
-            value = step.inputs.get(name)
-            if isinstance(value, Binding) and _may_be_absent(scope, value) and not _is_optional(step.component, name):
-                message = f"input '{name}' of step '{step.name}' is required, but {value} is optional"
-                hint = "take 'optional: true' away there (a default may stay), or make both optional"
-                report.error("AZD131", message, value.where, hint=hint)
-                continue
-            if not _needed(step.component, name):
-                continue
-            given = scope.trace(value) if value else None
+        message = f"input '{where.steps[-1]}' has no value: Azure ML refuses that"
+        report.error("AZD131", message, where, key=True, hint="give it one, or take it out")
+    for scope in survey.scopes:
+        # The items of a parallel_for give its body what it needs; nobody checks which.
+        bodies = {step.body.name for step in scope.jobs.values() if step.type == "parallel_for" and step.body}
+        for step in scope.jobs.values():
+            if step.name not in bodies:
+                _missing_inputs(scope, step, empty, report)
+
+
+def _missing_inputs(scope: Scope, step: Step, empty: list[Where], report: Report) -> None:
+    component = step.local_component
+    if component is None:
+        return
+    for name, declared in component.inputs.items():
+        value = step.inputs.get(name)
+        if isinstance(value, Binding) and _may_be_absent(scope, value) and not _is_optional(component, name):
+            message = f"input '{name}' of step '{step.name}' is required, but {value} is optional"
+            hint = "take 'optional: true' away there (a default may stay), or make both optional"
+            report.error("AZD131", message, value.where, hint=hint)
+        elif _needed(component, name):
+            traced = scope.trace(value) if value else None
             if value is None or (isinstance(value, Literal) and value.value is None):
                 message = f"step '{step.name}' needs input '{name}' ({declared.type})"
                 report.error("AZD131", message, step.where, key=True, hint=declared.description)
-            elif given and given.where in empty:
-                continue
-            elif given and given.absent:
+            elif traced and traced.absent and traced.where not in empty:
                 message = f"input '{name}' of step '{step.name}' ({declared.type}) is given no value"
-                report.error("AZD131", message, given.where, key=True)
+                report.error("AZD131", message, traced.where, key=True)
 
 
 def _empty(scope: Scope) -> Iterator[Where]:
     """Inputs that a job writes without a value."""
-    written = (scope.where / "inputs").value
-    for name in written if isinstance(written, dict) else ():
-        if written[name] is None and name in scope.inputs and scope.inputs[name].default is None:
+    for name, value in _mapping(scope.where / "inputs").items():
+        if value is None and name in scope.inputs and scope.inputs[name].default is None:
             yield scope.where / "inputs" / name
 
 
-def _needed(component: CommandComponent | PipelineComponent, name: str) -> bool:
+def _needed(component: Component, name: str) -> bool:
     """Whether an input must be given.
 
     An input of a pipeline component that feeds optional inputs only is optional itself unless it says otherwise
@@ -188,33 +195,27 @@ def _needed(component: CommandComponent | PipelineComponent, name: str) -> bool:
         return False
     if isinstance(component, CommandComponent) or "optional" in (declared.where.value or {}):
         return True
-    fed = [inner is None or _needed(inner, key) for inner, key in _fed_by(component, name)]
+    fed = [consumer is None or _needed(consumer, key) for consumer, key in _fed_by(component, name)]
     return any(fed) or not fed
 
 
-def _is_optional(component: CommandComponent | PipelineComponent, name: str) -> bool:
+def _is_optional(component: Component, name: str) -> bool:
     """Whether Azure ML takes an input for optional, whatever its default; see :func:`_needed`."""
     declared = component.inputs[name]
     if isinstance(component, CommandComponent) or "optional" in (declared.where.value or {}):
         return declared.optional
-    fed = [inner is not None and _is_optional(inner, key) for inner, key in _fed_by(component, name)]
+    fed = [consumer is not None and _is_optional(consumer, key) for consumer, key in _fed_by(component, name)]
     return all(fed) and bool(fed)
 
 
-def _fed_by(
-    component: PipelineComponent, name: str
-) -> Iterator[tuple[CommandComponent | PipelineComponent | None, str]]:
+def _fed_by(component: PipelineComponent, name: str) -> Iterator[tuple[Component | None, str]]:
     """The inputs of steps that an input of a pipeline component is bound to; None for a component not known."""
     for step in component.jobs.values():
-        for inner, value in step.inputs.items():
+        fed = step.local_component
+        for key, value in step.inputs.items():
             bound = isinstance(value, Binding) and value.path == ("parent", "inputs", *name.split("."))
-            if bound and _has(step, inner):
-                known = isinstance(step.component, CommandComponent | PipelineComponent)
-                yield (step.component if known else None), inner  # type: ignore[misc]
-
-
-def _has(step: Step, name: str) -> bool:
-    return step.component is None or isinstance(step.component, str) or name in step.component.inputs
+            if bound and (fed is None or key in fed.inputs):
+                yield fed, key
 
 
 def _may_be_absent(scope: Scope, value: Binding) -> bool:
@@ -227,55 +228,50 @@ def _may_be_absent(scope: Scope, value: Binding) -> bool:
 def types_that_do_not_fit(survey: Survey, report: Report) -> None:
     """AZD141: what a binding joins. Literals are checked by their value instead (AZD132)."""
     for scope, step in survey.steps():
-        if step.component is None or isinstance(step.component, str):
+        component = step.local_component
+        if component is None:
             continue
         for name, value in step.inputs.items():
-            declared, given = step.component.inputs.get(name), scope.trace(value)
-            if declared and given and given.type and not given.absent and not _known_to_fit(given, declared.type):
-                message = f"input '{name}' of step '{step.name}' is {declared.type}; it is given {given.type}"
+            declared, traced = component.inputs.get(name), scope.trace(value)
+            if declared and traced and traced.type and not traced.absent and not _known_to_fit(traced, declared.type):
+                message = f"input '{name}' of step '{step.name}' is {declared.type}; it is given {traced.type}"
                 # A file that is written at the step itself is mounted by Azure ML as the file that it is.
-                mounted = isinstance(value, Data) and (given.type, declared.type) == ("uri_file", "uri_folder")
-                if given.stored and declared.is_data:
+                mounted = isinstance(value, Data) and (traced.type, declared.type) == ("uri_file", "uri_folder")
+                if traced.stored and declared.is_data:
                     # Azure ML hands over what is stored, whatever the component says; public pipelines rely on it.
                     report.warning("AZD141", f"{message}, and gets that", value.where)
                 else:
                     report.add("AZD141", "warning" if mounted else "error", message, value.where)
         for name, output in step.outputs.items():
-            _output_type(scope, step, name, output, report)
+            source = component.outputs.get(name)
+            if source and isinstance(output, Binding) and output.path[:2] == ("parent", "outputs"):
+                target = scope.outputs.get(".".join(output.path[2:]))
+                if target and "type" in _mapping(target.where) and not _fit(source.type, target.type):
+                    message = f"output '{name}' of step '{step.name}' is {source.type}; {output} is {target.type}"
+                    report.error("AZD141", message, output.where)
 
 
-def _known_to_fit(given: Traced, wanted: str) -> bool:
+def _known_to_fit(traced: Traced, expected: str) -> bool:
     # What a value itself comes to is another check's business.
-    return given.literal is not None or _fit(given.type or wanted, wanted)
+    return traced.literal is not None or _fit(traced.type or expected, expected)
 
 
-def _output_type(scope: Scope, step: Step, name: str, output: Binding | Output, report: Report) -> None:
-    assert step.component is not None
-    assert not isinstance(step.component, str)
-    written = step.component.outputs.get(name)
-    if not isinstance(output, Binding) or written is None or output.path[:2] != ("parent", "outputs"):
-        return
-    target = scope.outputs.get(".".join(output.path[2:]))
-    named = target is not None and isinstance(target.where.value, dict) and "type" in target.where.value
-    if target and named and not _fit(written.type, target.type):
-        message = f"output '{name}' of step '{step.name}' is {written.type}; {output} is {target.type}"
-        report.error("AZD141", message, output.where)
-
-
-def _fit(given: str, wanted: str) -> bool:
+def _fit(kind: str, expected: str) -> bool:
     """Whether one type can stand for another: values for values, folders for folders, models for either."""
-    if given == wanted:
+    kinds = {kind, expected}
+    if len(kinds) == 1:
         return True
-    if given in PRIMITIVES or wanted in PRIMITIVES:
-        return {given, wanted} == {"integer", "number"} or (wanted == "string" and given in PRIMITIVES)
-    return not ({given, wanted} & {"uri_file"} and {given, wanted} & set(_FOLDERS))
+    if kinds & set(PRIMITIVES):
+        return kinds == {"integer", "number"} or (expected == "string" and kind in PRIMITIVES)
+    return "uri_file" not in kinds or not kinds & set(_FOLDERS)
 
 
 def cycles(survey: Survey, report: Report) -> None:
     """AZD142."""
     for scope in survey.scopes:
-        blocked = waits(scope)
-        edges = {name: {**steps_needed(step), **blocked.get(name, {})} for name, step in scope.jobs.items()}
+        edges = {name: steps_needed(step) for name, step in scope.jobs.items()}
+        for choice, node, _ in scope.branches():
+            edges.get(node.name, {})[choice.name] = node.where
         for body in (step.body.name for step in scope.jobs.values() if step.body):
             # What a loop hands back to its body is of an earlier round.
             edges.get(body, {}).pop(body, None)
@@ -302,7 +298,7 @@ def _borrowed(scope: Scope) -> dict[str, dict[str, Where]]:
     taken: dict[str, dict[str, Where]] = {}
     for step in scope.jobs.values():
         for name, value in step.inputs.items():
-            place = _path_of(value) if isinstance(value, Binding) else value.where
+            place = value.where_path if isinstance(value, Binding) else value.where
             paths = [value.path] if isinstance(value, Binding) else [p for p, _, _ in _in_text(place)]
             taken[f"{step.name}.{name}"] = {
                 f"{path[2]}.{'.'.join(path[4:])}": place
@@ -340,6 +336,10 @@ def outputs_without_a_step(survey: Survey, report: Report) -> None:
         for name, output in scope.outputs.items():
             if name.rpartition(".")[2] not in written:
                 hint = f"bind a step's output to ${{{{parent.outputs.{name}}}}}"
-                report.warning(
-                    "AZD143", f"no step writes the pipeline's output '{name}'", output.where, key=True, hint=hint
-                )
+                message = f"no step writes the pipeline's output '{name}'"
+                report.warning("AZD143", message, output.where, key=True, hint=hint)
+
+
+def _mapping(where: Where) -> dict[str, Any]:
+    """What is written at a place, where that is a mapping."""
+    return where.value if isinstance(where.value, dict) else {}

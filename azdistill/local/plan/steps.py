@@ -103,7 +103,7 @@ class PlannedOutput:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """How a parallel step's script is fed: see :class:`azdistill.aml.Parallel`; every value is known here."""
+    """How a parallel step's script is fed: see :class:`azdistill.aml.models.Parallel`; every value is known here."""
 
     entry_script: str
     input: str
