@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from azdistill.recipe import zones
-from azdistill.recipe.firings import firings, next_firings
+from azdistill.recipe.firings import findings, firings, next_firings
 from azdistill.recipe.schedule import Schedule
-from azdistill.recipe.schedule_checks import findings
 from azdistill.recipe.zones import _table, rules, zone_of
 
 NOW = datetime(2026, 3, 27, 12, tzinfo=UTC)

@@ -131,8 +131,7 @@ OUTPUTS = {
 
 def steps_of(reading: Reading) -> list[str]:
     """The names of the steps that this recipe needs, in order."""
-    recipe = reading.recipe
-    assert recipe is not None
+    recipe = reading.sound
     wanted = {
         "teacher_shards": nodes_of(recipe) > 1,
         "teacher_parallel": nodes_of(recipe) > 1,
@@ -146,16 +145,14 @@ def steps_of(reading: Reading) -> list[str]:
 
 def step_of(name: str, reading: Reading) -> Step:
     """The step of that name as this recipe needs it."""
-    assert reading.recipe is not None
-    if name == "teacher" and nodes_of(reading.recipe) > 1:
+    if name == "teacher" and nodes_of(reading.sound) > 1:
         return GATHER
-    return IN_JOB[name] if name in IN_JOB and in_job(reading.recipe) else STEPS[name]
+    return IN_JOB[name] if name in IN_JOB and in_job(reading.sound) else STEPS[name]
 
 
 def pipeline_of(reading: Reading) -> dict[str, Any]:
     """The recipe as an Azure ML pipeline job. Values that the recipe leaves out are left to the components."""
-    recipe = reading.recipe
-    assert recipe is not None
+    recipe = reading.sound
     inputs = inputs_of(reading)
     names = steps_of(reading)
     models = f"{short_name(recipe.teacher.model)} to {short_name(recipe.student.model)}"
@@ -177,8 +174,7 @@ def pipeline_of(reading: Reading) -> dict[str, Any]:
 
 
 def _node(name: str, inputs: dict[str, Any], names: list[str], reading: Reading) -> dict[str, Any]:
-    step, recipe = step_of(name, reading), reading.recipe
-    assert recipe is not None
+    step, recipe = step_of(name, reading), reading.sound
     if name == "evaluate" and not recipe.teacher.weights:
         # A teacher that a step of its own has asked is measured by its answers.
         inputs = {key: value for key, value in inputs.items() if key not in ("teacher_weights", "teacher_id")}

@@ -22,8 +22,7 @@ _RENAMED = {"batch_size": "evaluation_batch_size", "dtype": "evaluation_dtype"}
 
 def inputs_of(reading: Reading) -> dict[str, Any]:
     """Name -> value, or ``{type, path}`` for data. Paths on this machine are absolute."""
-    recipe = reading.recipe
-    assert recipe is not None
+    recipe = reading.sound
     inputs: dict[str, Any] = {
         **_data(recipe, reading.folder),
         "task_type": recipe.task,

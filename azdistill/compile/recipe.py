@@ -1,4 +1,4 @@
-"""Makes the pipeline of a recipe."""
+"""Makes the pipeline of a recipe, and says how what the recipe left open was taken."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 from azdistill import aml
 from azdistill import recipe as recipes
 from azdistill.aml import Pipeline
+from azdistill.compile.compute import named_for
+from azdistill.compile.gold import look_for_gold
 from azdistill.compile.graph import pipeline_of
-from azdistill.compile.notes import notes
+from azdistill.compile.teachers import in_job, placed
 from azdistill.errors import Problem, SpecError
 from azdistill.recipe import Reading
 
@@ -52,3 +54,39 @@ def check(path: str | Path, sets: Mapping[str, str] | None = None) -> list[Probl
         return problems + aml.check(build(recipes.read(path, sets, strict_env=False)).pipeline())
     except SpecError as error:
         return problems + error.problems
+
+
+def notes(reading: Reading, mapping: dict[str, Any]) -> list[str]:
+    """What the recipe left open and how it was taken, one line each."""
+    recipe = reading.sound
+    lines = []
+    if recipe.hyperparameters.temperature is not None:
+        value, setting = recipe.hyperparameters.temperature, recipe.temperature_means
+        lines.append(f"temperature {value:g} means {setting}, since the method is {recipe.method}")
+    if in_job(recipe):
+        lines.append(f"the teacher has no endpoint: {_where(reading)}")
+    if recipe.evaluation.gold_sft == "auto":
+        lines.append(_about_gold(reading, mapping))
+    if recipe.schedule is not None:
+        lines.append("schedule: is no part of a pipeline; it says when Azure ML starts it")
+    return lines
+
+
+def _where(reading: Reading) -> str:
+    """Where a teacher without an endpoint runs, and why there."""
+    machine = placed(reading)
+    if machine is None:
+        return f"it runs inside the job, on {named_for(reading.sound.compute, 'teacher')}"
+    return f"it runs inside the job, on {machine.instance_type} ({machine.why})"
+
+
+def _about_gold(reading: Reading, mapping: dict[str, Any]) -> str:
+    if "finetune_gold" in mapping["jobs"]:
+        return "the training rows carry gold answers: the same student trained on those is a fourth column (gold_sft)"
+    gold = look_for_gold(reading)
+    if gold.seen is None:
+        return (
+            f"cannot tell whether the training rows carry gold answers: {gold.why}; "
+            "there is no gold_sft column (evaluation.gold_sft: true makes one)"
+        )
+    return f"no gold answers were seen in {gold.why}: there is no gold_sft column"

@@ -40,15 +40,13 @@ def nodes_of(recipe: Recipe) -> int:
 
 def weights(reading: Reading) -> Weights:
     """The teacher's weights: those that the recipe gives, else those that its model's name stands for."""
-    assert reading.recipe is not None
-    teacher = reading.recipe.teacher
+    teacher = reading.sound.teacher
     return weights_of(teacher.weights or teacher.model, reading.folder, "teacher")
 
 
 def placed(reading: Reading) -> Placed | None:
     """The cheapest single machine that holds the teacher; None where the recipe names a compute for it."""
-    recipe = reading.recipe
-    assert recipe is not None
+    recipe = reading.sound
     if not in_job(recipe) or named_for(recipe.compute, "teacher"):
         return None
     found = _in_catalog(reading) or _in_folder(reading)
@@ -59,8 +57,7 @@ def placed(reading: Reading) -> Placed | None:
 
 def _in_catalog(reading: Reading) -> tuple[Architecture, float] | None:
     """What the catalogue knows of the teacher, and the bytes of its weights."""
-    assert reading.recipe is not None
-    teacher = reading.recipe.teacher
+    teacher = reading.sound.teacher
     for name in (teacher.weights, teacher.model):
         known = catalog.find(name) if name else None
         if known and known.architecture and known.parameters:

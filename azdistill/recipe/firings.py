@@ -1,4 +1,4 @@
-"""When a schedule fires: the next firings of a trigger, reckoned as Azure ML does.
+"""When a schedule fires: the next firings of a trigger, reckoned as Azure ML does, and what is wrong with one.
 
 Azure ML fires schedules through Logic Apps, whose documents ("Schedules for recurring triggers") say:
 
@@ -19,12 +19,15 @@ from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
 from zoneinfo import ZoneInfo
 
-from azdistill.recipe.cron import parse
+from azdistill.errors import Severity
+from azdistill.recipe.cron import parse, recurrence_like
 from azdistill.recipe.schedule import WEEKDAYS, Schedule
 from azdistill.recipe.zones import zone_of
 
 #: How far ahead firings are looked for: leap days are up to eight years apart.
 HORIZON = timedelta(days=9 * 366)
+#: Some month has no such day.
+_SHORT = 29
 _STEPS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1)}
 
 
@@ -61,9 +64,8 @@ def firings(schedule: Schedule, *, now: datetime, created: datetime | None = Non
     if schedule.start_time is None and created is None:
         yield Firing(now.astimezone(UTC), now, "when the schedule is made: it has no start_time")
     start = schedule.start_time or made.replace(tzinfo=None)
-    for firing in _regular(
-        schedule, start, max(now, _moment(start, zone).local if schedule.start_time else made), zone
-    ):
+    since = max(now, _moment(start, zone).local if schedule.start_time else made)
+    for firing in _regular(schedule, start, since, zone):
         if end and firing.utc > end:
             return
         if firing.utc > now or (firing.utc == now and created is None and schedule.start_time):
@@ -73,9 +75,8 @@ def firings(schedule: Schedule, *, now: datetime, created: datetime | None = Non
 def _regular(schedule: Schedule, start: datetime, since: datetime, zone: ZoneInfo) -> Iterator[Firing]:
     """The firings at and after ``since`` that the trigger itself says, whatever happens when the schedule is made."""
     if schedule.frequency in _STEPS:
-        yield from _elapsed(
-            _moment(start, zone).utc, _STEPS[schedule.frequency] * (schedule.interval or 1), since, zone
-        )
+        step = _STEPS[schedule.frequency] * (schedule.interval or 1)
+        yield from _elapsed(_moment(start, zone).utc, step, since, zone)
         return
     last = since.replace(tzinfo=None) + HORIZON
     times = _times(schedule, start)
@@ -143,3 +144,82 @@ def _moment(naive: datetime, zone: ZoneInfo) -> Firing:
         return Firing(utc, there, f"{naive:%H:%M} does not exist that day: the clocks go forward")
     twice = local.replace(fold=1).utcoffset() != local.utcoffset()
     return Firing(utc, there, f"the first {naive:%H:%M} of two: the clocks go back" if twice else "")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to say about a schedule; ``path`` leads to the key it is about."""
+
+    code: str
+    severity: Severity
+    path: tuple[str, ...]
+    message: str
+    hint: str = ""
+
+
+def findings(schedule: Schedule, now: datetime | None = None) -> list[Finding]:
+    """Everything to say about ``schedule`` at ``now``, errors and warnings."""
+    now = now or datetime.now(UTC)
+    found = [*_ignored_fields(schedule, now), *_other_zone(schedule, now), *_short_months(schedule)]
+    return found if any(finding.severity == "error" for finding in found) else [*found, *_never(schedule, now)]
+
+
+def _ignored_fields(schedule: Schedule, now: datetime) -> Iterator[Finding]:
+    if schedule.type != "cron" or not schedule.expression:
+        return
+    cron = parse(schedule.expression)
+    if cron.any_day:
+        return
+    _, _, days, months, _ = schedule.expression.split()
+    full = {f"DAYS ({days})": len(cron.days) == 31, f"MONTHS ({months})": len(cron.months) == 12}
+    ignored = " and ".join(field for field in full if not full[field])
+    every_weekday = len(cron.weekdays) == 7
+    firing = "every day" if every_weekday else "every week on the days it names"
+    message = f"Azure ML ignores {ignored} of a cron expression: '{schedule.expression}' would fire {firing}"
+    if same := recurrence_like(cron, now.astimezone(zone_of(schedule.time_zone).info), schedule.time_zone):
+        hint = f"this recurrence says the same:\n{same}"
+    elif every_weekday:
+        hint = (
+            "no single recurrence has months at uneven distances; make a schedule of frequency month for each of them"
+        )
+    else:
+        hint = "no recurrence joins days of the month, or months, with days of the week; choose one of them"
+    yield Finding("AZD260", "error", ("expression",), message, hint)
+
+
+def _other_zone(schedule: Schedule, now: datetime) -> Iterator[Finding]:
+    zone = zone_of(schedule.time_zone)
+    if zone.differs(now):
+        message = f"Azure ML knows {zone.asked} as '{zone.windows}', whose clock ({zone.iana}) differs from it at times"
+        same = zone.same_clock(now)
+        hint = f"'{same}' has the same clock for the year to come" if same else "UTC is the same everywhere"
+        yield Finding("AZD263", "warning", ("time_zone",), message, hint)
+
+
+def _short_months(schedule: Schedule) -> Iterator[Finding]:
+    path, days = _days_of_month(schedule)
+    late = sorted(day for day in days if day >= _SHORT)
+    # Where all days are named, one that is missing is no firing that was meant.
+    if late and len(days) < 31:
+        message = f"months without day {', '.join(map(str, late))} are skipped: nothing fires in their place"
+        yield Finding("AZD262", "warning", path, message, "every month has day 28 and those before")
+
+
+def _days_of_month(schedule: Schedule) -> tuple[tuple[str, ...], set[int]]:
+    """The days on which a monthly schedule fires, and the key that says so."""
+    pattern = schedule.schedule
+    if schedule.frequency != "month" or (pattern and pattern.week_days is not None):
+        return (), set()
+    if pattern and pattern.month_days is not None:
+        return ("schedule", "month_days"), set(pattern.listed("month_days"))
+    return ("start_time",), {schedule.start_time.day} if schedule.start_time else set()
+
+
+def _never(schedule: Schedule, now: datetime) -> Iterator[Finding]:
+    # As if it had been made before: what it says counts, not that it fires when it is made.
+    if next_firings(schedule, now=now, created=now, count=1):
+        return
+    if schedule.end_time:
+        yield Finding("AZD261", "error", ("end_time",), f"nothing fires before end_time ({schedule.end_time})")
+    else:
+        yield Finding("AZD261", "error", ("schedule",), "this schedule never fires: no month it names has such a day")

@@ -34,10 +34,7 @@ _CONNECTION = ("teacher_model_endpoint_connection",)
 _INFERENCE = ("teacher_model_settings", "inference_parameters")
 _REQUESTS = ("teacher_model_settings", "endpoint_request_settings")
 _MOVES: dict[Steps, Steps] = {
-    ("name",): ("name",),
-    ("description",): ("description",),
-    ("experiment_name",): ("experiment_name",),
-    ("tags",): ("tags",),
+    **{(key,): (key,) for key in ("name", "description", "experiment_name", "tags")},
     ("data_generation_task_type",): ("task",),
     ("student_model",): ("student", "model"),
     (*_CONNECTION, "endpoint"): ("teacher", "endpoint"),
@@ -60,17 +57,10 @@ _MOVES: dict[Steps, Steps] = {
 }
 # Read by their own functions below, or without meaning outside the service.
 _ELSEWHERE: set[Steps] = {
-    ("type",),
-    ("display_name",),
-    ("properties",),
-    ("data_generation_type",),
-    ("training_data",),
-    ("validation_data",),
-    ("outputs",),
+    *((key,) for key in ("type", "display_name", "properties", "outputs")),
+    *((key,) for key in ("data_generation_type", "training_data", "validation_data")),
+    *((*_CONNECTION, key) for key in ("type", "name", "api_key")),
     ("hyperparameters", "learning_rate_multiplier"),
-    (*_CONNECTION, "type"),
-    (*_CONNECTION, "name"),
-    (*_CONNECTION, "api_key"),
 }
 _NOT_SENT = {(*_INFERENCE, "frequency_penalty"), (*_INFERENCE, "presence_penalty")}
 
@@ -148,11 +138,10 @@ def _teacher(job: Tree, tree: Tree, moves: dict[Steps, Steps], origin: Origin) -
         return []
     steps = (*_CONNECTION, "api_key")
     moves[("teacher", "api_key")] = steps
-    written = str(key)
-    tree["teacher"]["api_key"] = written if re.fullmatch(r"\$\{(env|connection|keyvault|entra)\b.*\}", written) else ""
-    if tree["teacher"]["api_key"]:
+    is_reference = re.fullmatch(r"\$\{(env|connection|keyvault|entra)\b.*\}", str(key))
+    tree["teacher"]["api_key"] = str(key) if is_reference else KEY_REFERENCE
+    if is_reference:
         return []
-    tree["teacher"]["api_key"] = KEY_REFERENCE
     message = f"the teacher's key stands in the file; it is not copied, {KEY_REFERENCE} takes its place"
     hint = f"set {KEY_VARIABLE}, take the key out of the file, and have a new one issued if the file was shared"
     return [origin.problem("AZD220", message, steps, severity="warning", hint=hint)]

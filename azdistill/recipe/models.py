@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from azdistill import assets, families
 from azdistill.errors import did_you_mean
-from azdistill.recipe.schedule import Schedule
+from azdistill.recipe.schedule import Schedule, number
 
 #: The range of each of the two settings that a plain temperature may stand for.
 TEMPERATURES = {"sampling_temperature": (0.0, 2.0), "distillation_temperature": (0.1, 100.0)}
@@ -21,22 +21,21 @@ _REFERENCE = re.compile(r"\$\{(env:[A-Za-z_]\w*|connection:[\w.-]+|keyvault:[\w.
 REFERENCE_HINT = "write ${env:NAME}, ${connection:NAME}, ${keyvault:VAULT/SECRET} or ${entra}"
 
 
-def _number(value: Any) -> Any:
-    # Python takes True for 1, and so would pydantic.
-    if isinstance(value, bool):
-        raise ValueError("should be a number, not true or false")
-    return value
-
-
-def _between(low: float, high: float) -> Any:
-    return Field(ge=low, le=high)
-
-
-Whole = Annotated[int, BeforeValidator(_number)]
-Real = Annotated[float, BeforeValidator(_number)]
+Whole = Annotated[int, BeforeValidator(number)]
+Real = Annotated[float, BeforeValidator(number)]
 Fraction = Annotated[Real, Field(ge=0, le=1)]
 Positive = Annotated[Whole, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
+#: A choice that may be left to what the data shows; also written as a boolean.
+Auto = Annotated[
+    Literal["auto", "true", "false"],
+    BeforeValidator(lambda value: str(value).lower() if isinstance(value, bool) else value),
+]
+
+
+def _range_of(temperature: str) -> Any:
+    low, high = TEMPERATURES[temperature]
+    return Field(ge=low, le=high)
 
 
 def _member(folder: Path, word: str, what: str) -> str:
@@ -215,13 +214,8 @@ class Data(Section):
 class Curation(Section):
     """Which of the teacher's answers are kept."""
 
-    require_agreement: Literal["auto", "true", "false"] | None = None
+    require_agreement: Auto | None = None
     max_response_words: Positive | None = None
-
-    @field_validator("require_agreement", mode="before")
-    @classmethod
-    def _word(cls, value: Any) -> Any:
-        return str(value).lower() if isinstance(value, bool) else value
 
 
 class Hyperparameters(Section):
@@ -238,8 +232,8 @@ class Hyperparameters(Section):
     max_length: Annotated[Whole, Field(ge=8)] | None = None
     loss_on: Literal["response", "assistant"] | None = None
     temperature: Annotated[Real, Field(ge=0)] | None = None
-    sampling_temperature: Annotated[Real, _between(*TEMPERATURES["sampling_temperature"])] | None = None
-    distillation_temperature: Annotated[Real, _between(*TEMPERATURES["distillation_temperature"])] | None = None
+    sampling_temperature: Annotated[Real, _range_of("sampling_temperature")] | None = None
+    distillation_temperature: Annotated[Real, _range_of("distillation_temperature")] | None = None
     distillation_alpha: Fraction | None = None
     top_k: Positive | None = None
     lora: bool | None = None
@@ -257,7 +251,7 @@ class Hyperparameters(Section):
 class Evaluation(Section):
     """How teacher, baseline and distilled student are measured. ``min_retention`` fails the run below it."""
 
-    gold_sft: Literal["auto", "true", "false"] = "auto"
+    gold_sft: Auto = "auto"
     max_new_tokens: Positive | None = None
     batch_size: Positive | None = None
     latency_rows: Annotated[Whole, Field(ge=0)] | None = None
@@ -265,11 +259,6 @@ class Evaluation(Section):
     device: Literal["auto", "cpu", "cuda"] | None = None
     min_retention: Annotated[Real, Field(ge=0)] | None = None
     title: Text | None = None
-
-    @field_validator("gold_sft", mode="before")
-    @classmethod
-    def _word(cls, value: Any) -> Any:
-        return str(value).lower() if isinstance(value, bool) else value
 
 
 class Compute(Section):

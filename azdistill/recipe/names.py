@@ -46,7 +46,7 @@ FREE = ("tags",)
 def every_path(model: type[BaseModel] = Recipe, head: Path = ()) -> Iterator[Path]:
     """The path of every setting a recipe has, section by section."""
     for name, field in model.model_fields.items():
-        section = _section(field.annotation)
+        section = section_of(field.annotation)
         if section is None or (head == () and name == "schedule"):
             yield (*head, name)
         else:
@@ -81,7 +81,7 @@ def put(tree: dict[str, Any], path: Path, value: Any) -> None:
     tree[path[-1]] = value
 
 
-def _section(annotation: Any) -> type[BaseModel] | None:
+def section_of(annotation: Any) -> type[BaseModel] | None:
     for kind in (annotation, *get_args(annotation)):
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             return kind

@@ -18,10 +18,10 @@ from azdistill.aml.source import Steps
 from azdistill.errors import Problem, SpecError, UserError, did_you_mean
 from azdistill.recipe import microsoft, names
 from azdistill.recipe.advice import advice
+from azdistill.recipe.firings import findings
 from azdistill.recipe.models import ENDPOINT_KEYS, Recipe
 from azdistill.recipe.origin import COMMAND_LINE, Origin
 from azdistill.recipe.refer import Role, weights_of
-from azdistill.recipe.schedule_checks import findings
 
 Tree = dict[str, Any]
 #: The problem of a recipe whose teacher has no address.
@@ -39,6 +39,12 @@ class Reading:
     recipe: Recipe | None
     origin: Origin
     problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def sound(self) -> Recipe:
+        """The recipe, where reading it found no errors."""
+        assert self.recipe is not None
+        return self.recipe
 
     @property
     def folder(self) -> Path:
@@ -124,7 +130,11 @@ def interpret(origin: Origin, sets: Mapping[str, str], *, strict_env: bool = Tru
     problems += more
     problems += _missing_files(tree, origin) + _unresolved(tree, origin)
     problems += advice(recipe, origin) if recipe is not None else []
-    problems += _schedule(recipe, origin) if recipe is not None else []
+    for finding in findings(recipe.schedule) if recipe is not None and recipe.schedule else ():
+        place = ("schedule", *finding.path)
+        problems.append(
+            origin.problem(finding.code, finding.message, place, severity=finding.severity, hint=finding.hint)
+        )
     order = sorted(problems, key=lambda problem: (problem.line, problem.column))
     return Reading(recipe, origin, order)
 
@@ -228,7 +238,7 @@ def _problem(detail: Any, origin: Origin) -> Problem:
 def _unknown_key(path: Steps, origin: Origin) -> Problem:
     owner: type[BaseModel] = Recipe
     for part in path[:-1]:
-        owner = names._section(owner.model_fields[str(part)].annotation) or owner
+        owner = names.section_of(owner.model_fields[str(part)].annotation) or owner
     where = f"{'.'.join(str(part) for part in path[:-1])} has" if path[:-1] else "a recipe has"
     hint = did_you_mean(str(path[-1]), list(owner.model_fields))
     return origin.problem("AZD203", f"{where} no key '{path[-1]}'", path, key=True, hint=hint)
@@ -239,15 +249,6 @@ def _text_at(tree: Tree, section: str, name: str) -> str | None:
     found = tree.get(section)
     value = found.get(name) if isinstance(found, dict) else None
     return value if isinstance(value, str) else None
-
-
-def _schedule(recipe: Recipe, origin: Origin) -> list[Problem]:
-    """What the schedule would do other than it says."""
-    found = findings(recipe.schedule) if recipe.schedule else []
-    return [
-        origin.problem(each.code, each.message, ("schedule", *each.path), severity=each.severity, hint=each.hint)
-        for each in found
-    ]
 
 
 def _missing_files(tree: Tree, origin: Origin) -> list[Problem]:

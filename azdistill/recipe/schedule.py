@@ -15,8 +15,8 @@ WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", 
 _OFFSET = re.compile(r"(Z|[+-]\d\d:?\d\d)$", re.IGNORECASE)
 
 
-def _number(value: Any) -> Any:
-    # Python takes True for 1, and so would pydantic.
+def number(value: Any) -> Any:
+    """``value`` as it is, for pydantic to read. Python takes True for 1, and so would pydantic."""
     if isinstance(value, bool):
         raise ValueError("should be a number, not true or false")
     return value
@@ -26,9 +26,9 @@ def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
-Hour = Annotated[int, BeforeValidator(_number), Field(ge=0, le=23)]
-Minute = Annotated[int, BeforeValidator(_number), Field(ge=0, le=59)]
-MonthDay = Annotated[int, BeforeValidator(_number), Field(ge=1, le=31)]
+Hour = Annotated[int, BeforeValidator(number), Field(ge=0, le=23)]
+Minute = Annotated[int, BeforeValidator(number), Field(ge=0, le=59)]
+MonthDay = Annotated[int, BeforeValidator(number), Field(ge=1, le=31)]
 Weekday = Annotated[
     Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"], BeforeValidator(_lower)
 ]
@@ -61,7 +61,7 @@ class Schedule(_Shape):
     type: Annotated[Literal["cron", "recurrence"], BeforeValidator(_lower)]
     expression: str | None = None
     frequency: Annotated[Literal["minute", "hour", "day", "week", "month"] | None, BeforeValidator(_lower)] = None
-    interval: Annotated[int, BeforeValidator(_number), Field(ge=1)] | None = None
+    interval: Annotated[int, BeforeValidator(number), Field(ge=1)] | None = None
     schedule: Pattern | None = None
     start_time: datetime | None = None
     end_time: datetime | None = None

@@ -19,8 +19,8 @@ from azdistill.aml.pipelines import job_settings
 from azdistill.aml.ports import job_input
 from azdistill.aml.source import Report, Where
 from azdistill.errors import Problem, SpecError, did_you_mean
+from azdistill.recipe.firings import findings
 from azdistill.recipe.schedule import Pattern, Schedule
-from azdistill.recipe.schedule_checks import findings
 
 _KEYS = ("$schema", "name", "display_name", "description", "tags", "properties", "trigger", "create_job")
 _JOB_KEYS = ("type", "job", "inputs", "outputs", "settings", "experiment_name", "display_name", "description", "tags")

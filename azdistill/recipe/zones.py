@@ -5,13 +5,12 @@ from __future__ import annotations
 import importlib
 import re
 import zoneinfo
-from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import IO
 from zoneinfo import ZoneInfo
 
 from azdistill.errors import did_you_mean
@@ -53,50 +52,40 @@ def rules(name: str) -> ZoneInfo:
 
     Governments change their clocks at short notice, and a machine's own data may be years old.
     """
-    packaged = _packaged()
-    if packaged is None or packaged[0] < _version_here():
-        return ZoneInfo(name)
-    try:
-        with packaged[1](name) as file:
+    packaged = _packaged_version()
+    if packaged and packaged >= _version_here():
+        with suppress(OSError), files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as file:
             return ZoneInfo.from_file(file, key=name)
-    except OSError:
-        return ZoneInfo(name)
+    return ZoneInfo(name)
 
 
 @cache
-def _packaged() -> tuple[str, Callable[[str], IO[bytes]]] | None:
+def _packaged_version() -> str:
+    """The version of the data in the package ``tzdata``; empty where that is not installed."""
     try:
         # Untyped.
-        version = str(importlib.import_module("tzdata").IANA_VERSION)
+        return str(importlib.import_module("tzdata").IANA_VERSION)
     except ImportError:
-        return None
-    return version, lambda name: files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb")
+        return ""
 
 
 @cache
 def _version_here() -> str:
     """The version of the machine's own data, such as ``2026f``; empty where it does not say."""
-    return next(_versions(), "")
-
-
-def _versions() -> Iterator[str]:
     for folder in zoneinfo.TZPATH:
         for file, pattern in (("tzdata.zi", r"# version (\d{4}\w*)"), ("+VERSION", r"(\d{4}\w*)")):
-            try:
-                with open(Path(folder, file), encoding="utf-8") as text:
-                    found = re.match(pattern, text.readline())
-            except OSError:
-                continue
-            if found:
-                yield found[1]
+            with suppress(OSError), open(Path(folder, file), encoding="utf-8") as text:
+                if version := re.match(pattern, text.readline()):
+                    return version[1]
+    return ""
 
 
 def zone_of(name: str) -> Zone:
     """The zone that Windows or IANA call ``name``, in any case. ValueError, with the nearest name, where none is."""
-    found = _by_name().get(name.strip().casefold())
-    if found is None:
+    zone = _by_name().get(name.strip().casefold())
+    if zone is None:
         raise ValueError(f"there is no time zone '{name}'; {_near(name)}")
-    return found
+    return zone
 
 
 @cache
