@@ -22,7 +22,7 @@ OF_LIBRARIES = {
     ("cloud/schedules/apply.py", "job"): "a job of azure-ai-ml",
     ("cloud/schedules/changes.py", "job"): "a job of azure-ai-ml",
     ("cloud/schedules/changes.py", "data"): "an input of azure-ai-ml",
-    ("cloud/schedules/changes.py", "given"): "an input of azure-ai-ml",
+    ("cloud/schedules/changes.py", "declared"): "an input of azure-ai-ml",
     ("cloud/submit/sdk_job.py", "node"): "a step of azure-ai-ml",
     ("cloud/submit/sdk_job.py", "component"): "a component of azure-ai-ml",
     ("cloud/submit/submit.py", "job"): "a job of azure-ai-ml",

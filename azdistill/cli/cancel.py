@@ -21,7 +21,7 @@ def cancel_command(run: str | None, wait: bool, where: Any) -> None:
     """
     from azdistill.cli import following
     from azdistill.cloud.jobs import recent
-    from azdistill.cloud.jobs.cancel import cancel
+    from azdistill.cloud.jobs.follow import cancel
     from azdistill.cloud.workspace.connect import connect
 
     connection = connect(where)

@@ -160,8 +160,7 @@ def _probe(
 ) -> None:
     """Submit the probe, follow it to its end; raises where it failed."""
     from azdistill.cli import following
-    from azdistill.cloud.doctor.probe import probe
-    from azdistill.cloud.doctor.recipe import teacher
+    from azdistill.cloud.doctor.recipe import probe, teacher
     from azdistill.cloud.submit.plan import make_plan
     from azdistill.cloud.submit.submit import submit
 

@@ -15,12 +15,12 @@ from azdistill.errors import Interrupted, ServiceError, UserError
 from azdistill.redact import redact
 
 if TYPE_CHECKING:
-    from azdistill.cloud.endpoints.existing import Kept
+    from azdistill.cloud.endpoints.existing import Endpoint
     from azdistill.cloud.endpoints.plan import Wish
-    from azdistill.cloud.endpoints.region import Region
     from azdistill.cloud.endpoints.teacher import Teacher
     from azdistill.cloud.endpoints.up import Order
     from azdistill.cloud.workspace.connect import Connection, Where
+    from azdistill.cloud.workspace.region import Region
 
 _T = TypeVar("_T", bound=Callable[..., Any])
 _PRECISIONS = ("fp32", "bf16", "fp16", "fp8", "int8", "int4", "mxfp4")
@@ -89,15 +89,14 @@ def endpoint_command() -> None:
 @workspace_options
 def plan_command(teacher: str, where: Where, offline: bool, everything: bool, as_json: bool, **sizes: Any) -> None:
     """Work out memory, machines and price of serving TEACHER: a name of the catalogue, or a folder of weights."""
-    from azdistill.cloud.endpoints import show
-    from azdistill.cloud.endpoints.plan import make_plan
+    from azdistill.cloud.endpoints.plan import lines, make_plan
 
     found, wish = _wished(teacher, sizes)
     plan = make_plan(found, wish, None if offline else _region(where), _prices())
     if as_json:
         click.echo(strict_json.dumps(plan.as_json(), indent=2))
         return
-    for line in show.lines(plan, everything=everything):
+    for line in lines(plan, everything=everything):
         click.echo(redact(line))
 
 
@@ -153,7 +152,7 @@ def list_command(where: Where, as_json: bool) -> None:
     from azdistill.cloud.endpoints import existing, names
     from azdistill.cloud.workspace.connect import connect
 
-    found = existing.kept(connect(where))
+    found = existing.list_endpoints(connect(where))
     if as_json:
         click.echo(strict_json.dumps([one.as_json() for one in found], indent=2))
         return
@@ -184,7 +183,7 @@ def reap_command(where: Where, dry_run: bool) -> None:
     from azdistill.cloud.workspace.connect import connect
 
     connection, failures = connect(where), []
-    over = [one for one in existing.kept(connection) if one.expired(names.now())]
+    over = [one for one in existing.list_endpoints(connection) if one.expired(names.now())]
     for one in over:
         if dry_run:
             click.echo(f"{one.name} expired {one.expires}")
@@ -202,12 +201,11 @@ def reap_command(where: Where, dry_run: bool) -> None:
 
 
 def _order(teacher: str, connection: Connection, sizes: dict[str, Any]) -> Order:
-    from azdistill.cloud.endpoints import names, show
-    from azdistill.cloud.endpoints.expiry import expires, hours_of
-    from azdistill.cloud.endpoints.plan import make_plan
-    from azdistill.cloud.endpoints.region import find_region
+    from azdistill.cloud.endpoints import names
+    from azdistill.cloud.endpoints.plan import lines, make_plan
     from azdistill.cloud.endpoints.teacher import served_name
     from azdistill.cloud.endpoints.up import Order, deployed
+    from azdistill.cloud.workspace.region import find_region
 
     served_as = served_name(teacher)
     name = names.checked_name(sizes["name"] or names.endpoint_name(Path(teacher).name, connection.workspace_id))
@@ -216,7 +214,7 @@ def _order(teacher: str, connection: Connection, sizes: dict[str, Any]) -> Order
         found, wish = _wished(teacher, sizes)
         plan = make_plan(found, wish, find_region(connection), _prices())
         served_as = found.served_as
-        for line in show.lines(plan):
+        for line in lines(plan):
             click.echo(redact(line), err=True)
         # What is deployed already has its share of the quota.
         there = plan.quota_short and deployed(connection, name)
@@ -234,7 +232,7 @@ def _order(teacher: str, connection: Connection, sizes: dict[str, Any]) -> Order
         Path(teacher).name,
         served_as,
         sizes["model"],
-        expires(hours_of(sizes["kept"])),
+        names.expires(names.hours_of(sizes["kept"])),
         plan,
         sizes["environment"],
         sizes["identity"],
@@ -254,7 +252,7 @@ def _say(text: str) -> None:
     click.echo(redact(text), err=True)
 
 
-def _line(one: Kept, *, expired: bool) -> str:
+def _line(one: Endpoint, *, expired: bool) -> str:
     made = ", ".join(f"{d.instances} x {d.instance_type} {d.state.lower()}" for d in one.deployments) or one.kind
     price = f", {one.price:.2f} USD an hour" if one.price else ""
     missing = f"; half made: no {', no '.join(one.missing)}" if one.missing else ""
@@ -263,7 +261,7 @@ def _line(one: Kept, *, expired: bool) -> str:
 
 
 def _wished(name: str, sizes: dict[str, Any]) -> tuple[Teacher, Wish]:
-    from azdistill.cloud.endpoints.expiry import hours_of
+    from azdistill.cloud.endpoints.names import hours_of
     from azdistill.cloud.endpoints.plan import Wish
     from azdistill.cloud.endpoints.teacher import find_teacher
 
@@ -279,8 +277,8 @@ def _wished(name: str, sizes: dict[str, Any]) -> tuple[Teacher, Wish]:
 
 
 def _region(where: Where) -> Region:
-    from azdistill.cloud.endpoints.region import find_region
     from azdistill.cloud.workspace.connect import connect
+    from azdistill.cloud.workspace.region import find_region
 
     try:
         connection = connect(where)

@@ -33,7 +33,7 @@ def stream(connection: Connection, name: str, *, as_json: bool = False) -> Job:
         except KeyboardInterrupt:
             if canceled or not _cancels(name):
                 raise left_alone(name) from None
-        from azdistill.cloud.jobs.cancel import cancel
+        from azdistill.cloud.jobs.follow import cancel
 
         cancel(connection, name)
         canceled = True

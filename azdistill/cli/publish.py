@@ -40,7 +40,7 @@ def publish_command(paths: tuple[Path, ...], registry: str | None, dry_run: bool
     def told(asset: Asset) -> None:
         click.echo(f"{asset.kind:<12} {asset.name:<{width}}  {asset.version}  {asset.state}", err=as_json)
 
-    done = publish.publish(target, wanted, dry_run=dry_run, told=told)
+    done = publish.publish(target, wanted, dry_run=dry_run, on_asset=told)
     if as_json:
         click.echo(strict_json.dumps({"target": target.what, "assets": [asset.as_json() for asset in done]}))
         return

@@ -24,7 +24,7 @@ def resume_command(run: str | None, streams: bool, as_json: bool, where: Any) ->
     """
     from azdistill.cli import following
     from azdistill.cloud.jobs import recent
-    from azdistill.cloud.submit.resume import resume
+    from azdistill.cloud.submit.submit import resume
     from azdistill.cloud.workspace.connect import connect
 
     connection = connect(where)

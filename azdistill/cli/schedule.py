@@ -17,7 +17,7 @@ from azdistill.redact import clean, redact
 
 if TYPE_CHECKING:
     from azdistill.cloud.schedules.apply import Change
-    from azdistill.cloud.schedules.desired import Wanted
+    from azdistill.cloud.schedules.desired import DesiredSchedule
     from azdistill.cloud.schedules.listing import Fired
     from azdistill.cloud.schedules.resource import Stored
     from azdistill.cloud.workspace.connect import Connection, Where
@@ -207,10 +207,11 @@ def _planned(
 
     begin_import()
     from azdistill.cloud.schedules.apply import plan
-    from azdistill.cloud.schedules.desired import raise_for, read_wanted
+    from azdistill.cloud.schedules.desired import read_desired
     from azdistill.cloud.schedules.freshness import check_fresh
+    from azdistill.cloud.submit.prepare import raise_for
 
-    wanted = read_wanted(file, name=name, sets=parse_sets(sets), profile=where.profile)
+    wanted = read_desired(file, name=name, sets=parse_sets(sets), profile=where.profile)
     problems = check_fresh(wanted.prepared, frozen)
     raise_for(problems)
     _warn(wanted, [str(problem) for problem in problems])
@@ -218,7 +219,7 @@ def _planned(
     return plan(connection, wanted, _now()), connection
 
 
-def _warn(wanted: Wanted, more: list[str]) -> None:
+def _warn(wanted: DesiredSchedule, more: list[str]) -> None:
     prepared = wanted.prepared
     for text in [*map(str, (*wanted.problems, *prepared.warnings)), *more]:
         click.echo(redact(text), err=True)
@@ -227,13 +228,13 @@ def _warn(wanted: Wanted, more: list[str]) -> None:
 def _show(change: Change) -> None:
     from azdistill.cloud.schedules.freshness import reuse
 
-    said = [f"schedule {change.wanted.name}: {_kind(change)}", *(f"  {line}" for line in change.lines)]
+    said = [f"schedule {change.desired.name}: {_kind(change)}", *(f"  {line}" for line in change.lines)]
     if not change.enabled:
-        said.append(f"it is disabled, and stays so: `azdistill schedule enable {change.wanted.name}` lets it fire")
+        said.append(f"it is disabled, and stays so: `azdistill schedule enable {change.desired.name}` lets it fire")
     said += ["next firings:", *(f"  {firing}" for firing in change.firings)]
-    if change.kind == "update" and change.wanted.schedule.start_time is None:
+    if change.kind == "update" and change.desired.schedule.start_time is None:
         said.append("it has no start_time: Azure ML may fire at once when it is changed, as it does when it is made")
-    said += [f"{line[0].upper()}{line[1:]}." for line in reuse(change.wanted.prepared)]
+    said += [f"{line[0].upper()}{line[1:]}." for line in reuse(change.desired.prepared)]
     for line in said:
         click.echo(redact(line), err=True)
 
@@ -243,7 +244,7 @@ def _kind(change: Change) -> str:
 
 
 def _answer(change: Change, state: str, as_json: bool) -> None:
-    name = change.wanted.name
+    name = change.desired.name
     if not as_json:
         click.echo(f"{name}: {state}")
         return
@@ -253,7 +254,7 @@ def _answer(change: Change, state: str, as_json: bool) -> None:
         "enabled": change.enabled,
         "changes": change.lines,
         "firings": [firing.as_json() for firing in change.firings],
-        "fingerprint": change.wanted.fingerprint,
+        "fingerprint": change.desired.fingerprint,
     }
     click.echo(strict_json.dumps(clean(told)))
 

@@ -98,41 +98,48 @@ def find(paths: Sequence[Path]) -> list[Asset]:
     UserError AZD498 where a path holds none, SpecError with everything wrong in them.
     """
     folders = paths or [assets.root() / "components", assets.root() / "environments"]
-    found: dict[Path, Any] = {}
+    models: dict[Path, Any] = {}
     problems: list[Problem] = []
     for path in dict.fromkeys(file.resolve() for folder in folders for file in _files(folder)):
-        read, wrong = aml.examine(path)
+        model, wrong = aml.examine(path)
         problems += [problem for problem in wrong if problem.severity == "error"]
-        if isinstance(read, _KINDS):
-            found[path] = read
+        if isinstance(model, _KINDS):
+            models[path] = model
         elif not wrong:
             hint = "publish takes components and environments"
             raise UserError(f"{path} is neither a component nor an environment", code="AZD498", hint=hint)
     if problems:
         raise SpecError(problems)
-    environments = {path: _asset(path, read) for path, read in found.items() if isinstance(read, Environment)}
-    components = {path: _asset(path, read) for path, read in found.items() if not isinstance(read, Environment)}
-    beside = _needed(components, found, environments)
-    return [*environments.values(), *beside, *components.values()]
+    environments = {path: _asset(path, each) for path, each in models.items() if isinstance(each, Environment)}
+    components = {path: _asset(path, each) for path, each in models.items() if not isinstance(each, Environment)}
+    # Environments of components that lie in files of their own and were not named.
+    for path in components:
+        environment: Any = getattr(models[path], "environment", None)
+        file = environment_file(environment)
+        if file and file not in environments and environment.name:
+            environments[file] = _asset(file, environment)
+    return [*environments.values(), *components.values()]
 
 
 def publish(
-    target: Target, wanted: Sequence[Asset], *, dry_run: bool = False, told: Callable[[Asset], None] = lambda _: None
+    target: Target,
+    selection: Sequence[Asset],
+    *,
+    dry_run: bool = False,
+    on_asset: Callable[[Asset], None] = lambda _: None,
 ) -> list[Asset]:
-    """Publish what the target does not have; with ``dry_run`` only say so. ``told`` hears of each as it is done."""
-    references = {asset.path: target.reference(asset) for asset in wanted if asset.kind == "environment"}
-    done = []
-    for asset in wanted:
+    """Publish what the target does not have; with ``dry_run`` only say so. ``on_asset`` hears of each as it is done."""
+    references = {asset.path: target.reference(asset) for asset in selection if asset.kind == "environment"}
+    outcomes = []
+    for asset in selection:
+        state: Literal["unchanged", "new", "published"] = "new" if dry_run else "published"
         if target.has(asset):
-            result = replace(asset, state="unchanged")
-        elif dry_run:
-            result = replace(asset, state="new")
-        else:
+            state = "unchanged"
+        elif not dry_run:
             target.put(_with_environment(asset, references))
-            result = replace(asset, state="published")
-        told(result)
-        done.append(result)
-    return done
+        outcomes.append(replace(asset, state=state))
+        on_asset(outcomes[-1])
+    return outcomes
 
 
 def _files(path: Path) -> Iterable[Path]:
@@ -140,42 +147,30 @@ def _files(path: Path) -> Iterable[Path]:
         return [path]
     if not path.is_dir():
         raise UserError(f"there is no {path}", code="AZD498")
-    found = sorted(file for name in _FILES for file in path.rglob(name))
-    if not found:
+    files = sorted(file for name in _FILES for file in path.rglob(name))
+    if not files:
         raise UserError(f"{path} holds no {', '.join(_FILES)}", code="AZD498", hint="name the files themselves")
-    return found
+    return files
 
 
-def _asset(path: Path, read: Any) -> Asset:
-    kind: Literal["component", "environment"] = "environment" if isinstance(read, Environment) else "component"
-    if not read.name:
+def _asset(path: Path, model: Any) -> Asset:
+    kind: Literal["component", "environment"] = "environment" if isinstance(model, Environment) else "component"
+    if not model.name:
         raise UserError(f"{path} has no name", code="AZD498", hint=f"a published {kind} needs `name:`")
-    return Asset(kind, read.name, of_asset(read)[:DIGITS], path)
-
-
-def _needed(components: dict[Path, Asset], read: dict[Path, Any], known: dict[Path, Asset]) -> list[Asset]:
-    """The environments of components that lie in files of their own and were not named."""
-    more: dict[Path, Asset] = {}
-    for path in components:
-        environment: Any = getattr(read[path], "environment", None)
-        file = environment_file(environment)
-        if file and file not in known and environment.name:
-            more[file] = _asset(file, environment)
-    return list(more.values())
+    return Asset(kind, model.name, of_asset(model)[:DIGITS], path)
 
 
 def environment_file(environment: Any) -> Path | None:
     """The file that an environment was read from; None for one that is written in place or only referred to."""
     if not isinstance(environment, Environment):
         return None
-    source = environment.where.source.file
-    path = Path(source).resolve()
+    path = Path(environment.where.source.file).resolve()
     return path if path.name.startswith("environment.") and path.is_file() else None
 
 
 def _with_environment(asset: Asset, references: dict[Path, str]) -> Asset:
     if asset.kind == "environment":
         return asset
-    read, _ = aml.examine(asset.path)
-    file = environment_file(getattr(read, "environment", None))
+    model, _ = aml.examine(asset.path)
+    file = environment_file(getattr(model, "environment", None))
     return replace(asset, environment=references.get(file)) if file else asset

@@ -39,7 +39,7 @@ def test_one_that_ends_meanwhile_is_no_error(cloud: Cloud) -> None:
     job = cloud.workspace.store["jobs"][name]
     fault = cloud.workspace.fail("POST {ws}/jobs/{name}/cancel", status=400, times=1)
     real = cloud.connection.rest.call
-    from azdistill.cloud.jobs.cancel import cancel
+    from azdistill.cloud.jobs.follow import cancel
 
     def ends(method: str, path: str, **options: object) -> object:
         try:

@@ -12,7 +12,7 @@ from loopback import Workspace
 from azdistill.cli import main
 from azdistill.cloud.doctor import machine, workspace
 from azdistill.cloud.doctor.finding import FAIL, OK, WARN, Finding, worst
-from azdistill.cloud.doctor.probe import probe
+from azdistill.cloud.doctor.recipe import probe
 
 SHARED = Path(os.environ.get("AZDISTILL_SHARED", Path(__file__).parents[3] / "shared"))
 PIPELINE = """\

@@ -17,12 +17,12 @@ from loopback import Workspace
 
 from azdistill.cli import main
 from azdistill.cloud.endpoints import existing, names, resources, up
-from azdistill.cloud.endpoints.expiry import expires, hours_of, moment_of
+from azdistill.cloud.endpoints.names import expires, hours_of
 from azdistill.cloud.endpoints.plan import EndpointPlan, Wish, make_plan
-from azdistill.cloud.endpoints.region import find_region
 from azdistill.cloud.endpoints.teacher import find_teacher
 from azdistill.cloud.workspace.connect import Connection, connect
-from azdistill.cloud.workspace.rest import Rest
+from azdistill.cloud.workspace.region import find_region
+from azdistill.cloud.workspace.rest import Rest, parsed_time
 from azdistill.errors import ServiceError, UserError
 
 SANDBOX_TEACHER = Path(__file__).parents[2] / "examples" / "sandbox" / "teacher"
@@ -248,7 +248,7 @@ def test_up_makes_an_endpoint_that_a_recipe_can_use(run: Callable[..., Any], ws:
     assert f"endpoint: https://{name}.westeurope.inference.ml.azure.com/v1" in out
     assert f"key: ${{connection:azdistill-{name}}}" in out
     assert endpoint["properties"]["traffic"] == {"teacher": 100}
-    until = moment_of(endpoint["tags"]["azdistill.expires"])
+    until = parsed_time(endpoint["tags"]["azdistill.expires"])
     assert until is not None
     assert abs(until - datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=4)) < datetime.timedelta(
         minutes=2
@@ -513,7 +513,7 @@ def test_up_killed_at_any_request_is_listed_and_goes_down(
             break
         points += 1
         there = left(ws)
-        found = existing.kept(anew())
+        found = existing.list_endpoints(anew())
         assert [one.name for one in found] == ([ordered.name] if there else []), f"request {request}"
         if there:
             if not any(one.startswith("connections") for one in there):
@@ -522,7 +522,7 @@ def test_up_killed_at_any_request_is_listed_and_goes_down(
         assert left(ws) == [], f"request {request}"
     # The last one was let through; it is whole.
     assert points >= 12
-    assert [one.missing for one in existing.kept(anew())] == [()]
+    assert [one.missing for one in existing.list_endpoints(anew())] == [()]
 
 
 @pytest.mark.slow
@@ -534,7 +534,7 @@ def test_up_killed_at_any_request_goes_on_when_called_again(
     for request in range(1, 40):
         over = not killed(monkeypatch, request, sent, lambda: up.up(anew(), ordered, quietly))
         ready = up.up(anew(), ordered, quietly)
-        (one,) = existing.kept(anew())
+        (one,) = existing.list_endpoints(anew())
         assert (one.missing, one.state, one.connection) == ((), "Succeeded", f"azdistill-{ordered.name}")
         assert ready.address.endswith("/v1")
         existing.down(anew(), ordered.name, quietly)
@@ -556,7 +556,7 @@ def test_down_killed_at_any_request_goes_on_when_called_again(
         over = not killed(monkeypatch, request, sent, lambda: existing.down(anew(), ordered.name, quietly))
         if left(ws):
             # What is being removed may be gone by the time it is listed.
-            found = [one.name for one in existing.kept(anew())]
+            found = [one.name for one in existing.list_endpoints(anew())]
             if left(ws):
                 assert found == [ordered.name]
                 existing.down(anew(), ordered.name, quietly)

@@ -189,7 +189,7 @@ def test_images_name_their_base_and_cuda(connection: Connection) -> None:
 @pytest.mark.parametrize("name", ["data", "train"])
 def test_our_environments_name_their_base_and_cuda_as_their_dockerfile_does(name: str) -> None:
     from azdistill.aml import load_environment
-    from azdistill.cloud.submit.images import Image, _base
+    from azdistill.cloud.submit.uploads import Image, _base
 
     environment = load_environment(ROOT / "environments" / name / "environment.yml")
     assert environment.tags["base_image"] == _base(environment)
@@ -246,12 +246,13 @@ def test_a_large_file_is_named(
 def test_quota_that_cannot_hold_it_is_refused(
     ws: Workspace, connection: Connection, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from azdistill.cloud.submit.workspace_facts import Facts, Quota
+    from azdistill.cloud.submit.workspace_facts import Facts
+    from azdistill.cloud.workspace.region import Quota, squeezed
 
     sku = skus.find(GPU)
     assert sku is not None
     for limit, used, problem in ((8, 0, True), (24, 8, False)):
-        monkeypatch.setattr(Facts, "quotas", {sku.family.lower(): Quota(sku.family, limit, used)})
+        monkeypatch.setattr(Facts, "quotas", {squeezed(sku.family): Quota(sku.family, used, limit)})
         plan = planned(connection, project, f"{{computes: {{second: {GPU}}}}}")
         if problem:
             assert "step 'second' wants 24 cores" in only_problem(plan)
@@ -264,7 +265,7 @@ def test_quota_is_read_from_the_workspaces_region(connection: Connection) -> Non
 
     quotas = Facts(connection).quotas
     assert quotas
-    assert all(quota.limit >= 0 for quota in quotas.values())
+    assert all(quota.limit is None or quota.limit >= 0 for quota in quotas.values())
 
 
 def test_quota_that_may_not_be_seen_is_not_checked(ws: Workspace, connection: Connection, project: Path) -> None:

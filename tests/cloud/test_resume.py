@@ -12,7 +12,7 @@ from following_helpers import Cloud
 
 from azdistill.cloud.jobs import recent
 from azdistill.cloud.jobs.follow import get_job
-from azdistill.cloud.submit.resume import RESUMED_FROM, body_again, renamed
+from azdistill.cloud.submit.submit import RESUMED_FROM, body_again, renamed
 
 
 def test_a_failed_run_goes_on_from_what_it_finished(cloud: Cloud) -> None:

@@ -15,7 +15,7 @@ from spec_cases import CASES, INNER, OUTER, TRAIN, job, pipeline, write
 from azdistill import aml
 from azdistill.aml import models
 from azdistill.cloud.submit.prepare import ONLY_ON_AZURE
-from azdistill.cloud.submit.preview_kinds import allowed
+from azdistill.cloud.submit.sdk_job import allowed
 from azdistill.errors import Problem
 
 ROOT = Path(__file__).parents[2]

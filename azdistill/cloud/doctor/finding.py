@@ -25,9 +25,8 @@ class Finding:
     exit_code: int = 4
 
     def as_json(self) -> dict[str, Any]:
-        found = {name: redact(value) if isinstance(value, str) else value for name, value in asdict(self).items()}
-        del found["exit_code"]
-        return found
+        fields = ((name, value) for name, value in asdict(self).items() if name != "exit_code")
+        return {name: redact(value) if isinstance(value, str) else value for name, value in fields}
 
 
 Check = Callable[[], Iterator[Finding]]

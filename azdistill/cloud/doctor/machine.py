@@ -31,21 +31,21 @@ def look(folder: Path) -> Iterator[Finding]:
 
 def python() -> Finding:
     """The interpreter."""
-    said = f"{platform.python_version()} on {platform.system()}"
+    interpreter = f"{platform.python_version()} on {platform.system()}"
     if sys.version_info < _LEAST_PYTHON:
-        return Finding("python", FAIL, said, "azdistill needs Python 3.11 or newer", 3)
-    return Finding("python", OK, said, exit_code=3)
+        return Finding("python", FAIL, interpreter, "azdistill needs Python 3.11 or newer", 3)
+    return Finding("python", OK, interpreter, exit_code=3)
 
 
 def packages() -> Iterator[Finding]:
     """Whether what talks to Azure is installed."""
-    found = {name: _version(name) for name in _NEEDED}
-    missing = [name for name, known in found.items() if known is None]
+    versions = {name: _version(name) for name in _NEEDED}
+    missing = [name for name, installed in versions.items() if installed is None]
     if missing:
         todo = f"pip install {' '.join(missing)}"
         yield Finding("packages", FAIL, f"not installed: {', '.join(missing)}", todo, 3)
         return
-    yield Finding("packages", OK, ", ".join(f"{name} {known}" for name, known in found.items()), exit_code=3)
+    yield Finding("packages", OK, ", ".join(f"{name} {installed}" for name, installed in versions.items()), exit_code=3)
 
 
 def mlflow_pin() -> Finding:
@@ -53,23 +53,21 @@ def mlflow_pin() -> Finding:
     plugin, mlflow = _version("azureml-mlflow"), _version("mlflow-skinny") or _version("mlflow")
     if plugin is None or mlflow is None:
         return Finding("mlflow", WARN, "mlflow or azureml-mlflow is not installed", "pip install azureml-mlflow", 3)
-    said = f"mlflow {mlflow}, azureml-mlflow {plugin}"
-    most = _cap("azureml-mlflow", "mlflow-skinny")
-    if most is not None and _numbers(mlflow) > _numbers(most):
-        todo = f"pip install 'mlflow<={most}': azureml-mlflow {plugin} takes none newer"
-        return Finding("mlflow", FAIL, said, todo, 3)
-    if _numbers(plugin) < (1, 62):
+    todo = ""
+    newest = _cap("azureml-mlflow", "mlflow-skinny")
+    if newest is not None and _numbers(mlflow) > _numbers(newest):
+        todo = f"pip install 'mlflow<={newest}': azureml-mlflow {plugin} takes none newer"
+    elif _numbers(plugin) < (1, 62):
         todo = "pip install 'azureml-mlflow>=1.62' 'mlflow<=3.15.0': older plug-ins fail to log artifacts with MLflow 3"
-        return Finding("mlflow", FAIL, said, todo, 3)
-    return Finding("mlflow", OK, said, exit_code=3)
+    return Finding("mlflow", FAIL if todo else OK, f"mlflow {mlflow}, azureml-mlflow {plugin}", todo, 3)
 
 
 def disk(folder: Path) -> Finding:
     """Room for runs and caches."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(there).free
+    path = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(path).free
     todo = "azdistill cache prune gives some back" if free < _SMALL_DISK else ""
-    return Finding("disk", WARN if todo else OK, f"{free / 1e9:.0f} GB free at {there}", todo, 3)
+    return Finding("disk", WARN if todo else OK, f"{free / 1e9:.0f} GB free at {path}", todo, 3)
 
 
 def docker() -> Finding:
@@ -99,8 +97,8 @@ def _cap(package: str, of: str) -> str | None:
     """The newest version of ``of`` that ``package`` says it takes; None where it sets no such limit."""
     for requirement in requires(package) or ():
         name = re.split(r"[\s<>=!~;\[(]", requirement, maxsplit=1)[0]
-        if name.lower().replace("_", "-") == of and (found := re.search(r"<=\s*([\d.]+)", requirement)):
-            return found[1]
+        if name.lower().replace("_", "-") == of and (limit := re.search(r"<=\s*([\d.]+)", requirement)):
+            return limit[1]
     return None
 
 

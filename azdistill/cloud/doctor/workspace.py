@@ -13,6 +13,7 @@ from typing import Any
 from azdistill.cloud.doctor.finding import FAIL, OK, WARN, Finding
 from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.errors import explain
+from azdistill.cloud.workspace.rest import ask_anonymously
 
 #: Tokens and signatures hold for some minutes around the time that they say.
 _SKEW_WARNS, _SKEW_FAILS = 60.0, 300.0
@@ -20,11 +21,7 @@ _PERMISSIONS_VERSION = "2022-04-01"
 _ML = "Microsoft.MachineLearningServices/workspaces"
 #: What needs which permission, and whether nothing works without.
 _ACTIONS = (
-    (
-        "submit",
-        True,
-        ("jobs/write", "components/versions/write", "codes/versions/write", "environments/versions/write"),
-    ),
+    ("submit", True, ("jobs/write", *(f"{kind}/versions/write" for kind in ("components", "codes", "environments")))),
     ("follow", True, ("jobs/read", "read")),
     ("upload with a key", False, ("datastores/listsecrets/action",)),
     ("publish", False, ("data/versions/write", "models/versions/write")),
@@ -40,9 +37,9 @@ def credentials(connection: Connection) -> Iterator[Finding]:
         token = connection.credential.get_token(connection.cloud.scope)
     claims = _claims(token.token)
     who = claims.get("upn") or claims.get("unique_name") or claims.get("appid") or claims.get("oid") or "somebody"
-    left = (token.expires_on - datetime.now(UTC).timestamp()) / 60
+    minutes = (token.expires_on - datetime.now(UTC).timestamp()) / 60
     tenant = claims.get("tid", "unknown")
-    yield Finding("credentials", OK, f"{who} of tenant {tenant}; the token holds for {left:.0f} minutes")
+    yield Finding("credentials", OK, f"{who} of tenant {tenant}; the token holds for {minutes:.0f} minutes")
 
 
 def clock(connection: Connection) -> Iterator[Finding]:
@@ -52,17 +49,16 @@ def clock(connection: Connection) -> Iterator[Finding]:
         yield Finding("clock", WARN, "Azure did not say what time it is", exit_code=3)
         return
     skew = datetime.now(UTC).timestamp() - parsedate_to_datetime(date).timestamp()
-    said = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} Azure's"
+    offset = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} Azure's"
     todo = "set this machine's clock: tokens and signatures are refused beyond a few minutes"
     level = OK if abs(skew) < _SKEW_WARNS else WARN if abs(skew) < _SKEW_FAILS else FAIL
-    yield Finding("clock", level, said, "" if level == OK else todo, 3)
+    yield Finding("clock", level, offset, "" if level == OK else todo, 3)
 
 
 def workspace(connection: Connection) -> Iterator[Finding]:
     """Whether the workspace is there, and where it builds images."""
-    found = connection.workspace
-    properties = found.get("properties") or {}
-    yield Finding("workspace", OK, f"{connection.workspace_name} in {found.get('location')}")
+    properties = connection.workspace.get("properties") or {}
+    yield Finding("workspace", OK, f"{connection.workspace_name} in {connection.workspace.get('location')}")
     tenant = properties.get("tenantId")
     mine = _claims(connection.credential.get_token(connection.cloud.scope).token).get("tid")
     if tenant and mine and tenant != mine:
@@ -132,8 +128,8 @@ def storage(connection: Connection) -> Iterator[Finding]:
 def connections(connection: Connection) -> Iterator[Finding]:
     """The connections by which jobs get keys."""
     with explain("listing connections"):
-        found = connection.rest.listed(f"{connection.workspace_id}/connections")
-    names = ", ".join(str(one["name"]) for one in found) or "none; a teacher's key for jobs belongs into one"
+        connections = connection.rest.listed(f"{connection.workspace_id}/connections")
+    names = ", ".join(str(each["name"]) for each in connections) or "none; a teacher's key for jobs belongs into one"
     yield Finding("connections", OK, names)
 
 
@@ -149,12 +145,6 @@ def _claims(token: str) -> dict[str, Any]:
 
 def _date(connection: Connection) -> str | None:
     """The Date of an answer of Resource Manager, which it gives to strangers too."""
-    from azure.core import PipelineClient
-    from azure.core.pipeline import policies
-    from azure.core.rest import HttpRequest
-
-    client: Any = PipelineClient(connection.cloud.resource_manager, policies=[policies.RetryPolicy(retry_total=1)])
-    with explain("asking Azure for the time"), client:
-        answer = client.send_request(HttpRequest("GET", connection.cloud.resource_manager))
-        found: str | None = answer.headers.get("Date")
-    return found
+    with explain("asking Azure for the time"):
+        date: str | None = ask_anonymously(connection.cloud.resource_manager, retries=1).headers.get("Date")
+    return date

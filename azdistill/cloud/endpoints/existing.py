@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
 from azdistill.cloud.endpoints import names
-from azdistill.cloud.endpoints.expiry import moment_of
 from azdistill.cloud.endpoints.resources import Resources, Say, state
 from azdistill.cloud.workspace.connect import Connection
+from azdistill.cloud.workspace.rest import parsed_time
 from azdistill.errors import AzdistillError, ServiceError, UserError, did_you_mean
 from azdistill.sizing import skus
 
@@ -37,7 +37,7 @@ class Deployment:
 
 
 @dataclass(frozen=True)
-class Kept:
+class Endpoint:
     """What there is under one name. ``kind`` is online, serverless, or connection where only that is left."""
 
     name: str
@@ -51,7 +51,7 @@ class Kept:
 
     def expired(self, now: datetime) -> bool:
         """Whether its time is over; what carries no readable time never expires."""
-        moment = moment_of(self.expires)
+        moment = parsed_time(self.expires)
         return moment is not None and moment <= now
 
     @property
@@ -61,103 +61,89 @@ class Kept:
         return None if self.kind == "serverless" or None in prices else sum(p for p in prices if p is not None)
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "state": self.state,
-            "teacher": self.teacher,
-            "expires": self.expires,
-            "deployments": [vars(deployment) for deployment in self.deployments],
-            "connection": self.connection,
-            "missing": list(self.missing),
-            "price_per_hour": self.price,
-        }
+        return {**asdict(self), "price_per_hour": self.price}
 
 
-def kept(connection: Connection) -> list[Kept]:
-    """Everything of ours in the workspace, by name; half-made things too."""
+def list_endpoints(connection: Connection) -> list[Endpoint]:
+    """Everything of ours in the workspace, by name; incomplete endpoints too."""
     resources = Resources(connection, lambda _: None)
-    links = {
-        names.tags(link)[names.OWNER]: str(link["name"])
-        for link in resources.listed("connections")
-        if names.is_ours(link)
-    }
-    found = [_online(resources, one, links) for one in resources.listed("onlineEndpoints") if names.is_ours(one)]
-    found += [_serverless(one, links) for one in resources.listed("serverlessEndpoints") if names.is_ours(one)]
-    owners = {one.name for one in found}
-    for owner, link in links.items():
-        if owner not in owners:
-            found.append(_orphan(resources, owner, link))
-    return sorted(found, key=lambda one: one.name)
+    connections, online, serverless = (
+        [resource for resource in resources.listed(kind) if names.is_ours(resource)]
+        for kind in ("connections", "onlineEndpoints", "serverlessEndpoints")
+    )
+    links = {names.tags(link)[names.OWNER]: str(link["name"]) for link in connections}
+    endpoints = [_online(resources, resource, links) for resource in online]
+    endpoints += [_serverless(resource, links) for resource in serverless]
+    orphans = links.keys() - {endpoint.name for endpoint in endpoints}
+    endpoints += [_orphan(resources, owner, links[owner]) for owner in orphans]
+    return sorted(endpoints, key=lambda endpoint: endpoint.name)
 
 
-def down(connection: Connection, name: str, say: Say) -> Kept:
+def down(connection: Connection, name: str, say: Say) -> Endpoint:
     """Remove what was made under ``name``: the connection, the deployment, then the endpoint.
 
     UserError AZD477 where there is nothing of ours of the name. What somebody else deployed to the endpoint stays, and
     with it the endpoint: UserError AZD475, after the rest is removed. ServiceError AZD476, which says what is left,
     where the service does not remove something.
     """
-    every = kept(connection)
-    one = next((entry for entry in every if entry.name == name), None)
-    if one is None:
-        known = [entry.name for entry in every]
-        hint = did_you_mean(name, known) if known else "there are none"
+    endpoints = {endpoint.name: endpoint for endpoint in list_endpoints(connection)}
+    if name not in endpoints:
+        hint = did_you_mean(name, list(endpoints)) if endpoints else "there are none"
         raise UserError(f"there is no endpoint of ours called '{name}'", code="AZD477", hint=hint)
+    endpoint = endpoints[name]
     try:
-        _remove(Resources(connection, say), one)
+        _remove(Resources(connection, say), endpoint)
     except ServiceError as error:
         if error.code != "AZD476":
             raise
-        message = f"{error.message}; left: {_left(connection, one)}"
+        message = f"{error.message}; left: {_remains(connection, endpoint)}"
         hint = f"Azure ML studio shows why; azdistill endpoint down {name} goes on"
         raise ServiceError(message, code="AZD476", hint=hint) from error
-    return one
+    return endpoint
 
 
-def _left(connection: Connection, one: Kept) -> str:
+def _remains(connection: Connection, endpoint: Endpoint) -> str:
     """What is there of it now, in words; what was there before where nobody answers."""
     with contextlib.suppress(AzdistillError):
-        one = next((entry for entry in kept(connection) if entry.name == one.name), one)
-    parts = [f"the connection {one.connection}"] if one.connection else []
-    parts += [f"the deployment {deployment.name} ({deployment.state})" for deployment in one.deployments]
-    parts += [f"the endpoint {one.name} ({one.state})"] if one.kind != "connection" else []
+        endpoint = next((each for each in list_endpoints(connection) if each.name == endpoint.name), endpoint)
+    parts = [f"the connection {endpoint.connection}"] if endpoint.connection else []
+    parts += [f"the deployment {deployment.name} ({deployment.state})" for deployment in endpoint.deployments]
+    parts += [f"the endpoint {endpoint.name} ({endpoint.state})"] if endpoint.kind != "connection" else []
     return ", ".join(parts)
 
 
-def _remove(resources: Resources, one: Kept) -> None:
-    say = resources.say
-    if one.connection:
-        say(f"removing the connection {one.connection}")
-        resources.delete(resources.link(one.connection))
-    if one.kind == "online":
-        _remove_online(resources, one)
-    elif one.kind == "serverless":
-        say(f"removing the serverless endpoint {one.name}")
-        resources.delete(resources.serverless(one.name))
+def _remove(resources: Resources, endpoint: Endpoint) -> None:
+    if endpoint.connection:
+        resources.say(f"removing the connection {endpoint.connection}")
+        resources.delete(resources.link(endpoint.connection))
+    if endpoint.kind == "online":
+        _remove_online(resources, endpoint)
+    elif endpoint.kind == "serverless":
+        resources.say(f"removing the serverless endpoint {endpoint.name}")
+        resources.delete(resources.serverless(endpoint.name))
 
 
-def _remove_online(resources: Resources, one: Kept) -> None:
-    path = resources.online(one.name)
-    endpoint = resources.settled(path)
-    if endpoint is None:
+def _remove_online(resources: Resources, endpoint: Endpoint) -> None:
+    path = resources.online(endpoint.name)
+    body = resources.settled(path)
+    if body is None:
         return
-    if (endpoint["properties"].get("traffic") or {}).get(names.DEPLOYMENT):
+    if (body["properties"].get("traffic") or {}).get(names.DEPLOYMENT):
         # The service lets no deployment go that gets requests.
-        resources.put(path, _without_traffic(endpoint))
+        resources.put(path, _without_traffic(body))
         resources.settled(path)
-    for deployment in (entry for entry in one.deployments if entry.ours):
+    for deployment in (each for each in endpoint.deployments if each.ours):
         resources.say(f"removing the deployment {deployment.name}")
-        resources.settled(resources.deployment(one.name, deployment.name))
-        resources.delete(resources.deployment(one.name, deployment.name))
-    others = [entry.name for entry in one.deployments if not entry.ours]
-    if others:
+        resources.settled(resources.deployment(endpoint.name, deployment.name))
+        resources.delete(resources.deployment(endpoint.name, deployment.name))
+    foreign = [deployment.name for deployment in endpoint.deployments if not deployment.ours]
+    if foreign:
         raise UserError(
-            f"the endpoint {one.name} stays: {', '.join(others)} was deployed to it by somebody else",
+            f"the endpoint {endpoint.name} stays: {', '.join(foreign)} was deployed to it by somebody else",
             code="AZD475",
             hint="remove it in Azure ML studio, then call down again",
         )
-    resources.say(f"removing the endpoint {one.name}")
+    resources.say(f"removing the endpoint {endpoint.name}")
     resources.delete(path)
 
 
@@ -191,63 +177,43 @@ def shared_out(traffic: Mapping[str, int]) -> dict[str, int]:
     if not total:
         return {}
     shares = {name: share * 100 // total for name, share in traffic.items()}
-    most = sorted(traffic, key=lambda name: -(traffic[name] * 100 % total))
-    for name in most[: 100 - sum(shares.values())]:
+    by_remainder = sorted(traffic, key=lambda name: -(traffic[name] * 100 % total))
+    for name in by_remainder[: 100 - sum(shares.values())]:
         shares[name] += 1
     return shares
 
 
-def _online(resources: Resources, endpoint: dict[str, Any], links: dict[str, str]) -> Kept:
-    name, tags = str(endpoint["name"]), names.tags(endpoint)
+def _online(resources: Resources, body: dict[str, Any], links: dict[str, str]) -> Endpoint:
+    name, properties = str(body["name"]), body["properties"]
     deployments = tuple(map(_described, resources.deployments(name)))
     missing = []
-    if not any(one.ours and one.state == "Succeeded" for one in deployments):
+    if not any(deployment.ours and deployment.state == "Succeeded" for deployment in deployments):
         missing.append("deployment")
-    elif not (endpoint["properties"].get("traffic") or {}).get(names.DEPLOYMENT):
+    elif not (properties.get("traffic") or {}).get(names.DEPLOYMENT):
         missing.append("traffic")
-    if name not in links and endpoint["properties"].get("authMode") == "Key":
+    if name not in links and properties.get("authMode") == "Key":
         missing.append("connection")
-    return Kept(
-        name,
-        "online",
-        state(endpoint),
-        tags.get(names.TEACHER, "?"),
-        tags.get(names.EXPIRES),
-        deployments,
-        links.get(name),
-        tuple(missing),
-    )
+    return Endpoint(name, "online", state(body), *_tagged(body), deployments, links.get(name), tuple(missing))
 
 
-def _described(deployment: dict[str, Any]) -> Deployment:
-    properties = deployment["properties"]
-    count = int((deployment.get("sku") or {}).get("capacity") or 1)
-    size = str(properties.get("instanceType") or "?")
-    return Deployment(str(deployment["name"]), state(deployment), size, count, names.is_ours(deployment))
+def _described(body: dict[str, Any]) -> Deployment:
+    count = int((body.get("sku") or {}).get("capacity") or 1)
+    size = str(body["properties"].get("instanceType") or "?")
+    return Deployment(str(body["name"]), state(body), size, count, names.is_ours(body))
 
 
-def _serverless(endpoint: dict[str, Any], links: dict[str, str]) -> Kept:
-    name, tags = str(endpoint["name"]), names.tags(endpoint)
+def _serverless(body: dict[str, Any], links: dict[str, str]) -> Endpoint:
+    name = str(body["name"])
     missing = () if name in links else ("connection",)
-    return Kept(
-        name,
-        "serverless",
-        state(endpoint),
-        tags.get(names.TEACHER, "?"),
-        tags.get(names.EXPIRES),
-        connection=links.get(name),
-        missing=missing,
-    )
+    return Endpoint(name, "serverless", state(body), *_tagged(body), (), links.get(name), missing)
 
 
-def _orphan(resources: Resources, owner: str, link: str) -> Kept:
-    tags = names.tags(resources.get(resources.link(link)))
-    return Kept(
-        owner,
-        "connection",
-        "Succeeded",
-        tags.get(names.TEACHER, "?"),
-        tags.get(names.EXPIRES),
-        connection=link,
-        missing=("endpoint",),
-    )
+def _orphan(resources: Resources, owner: str, link: str) -> Endpoint:
+    teacher, expires = _tagged(resources.get(resources.link(link)))
+    return Endpoint(owner, "connection", "Succeeded", teacher, expires, (), link, ("endpoint",))
+
+
+def _tagged(body: dict[str, Any] | None) -> tuple[str, str | None]:
+    """The teacher that a resource serves and when it expires, as its tags say."""
+    tags = names.tags(body)
+    return tags.get(names.TEACHER, "?"), tags.get(names.EXPIRES)

@@ -1,11 +1,11 @@
-"""Names and tags: how what we made is found again, and told from what others made."""
+"""Names, tags and expiry: how azdistill finds what it made again, and tells it from what others made."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any
 
@@ -23,6 +23,9 @@ DEPLOYMENT = "teacher"
 #: A connection's name has 33 characters at most, and ours is ``azdistill-<endpoint>``.
 _LONGEST = 23
 _PREFIX = "azdistill-"
+_UNITS = {"m": 1 / 60, "h": 1.0, "d": 24.0}
+#: Longer than this is no longer "for a while".
+_MOST_HOURS = 24.0 * 90
 
 
 def endpoint_name(teacher: str, workspace_id: str) -> str:
@@ -69,3 +72,21 @@ def is_ours(resource: Mapping[str, Any] | None) -> bool:
 def now() -> datetime:
     """The time, in one place."""
     return datetime.now(UTC)
+
+
+def hours_of(text: str) -> float:
+    """Hours of ``90m``, ``8h`` or ``2d``. UserError AZD480."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([mhd])", text.strip().lower())
+    hours = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if not 0 < hours <= _MOST_HOURS:
+        raise UserError(
+            f"'{text}' is no time to keep an endpoint for",
+            code="AZD480",
+            hint="write minutes, hours or days, 90 days at most: 90m, 8h, 2d",
+        )
+    return hours
+
+
+def expires(hours: float) -> str:
+    """The moment ``hours`` from now as our tags write it: UTC, whole seconds."""
+    return (now() + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")

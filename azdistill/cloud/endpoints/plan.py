@@ -1,17 +1,18 @@
-"""What serving a teacher takes: memory, machines, money, quota, and the limits that will bite."""
+"""What serving a teacher takes: memory, machines, money, quota, and the limits that will bite; the plan in lines."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from azdistill import sizing
-from azdistill.cloud.endpoints.region import Quota, Region
 from azdistill.cloud.endpoints.teacher import Teacher
+from azdistill.cloud.workspace.region import Quota, Region
 from azdistill.errors import UserError
-from azdistill.sizing import Choice, Fit, Load, skus
+from azdistill.sizing import GIB, UTILIZATION, Choice, Fit, Load, skus
+from azdistill.sizing.memory import BITS
 
 #: Of managed online endpoints (how-to-manage-quotas, azure-ai-docs, 2026-01-27).
 MOST_SECONDS, MOST_MEGABYTES, MOST_INSTANCES = 180, 5, 50
@@ -19,6 +20,8 @@ MOST_SECONDS, MOST_MEGABYTES, MOST_INSTANCES = 180, 5, 50
 _STAGES = 4
 #: UTF-8 bytes of one token of English prose, roughly.
 _BYTES_A_TOKEN = 4
+#: Columns of a line's name, and how many sizes that fit are shown beside the one picked.
+_WIDTH, _ALTERNATIVES = 12, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class EndpointPlan:
     @property
     def quota_short(self) -> bool:
         """Whether the quota is known, and too small."""
-        return self.quota is not None and self.quota.left < self.cores
+        return self.quota is not None and self.quota.free < self.cores
 
     @property
     def price(self) -> float | None:
@@ -91,9 +94,9 @@ class EndpointPlan:
             "cores": self.cores,
             "quota": None if self.quota is None else {"used": self.quota.used, "limit": self.quota.limit},
             "fits": [
-                {"instance_type": one.sku.name, "count": one.machines, "price": one.price} for one in self.choice.fits
+                {"instance_type": fit.sku.name, "count": fit.machines, "price": fit.price} for fit in self.choice.fits
             ],
-            "misfits": [{"instance_type": one.sku.name, "reason": one.reason} for one in self.choice.misfits],
+            "misfits": [{"instance_type": each.sku.name, "reason": each.reason} for each in self.choice.misfits],
             "warnings": self.warnings,
             "notes": self.notes,
         }
@@ -119,21 +122,21 @@ def make_plan(
 
 
 def _context(teacher: Teacher, wish: Wish) -> int:
-    most = teacher.model.context_length if teacher.model else None
-    return min(wish.context, most) if most else wish.context
+    longest = teacher.model.context_length if teacher.model else None
+    return min(wish.context, longest) if longest else wish.context
 
 
 def _offered(wish: Wish, region: Region | None, prices: Mapping[str, float] | None) -> list[skus.Sku]:
     """Sizes to choose among, at the project's prices, else the region's, else ours."""
-    own = {name.lower() for name in prices or {}}
+    project = {name.lower() for name in prices or {}}
     if wish.instance_type:
-        found = [skus.get(wish.instance_type, prices)]
+        sizes = [skus.get(wish.instance_type, prices)]
     else:
         # A size that is on no list of endpoints may still be granted: it is offered, and a warning says so.
-        found = [sku for sku in skus.all_of(prices) if sku.gpus]
+        sizes = [sku for sku in skus.all_of(prices) if sku.gpus]
     if region is None:
-        return found
-    priced = [sku if sku.name.lower() in own else region.priced(sku) for sku in found]
+        return sizes
+    priced = [sku if sku.name.lower() in project else region.priced(sku) for sku in sizes]
     return [sku for sku in priced if region.offers(sku)] or priced
 
 
@@ -156,52 +159,139 @@ def _nothing_fits(teacher: Teacher, load: Load, choice: Choice, offered: list[sk
 
 
 def _warnings(plan: EndpointPlan) -> list[str]:
-    found = [] if plan.wish.in_job else _limits(plan)
+    warnings = [] if plan.wish.in_job else _limits(plan)
     sku = plan.fit.sku
     if plan.quota is not None and plan.quota_short:
-        found.append(
-            f"quota: {plan.cores} cores of {plan.quota.family} are needed, {plan.quota.left:g} of {plan.quota.limit} "
+        warnings.append(
+            f"quota: {plan.cores} cores of {plan.quota.family} are needed, {plan.quota.free:g} of {plan.quota.limit} "
             "are left; ask for more on the page Quota of Azure ML studio"
         )
     if not plan.wish.in_job and sku.online_endpoint is None:
-        found.append(f"{sku.name} is not on Microsoft's list of sizes for managed online endpoints (2023-10-18)")
+        warnings.append(f"{sku.name} is not on Microsoft's list of sizes for managed online endpoints (2023-10-18)")
     if plan.region and not plan.region.offers(sku):
-        found.append(f"{sku.name} is not offered in {plan.region.location}")
-    return found
+        warnings.append(f"{sku.name} is not offered in {plan.region.location}")
+    return warnings
 
 
 def _limits(plan: EndpointPlan) -> list[str]:
-    wish, found = plan.wish, []
+    wish, limits = plan.wish, []
     seconds = wish.max_tokens / wish.tokens_per_second
     if seconds > MOST_SECONDS:
-        most = int(MOST_SECONDS * wish.tokens_per_second)
-        found.append(
+        limits.append(
             f"time: {wish.max_tokens} tokens at {wish.tokens_per_second:g} a second take {seconds:.0f} s, and a "
-            f"managed online endpoint cuts a request after {MOST_SECONDS} s; set max_tokens to {most} or less, or run "
-            "the teacher inside the job"
+            f"managed online endpoint cuts a request after {MOST_SECONDS} s; set max_tokens to "
+            f"{int(MOST_SECONDS * wish.tokens_per_second)} or less, or run the teacher inside the job"
         )
     megabytes = plan.load.context * _BYTES_A_TOKEN / 1e6
     if megabytes > MOST_MEGABYTES:
-        found.append(
+        limits.append(
             f"size: {plan.load.context} tokens are about {megabytes:.1f} MB, and a request may hold {MOST_MEGABYTES} MB"
         )
     if plan.instances > MOST_INSTANCES:
-        found.append(f"a deployment has {MOST_INSTANCES} instances at most, without an exception")
-    return found
+        limits.append(f"a deployment has {MOST_INSTANCES} instances at most, without an exception")
+    return limits
 
 
 def _notes(plan: EndpointPlan) -> list[str]:
-    found = []
-    if (entry := plan.teacher.hosting) is not None:
-        until = f" until {entry.until}" if entry.until else ""
-        found.append(
+    notes = []
+    if (hosting := plan.teacher.hosting) is not None:
+        until = f" until {hosting.until}" if hosting.until else ""
+        notes.append(
             f"Microsoft Foundry serves {plan.teacher.name} too{until}: a connection to it costs by the token and "
             "nothing has to be made"
         )
     if plan.region is None:
-        found.append("quota: not asked (--offline)")
+        return [*notes, "quota: not asked (--offline)"]
+    notes.extend(f"not known: {reason}" for reason in plan.region.silent)
+    if plan.quota is None and plan.region.quotas is not None:
+        notes.append(f"quota: {plan.region.location} names none for {plan.fit.sku.family}")
+    return notes
+
+
+def lines(plan: EndpointPlan, *, everything: bool = False) -> Iterator[str]:
+    """The plan for people; ``everything``: also each size that does not fit, and why."""
+    yield _line("teacher", plan.teacher.name + (f", served as {plan.teacher.served_as}" if plan.teacher.model else ""))
+    yield _line("weights", _weights(plan))
+    yield _line("KV cache", _cache(plan))
+    yield _line("each GPU", _gpu(plan))
+    yield _line("machines", _machines(plan))
+    yield _line("price", _price(plan))
+    yield _line("quota", _quota(plan))
+    if not plan.wish.in_job:
+        yield _line("limits", f"{MOST_SECONDS} s and {MOST_MEGABYTES} MB a request (managed online endpoints)")
+    yield from (_line("warning", text) for text in plan.warnings)
+    yield from (_line("note", text) for text in plan.notes)
+    for fit in plan.choice.fits[1 : 1 + _ALTERNATIVES]:
+        price = "price unknown" if fit.price is None else f"{fit.price:.2f} {fit.sku.currency} an hour"
+        yield _line("fits too", f"{fit.machines} x {fit.sku.name} ({fit.sku.gpus} x {fit.sku.gpu}), {price}")
+    if everything:
+        yield from (_line("too small", f"{misfit.sku.name}: {misfit.reason}") for misfit in plan.choice.misfits)
+    elif plan.choice.misfits:
+        yield _line("too small", f"{len(plan.choice.misfits)} other sizes (--all says why)")
+
+
+def _line(name: str, text: str) -> str:
+    return f"{name:<{_WIDTH}}{text}"
+
+
+def _weights(plan: EndpointPlan) -> str:
+    teacher, gib = plan.teacher, plan.weights / GIB
+    if teacher.weights is not None:
+        return f"{gib:.1f} GiB, as they lie on the disk"
+    embeddings = "" if teacher.precision in ("fp32", "bf16", "fp16") else ", embeddings in 16"
+    bits = f"{BITS[teacher.precision]:g} bits ({teacher.precision}{embeddings})"
+    return f"{teacher.parameters:g}B parameters x {bits} = {gib:.1f} GiB"
+
+
+def _cache(plan: EndpointPlan) -> str:
+    shape, parts = plan.teacher.shape(), plan.fit.tensor_parallel
+    token = sizing.kv_bytes_per_token(shape, plan.load.kv_precision, parts)
+    size = 1 if plan.load.kv_precision == "fp8" else 2
+    if shape.latent:
+        sum_ = f"{shape.layers} layers x {shape.latent} (latent) x {size} bytes"
     else:
-        found.extend(f"not known: {reason}" for reason in plan.region.silent)
-        if plan.quota is None and plan.region.quotas is not None:
-            found.append(f"quota: {plan.region.location} names none for {plan.fit.sku.family}")
-    return found
+        heads = -(-shape.kv_heads // parts)
+        sum_ = f"2 x {shape.layers} layers x {heads} of {shape.kv_heads} kv heads x {shape.head_dim} x {size} bytes"
+    if shape.sliding_layers:
+        sum_ += f" ({shape.sliding_layers} layers keep {shape.sliding_window} tokens only)"
+    sequence = sizing.kv_bytes_per_sequence(shape, plan.load.context, plan.load.kv_precision, parts) / GIB
+    return f"{sum_} = {token / 1024:.1f} KiB a token; {plan.load.context} tokens = {sequence:.2f} GiB on each GPU"
+
+
+def _gpu(plan: EndpointPlan) -> str:
+    fit, need = plan.fit, plan.fit.need
+    return (
+        f"{need.weights / GIB:.1f} weights + {need.kv / GIB:.1f} KV of {fit.requests} requests + "
+        f"{need.overhead / GIB:.1f} overhead = {need.total / GIB:.1f} of {fit.usable / GIB:.1f} GiB "
+        f"({UTILIZATION:g} of {fit.sku.gpu_memory_gib:g})"
+    )
+
+
+def _machines(plan: EndpointPlan) -> str:
+    sku = plan.fit.sku
+    idle = f", {plan.fit.idle_gpus} GPUs idle: the heads divide no further" if plan.fit.idle_gpus else ""
+    link = f", {sku.interconnect}" if sku.interconnect else ""
+    parts = plan.fit.tensor_parallel
+    spread = "on one GPU" if parts == 1 else f"each layer over {parts} GPUs"
+    return f"{plan.instances} x {sku.name} ({sku.gpus} x {sku.gpu} {sku.gpu_memory_gib:g} GB{link}), {spread}{idle}"
+
+
+def _price(plan: EndpointPlan) -> str:
+    sku = plan.fit.sku
+    if plan.price is None:
+        return f"unknown for {sku.name}; say it under prices: in azdistill.yml"
+    total = plan.price * plan.wish.hours
+    return (
+        f"{plan.price:.2f} {sku.currency} an hour, {total:.2f} for {plan.wish.hours:g} hours "
+        f"({sku.price_source}, {sku.as_of})"
+    )
+
+
+def _quota(plan: EndpointPlan) -> str:
+    reserve = "" if plan.wish.in_job or not plan.fit.sku.reserve else f" (with {plan.fit.sku.reserve:.0%} for upgrades)"
+    demand = f"{plan.cores} cores of {plan.fit.sku.family}{reserve}"
+    if plan.quota is None:
+        return f"{demand}; what is left is not known"
+    if plan.quota.limit is None:
+        return f"{demand}; there is no limit"
+    return f"{demand}; {plan.quota.free:g} of {plan.quota.limit} are left"

@@ -31,6 +31,11 @@ class Resources:
     def __init__(self, connection: Connection, say: Say) -> None:
         self.connection, self.say = connection, say
 
+    @property
+    def location(self) -> str:
+        """The region of the workspace."""
+        return str(self.connection.workspace["location"])
+
     def online(self, endpoint: str) -> str:
         """The path of a managed online endpoint."""
         return f"{self.connection.workspace_id}/onlineEndpoints/{part(endpoint)}"
@@ -49,14 +54,9 @@ class Resources:
 
     def get(self, path: str) -> dict[str, Any] | None:
         """The resource; None where there is none."""
-        from azure.core.exceptions import ResourceNotFoundError
-
         with explain(f"looking up {_called(path)}"):
-            try:
-                found: dict[str, Any] = self.connection.rest.call("GET", path)
-            except ResourceNotFoundError:
-                return None
-        return found
+            body: dict[str, Any] | None = self.connection.rest.find(path)
+        return body
 
     def put(self, path: str, body: Mapping[str, Any]) -> None:
         """Make or replace it; what takes a while is not waited for."""
@@ -75,14 +75,14 @@ class Resources:
                 self.connection.rest.call("DELETE", path)
             except ResourceNotFoundError:
                 return
-        over = _Removal(state(before))
-        if (found := self._poll(path, f"removing {_called(path)}", over)) is not None:
-            message = f"{_called(path)} could not be removed: the service ended with {state(found)}"
+        is_over = _Removal(state(before))
+        if (remaining := self._poll(path, f"removing {_called(path)}", is_over)) is not None:
+            message = f"{_called(path)} could not be removed: the service ended with {state(remaining)}"
             raise ServiceError(message, code="AZD476", hint="Azure ML studio shows why; then try again")
 
     def settled(self, path: str) -> dict[str, Any] | None:
         """The resource once nothing is being done to it any more; None where there is none, or none any more."""
-        return self._poll(path, f"waiting for {_called(path)}", lambda found: found is None or state(found) in _ENDED)
+        return self._poll(path, f"waiting for {_called(path)}", lambda body: body is None or state(body) in _ENDED)
 
     def listed(self, kind: str) -> list[dict[str, Any]]:
         """All of one kind in the workspace: onlineEndpoints, serverlessEndpoints, connections."""
@@ -115,19 +115,19 @@ class Resources:
             answer = self.connection.rest.call("POST", f"{self.deployment(endpoint, deployment)}/getLogs", body=body)
         return str((answer or {}).get("content") or "").splitlines()[-lines:]
 
-    def _poll(self, path: str, doing: str, over: Callable[[dict[str, Any] | None], bool]) -> dict[str, Any] | None:
-        started = said = time.monotonic()
+    def _poll(self, path: str, doing: str, is_over: Callable[[dict[str, Any] | None], bool]) -> dict[str, Any] | None:
+        started = reported = time.monotonic()
         pause = _FIRST_WAIT
-        while not over(found := self.get(path)):
+        while not is_over(body := self.get(path)):
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_WAIT)
             moment = time.monotonic()
-            if moment - said > _SAY_EVERY:
-                said = moment
-                self.say(f"{doing}: {state(found).lower()}, {(moment - started) / 60:.0f} min so far")
+            if moment - reported > _SAY_EVERY:
+                reported = moment
+                self.say(f"{doing}: {state(body).lower()}, {(moment - started) / 60:.0f} min so far")
             if moment - started > _MOST_SECONDS:
                 raise ServiceError(f"no end of {doing} after {_MOST_SECONDS / 3600:g} hours", code="AZD476")
-        return found
+        return body
 
 
 class _Removal:
@@ -136,16 +136,16 @@ class _Removal:
     def __init__(self, before: str) -> None:
         self._before, self._begun, self._since = before, False, time.monotonic()
 
-    def __call__(self, found: dict[str, Any] | None) -> bool:
-        if found is None:
+    def __call__(self, body: dict[str, Any] | None) -> bool:
+        if body is None:
             return True
-        now = state(found)
-        if now not in _ENDED:
+        current = state(body)
+        if current not in _ENDED:
             self._begun = True
             return False
-        if self._begun or (now in _FAILED and now != self._before):
+        if self._begun or (current in _FAILED and current != self._before):
             return True
-        return now in _FAILED and time.monotonic() - self._since > _GRACE
+        return current in _FAILED and time.monotonic() - self._since > _GRACE
 
 
 def state(resource: Mapping[str, Any] | None) -> str:
@@ -156,11 +156,5 @@ def state(resource: Mapping[str, Any] | None) -> str:
 
 
 def _called(path: str) -> str:
-    words = {
-        "onlineEndpoints": "endpoint",
-        "serverlessEndpoints": "endpoint",
-        "deployments": "deployment",
-        "connections": "connection",
-    }
     kind, name = path.split("/")[-2:]
-    return f"the {words.get(kind, kind)} {name}"
+    return f"the {'endpoint' if kind.endswith('Endpoints') else kind.removesuffix('s')} {name}"

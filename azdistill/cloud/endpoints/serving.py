@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from azdistill import assets, strict_json
@@ -19,11 +19,8 @@ from azdistill.errors import UserError
 
 #: Loading hundreds of gigabytes takes its time; probes wait this long before they count as failed (seconds, tries).
 _PATIENCE = {
-    "initialDelay": "PT600S",
-    "period": "PT30S",
-    "timeout": "PT10S",
-    "failureThreshold": 60,
-    "successThreshold": 1,
+    **{"initialDelay": "PT600S", "period": "PT30S", "timeout": "PT10S"},
+    **{"failureThreshold": 60, "successThreshold": 1},
 }
 _READY = {**_PATIENCE, "initialDelay": "PT10S", "failureThreshold": 100}
 _ENVIRONMENT = "azdistill-serve"
@@ -52,29 +49,20 @@ def find_asset(text: str, kind: str, connection: Connection) -> Asset:
     """
     asset = _parsed(text, kind)
     with explain(f"looking up {text}"), hushed():
-        if asset.registry:
-            operations = getattr(connection.registry_client(asset.registry), kind)
-            found = operations.get(asset.name, **_which(asset.version))
-            return Asset(kind, asset.registry, asset.name, str(found.version))
-        if asset.version == "latest":
-            found = getattr(connection.ml_client, kind).get(asset.name, label="latest")
-            return Asset(kind, None, asset.name, str(found.version))
-        path = f"{connection.workspace_id}/{kind}/{part(asset.name)}/versions/{part(asset.version)}"
-        connection.rest.call("GET", path)
-    return asset
-
-
-def _which(version: str) -> dict[str, str]:
-    return {"label": "latest"} if version == "latest" else {"version": version}
+        if asset.registry is None and asset.version != "latest":
+            path = f"{connection.workspace_id}/{kind}/{part(asset.name)}/versions/{part(asset.version)}"
+            connection.rest.call("GET", path)
+            return asset
+        client = connection.registry_client(asset.registry) if asset.registry else connection.ml_client
+        version = {"label": "latest"} if asset.version == "latest" else {"version": asset.version}
+        return replace(asset, version=str(getattr(client, kind).get(asset.name, **version).version))
 
 
 def _parsed(text: str, kind: str) -> Asset:
-    registry = re.fullmatch(rf"azureml://registries/([^/]+)/{kind}/([^/]+)/(?:versions/([^/]+)|labels/(latest))", text)
-    if registry:
-        return Asset(kind, registry[1], registry[2], registry[3] or registry[4])
-    local = re.fullmatch(r"azureml:([^:@/]+)(?::([^:@/]+)|@(latest))", text)
-    if local:
-        return Asset(kind, None, local[1], local[2] or local[3])
+    match = re.fullmatch(rf"azureml://registries/([^/]+)/{kind}/([^/]+)/(?:versions/([^/]+)|labels/(latest))", text)
+    match = match or re.fullmatch(r"azureml:()([^:@/]+)(?::([^:@/]+)|@(latest))", text)
+    if match:
+        return Asset(kind, match[1] or None, match[2], match[3] or match[4])
     raise UserError(
         f"'{text}' names no {kind[:-1]} of a workspace or registry",
         code="AZD478",
@@ -90,25 +78,15 @@ def serving_environment(connection: Connection) -> str:
         digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     version = digest.hexdigest()[:12]
     path = f"{connection.workspace_id}/environments/{_ENVIRONMENT}/versions/{version}"
-    if _exists(connection, path):
-        return path
+    with explain("looking up the environment of the server"):
+        if connection.rest.find(path) is not None:
+            return path
     with explain(f"registering the environment {_ENVIRONMENT}"), hushed():
         from azure.ai.ml import load_environment
 
         environment = load_environment(folder / "environment.yml")
         environment.version = version
         return str(connection.ml_client.environments.create_or_update(environment).id)
-
-
-def _exists(connection: Connection, path: str) -> bool:
-    from azure.core.exceptions import ResourceNotFoundError
-
-    with explain("looking up the environment of the server"):
-        try:
-            connection.rest.call("GET", path)
-        except ResourceNotFoundError:
-            return False
-    return True
 
 
 def endpoint_body(location: str, auth_mode: str, tags: Mapping[str, str], traffic: Mapping[str, int]) -> dict[str, Any]:

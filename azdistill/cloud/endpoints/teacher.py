@@ -68,12 +68,11 @@ def find_teacher(
     UserError AZD472 for a model whose weights are not to be had; AZD473 where nothing is known of the name.
     """
     folder = Path(name)
-    model = catalog.find(name)
-    if model is not None and model.hub_id is None:
-        raise hosted_elsewhere(model)
+    model = _servable(name)
     is_folder = model is None and folder.is_dir()
     if model is None and not is_folder and config is None:
-        hint = did_you_mean(name, [known for known in catalog.known_names("teacher") if _open(known)])
+        names = [each for each in catalog.known_names("teacher") if _has_weights(each)]
+        hint = did_you_mean(name, names)
         raise UserError(
             f"nothing is known of the teacher '{name}'",
             code="AZD473",
@@ -81,30 +80,31 @@ def find_teacher(
         )
     source = config or (folder if is_folder else None)
     shape = sizing.read_config(source) if source else (model.architecture if model else None)
-    same = precision is None or (shape is not None and precision == shape.precision)
+    as_stored = precision is None or (shape is not None and precision == shape.precision)
     return Teacher(
         name=folder.resolve().name if is_folder else (model.name if model else name),
         model=model,
         architecture=shape,
         parameters=parameters or (model.parameters if model else None),
         precision=precision or (shape.precision if shape else "bf16"),
-        weights=_on_disk(folder) if is_folder and same and parameters is None else None,
+        weights=_on_disk(folder) if is_folder and as_stored and parameters is None else None,
     )
 
 
 def served_name(name: str) -> str:
     """What requests call the teacher ``name``, of which nothing need be known. UserError AZD472 as above."""
-    model = catalog.find(name)
-    if model is not None and model.hub_id is None:
-        raise hosted_elsewhere(model)
+    model = _servable(name)
     return (model and model.served_as) or name
 
 
-def hosted_elsewhere(model: Model) -> UserError:
-    """Why no endpoint is made for a model whose weights nobody gives out."""
+def _servable(name: str) -> Model | None:
+    """The catalogue's model ``name``. UserError AZD472 for one whose weights nobody gives out."""
+    model = catalog.find(name)
+    if model is None or model.hub_id is not None:
+        return model
     places = [_place(entry) for entry in model.hosting if entry.stage != "retired"]
     where = f": {'; '.join(places)}" if places else ""
-    return UserError(
+    raise UserError(
         f"{model.name} ({model.publisher}) is hosted by others and used by a connection; its weights cannot be had, "
         f"so there is no endpoint to make{where}",
         code="AZD472",
@@ -118,7 +118,7 @@ def _place(entry: Hosting) -> str:
     return f"{words.get(entry.where, entry.where)}{until} ({entry.source}, {entry.as_of})"
 
 
-def _open(name: str) -> bool:
+def _has_weights(name: str) -> bool:
     model = catalog.find(name)
     return model is not None and model.hub_id is not None
 

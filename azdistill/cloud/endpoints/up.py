@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -63,14 +64,14 @@ def up(connection: Connection, order: Order, say: Say) -> Ready:
     resources = Resources(connection, say)
     model = serving.find_asset(order.model, "models", connection)
     if order.plan is None:
-        return _serverless(connection, resources, order, model)
-    environment = _environment(connection, order, model, say)
-    _foreign(resources, order)
-    endpoint = _endpoint(connection, resources, order)
-    _deployment(connection, resources, order, order.plan, model.id_in(connection), environment)
-    endpoint = _traffic(connection, resources, order, endpoint)
-    address = _address(str(endpoint["properties"]["scoringUri"]))
-    return _ready(resources, order, resources.online(order.name), address)
+        return _serverless(resources, order, model)
+    environment = _environment(resources, order, model)
+    path = resources.online(order.name)
+    _refuse_foreign(resources, path, order)
+    endpoint = _endpoint(resources, path, order)
+    _deployment(resources, order, order.plan, model.id_in(connection), environment)
+    endpoint = _traffic(resources, path, order, endpoint)
+    return _ready(resources, order, path, str(endpoint["properties"]["scoringUri"]))
 
 
 def deployed(connection: Connection, endpoint: str) -> bool:
@@ -79,68 +80,65 @@ def deployed(connection: Connection, endpoint: str) -> bool:
     return names.is_ours(resources.get(resources.deployment(endpoint, DEPLOYMENT)))
 
 
-def _environment(connection: Connection, order: Order, model: Asset, say: Say) -> str | None:
+def _environment(resources: Resources, order: Order, model: Asset) -> str | None:
     # A registry's models bring their server; the workspace's are folders of weights.
-    wanted = order.environment or (OWN if model.registry else OURS)
-    if wanted == OWN:
+    environment = order.environment or (OWN if model.registry else OURS)
+    if environment == OWN:
         return None
-    if wanted == OURS:
-        say("the server: vLLM, in the environment azdistill-serve")
-        return serving.serving_environment(connection)
-    return serving.find_asset(wanted, "environments", connection).id_in(connection)
+    if environment == OURS:
+        resources.say("the server: vLLM, in the environment azdistill-serve")
+        return serving.serving_environment(resources.connection)
+    return serving.find_asset(environment, "environments", resources.connection).id_in(resources.connection)
 
 
-def _foreign(resources: Resources, order: Order) -> None:
+def _refuse_foreign(resources: Resources, endpoint: str, order: Order) -> None:
     """Refuse to touch an endpoint or connection of the name that is not ours."""
-    online, link = resources.online(order.name), resources.link(names.connection_name(order.name))
-    serverless = resources.serverless(order.name)
-    for path in (serverless if order.plan is None else online, link):
-        found = resources.get(path)
-        if found is not None and not names.is_ours(found):
-            kind = path.split("/")[-2]
+    for path in (endpoint, resources.link(names.connection_name(order.name))):
+        resource = resources.get(path)
+        if resource is not None and not names.is_ours(resource):
             raise UserError(
-                f"{kind}/{found['name']} exists and was not made by azdistill endpoint up (it lacks the tag "
-                f"{names.OWNER})",
+                f"{path.split('/')[-2]}/{resource['name']} exists and was not made by azdistill endpoint up (it lacks "
+                f"the tag {names.OWNER})",
                 code="AZD475",
                 hint="give another name: --name",
             )
 
 
-def _endpoint(connection: Connection, resources: Resources, order: Order) -> dict[str, Any]:
-    path = resources.online(order.name)
-    found = resources.settled(path)
-    traffic = (found or {}).get("properties", {}).get("traffic") or {}
+def _endpoint(resources: Resources, path: str, order: Order) -> dict[str, Any]:
+    endpoint = resources.settled(path)
+    properties = (endpoint or {}).get("properties") or {}
     mode = "AADToken" if order.identity else "Key"
-    same = found is not None and found["properties"].get("authMode") == mode
-    if found is None or not same or state(found) != "Succeeded" or names.tags(found).get(EXPIRES) != order.expires:
-        resources.say(f"endpoint {order.name}: {'changing' if found else 'making'} it, it expires {order.expires}")
+    if not _is_current(endpoint, order) or properties.get("authMode") != mode:
+        resources.say(f"endpoint {order.name}: {'changing' if endpoint else 'making'} it, it expires {order.expires}")
         tags = names.tags_of(order.name, order.teacher, order.expires)
-        resources.put(path, serving.endpoint_body(_location(connection), mode, tags, traffic))
-        found = resources.settled(path)
-    return _made(found, f"the endpoint {order.name}")
+        resources.put(path, serving.endpoint_body(resources.location, mode, tags, properties.get("traffic") or {}))
+        endpoint = resources.settled(path)
+    return _made(endpoint, f"the endpoint {order.name}")
+
+
+def _is_current(endpoint: dict[str, Any] | None, order: Order) -> bool:
+    """Whether the endpoint is there, whole, and expires as ordered."""
+    return (
+        endpoint is not None and state(endpoint) == "Succeeded" and names.tags(endpoint).get(EXPIRES) == order.expires
+    )
 
 
 def _deployment(
-    connection: Connection,
-    resources: Resources,
-    order: Order,
-    plan: EndpointPlan,
-    model_id: str,
-    environment_id: str | None,
+    resources: Resources, order: Order, plan: EndpointPlan, model_id: str, environment_id: str | None
 ) -> None:
     path = resources.deployment(order.name, DEPLOYMENT)
     # The expiry stands on the endpoint: keeping it longer must not deploy anew.
     tags = names.tags_of(order.name, order.teacher, "with its endpoint")
-    body = serving.deployment_body(_location(connection), plan, model_id, environment_id, tags)
-    found = resources.settled(path)
-    if found is not None and not names.is_ours(found):
+    body = serving.deployment_body(resources.location, plan, model_id, environment_id, tags)
+    deployment = resources.settled(path)
+    if deployment is not None and not names.is_ours(deployment):
         raise UserError(f"the deployment {DEPLOYMENT} of {order.name} is not ours", code="AZD475", hint="give --name")
-    if found is not None and state(found) == "Succeeded" and names.tags(found).get(SPEC) == body["tags"][SPEC]:
-        resources.say(f"deployment {DEPLOYMENT}: it is there")
-        return
-    if found is not None and state(found) != "Succeeded":
+    if deployment is not None and state(deployment) != "Succeeded":
         resources.say(f"deployment {DEPLOYMENT}: removing one that failed")
         resources.delete(path)
+    elif names.tags(deployment).get(SPEC) == body["tags"][SPEC]:
+        resources.say(f"deployment {DEPLOYMENT}: it is there")
+        return
     machines = f"{plan.instances} x {plan.fit.sku.name}"
     resources.say(f"deployment {DEPLOYMENT}: {machines}; loading a large model takes half an hour and more")
     resources.put(path, body)
@@ -150,33 +148,33 @@ def _deployment(
         raise _with_log(resources, order.name, error) from error
 
 
-def _traffic(connection: Connection, resources: Resources, order: Order, endpoint: dict[str, Any]) -> dict[str, Any]:
+def _traffic(resources: Resources, path: str, order: Order, endpoint: dict[str, Any]) -> dict[str, Any]:
     if (endpoint["properties"].get("traffic") or {}).get(DEPLOYMENT) == 100:
         return endpoint
     resources.say(f"endpoint {order.name}: all requests go to {DEPLOYMENT}")
-    path = resources.online(order.name)
     mode = str(endpoint["properties"]["authMode"])
-    resources.put(path, serving.endpoint_body(_location(connection), mode, names.tags(endpoint), {DEPLOYMENT: 100}))
+    resources.put(path, serving.endpoint_body(resources.location, mode, names.tags(endpoint), {DEPLOYMENT: 100}))
     return _made(resources.settled(path), f"the traffic of {order.name}")
 
 
-def _serverless(connection: Connection, resources: Resources, order: Order, model: Asset) -> Ready:
+def _serverless(resources: Resources, order: Order, model: Asset) -> Ready:
     path = resources.serverless(order.name)
     tags = names.tags_of(order.name, order.teacher, order.expires)
-    body = serving.serverless_body(_location(connection), model, tags)
-    _foreign(resources, order)
-    found = resources.settled(path)
-    if found is None or state(found) != "Succeeded" or names.tags(found).get(EXPIRES) != order.expires:
-        resources.say(f"serverless endpoint {order.name}: {'changing' if found else 'making'} it")
+    body = serving.serverless_body(resources.location, model, tags)
+    _refuse_foreign(resources, path, order)
+    endpoint = resources.settled(path)
+    if not _is_current(endpoint, order):
+        resources.say(f"serverless endpoint {order.name}: {'changing' if endpoint else 'making'} it")
         resources.put(path, body)
-        found = resources.settled(path)
-    endpoint = _made(found, f"the serverless endpoint {order.name}")
-    address = _address(str(endpoint["properties"]["inferenceEndpoint"]["uri"]))
-    return _ready(resources, order, path, address)
+        endpoint = resources.settled(path)
+    endpoint = _made(endpoint, f"the serverless endpoint {order.name}")
+    return _ready(resources, order, path, str(endpoint["properties"]["inferenceEndpoint"]["uri"]))
 
 
-def _ready(resources: Resources, order: Order, path: str, address: str) -> Ready:
+def _ready(resources: Resources, order: Order, path: str, uri: str) -> Ready:
     """The last thing made is the connection, so what has one is whole."""
+    # Requests in OpenAI's form go to the host of the scoring address.
+    address = f"{urlsplit(uri).scheme}://{urlsplit(uri).netloc}/v1"
     if order.identity:
         return Ready(order.name, address, ENTRA, order.served_as, order.expires)
     name = names.connection_name(order.name)
@@ -186,33 +184,21 @@ def _ready(resources: Resources, order: Order, path: str, address: str) -> Ready
     return Ready(order.name, address, f"${{connection:{name}}}", order.served_as, order.expires)
 
 
-def _address(uri: str) -> str:
-    """Where requests in OpenAI's form go: the host of the scoring address, and ``/v1``."""
-    parts = urlsplit(uri)
-    return f"{parts.scheme}://{parts.netloc}/v1"
-
-
-def _made(found: dict[str, Any] | None, what: str) -> dict[str, Any]:
-    if found is None:
+def _made(resource: dict[str, Any] | None, what: str) -> dict[str, Any]:
+    if resource is None:
         raise ServiceError(f"{what} was removed while it was made", code="AZD476", hint="ask for it again")
-    if state(found) != "Succeeded":
+    if state(resource) != "Succeeded":
         raise ServiceError(
-            f"{what} could not be made: {state(found).lower()}",
+            f"{what} could not be made: {state(resource).lower()}",
             code="AZD476",
             hint="the endpoint's page in Azure ML studio says why; azdistill endpoint down removes what there is",
         )
-    return found
+    return resource
 
 
 def _with_log(resources: Resources, endpoint: str, error: ServiceError) -> ServiceError:
-    try:
-        lines = resources.logs(endpoint, DEPLOYMENT)
-    except AzdistillError:
-        # Without a container there is no log; the first error is the one to tell.
-        lines = []
-    said = "".join(f"\n    {line}" for line in lines)
-    return ServiceError(f"{error.message}{said}", code=error.code, hint=error.hint)
-
-
-def _location(connection: Connection) -> str:
-    return str(connection.workspace["location"])
+    log: list[str] = []
+    # Without a container there is no log; the first error is the one to tell.
+    with contextlib.suppress(AzdistillError):
+        log = resources.logs(endpoint, DEPLOYMENT)
+    return ServiceError("\n    ".join([error.message, *log]), code=error.code, hint=error.hint)

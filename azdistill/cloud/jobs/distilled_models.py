@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from azdistill.cloud.jobs.job import Job
+from azdistill.cloud.jobs.run_history import created, list_jobs
 from azdistill.cloud.workspace.errors import explain
 from azdistill.recipe.refer import Weights
 
@@ -15,22 +15,18 @@ if TYPE_CHECKING:
 
 #: The tag of a job that makes a model: the model's name.
 MODEL_TAG = "azdistill.model"
-_JOBS_VERSION = "2024-01-01-preview"
 _OUTPUT = "model"
 
 
 def makers(connection: Connection) -> dict[str, list[str]]:
     """Model name -> the jobs that make it, newest first. Jobs that measure models, and schedules' templates, do not."""
     with explain("looking for the runs that make models"):
-        query = {"tag": MODEL_TAG, "listViewType": "ActiveOnly", "jobType": "Pipeline"}
-        path = f"{connection.workspace_id}/jobs"
-        jobs = connection.rest.listed(path, api_version=_JOBS_VERSION, params=query)
-    found: dict[str, list[str]] = {}
-    for job in sorted(jobs, key=_created, reverse=True):
-        name = ((job.get("properties") or {}).get("tags") or {}).get(MODEL_TAG)
-        if name:
-            found.setdefault(str(name), []).append(str(job["name"]))
-    return found
+        jobs = sorted(list_jobs(connection, tag=MODEL_TAG, jobType="Pipeline"), key=created, reverse=True)
+    by_model: dict[str, list[str]] = {}
+    for job in jobs:
+        if name := ((job.get("properties") or {}).get("tags") or {}).get(MODEL_TAG):
+            by_model.setdefault(str(name), []).append(str(job["name"]))
+    return by_model
 
 
 def registered(connection: Connection, name: str) -> str | None:
@@ -42,7 +38,7 @@ def registered(connection: Connection, name: str) -> str | None:
             versions = connection.rest.listed(f"{connection.workspace_id}/models/{name}/versions")
         except ResourceNotFoundError:
             return None
-    newest = max(versions, key=_created, default=None)
+    newest = max(versions, key=created, default=None)
     return f"azureml:{name}:{newest['name']}" if newest else None
 
 
@@ -54,7 +50,7 @@ def distilled(job: Job) -> Weights:
 def inputs_of(job: Job) -> dict[str, Any]:
     """The inputs of a job: values as text, data by its address."""
     inputs = (job.body.get("properties") or {}).get("inputs") or {}
-    return {name: _value(given) for name, given in inputs.items() if isinstance(given, Mapping)}
+    return {name: _text(declared) for name, declared in inputs.items() if isinstance(declared, Mapping)}
 
 
 def where_of(job: Job, step: str) -> dict[str, Any]:
@@ -62,19 +58,14 @@ def where_of(job: Job, step: str) -> dict[str, Any]:
     node = ((job.body.get("properties") or {}).get("jobs") or {}).get(step) or {}
     resources = node.get("resources") or {}
     compute = str(node.get("computeId") or node.get("compute") or "")
-    found: dict[str, Any] = {}
-    if compute:
-        found["compute"] = f"azureml:{compute.removeprefix('azureml:').rsplit('/', 1)[-1]}"
-    if instance := resources.get("instance_type") or resources.get("instanceType"):
-        found["resources"] = {"instance_type": str(instance)}
-    return found
+    instance = resources.get("instance_type") or resources.get("instanceType")
+    return {
+        **({"compute": f"azureml:{compute.removeprefix('azureml:').rsplit('/', 1)[-1]}"} if compute else {}),
+        **({"resources": {"instance_type": str(instance)}} if instance else {}),
+    }
 
 
-def _value(given: Mapping[str, Any]) -> str:
-    text = str(given.get("uri") or given.get("value") or "")
+def _text(declared: Mapping[str, Any]) -> str:
+    text = str(declared.get("uri") or declared.get("value") or "")
     # An asset's ARM id is given to a job as azureml:..., as its YAML has it.
-    return f"azureml:{text}" if re.match(r"/subscriptions/", text) else text
-
-
-def _created(entry: Mapping[str, Any]) -> str:
-    return str((entry.get("systemData") or {}).get("createdAt") or "")
+    return f"azureml:{text}" if text.startswith("/subscriptions/") else text

@@ -10,7 +10,7 @@ import hashlib
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -51,12 +51,11 @@ def fetch(
     container = Container(connection, output.place.datastore)
     with explain(f"downloading output '{output.name}'"):
         listed = container.blobs(output.place.path)
-        wanted = _wanted(output, listed)
-        _each(wanted, lambda name, blob: _File(container, blob, _target(folder, output, name), on_bytes), output)
-    name = PurePosixPath(output.place.path).name
-    path = folder / name
-    size = sum(blob.size for blob in wanted.values())
-    return Fetched(output, path, len(wanted), size, output.expected is not None, len(listed) - len(wanted))
+        blobs = _of_step(output, listed)
+        path = folder / PurePosixPath(output.place.path).name
+        _each(blobs, lambda name, blob: _File(container, blob, path / name if name else path, on_bytes), output)
+    size = sum(blob.size for blob in blobs.values())
+    return Fetched(output, path, len(blobs), size, output.expected is not None, len(listed) - len(blobs))
 
 
 def read(connection: Connection, output: Output, file: str) -> bytes:
@@ -69,24 +68,24 @@ def read(connection: Connection, output: Output, file: str) -> bytes:
         raise ServiceError(f"output '{output.name}' has no file '{file}'", code="AZD439")
     mark = (output.expected or {}).get(file)
     if mark and hashlib.sha256(content).hexdigest() != mark.get("sha256"):
-        raise _other(output, file, "its content")
+        raise _changed(output, file, "its content")
     return content
 
 
-def _wanted(output: Output, listed: list[Blob]) -> dict[str, Blob]:
+def _of_step(output: Output, listed: list[Blob]) -> dict[str, Blob]:
     """Relative path -> blob, of what the step wrote. What others have put beside it since is left out."""
     if not listed:
         hint = "it was deleted, or its step wrote nothing"
         raise ServiceError(f"output '{output.name}' holds nothing at {output.place.path}", code="AZD439", hint=hint)
-    found = {_relative(blob.name, output.place.path): blob for blob in listed}
+    blobs = {_relative(blob.name, output.place.path): blob for blob in listed}
     if output.expected is None:
-        return found
+        return blobs
     for name, mark in output.expected.items():
-        if name not in found:
+        if name not in blobs:
             raise ServiceError(f"output '{output.name}' has lost the file '{name}' that its step wrote", code="AZD440")
-        if found[name].size != mark.get("size"):
-            raise _other(output, name, f"{found[name].size} bytes in place of {mark.get('size')}")
-    return {name: found[name] for name in output.expected}
+        if blobs[name].size != mark.get("size"):
+            raise _changed(output, name, f"{blobs[name].size} bytes in place of {mark.get('size')}")
+    return {name: blobs[name] for name in output.expected}
 
 
 def _relative(blob: str, root: str) -> str:
@@ -96,38 +95,32 @@ def _relative(blob: str, root: str) -> str:
     return name
 
 
-def _other(output: Output, name: str, what: str) -> ServiceError:
+def _changed(output: Output, name: str, what: str) -> ServiceError:
     file = f"file '{name}' of output '{output.name}'" if name else f"output '{output.name}'"
     hint = "it was written over since, or damaged: run the step again"
     return ServiceError(f"{file} is not what its step wrote ({what})", code="AZD440", hint=hint)
 
 
-def _target(folder: Path, output: Output, name: str) -> Path:
-    root = folder / PurePosixPath(output.place.path).name
-    return root / name if name else root
-
-
-def _each(wanted: Mapping[str, Blob], make: Callable[[str, Blob], _File], output: Output) -> None:
+def _each(blobs: Mapping[str, Blob], make: Callable[[str, Blob], _File], output: Output) -> None:
     """Fetch them all, several at a time; the first error ends the rest."""
     stop = Event()
 
-    def one(name: str, blob: Blob) -> None:
+    def fetch_one(name: str, blob: Blob) -> None:
         mark = (output.expected or {}).get(name)
-        got = make(name, blob).fetch(stop, mark.get("sha256") if mark else None)
-        if not got:
-            raise _other(output, name, "its content")
+        if not make(name, blob).fetch(stop, mark.get("sha256") if mark else None):
+            raise _changed(output, name, "its content")
 
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="download") as pool:
         # The largest first, so that none is left alone at the end.
-        order = sorted(wanted.items(), key=lambda item: -item[1].size)
-        running = [pool.submit(one, name, blob) for name, blob in order]
+        names = sorted(blobs, key=lambda name: -blobs[name].size)
+        running = [pool.submit(fetch_one, name, blobs[name]) for name in names]
         try:
-            done, _ = wait(running, return_when=FIRST_EXCEPTION)
+            finished, _ = wait(running, return_when=FIRST_EXCEPTION)
         except BaseException:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-        if any(each.exception() for each in done):
+        if any(each.exception() for each in finished):
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
     for each in running:
@@ -159,10 +152,7 @@ class _File:
         if stop.is_set() and received < self._blob.size:
             # Another file has failed, and says why; this one's bytes wait for the next try.
             return True
-        if received != self._blob.size:
-            self._part.unlink()
-            return False
-        if sha256 is not None and digest.hexdigest() != sha256:
+        if received != self._blob.size or (sha256 is not None and digest.hexdigest() != sha256):
             self._part.unlink()
             return False
         os.utime(self._part, (self._blob.modified, self._blob.modified))
@@ -171,11 +161,11 @@ class _File:
 
     def _is_there(self, sha256: str | None) -> bool:
         try:
-            found = self._target.stat()
-            if found.st_size != self._blob.size:
+            stat = self._target.stat()
+            if stat.st_size != self._blob.size:
                 return False
             if sha256 is None:
-                return found.st_mtime == self._blob.modified
+                return stat.st_mtime == self._blob.modified
             with open(self._target, "rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest() == sha256
         except OSError:
@@ -184,17 +174,14 @@ class _File:
     def _take_up(self, file: Any, digest: Any) -> None:
         """Keep what an earlier try has received."""
         file.seek(0)
-        kept = 0
         while chunk := file.read(1 << 20):
             digest.update(chunk)
-            kept += len(chunk)
-        self._on_bytes(kept)
+        self._on_bytes(file.tell())
 
     def _receive(self, file: Any, digest: Any, stop: Event) -> None:
-        for pause in self._pauses():
+        for attempt in range(1, _TRIES + 1):
             try:
-                at = file.seek(0, os.SEEK_END)
-                for chunk in self._container.read(self._blob, at) if at < self._blob.size else ():
+                for chunk in self._container.read(self._blob, file.seek(0, os.SEEK_END)):
                     if stop.is_set():
                         return
                     file.write(chunk)
@@ -203,15 +190,10 @@ class _File:
                 return
             except Exception as error:
                 # Bytes that are here are kept; the next try asks for the rest.
-                if pause is None or not _is_cut(error):
+                if attempt == _TRIES or not _is_cut(error):
                     raise
                 file.flush()
-                time.sleep(pause)
-
-    def _pauses(self) -> Iterator[float | None]:
-        for number in range(_TRIES - 1):
-            yield min(0.5 * 2**number, 8.0) * random.uniform(0.8, 1.2)
-        yield None
+                time.sleep(min(0.25 * 2**attempt, 8.0) * random.uniform(0.8, 1.2))
 
 
 def _is_cut(error: BaseException) -> bool:

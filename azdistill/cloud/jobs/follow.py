@@ -1,4 +1,4 @@
-"""A job as it goes on: its state now, and waiting for its end through whatever the service does meanwhile."""
+"""A job as it goes on: its state now, canceling it, and waiting for its end whatever the service does meanwhile."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from azdistill.cloud.jobs import recent
-from azdistill.cloud.jobs.job import Job, JobStep, is_group, job_from, step_from
+from azdistill.cloud.jobs.job import ENDED, Job, JobStep, is_group, job_from, step_from
 from azdistill.cloud.jobs.logs import LogTail
-from azdistill.cloud.jobs.run_history import History
+from azdistill.cloud.jobs.run_history import JOBS_VERSION, History, job_path
 from azdistill.cloud.workspace.errors import explain
 from azdistill.errors import AzdistillError, ServiceError
 
 if TYPE_CHECKING:
     from azdistill.cloud.workspace.connect import Connection
 
-__all__ = ["FollowListener", "Job", "JobStep", "follow", "get_job"]
+__all__ = ["FollowListener", "Job", "JobStep", "cancel", "follow", "get_job"]
 
+_CANCEL_VERSION = "2023-04-01-preview"
 #: Seconds between two looks: at first, at most, and how fast it grows while nothing changes.
 _FIRST, _MOST, _GROWTH = 1.0, 15.0, 1.3
 #: Seconds of a service that does not answer before it is said, and before waiting ends.
-_SAID, _GIVEN_UP = 10.0, 900.0
+_REPORT_AFTER, _GIVE_UP_AFTER = 10.0, 900.0
 #: A service says these while it is busy or changes hands; what was asked is asked again.
 _PASSING = ("AZD402", "AZD406", "AZD407", "AZD408")
 #: Refused credentials are asked for anew so many times: a token may just have run out.
@@ -58,19 +59,51 @@ def get_job(connection: Connection, name: str, history: History | None = None) -
 
     history = history or History(connection)
     with explain(f"looking up the run {name}"):
-        try:
-            arm = history.job(name)
-        except ResourceNotFoundError as error:
-            # A workspace that does not exist answers like one without the job: this tells them apart.
-            _ = connection.workspace
-            raise recent.unknown(connection, name) from error
+        arm = _find(connection, name)
         try:
             details = history.details(name)
         except ResourceNotFoundError:
             # A job that was taken a moment ago has no run yet.
             details = {}
-        steps = _steps(history, name, arm) if details else {}
+        nodes = (arm.get("properties") or {}).get("jobs") or {}
+        steps = _children(history, name, _names(nodes), "", 0) if details else {}
     return job_from(arm, details, steps, connection.studio_url(name))
+
+
+def cancel(connection: Connection, name: str) -> str | None:
+    """Ask the run ``name`` to end: it does so after a while. The status of one that had ended already, else None.
+
+    UserError AZD430 where the workspace has no such run.
+    """
+    from azure.core.exceptions import HttpResponseError
+
+    with explain(f"canceling the run {name}"):
+        status = _status(connection, name)
+        if status in ENDED:
+            return status
+        try:
+            path = f"{job_path(connection, name)}/cancel"
+            connection.rest.call("POST", path, api_version=_CANCEL_VERSION)
+        except HttpResponseError as error:
+            # It may have ended between the two requests, which is what was wanted.
+            if error.status_code in (400, 409) and (status := _status(connection, name)) in ENDED:
+                return status
+            raise
+    return None
+
+
+def _status(connection: Connection, name: str) -> str:
+    return str(_find(connection, name)["properties"].get("status") or "")
+
+
+def _find(connection: Connection, name: str) -> dict[str, Any]:
+    """The job as ARM holds it. UserError AZD430 where the workspace has none of that name."""
+    job: dict[str, Any] | None = connection.rest.find(job_path(connection, name), api_version=JOBS_VERSION)
+    if job is None:
+        # A workspace that does not exist answers like one without the job: this tells them apart.
+        _ = connection.workspace
+        raise recent.unknown(connection, name)
+    return job
 
 
 def follow(
@@ -97,10 +130,10 @@ def follow(
     began, wait = time.monotonic(), _FIRST
     job = patience.through(lambda: get_job(connection, name, history))
     listener.started(job)
-    seen: Mapping[str, JobStep] = {}
+    reported: Mapping[str, JobStep] = {}
     while True:
-        changed = _tell(listener, seen, job)
-        seen = {**seen, **job.steps}
+        changed = _tell(listener, reported, job)
+        reported = {**reported, **job.steps}
         lines = patience.through(partial(_read, tail, job, listener)) if tail else 0
         if job.has_ended:
             listener.ended(job)
@@ -122,7 +155,7 @@ class _Patience:
 
     def through(self, ask: Callable[[], _T]) -> _T:
         """What ``ask`` answers, however often it has to be asked."""
-        since, wait, refusals, said = time.monotonic(), _FIRST, 0, False
+        since, wait, refusals, is_reported = time.monotonic(), _FIRST, 0, False
         while True:
             try:
                 return ask()
@@ -131,19 +164,19 @@ class _Patience:
                 silent = time.monotonic() - since
                 if error.code not in _PASSING or refusals > _REFUSALS:
                     raise
-                if silent > _GIVEN_UP:
+                if silent > _GIVE_UP_AFTER:
                     raise ServiceError(f"given up: {error.message}", code="AZD442", hint=error.hint) from error
-                if silent > _SAID and not said:
-                    said = True
+                if silent > _REPORT_AFTER and not is_reported:
+                    is_reported = True
                     self._listener.trouble(error.message)
             self._sleep(wait * random.uniform(0.8, 1.2))
             wait = min(wait * 2, _MOST)
 
 
-def _tell(listener: FollowListener, seen: Mapping[str, JobStep], job: Job) -> bool:
+def _tell(listener: FollowListener, reported: Mapping[str, JobStep], job: Job) -> bool:
     changed = False
     for name, step in job.steps.items():
-        before = seen.get(name)
+        before = reported.get(name)
         if (before.status, before.reused) != (step.status, step.reused) if before else step.run_id:
             changed = True
             listener.step_changed(step)
@@ -156,29 +189,24 @@ def _read(tail: LogTail, job: Job, listener: FollowListener) -> int:
         return tail.read(job, listener.line)
 
 
-def _steps(history: History, name: str, arm: Mapping[str, Any]) -> dict[str, JobStep]:
-    nodes = (arm.get("properties") or {}).get("jobs") or {}
-    return _children(history, name, _names(nodes), "", 0)
-
-
 def _names(nodes: Mapping[str, Any]) -> dict[str, str]:
     """Display name -> name of the node: a run is called by the former, and everything else by the latter."""
-    shown = {
-        str((node or {}).get("display_name") or (node or {}).get("displayName") or ""): name
+    titles = {
+        str((node or {}).get("display_name") or (node or {}).get("displayName") or name): name
         for name, node in nodes.items()
     }
-    return {**{key: name for key, name in shown.items() if key}, **{name: name for name in nodes}}
+    return {**titles, **{name: name for name in nodes}}
 
 
 def _children(history: History, run_id: str, names: Mapping[str, str], prefix: str, depth: int) -> dict[str, JobStep]:
-    found: dict[str, JobStep] = {}
+    steps: dict[str, JobStep] = {}
     for run in history.children(run_id):
-        shown = str(run.get("displayName") or run.get("name") or run.get("runId"))
+        title = str(run.get("displayName") or run.get("name") or run.get("runId"))
         # A node that was tried again has several runs: the last counts.
-        name = prefix + names.get(shown, shown)
+        name = prefix + names.get(title, title)
         # The list of children tells neither errors nor all times.
         step = step_from(name, run, history.details(str(run["runId"])) if run.get("status") == "Failed" else None)
-        found[name] = step
+        steps[name] = step
         if is_group(run) and depth < _DEEPEST:
-            found |= _children(history, step.run_with_results, {}, f"{name}.", depth + 1)
-    return found
+            steps |= _children(history, step.run_with_results, {}, f"{name}.", depth + 1)
+    return steps

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from azdistill.cloud.workspace.rest import parsed_time
+
 #: Statuses after which nothing changes any more. ``Paused`` and ``NotResponding`` may still end.
 ENDED = frozenset({"Completed", "Failed", "Canceled"})
 #: A step that has not got a run yet, in the word of the service.
@@ -123,30 +125,26 @@ def job_from(arm: Mapping[str, Any], run: Mapping[str, Any], steps: Mapping[str,
         steps=ordered(steps, _names(properties.get("jobs") or {})),
         outputs={name: (out or {}).get("uri") or "" for name, out in (properties.get("outputs") or {}).items()},
         # Those that its steps have set while it ran are in run history at once.
-        tags={
-            str(key): str(value)
-            for tags in (properties.get("tags"), run.get("tags"))
-            for key, value in (tags or {}).items()
-        },
+        tags={str(k): str(v) for k, v in {**(properties.get("tags") or {}), **(run.get("tags") or {})}.items()},
         body=arm,
     )
 
 
 def step_from(name: str, run: Mapping[str, Any], details: Mapping[str, Any] | None = None) -> JobStep:
     """A step out of a child run, and where they were asked for its details."""
-    whole = {**run, **{key: value for key, value in (details or {}).items() if value is not None}}
-    properties = whole.get("properties") or {}
-    compute = whole.get("compute") or {}
-    error = message_of(whole)
+    facts = {**run, **{key: value for key, value in (details or {}).items() if value is not None}}
+    properties = facts.get("properties") or {}
+    compute = facts.get("compute") or {}
+    error = message_of(facts)
     return JobStep(
         name=name,
         run_id=str(run.get("runId") or ""),
-        status=str(whole.get("status") or NOT_STARTED),
+        status=str(facts.get("status") or NOT_STARTED),
         reused=str(properties.get(_REUSED, "")).lower() == "true",
         reused_from=str(properties.get(_REUSED_FROM) or ""),
-        started=moment(whole.get("startTimeUtc")),
-        ended=moment(whole.get("endTimeUtc")),
-        compute=str(compute.get("target") or compute.get("vmSize") or whole.get("target") or ""),
+        started=moment(facts.get("startTimeUtc")),
+        ended=moment(facts.get("endTimeUtc")),
+        compute=str(compute.get("target") or compute.get("vmSize") or facts.get("target") or ""),
         error=error,
         exit_code=exit_code_in(error),
         group=is_group(run),
@@ -170,11 +168,11 @@ def _names(nodes: Mapping[str, Any]) -> list[str]:
 
 def ordered(steps: Mapping[str, JobStep], names: list[str]) -> dict[str, JobStep]:
     """The steps in the order of the pipeline, which is that of ``names``; those without a run yet are there too."""
-    result: dict[str, JobStep] = {}
+    in_order: dict[str, JobStep] = {}
     for name in names:
-        result[name] = steps.get(name, JobStep(name))
-        result |= {key: step for key, step in steps.items() if key.startswith(f"{name}.")}
-    return result | {key: step for key, step in steps.items() if key not in result}
+        in_order[name] = steps.get(name, JobStep(name))
+        in_order |= {key: step for key, step in steps.items() if key.startswith(f"{name}.")}
+    return {**in_order, **steps}
 
 
 def producer(body: Mapping[str, Any], output: str) -> tuple[str, str] | None:
@@ -204,20 +202,14 @@ def message_of(run: Mapping[str, Any]) -> str:
 
 def exit_code_in(text: str) -> int | None:
     """The exit status of a step's command, where the service's message names it."""
-    found = _EXIT_CODE.search(text)
-    return int(found[1]) if found else None
+    match = _EXIT_CODE.search(text)
+    return int(match[1]) if match else None
 
 
 def moment(text: Any) -> float | None:
     """Seconds since 1970 of a time as the service writes it (UTC, up to seven digits of a second)."""
-    if not text:
-        return None
-    plain = re.sub(r"(\.\d{6})\d+", r"\1", str(text)).replace("Z", "+00:00")
-    try:
-        parsed = datetime.fromisoformat(plain)
-    except ValueError:
-        return None
-    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+    time = parsed_time(text)
+    return time.timestamp() if time else None
 
 
 def iso(seconds: float | None) -> str | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from azdistill.cloud.jobs.job import iso, moment
-from azdistill.cloud.jobs.run_history import JOBS_VERSION
+from azdistill.cloud.jobs.run_history import list_jobs
 from azdistill.cloud.workspace.errors import explain
 from azdistill.errors import UserError
 
@@ -33,27 +33,18 @@ class Listed:
 
     def as_json(self) -> dict[str, Any]:
         """What ``azdistill runs --azure --json`` prints for a run."""
-        return {
-            **{"name": self.name, "status": self.status, "experiment": self.experiment},
-            **{"display_name": self.display_name, "created": iso(self.created), "tags": self.tags},
-            "studio_url": self.studio_url,
-        }
+        return {**asdict(self), "created": iso(self.created)}
 
 
 def list_runs(connection: Connection, *, experiment: str | None = None, since: float | None = None) -> Iterator[Listed]:
     """The workspace's pipeline runs, as they are asked for page by page; ``since`` is in seconds since 1970."""
-    link: str | None = f"{connection.workspace_id}/jobs"
-    params = {"api-version": JOBS_VERSION, "jobType": "Pipeline", "listViewType": "ActiveOnly"}
-    while link:
-        with explain(f"listing the runs of {connection.workspace_name}"):
-            page = connection.rest.call("GET", link, params=params)
-        for entry in page.get("value") or []:
-            run = _listed(connection, entry)
+    with explain(f"listing the runs of {connection.workspace_name}"):
+        for job in list_jobs(connection, jobType="Pipeline"):
+            run = _listed(connection, job)
             if since is not None and run.created is not None and run.created < since:
                 return
             if experiment in (None, run.experiment):
                 yield run
-        link, params = page.get("nextLink"), {}
 
 
 def moment_since(text: str, now: float | None = None) -> float:
@@ -61,22 +52,22 @@ def moment_since(text: str, now: float | None = None) -> float:
     span = re.fullmatch(r"(\d+)\s*([mhdw])", text.strip())
     if span:
         return (time.time() if now is None else now) - int(span[1]) * _UNITS[span[2]]
-    found = moment(text.strip())
-    if found is None:
+    date = moment(text.strip())
+    if date is None:
         raise UserError(f"'{text}' is no span of time", code="AZD447", hint="write 7d, 12h, 30m, 2w or 2026-01-31")
-    return found
+    return date
 
 
-def _listed(connection: Connection, entry: dict[str, Any]) -> Listed:
-    properties = entry.get("properties") or {}
-    name = str(entry.get("name") or "")
+def _listed(connection: Connection, job: dict[str, Any]) -> Listed:
+    properties = job.get("properties") or {}
+    name = str(job.get("name") or "")
     studio = ((properties.get("services") or {}).get("Studio") or {}).get("endpoint")
     return Listed(
         name=name,
         status=str(properties.get("status") or ""),
         experiment=str(properties.get("experimentName") or ""),
         display_name=str(properties.get("displayName") or ""),
-        created=moment((entry.get("systemData") or {}).get("createdAt")),
+        created=moment((job.get("systemData") or {}).get("createdAt")),
         tags={str(key): str(value) for key, value in (properties.get("tags") or {}).items()},
         studio_url=str(studio or connection.studio_url(name)),
     )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from azdistill.cloud.jobs.job import ENDED
 from azdistill.cloud.jobs.storage import SignedFiles
 from azdistill.cloud.workspace.errors import explain
 from azdistill.redact import redact
@@ -44,7 +45,7 @@ class _Open:
 
     url: str
     offset: int = 0
-    rest: str = ""
+    line: str = ""
     decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
 
     def move(self, url: str) -> None:
@@ -54,13 +55,8 @@ class _Open:
     def take(self, piece: bytes) -> list[str]:
         """Take the next bytes; the lines that end in them."""
         self.offset += len(piece)
-        *lines, self.rest = (self.rest + self.decoder.decode(piece)).split("\n")
+        *lines, self.line = (self.line + self.decoder.decode(piece)).split("\n")
         return lines
-
-    def take_rest(self) -> str:
-        """The last line, which no line break ends."""
-        rest, self.rest = self.rest, ""
-        return rest
 
 
 class LogTail:
@@ -78,49 +74,50 @@ class LogTail:
 
     def read(self, job: Job, on_line: OnLine) -> int:
         """Pass on new lines; how many there were. Raises what azure-core raises; then nothing is lost or told twice."""
-        told = 0
+        count = 0
         for name, step in job.steps.items():
-            if not self._wanted(name, step):
+            if not self._is_followed(name, step):
                 continue
-            told += self._read_step(name, step, on_line)
-            if step.status in ("Completed", "Failed", "Canceled"):
-                told += self._finish(name, step, on_line)
-        return told
+            count += self._read_step(name, step, on_line)
+            if step.status in ENDED:
+                count += self._finish(name, step, on_line)
+        return count
 
-    def _wanted(self, name: str, step: JobStep) -> bool:
+    def _is_followed(self, name: str, step: JobStep) -> bool:
         if not step.run_id or step.group or step.run_id in self._finished or (step.reused and not self._reused):
             return False
         return self._steps is None or any(name == each or name.startswith(f"{each}.") for each in self._steps)
 
     def _read_step(self, name: str, step: JobStep, on_line: OnLine) -> int:
         run_id = step.run_with_results
-        told = 0
+        count = 0
         for file, url in chosen(self._history.details(run_id).get("logFiles") or {}).items():
-            known = self._files.setdefault((run_id, file), _Open(url))
+            log = self._files.setdefault((run_id, file), _Open(url))
             # Addresses run out; each answer brings fresh ones.
-            known.move(url)
-            told += self._read_file(name, known, on_line)
-        return told
+            log.move(url)
+            count += self._read_file(name, log, on_line)
+        return count
 
     def _read_file(self, name: str, log: _Open, on_line: OnLine) -> int:
         self._signed = self._signed or SignedFiles()
-        told = 0
+        count = 0
         while piece := _piece(self._signed, log):
             lines = log.take(piece)
             for line in lines:
                 on_line(name, shown(line))
-            told += len(lines)
+            count += len(lines)
             if len(piece) < _PIECE:
                 break
-        return told
+        return count
 
     def _finish(self, name: str, step: JobStep, on_line: OnLine) -> int:
         """Pass on a last line that no line break ends."""
         self._finished.add(step.run_id)
-        left = [log for (run_id, _), log in self._files.items() if run_id == step.run_with_results and log.rest]
-        for log in left:
-            on_line(name, shown(log.take_rest()))
-        return len(left)
+        logs = [log for (run_id, _), log in self._files.items() if run_id == step.run_with_results and log.line]
+        for log in logs:
+            (line,) = log.take(b"\n")
+            on_line(name, shown(line))
+        return len(logs)
 
 
 def _piece(signed: SignedFiles, log: _Open) -> bytes:
@@ -137,24 +134,20 @@ def _piece(signed: SignedFiles, log: _Open) -> bytes:
 
 def chosen(files: Mapping[str, str], *, every: bool = False) -> dict[str, str]:
     """Of a run's log files those that hold what its command printed, in order; ``every`` process's or the first's."""
-    for pattern in _USER:
-        found = {name: url for name, url in sorted(files.items()) if re.fullmatch(pattern, name)}
-        first = {name: url for name, url in found.items() if _FIRST_PROCESS.fullmatch(name)}
-        if found:
-            return found if every or not first or "std_log" not in pattern else dict([next(iter(first.items()))])
-    return {}
+    logs = _matching(files, _USER)
+    first = next((name for name in logs if _FIRST_PROCESS.fullmatch(name)), None)
+    return logs if every or first is None else {first: logs[first]}
 
 
-def why(history: History, step: JobStep, most: int = 5) -> list[str]:
+def why(history: History, step: JobStep, limit: int = 5) -> list[str]:
     """The lines that say why a step failed: of its log, else of what happened before its command started, else what
     the service says.
     """
     with explain(f"reading the log of step {step.name}"):
         files = history.details(step.run_with_results).get("logFiles") or {}
-        found = chosen(files, every=True) or _matching(files, _BUILD)
-        ends = [_end_of(url) for url in found.values()]
-    lines = [line for end in ends for line in end if line.strip()]
-    return [redact(line[:_LONGEST_LINE]) for line in (telling(lines, most) or step.error.splitlines()[:most])]
+        logs = chosen(files, every=True) or _matching(files, _BUILD)
+        lines = [line for url in logs.values() for line in _end_of(url) if line.strip()]
+    return [redact(line[:_LONGEST_LINE]) for line in (telling(lines, limit) or step.error.splitlines()[:limit])]
 
 
 def shown(line: str) -> str:
@@ -165,8 +158,8 @@ def shown(line: str) -> str:
 
 def _matching(files: Mapping[str, str], patterns: Sequence[str]) -> dict[str, str]:
     for pattern in patterns:
-        if found := {name: url for name, url in sorted(files.items()) if re.fullmatch(pattern, name)}:
-            return found
+        if matches := {name: url for name, url in sorted(files.items()) if re.fullmatch(pattern, name)}:
+            return matches
     return {}
 
 

@@ -52,60 +52,53 @@ class Outputs:
 
         UserError AZD438 where there is none of that name, AZD435 where it is not made yet.
         """
-        known = list(self._job.outputs)
-        if name is not None and name not in known:
-            hint = did_you_mean(name, known) or "it has no outputs; name a step's with --step and --output"
+        names = list(self._job.outputs)
+        if name is not None and name not in names:
+            hint = did_you_mean(name, names) or "it has no outputs; name a step's with --step and --output"
             raise UserError(f"the run {self._job.name} has no output '{name}'", code="AZD438", hint=hint)
-        if not known:
+        if not names:
             hint = "name a step's with --step and --output"
             raise UserError(f"the run {self._job.name} has no outputs of its own", code="AZD438", hint=hint)
-        return [self._of_pipeline(each) for each in ([name] if name else known)]
+        return [self._of_pipeline(each) for each in ([name] if name else names)]
 
-    def of_step(self, step: str, output: str) -> Output:
+    def of_step(self, name: str, output: str) -> Output:
         """The output of a step. UserError AZD437, AZD438 or AZD435."""
-        found = self._job.steps.get(step)
-        if found is None:
-            hint = did_you_mean(step, list(self._job.steps))
-            raise UserError(f"the run {self._job.name} has no step '{step}'", code="AZD437", hint=hint)
-        self._refuse_unmade(found)
-        uris = self._uris_of(found.run_with_results)
-        place = Place.from_uri(uris.get(output, "")) or self._usual_place(found, output, list(uris))
-        return Output(output, place, step, self._expected(found.run_with_results, output))
+        step = self._job.steps.get(name)
+        if step is None:
+            hint = did_you_mean(name, list(self._job.steps))
+            raise UserError(f"the run {self._job.name} has no step '{name}'", code="AZD437", hint=hint)
+        self._refuse_unmade(step)
+        uris = self._uris_of(step.run_with_results)
+        place = Place.from_uri(uris.get(output, "")) or self._usual_place(step, output, list(uris))
+        return Output(output, place, name, self._expected(step.run_with_results, output))
 
     def _of_pipeline(self, name: str) -> Output:
-        made = producer(self._job.body, name)
-        step = self._job.steps.get(made[0]) if made else None
+        node, node_output = producer(self._job.body, name) or ("", "")
+        step = self._job.steps.get(node)
         if step is not None:
             self._refuse_unmade(step)
         elif not self._job.has_ended:
             raise self._unmade(f"output '{name}'")
-        uri = self._uris_of(self._job.name).get(name) or self._job.outputs.get(name) or ""
-        place = Place.from_uri(uri)
-        if place is None and made and step is not None and not step.group:
-            return Output(name, self.of_step(*made).place, made[0], self._expected(step.run_with_results, made[1]))
+        place = Place.from_uri(self._uris_of(self._job.name).get(name) or self._job.outputs.get(name) or "")
+        if step is not None and not step.group:
+            place = place or self.of_step(node, node_output).place
+            return Output(name, place, node, self._expected(step.run_with_results, node_output))
         if place is None:
             raise ServiceError(f"Azure does not say where output '{name}' lies", code="AZD438", hint="name the step's")
-        run, output = self._maker(place, step, made)
-        return Output(name, place, made[0] if made else "", self._expected(run, output) if run else None)
-
-    def _maker(self, place: Place, step: JobStep | None, made: tuple[str, str] | None) -> tuple[str, str]:
-        """The run that wrote an output, and what the output is called there; empty where that is not known."""
-        if step is not None and made is not None and not step.group:
-            return step.run_with_results, made[1]
+        # The path that Azure ML gives names the run that wrote it, and the output's name there.
         usual = _DEFAULT_PATH.fullmatch(place.path)
-        return (usual[1], usual[2]) if usual else ("", "")
+        return Output(name, place, node, self._expected(usual[1], usual[2]) if usual else None)
 
-    def _usual_place(self, step: JobStep, output: str, known: list[str]) -> Place:
+    def _usual_place(self, step: JobStep, output: str, names: list[str]) -> Place:
         """Where Azure ML writes an output that it does not tell of, if something is there."""
         settings = (self._job.body.get("properties") or {}).get("settings") or {}
-        named = str(settings.get("default_datastore") or settings.get("defaultDatastore") or _DEFAULT_DATASTORE)
-        place = Place(
-            named.rstrip("/").rsplit("/", 1)[-1].removeprefix("azureml:"), f"azureml/{step.run_with_results}/{output}"
-        )
+        store = str(settings.get("default_datastore") or settings.get("defaultDatastore") or _DEFAULT_DATASTORE)
+        store = store.rstrip("/").rsplit("/", 1)[-1].removeprefix("azureml:")
+        place = Place(store, f"azureml/{step.run_with_results}/{output}")
         with explain(f"looking for output '{output}' of step '{step.name}'"):
             if Container(self._connection, place.datastore).blobs(place.path):
                 return place
-        hint = did_you_mean(output, known)
+        hint = did_you_mean(output, names)
         raise UserError(f"step '{step.name}' of {self._job.name} has no output '{output}'", code="AZD438", hint=hint)
 
     def _uris_of(self, run: str) -> dict[str, str]:
@@ -119,9 +112,8 @@ class Outputs:
             with explain(f"reading the manifest of {run}"):
                 content = self._artifacts.content(f"{_RUN_FOLDER.format(run=run)}/{_MANIFEST}")
             self._manifests[run] = _parsed(content)
-        manifest = self._manifests[run]
-        found = (manifest or {}).get(output)
-        return found if isinstance(found, Mapping) else None
+        files = (self._manifests[run] or {}).get(output)
+        return files if isinstance(files, Mapping) else None
 
     def _refuse_unmade(self, step: JobStep) -> None:
         if step.status in ("Completed", "Failed", "Canceled"):

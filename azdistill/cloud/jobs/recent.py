@@ -37,12 +37,6 @@ def remember(connection: Connection, name: str, *, experiment: str = "", studio_
         return
 
 
-def last(connection: Connection) -> str | None:
-    """The job of this workspace that was submitted last from here."""
-    names = recent(connection)
-    return names[0] if names else None
-
-
 def recent(connection: Connection) -> list[str]:
     """Names of the jobs that were submitted from here to this workspace, newest first."""
     mine = connection.workspace_id.lower()
@@ -61,21 +55,21 @@ def resolve(connection: Connection, name: str | None) -> str:
 
     A name nobody here has heard of is taken as it is: it may have been submitted elsewhere.
     """
-    known = recent(connection)
+    names = recent(connection)
     if name is None or name == "latest":
-        if known:
-            return known[0]
+        if names:
+            return names[0]
         raise UserError(
             f"nothing was submitted from this folder to the workspace {connection.workspace_name}",
             code="AZD432",
             hint="name the run; azdistill runs --azure lists those of the workspace",
         )
-    if name in known:
+    if name in names:
         return name
-    found = [each for each in known if each.startswith(name)]
-    if len(found) > 1:
-        raise UserError(f"several runs begin with '{name}'", code="AZD431", hint=", ".join(found[:5]))
-    return found[0] if found else name
+    matches = [each for each in names if each.startswith(name)]
+    if len(matches) > 1:
+        raise UserError(f"several runs begin with '{name}'", code="AZD431", hint=", ".join(matches[:5]))
+    return matches[0] if matches else name
 
 
 def unknown(connection: Connection, name: str) -> UserError:

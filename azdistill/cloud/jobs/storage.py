@@ -7,11 +7,11 @@ credential is used (role Storage Blob Data Reader).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from azdistill.cloud.workspace.rest import part
+from azdistill.cloud.workspace.rest import part, refuse_failed
 from azdistill.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class Place:
     @staticmethod
     def from_uri(uri: str) -> Place | None:
         """The place that an ``azureml://`` address of a datastore names; None for any other address."""
-        found = _URI.fullmatch(uri)
-        return Place(found["store"], found["path"].strip("/")) if found else None
+        match = _URI.fullmatch(uri)
+        return Place(match["store"], match["path"].strip("/")) if match else None
 
 
 class Container:
@@ -57,63 +57,44 @@ class Container:
 
     def blobs(self, path: str) -> list[Blob]:
         """The blob at ``path``, or all under it as a folder. Folders of a hierarchical account are left out."""
-        found = list(self._renewed(lambda: [*self._listed(path)]))
-        exact = [blob for blob in found if blob.name == path]
+        blobs = list(self._renewed(lambda client: [*_listed(client, path)]))
+        exact = [blob for blob in blobs if blob.name == path]
         folder = f"{path.rstrip('/')}/" if path else ""
-        return exact or [blob for blob in found if blob.name.startswith(folder)]
+        return exact or [blob for blob in blobs if blob.name.startswith(folder)]
 
     def read(self, blob: Blob, offset: int = 0) -> Iterator[bytes]:
         """The content from ``offset`` on; raises where the blob has changed since it was listed."""
+        from azure.core import MatchConditions
+
+        options: dict[str, Any] = (
+            {"etag": blob.etag, "match_condition": MatchConditions.IfNotModified} if blob.etag else {}
+        )
         # No range of an empty blob can be satisfied.
         if offset < blob.size:
-            yield from self._open(blob, offset).chunks()
+            options |= {"offset": offset, "max_concurrency": 1}
+            yield from self._renewed(lambda client: client.download_blob(blob.name, **options)).chunks()
 
     def content(self, path: str) -> bytes | None:
         """A small blob whole; None where there is none."""
         from azure.core.exceptions import ResourceNotFoundError
 
-        def fetch() -> bytes:
-            return bytes(self._made().get_blob_client(path).download_blob().readall())
-
         try:
-            return bytes(self._renewed(fetch))
+            return bytes(self._renewed(lambda client: client.download_blob(path).readall()))
         except ResourceNotFoundError:
             return None
 
-    def _open(self, blob: Blob, offset: int) -> Any:
-        from azure.core import MatchConditions
-
-        options = {"etag": blob.etag, "match_condition": MatchConditions.IfNotModified} if blob.etag else {}
-
-        def start() -> Any:
-            return self._made().get_blob_client(blob.name).download_blob(offset=offset, max_concurrency=1, **options)
-
-        return self._renewed(start)
-
-    def _listed(self, path: str) -> Iterator[Blob]:
-        for found in self._made().list_blobs(name_starts_with=path, include=["metadata"]):
-            if str((found.metadata or {}).get(_FOLDER, "")).lower() != "true":
-                modified = found.last_modified.timestamp() if found.last_modified else 0.0
-                # Lists name the mark bare, headers in quotes.
-                etag = '"' + str(found.etag).strip('"') + '"' if found.etag else ""
-                yield Blob(found.name, int(found.size or 0), etag, modified)
-
-    def _renewed(self, ask: Any) -> Any:
-        """What ``ask`` gives; a signature that has run out is asked for anew, once."""
+    def _renewed(self, ask: Callable[[Any], Any]) -> Any:
+        """What ``ask`` gives of the client; a signature that has run out is asked for anew, once."""
         from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 
+        self._client = self._client or self._make()
         try:
-            return ask()
+            return ask(self._client)
         except HttpResponseError as error:
             if not isinstance(error, ClientAuthenticationError) and error.status_code != 403:
                 raise
-            self._client = None
-            return ask()
-
-    def _made(self) -> Any:
-        if self._client is None:
             self._client = self._make()
-        return self._client
+            return ask(self._client)
 
     def _make(self) -> Any:
         from azure.storage.blob import ContainerClient
@@ -147,13 +128,22 @@ class Container:
             return self._connection.credential
         body = {"expirableSecret": True, "expireAfterHours": 1}
         try:
-            given = self._connection.rest.call("POST", f"{path}/listSecrets", api_version=_VERSION, body=body) or {}
+            secrets = self._connection.rest.call("POST", f"{path}/listSecrets", api_version=_VERSION, body=body) or {}
         except HttpResponseError as error:
             # Who may not see the secrets may still be let in by name.
             if error.status_code != 403:
                 raise
             return self._connection.credential
-        return given.get("sasToken") or given.get("key") or self._connection.credential
+        return secrets.get("sasToken") or secrets.get("key") or self._connection.credential
+
+
+def _listed(client: Any, path: str) -> Iterator[Blob]:
+    for blob in client.list_blobs(name_starts_with=path, include=["metadata"]):
+        if str((blob.metadata or {}).get(_FOLDER, "")).lower() != "true":
+            modified = blob.last_modified.timestamp() if blob.last_modified else 0.0
+            # Lists name the mark bare, headers in quotes.
+            etag = '"' + str(blob.etag).strip('"') + '"' if blob.etag else ""
+            yield Blob(blob.name, int(blob.size or 0), etag, modified)
 
 
 class SignedFiles:
@@ -163,8 +153,8 @@ class SignedFiles:
         from azure.core import PipelineClient
         from azure.core.pipeline import policies
 
-        every = [policies.UserAgentPolicy("azdistill"), policies.RedirectPolicy(), policies.RetryPolicy()]
-        self._client: Any = PipelineClient("https://", policies=every)
+        pipeline = [policies.UserAgentPolicy("azdistill"), policies.RedirectPolicy(), policies.RetryPolicy()]
+        self._client: Any = PipelineClient("https://", policies=pipeline)
 
     def read(self, url: str, start: int = 0, end: int | None = None) -> bytes:
         """The bytes from ``start`` on (to ``end``, exclusive); empty where the file is no longer than that.
@@ -187,14 +177,12 @@ class SignedFiles:
         return int(size) if size.isdigit() else len(answer.read())
 
     def _ask(self, url: str, span: str) -> Any:
-        from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
+        from azure.core.exceptions import ClientAuthenticationError
         from azure.core.rest import HttpRequest
 
         answer = self._client.send_request(HttpRequest("GET", url, headers={"Range": span}))
-        if answer.status_code in (401, 403):
+        if answer.status_code == 403:
             raise ClientAuthenticationError(response=answer)
-        if answer.status_code == 404:
-            raise ResourceNotFoundError(response=answer)
-        if answer.status_code >= 400 and answer.status_code != 416:
-            raise HttpResponseError(response=answer)
+        if answer.status_code != 416:
+            refuse_failed(answer)
         return answer

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from azdistill.aml.expressions import TRIGGER_TIME, fill
 from azdistill.cloud.schedules import listing, resource
 from azdistill.cloud.schedules.desired import SCHEDULE
 from azdistill.cloud.schedules.resource import TRIGGER_API, Stored, path_of
-from azdistill.cloud.submit.submit import PASSING, arrived
+from azdistill.cloud.submit.submit import PASSING, arrived, stamped
 from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.errors import explain
 from azdistill.cloud.workspace.quiet import hushed
@@ -103,8 +102,8 @@ def _started_since(connection: Connection, stored: Stored, before: set[str]) -> 
         if look:
             time.sleep(resource.POLL)
         with contextlib.suppress(ServiceError):
-            if new := [name for name in listing.names_of(connection, stored) if name not in before]:
-                return new[-1]
+            if started := [name for name in listing.names_of(connection, stored) if name not in before]:
+                return started[-1]
     return None
 
 
@@ -115,17 +114,17 @@ def _unknown(name: str, error: ServiceError) -> NoReturn:
 
 
 def _submit(connection: Connection, stored: Stored, sets: Mapping[str, str], now: datetime) -> Triggered:
-    known = list(stored.job.get("inputs") or {})
+    inputs = list(stored.job.get("inputs") or {})
     for name in sets:
-        if name not in known:
+        if name not in inputs:
             message = f"--set {name}: the schedule's pipeline has no input '{name}'"
-            raise UserError(message, code="AZD361", hint=did_you_mean(name, known))
+            raise UserError(message, code="AZD361", hint=did_you_mean(name, inputs))
     moment = now.astimezone(UTC)
     doing = f"submitting what {stored.name} starts"
     with explain(doing), hushed():
         job: Any = connection.ml_client.schedules.get(stored.name).create_job
-        _give(job, sets, f"{moment:%Y-%m-%dT%H:%M:%SZ}")
-        job.name = f"{stored.name[:40]}-{moment:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        _set_inputs(job, sets, f"{moment:%Y-%m-%dT%H:%M:%SZ}")
+        job.name = stamped(stored.name[:40], moment)
         job.display_name = f"{stored.name}-{moment:%Y%m%dT%H%M%SZ}"
         job.tags = {**(job.tags or {}), SCHEDULE: stored.name, "azdistill.triggered": "by hand"}
     try:
@@ -137,13 +136,13 @@ def _submit(connection: Connection, stored: Stored, sets: Mapping[str, str], now
     return Triggered(job.name, "as a fresh submission, with its inputs changed", connection.studio_url(job.name))
 
 
-def _give(job: Any, sets: Mapping[str, str], moment: str) -> None:
+def _set_inputs(job: Any, sets: Mapping[str, str], moment: str) -> None:
     """Put values into the inputs of the SDK's job, whose own way of assigning keeps only the types of nodes."""
-    for name, given in job.inputs.items():
-        data: Any = given._data
+    for name, declared in job.inputs.items():
+        data: Any = declared._data
         if name in sets and hasattr(data, "path"):
             data.path = sets[name]
         elif name in sets:
-            given._data = sets[name]
+            declared._data = sets[name]
         elif isinstance(data, str):
-            given._data = fill(data, {TRIGGER_TIME: moment})
+            declared._data = fill(data, {TRIGGER_TIME: moment})

@@ -14,7 +14,7 @@ from azdistill.aml.expressions import TRIGGER_TIME
 from azdistill.aml.loader import is_schedule
 from azdistill.cloud.submit.fingerprint import fingerprint
 from azdistill.cloud.submit.prepare import Prepared, prepare, prepare_mapping
-from azdistill.errors import Problem, SpecError, UserError
+from azdistill.errors import Problem, UserError
 from azdistill.recipe.schedule import Schedule
 from azdistill.recipe.schedule_file import ScheduleFile, read_schedule
 from azdistill.trees import digest
@@ -24,11 +24,11 @@ FINGERPRINT = "azdistill.fingerprint"
 #: What a schedule's runs carry.
 SCHEDULE = "azdistill.schedule"
 #: The property that keeps what the schedule said, so that a change can be told in words.
-SAID = "azdistill.said"
+SUMMARY = "azdistill.said"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DesiredSchedule:
     """A schedule as a file asks for it; ``problems`` are warnings about its trigger."""
 
     name: str
@@ -39,18 +39,16 @@ class Wanted:
     problems: list[Problem] = field(default_factory=list)
 
     @property
-    def said(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """What is told of a change: inputs as text, and one hash for each step."""
         pipeline, mapping = self.prepared.pipeline, self.prepared.mapping
         steps = {
             name: fingerprint(replace(pipeline, jobs={name: step}), {"jobs": {name: mapping["jobs"][name]}}, {})[:12]
             for name, step in pipeline.jobs.items()
         }
-        given = mapping.get("inputs") or {}
-        inputs = {
-            name: str(value.get("path")) if isinstance(value, dict) else str(value) for name, value in given.items()
-        }
-        return {"inputs": inputs, "steps": steps}
+        inputs = mapping.get("inputs") or {}
+        texts = {name: str(each.get("path") if isinstance(each, dict) else each) for name, each in inputs.items()}
+        return {"inputs": texts, "steps": steps}
 
     @property
     def fingerprint(self) -> str:
@@ -59,9 +57,9 @@ class Wanted:
         return digest({"trigger": trigger, "job": self.prepared.fingerprint, "description": self.description})
 
 
-def read_wanted(
+def read_desired(
     file: Path, *, name: str | None = None, sets: Mapping[str, str] | None = None, profile: str | None = None
-) -> Wanted:
+) -> DesiredSchedule:
     """The schedule in ``file``: a recipe with ``schedule:``, or an Azure ML schedule. SpecError, UserError AZD451."""
     data = reader.read(file).data
     if is_schedule(data):
@@ -73,7 +71,7 @@ def read_wanted(
     return _of_recipe(file, name, sets or {}, profile)
 
 
-def _of_recipe(file: Path, name: str | None, sets: Mapping[str, str], profile: str | None) -> Wanted:
+def _of_recipe(file: Path, name: str | None, sets: Mapping[str, str], profile: str | None) -> DesiredSchedule:
     first = prepare(file, sets, profile=profile)
     recipe = first.reading.recipe if first.reading else None
     assert recipe is not None
@@ -82,12 +80,12 @@ def _of_recipe(file: Path, name: str | None, sets: Mapping[str, str], profile: s
     looked_up = "as_of" in first.pipeline.inputs and "as_of" not in sets
     prepared = prepare(file, {**sets, "as_of": str(TRIGGER_TIME)}, profile=profile) if looked_up else first
     chosen = name or (recipe.name and valid_name(recipe.name)) or valid_name(file.stem)
-    return Wanted(check_name(chosen), recipe.schedule, prepared, recipe.description or "", dict(recipe.tags))
+    return DesiredSchedule(check_name(chosen), recipe.schedule, prepared, recipe.description or "", dict(recipe.tags))
 
 
 def _of_schedule_file(
     file: Path, written: ScheduleFile, name: str | None, sets: Mapping[str, str], profile: str | None
-) -> Wanted:
+) -> DesiredSchedule:
     mapping = {**written.mapping, "inputs": {**(written.mapping.get("inputs") or {})}}
     for key, value in sets.items():
         if key not in mapping["inputs"]:
@@ -96,7 +94,7 @@ def _of_schedule_file(
         mapping["inputs"][key] = {**old, "path": value} if isinstance(old, dict) else value
     prepared = prepare_mapping(mapping, written.folder, source=str(written.job_file), profile=profile)
     chosen = check_name(name or written.name)
-    return Wanted(chosen, written.schedule, prepared, written.description, written.tags, written.warnings)
+    return DesiredSchedule(chosen, written.schedule, prepared, written.description, written.tags, written.warnings)
 
 
 def valid_name(text: str) -> str:
@@ -110,9 +108,3 @@ def check_name(name: str) -> str:
         hint = "letters, digits, - and _, beginning with a letter or digit"
         raise UserError(f"'{name}' is no name for a schedule", code="AZD451", hint=hint)
     return name
-
-
-def raise_for(problems: list[Problem]) -> None:
-    """SpecError where there is an error among ``problems``."""
-    if any(problem.severity == "error" for problem in problems):
-        raise SpecError(problems)

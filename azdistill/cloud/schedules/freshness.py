@@ -28,57 +28,56 @@ class Frozen:
 
 def frozen_inputs(prepared: Prepared) -> list[Frozen]:
     """The data inputs that no firing would see changed."""
-    return [found for name, given in _data_inputs(prepared.pipeline) for found in _frozen(prepared, name, given)]
+    inputs = prepared.pipeline.inputs.items()
+    data = ((name, each) for name, each in inputs if each.is_data and each.path and not _is_settled(name, each))
+    return [frozen for name, declared in data for frozen in _frozen(prepared, name, declared)]
 
 
 def check_fresh(prepared: Prepared, allowed: tuple[str, ...] = ()) -> list[Problem]:
     """AZD450 for each data input that would be frozen and is not ``allowed`` to be."""
     frozen = frozen_inputs(prepared)
-    report = Report()
-    for found in frozen:
-        if found.name not in allowed:
-            hint = f"{found.instead}\nor accept it: --allow-frozen {found.name}"
-            message = f"a schedule would never see new rows in '{found.name}': {found.why}"
-            report.problems.append(_problem(prepared, found.name, message, hint))
+    problems = []
+    for each in frozen:
+        if each.name not in allowed:
+            hint = f"{each.instead}\nor accept it: --allow-frozen {each.name}"
+            message = f"a schedule would never see new rows in '{each.name}': {each.why}"
+            problems.append(_problem(prepared, each.name, message, hint))
     for name in allowed:
-        if name not in {found.name for found in frozen}:
+        if name not in {each.name for each in frozen}:
             message = f"--allow-frozen {name}: no data input of that name would be frozen"
-            report.problems.append(Problem("AZD450", message, "--allow-frozen", severity="warning"))
-    return report.problems
+            problems.append(Problem("AZD450", message, "--allow-frozen", severity="warning"))
+    return problems
 
 
 def reuse(prepared: Prepared) -> list[str]:
     """What each firing takes from earlier runs, and what is kept as it is now, in sentences."""
-    looked_up = [name for name, step in prepared.pipeline.jobs.items() if _name_of(step.component) == "resolve_data"]
-    said = []
+    components = {name: step.component for name, step in prepared.pipeline.jobs.items()}
+    looked_up = [name for name, component in components.items() if getattr(component, "name", "") == "resolve_data"]
+    sentences = []
     if looked_up:
-        said.append(f"each firing looks its data up anew ({', '.join(looked_up)})")
+        sentences.append(f"each firing looks its data up anew ({', '.join(looked_up)})")
     if prepared.pipeline.settings.force_rerun:
-        said.append("each firing runs every step anew (force_rerun)")
+        sentences.append("each firing runs every step anew (force_rerun)")
     elif looked_up:
-        said.append("each firing runs every step after it: Azure ML compares paths, and theirs is new each time")
+        sentences.append("each firing runs every step after it: Azure ML compares paths, and theirs is new each time")
     else:
-        said.append("each firing reuses every step whose inputs, code and settings are those of an earlier run")
+        sentences.append("each firing reuses every step whose inputs, code and settings are those of an earlier run")
     if any("answers" in step.outputs for step in prepared.pipeline.jobs.values()):
-        said.append("teacher answers for rows already asked are taken from the store of answers, and not paid again")
-    settled = [name for name, given in prepared.pipeline.inputs.items() if given.is_data and _is_settled(name, given)]
+        sentences.append(
+            "teacher answers for rows already asked are taken from the store of answers, and not paid again"
+        )
+    settled = [name for name, each in prepared.pipeline.inputs.items() if each.is_data and _is_settled(name, each)]
     if settled:
-        said.append(f"as they are now, at every firing: {', '.join(settled)}")
-    return said
+        sentences.append(f"as they are now, at every firing: {', '.join(settled)}")
+    return sentences
 
 
-def _data_inputs(pipeline: Pipeline) -> Iterator[tuple[str, Input]]:
-    for name, given in pipeline.inputs.items():
-        if given.is_data and given.path and not _is_settled(name, given):
-            yield name, given
+def _is_settled(name: str, declared: Input) -> bool:
+    return name not in _DATA and (declared.type in _MODELS or name in _SETTLED)
 
 
-def _is_settled(name: str, given: Input) -> bool:
-    return name not in _DATA and (given.type in _MODELS or name in _SETTLED)
-
-
-def _frozen(prepared: Prepared, name: str, given: Input) -> Iterator[Frozen]:
-    path = str(given.path)
+def _frozen(prepared: Prepared, name: str, declared: Input) -> Iterator[Frozen]:
+    path = str(declared.path)
     if any(".".join(reference.path) in (NAME.path, TRIGGER_TIME.path) for reference in references_in(path)):
         return  # Azure ML makes another path of it at each firing.
     local = _instead(prepared, name, "azureml:NAME", "register the data: az ml data create --name NAME --path ...")
@@ -97,13 +96,13 @@ def _frozen(prepared: Prepared, name: str, given: Input) -> Iterator[Frozen]:
 
 def _always_read(pipeline: Pipeline, name: str) -> bool:
     """Whether only steps that run every time read this input."""
-    wanted = ("parent", "inputs", name)
+    path = ("parent", "inputs", name)
     readers = [
         step.component
         for step in pipeline.jobs.values()
-        if any(isinstance(value, Binding) and value.path == wanted for value in step.inputs.values())
+        if any(isinstance(value, Binding) and value.path == path for value in step.inputs.values())
     ]
-    return bool(readers) and all(isinstance(one, CommandComponent) and not one.is_deterministic for one in readers)
+    return bool(readers) and all(isinstance(each, CommandComponent) and not each.is_deterministic for each in readers)
 
 
 def _instead(prepared: Prepared, name: str, reference: str, before: str) -> str:
@@ -125,7 +124,3 @@ def _problem(prepared: Prepared, name: str, message: str, hint: str) -> Problem:
     report = Report()
     report.error("AZD450", message, prepared.pipeline.inputs[name].where, hint=hint)
     return report.problems[0]
-
-
-def _name_of(component: object) -> str | None:
-    return component.name if isinstance(component, CommandComponent) else None

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from azdistill.cloud.jobs.run_history import History, created, list_jobs
 from azdistill.cloud.schedules.desired import SCHEDULE
 from azdistill.cloud.schedules.resource import Stored
 from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.errors import explain
 from azdistill.recipe.firings import Firing, next_firings
 
-_JOBS_API = "2024-01-01-preview"
 #: Runs that are shown.
 SHOWN = 5
 
@@ -30,8 +30,7 @@ class Fired:
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``schedule show --json`` prints for this run."""
-        keys = ("name", "status", "display_name", "created", "by_hand", "data")
-        return {key: getattr(self, key) for key in keys}
+        return asdict(self)
 
 
 def coming(stored: Stored, now: datetime, count: int = 5) -> list[Firing]:
@@ -42,39 +41,30 @@ def coming(stored: Stored, now: datetime, count: int = 5) -> list[Firing]:
     return next_firings(schedule, now=now, created=stored.created or datetime.min.replace(tzinfo=UTC), count=count)
 
 
-def runs_of(connection: Connection, stored: Stored, *, most: int = SHOWN) -> list[Fired]:
+def runs_of(connection: Connection, stored: Stored, *, limit: int = SHOWN) -> list[Fired]:
     """The last runs of a schedule, newest first: those it fired, and those triggered by hand."""
     with explain(f"listing the runs of {stored.name}"):
         jobs = _jobs(connection, stored)
-        newest = sorted(jobs.values(), key=_created, reverse=True)[:most]
+        newest = sorted(jobs.values(), key=created, reverse=True)[:limit]
         return [_fired(connection, job) for job in newest]
 
 
 def names_of(connection: Connection, stored: Stored) -> list[str]:
     """The names of all runs of a schedule, oldest first."""
     with explain(f"listing the runs of {stored.name}"):
-        return [str(job["name"]) for job in sorted(_jobs(connection, stored).values(), key=_created)]
+        return [str(job["name"]) for job in sorted(_jobs(connection, stored).values(), key=created)]
 
 
 def _jobs(connection: Connection, stored: Stored) -> dict[str, dict[str, Any]]:
-    path, known = f"{connection.workspace_id}/jobs", {"listViewType": "ActiveOnly"}
     queries = ({"scheduled": "true", "scheduleId": stored.name}, {"tag": f"{SCHEDULE}={stored.name}"})
-    found = [
-        job
-        for query in queries
-        for job in connection.rest.listed(path, api_version=_JOBS_API, params={**known, **query})
-    ]
-    return {str(job["name"]): job for job in found if _belongs(job, stored.name)}
+    jobs = (job for query in queries for job in list_jobs(connection, **query))
+    return {str(job["name"]): job for job in jobs if _belongs(job, stored.name)}
 
 
 def _belongs(job: dict[str, Any], name: str) -> bool:
     properties = job.get("properties") or {}
     by_service = (properties.get("properties") or {}).get("azureml.schedulename") == name
     return by_service or (properties.get("tags") or {}).get(SCHEDULE) == name
-
-
-def _created(job: dict[str, Any]) -> str:
-    return str((job.get("systemData") or {}).get("createdAt") or "")
 
 
 def _fired(connection: Connection, job: dict[str, Any]) -> Fired:
@@ -85,7 +75,7 @@ def _fired(connection: Connection, job: dict[str, Any]) -> Fired:
         name=name,
         status=str(properties.get("status") or ""),
         display_name=str(properties.get("displayName") or name),
-        created=_created(job),
+        created=created(job),
         by_hand=by_hand,
         data=_data(connection, name),
     )
@@ -93,13 +83,10 @@ def _fired(connection: Connection, job: dict[str, Any]) -> Fired:
 
 def _data(connection: Connection, name: str) -> dict[str, str]:
     """Step -> the hash of what it looked up, as the step tagged its run; empty where none has got so far."""
-    from azdistill.cloud.jobs.run_history import History
-
     children = History(connection).children(name)
     tagged = ((_step(run), (run.get("tags") or {}).get("azdistill.data")) for run in children)
     return {step: str(digest) for step, digest in tagged if digest}
 
 
 def _step(run: dict[str, Any]) -> str:
-    told = (run.get("properties") or {}).get("azureml.moduleName") or run.get("displayName") or run.get("runId")
-    return str(told)
+    return str((run.get("properties") or {}).get("azureml.moduleName") or run.get("displayName") or run.get("runId"))

@@ -6,13 +6,14 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from azdistill.cloud.schedules.desired import FINGERPRINT, OWNER, SAID
+from azdistill.cloud.jobs.run_history import created
+from azdistill.cloud.schedules.desired import FINGERPRINT, OWNER, SUMMARY
 from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.errors import explain
-from azdistill.cloud.workspace.rest import part
+from azdistill.cloud.workspace.rest import parsed_time, part
 from azdistill.errors import ServiceError, UserError, did_you_mean
 from azdistill.recipe.schedule import Schedule
 
@@ -32,8 +33,8 @@ class Stored:
     @property
     def properties(self) -> Mapping[str, Any]:
         """The resource's properties."""
-        found: Mapping[str, Any] = self.body.get("properties") or {}
-        return found
+        properties: Mapping[str, Any] = self.body.get("properties") or {}
+        return properties
 
     @property
     def enabled(self) -> bool:
@@ -56,29 +57,24 @@ class Stored:
         return self.tags.get(FINGERPRINT, "")
 
     @property
-    def said(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """What it said when it was applied; empty where azdistill did not make it."""
         try:
-            found = json.loads((self.properties.get("properties") or {}).get(SAID) or "{}")
+            summary = json.loads((self.properties.get("properties") or {}).get(SUMMARY) or "{}")
         except ValueError:
             return {}
-        return found if isinstance(found, dict) else {}
+        return summary if isinstance(summary, dict) else {}
 
     @property
     def job(self) -> Mapping[str, Any]:
         """The definition of the job that it creates."""
-        found: Mapping[str, Any] = (self.properties.get("action") or {}).get("jobDefinition") or {}
-        return found
+        definition: Mapping[str, Any] = (self.properties.get("action") or {}).get("jobDefinition") or {}
+        return definition
 
     @property
     def created(self) -> datetime | None:
         """When it was made."""
-        text = (self.body.get("systemData") or {}).get("createdAt")
-        try:
-            moment = datetime.fromisoformat(str(text))
-        except ValueError:
-            return None
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return parsed_time(created(self.body))
 
     @property
     def schedule(self) -> Schedule | None:
@@ -92,21 +88,11 @@ class Stored:
 def trigger_words(trigger: Mapping[str, Any]) -> dict[str, Any]:
     """A trigger of the service in the words of YAML, without what it leaves open."""
     pattern = trigger.get("schedule") or {}
+    keys = {"hours": "hours", "minutes": "minutes", "week_days": "weekDays", "month_days": "monthDays"}
     words = {
         "type": str(trigger.get("triggerType", "")).lower(),
-        "expression": trigger.get("expression"),
-        "frequency": trigger.get("frequency"),
-        "interval": trigger.get("interval"),
-        "schedule": {
-            key: value
-            for key, value in {
-                "hours": pattern.get("hours"),
-                "minutes": pattern.get("minutes"),
-                "week_days": pattern.get("weekDays"),
-                "month_days": pattern.get("monthDays"),
-            }.items()
-            if value
-        },
+        **{key: trigger.get(key) for key in ("expression", "frequency", "interval")},
+        "schedule": {word: pattern[key] for word, key in keys.items() if pattern.get(key)},
         "start_time": trigger.get("startTime"),
         "end_time": trigger.get("endTime"),
         "time_zone": trigger.get("timeZone") or "UTC",
@@ -121,60 +107,50 @@ def path_of(connection: Connection, name: str = "") -> str:
 
 def find(connection: Connection, name: str) -> Stored | None:
     """The schedule called ``name``; None where there is none."""
-    from azure.core.exceptions import ResourceNotFoundError
-
     with explain(f"reading the schedule {name}"):
-        try:
-            return Stored(name, connection.rest.call("GET", path_of(connection, name), api_version=API))
-        except ResourceNotFoundError:
-            return None
+        body = connection.rest.find(path_of(connection, name), api_version=API)
+    return Stored(name, body) if body is not None else None
 
 
 def get(connection: Connection, name: str) -> Stored:
     """As :func:`find`; UserError AZD452, with the nearest name, where there is none."""
-    found = find(connection, name)
-    if found is None:
-        names = [one.name for one in every(connection)]
-        hint = did_you_mean(name, names) or "there is none in this workspace"
+    stored = find(connection, name)
+    if stored is None:
+        hint = did_you_mean(name, [each.name for each in every(connection)]) or "there is none in this workspace"
         raise UserError(f"there is no schedule '{name}' in {connection.workspace_name}", code="AZD452", hint=hint)
-    return found
+    return stored
 
 
 def every(connection: Connection) -> list[Stored]:
     """Every schedule of the workspace, disabled ones too."""
     with explain("listing schedules"):
-        found = connection.rest.listed(path_of(connection), api_version=API, params={"listViewType": "All"})
-    return [Stored(str(one.get("name")), one) for one in found]
+        bodies = connection.rest.listed(path_of(connection), api_version=API, params={"listViewType": "All"})
+    return [Stored(str(body.get("name")), body) for body in bodies]
 
 
-def write(connection: Connection, name: str, body: Mapping[str, Any], doing: str) -> Stored:
+def write(connection: Connection, name: str, body: Mapping[str, Any], doing: str) -> None:
     """Write a schedule and wait until the service has taken it over."""
     with explain(doing):
         connection.rest.call("PUT", path_of(connection, name), api_version=API, body={"properties": body["properties"]})
-    return settled(connection, name, doing)
+    wait_until_settled(connection, name, doing)
 
 
-def settled(connection: Connection, name: str, doing: str) -> Stored:
-    """The schedule once its last change is done. ServiceError AZD453 where that failed."""
+def wait_until_settled(connection: Connection, name: str, doing: str) -> None:
+    """Wait until the last change of a schedule is done. ServiceError AZD453 where that failed."""
 
-    def done() -> Stored | None:
-        found = get(connection, name)
-        state = str(found.properties.get("provisioningState") or "Succeeded")
+    def is_settled() -> bool:
+        state = str(get(connection, name).properties.get("provisioningState") or "Succeeded")
         if state in ("Failed", "Canceled"):
             raise ServiceError(f"the workspace ended with {state} while {doing}", code="AZD453")
-        return found if state == "Succeeded" else None
+        return state == "Succeeded"
 
-    result = wait(done, doing)
-    assert isinstance(result, Stored)
-    return result
+    wait(is_settled, doing)
 
 
-def wait(done: Callable[[], object], doing: str) -> object:
-    """What ``done`` gives once it gives something. ServiceError AZD453 after :data:`PATIENCE`."""
+def wait(is_done: Callable[[], bool], doing: str) -> None:
+    """Wait until ``is_done``. ServiceError AZD453 after :data:`PATIENCE`."""
     until = time.monotonic() + PATIENCE
-    while True:
-        if found := done():
-            return found
+    while not is_done():
         if time.monotonic() > until:
             message = f"still not done after {PATIENCE:.0f} s: {doing}"
             raise ServiceError(message, code="AZD453", hint="`azdistill schedule list` shows what has become of it")

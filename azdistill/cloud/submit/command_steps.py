@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from azdistill.aml.expressions import sole_reference
-from azdistill.aml.models import CommandComponent, Input, Pipeline, PipelineComponent, Step
+from azdistill.aml.models import Binding, CommandComponent, Environment, Input, Pipeline, PipelineComponent, Step
 from azdistill.cloud.submit.compute import DEFAULT_TIMEOUT
 from azdistill.compile.compute import SERVERLESS
 
@@ -31,8 +31,13 @@ class Leaf:
     @property
     def component(self) -> CommandComponent | None:
         """The component that it runs; None for one that is registered in a workspace."""
-        found = self.step.component
-        return found if isinstance(found, CommandComponent) else None
+        component = self.step.component
+        return component if isinstance(component, CommandComponent) else None
+
+    @property
+    def environment(self) -> str | Environment | None:
+        """What it runs in: its own environment, or its component's."""
+        return self.step.environment or (self.component.environment if self.component else None)
 
     @property
     def deterministic(self) -> bool:
@@ -60,44 +65,42 @@ def _walk(
             # It runs nothing itself.
             continue
         if isinstance(step.component, PipelineComponent):
-            inner = _inner(step, step.component.inputs, values)
-            yield from _walk(step.component.jobs, f"{prefix}{name}.", default, inner, times)
+            nested = _nested_values(step, step.component.inputs, values)
+            yield from _walk(step.component.jobs, f"{prefix}{name}.", default, nested, times)
         else:
             leaf = _leaf(prefix + name, step, default, values)
-            yield (
-                leaf if times == 1 else replace(leaf, timeout=leaf.timeout * times if leaf.timeout and times else None)
-            )
+            yield replace(leaf, timeout=leaf.timeout * times if leaf.timeout and times else None)
 
 
 def _times(rounds: int | None, loop: Step | None) -> int | None:
     """How often a step may run: so many rounds around it, and those of a ``do_while`` of its own."""
     if loop is None:
         return rounds
-    most = loop.limits.get("max_iteration_count") if loop.type == "do_while" else None
-    return rounds * most if rounds and isinstance(most, int) else None
+    limit = loop.limits.get("max_iteration_count") if loop.type == "do_while" else None
+    return rounds * limit if rounds and isinstance(limit, int) else None
 
 
-def _inner(step: Step, declared: Mapping[str, Input], values: Mapping[str, Any]) -> dict[str, Any]:
-    given = {name: getattr(value, "value", None) for name, value in step.inputs.items()}
-    bound = {
-        name: _value("${{" + ".".join(value.path) + "}}", values)
-        for name, value in step.inputs.items()
-        if hasattr(value, "path") and isinstance(value.path, tuple)
-    }
-    return {name: bound.get(name, given.get(name)) or one.default for name, one in declared.items()}
+def _nested_values(step: Step, declared: Mapping[str, Input], values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the inputs of a nested pipeline hold."""
+
+    def value_of(name: str) -> Any:
+        written = step.inputs.get(name)
+        return _bound(written.path, values) if isinstance(written, Binding) else getattr(written, "value", None)
+
+    return {name: value_of(name) or each.default for name, each in declared.items()}
 
 
 def _leaf(name: str, step: Step, default: str, values: Mapping[str, Any]) -> Leaf:
     own = getattr(step.component, "resources", None) or {}
     resources = {**own, **(step.resources or {})}
     compute = str(_value(step.compute, values) or default)
-    wanted = _value(resources.get("instance_type"), values)
+    instance_type = _value(resources.get("instance_type"), values)
     timeout = step.limits.get("timeout")
     return Leaf(
         name=name,
         step=step,
         compute=None if compute == SERVERLESS else compute.removeprefix("azureml:").rpartition("/")[2],
-        instance_type=str(wanted) if wanted else None,
+        instance_type=str(instance_type) if instance_type else None,
         nodes=_whole(_value(resources.get("instance_count"), values)) * _side_by_side(step, values),
         timeout=_seconds(step, timeout),
         spot=str((step.queue_settings or {}).get("job_tier", "")).lower() == "spot",
@@ -126,9 +129,11 @@ def _seconds(step: Step, timeout: Any) -> float | None:
 def _value(text: Any, values: Mapping[str, Any]) -> Any:
     """``text``, or what the pipeline's input holds that it is bound to."""
     reference = sole_reference(text)
-    if reference is None:
-        return text
-    return values.get(".".join(reference.path[2:])) if reference.path[:2] == ("parent", "inputs") else None
+    return text if reference is None else _bound(reference.path, values)
+
+
+def _bound(path: tuple[str, ...], values: Mapping[str, Any]) -> Any:
+    return values.get(".".join(path[2:])) if path[:2] == ("parent", "inputs") else None
 
 
 def _whole(value: Any) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from azdistill.cloud.workspace.profiles import Profile
@@ -22,7 +22,9 @@ def place(mapping: Mapping[str, Any], profile: Profile, kinds: Mapping[str, str]
     """
     settings = dict(mapping.get("settings") or {})
     default = settings.get("default_compute") or mapping.get("compute")
-    chosen = _default_of(profile) or default or SERVERLESS
+    chosen = default or SERVERLESS
+    if profile.compute is not None:
+        chosen = SERVERLESS if is_instance_type(profile.compute) else _named(profile.compute)
     _refuse_unknown(profile, kinds)
     jobs = {
         name: _node(name, dict(node), kinds.get(name, ""), str(default or SERVERLESS), str(chosen), profile)
@@ -32,21 +34,16 @@ def place(mapping: Mapping[str, Any], profile: Profile, kinds: Mapping[str, str]
     return {**placed, "settings": {**settings, "default_compute": chosen}, **({"jobs": jobs} if jobs else {})}
 
 
-def _default_of(profile: Profile) -> str | None:
-    if profile.compute is None:
-        return None
-    return SERVERLESS if is_instance_type(profile.compute) else _named(profile.compute)
-
-
 def _node(name: str, node: dict[str, Any], kind: str, before: str, default: str, profile: Profile) -> dict[str, Any]:
     if kind not in _RUNNING:
         return node
     placed = dict(_placed_by_profile(node, profile.computes.get(name), before, default, profile.compute))
-    if profile.spot and compute_of(placed, default) == SERVERLESS:
+    if profile.spot and (placed.get("compute") or default) == SERVERLESS:
         placed.setdefault("queue_settings", {"job_tier": "spot"})
     if kind != "parallel":
         placed["limits"] = {"timeout": DEFAULT_TIMEOUT, **(placed.get("limits") or {})}
-    return _with_identity(placed, _identity_of(profile, name))
+    identity = profile.identity.get(name) if isinstance(profile.identity, dict) else profile.identity
+    return _with_identity(placed, identity)
 
 
 def _placed_by_profile(
@@ -66,29 +63,18 @@ def _placed_by_profile(
 def _at(node: dict[str, Any], where: str, default: str) -> dict[str, Any]:
     """``node`` on the compute or instance type ``where``."""
     resources = {key: value for key, value in (node.get("resources") or {}).items() if key != "instance_type"}
-    rest = {key: value for key, value in node.items() if key not in ("compute", "resources")}
+    unplaced = {key: value for key, value in node.items() if key not in ("compute", "resources")}
     if is_instance_type(where):
-        elsewhere = {} if default == SERVERLESS else {"compute": SERVERLESS}
-        return {**rest, **elsewhere, "resources": {**resources, "instance_type": where}}
-    return {**rest, "compute": _named(where), **({"resources": resources} if resources else {})}
-
-
-def compute_of(node: Mapping[str, Any], default: str) -> str:
-    """The compute that a step runs on: its own, or the pipeline's default."""
-    return str(node.get("compute") or default)
-
-
-def _identity_of(profile: Profile, name: str) -> str | None:
-    if isinstance(profile.identity, dict):
-        return profile.identity.get(name)
-    return profile.identity
+        compute = {} if default == SERVERLESS else {"compute": SERVERLESS}
+        return {**unplaced, **compute, "resources": {**resources, "instance_type": where}}
+    return {**unplaced, "compute": _named(where), **({"resources": resources} if resources else {})}
 
 
 def _with_identity(node: dict[str, Any], word: str | None) -> dict[str, Any]:
     if word is None:
         return node
-    rest = {key: value for key, value in node.items() if key != "identity"}
-    return rest if word == "none" else {**rest, "identity": {"type": IDENTITIES[word]}}
+    anonymous = {key: value for key, value in node.items() if key != "identity"}
+    return anonymous if word == "none" else {**anonymous, "identity": {"type": IDENTITIES[word]}}
 
 
 def _named(where: str) -> str:
@@ -99,9 +85,5 @@ def _refuse_unknown(profile: Profile, steps: Mapping[str, str]) -> None:
     by_step = profile.identity if isinstance(profile.identity, dict) else {}
     for name in (*profile.computes, *by_step):
         if name not in steps:
-            raise _no_step(profile.name, name, steps)
-
-
-def _no_step(profile: str, name: str, steps: Iterable[str]) -> UserError:
-    message = f"profile {profile} names the step '{name}', which the pipeline does not have"
-    return UserError(message, code="AZD419", hint=did_you_mean(name, list(steps)))
+            message = f"profile {profile.name} names the step '{name}', which the pipeline does not have"
+            raise UserError(message, code="AZD419", hint=did_you_mean(name, list(steps)))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from azdistill.aml import reader
+from azdistill.aml.fields import absolute
 from azdistill.aml.models import CommandComponent, Environment, Pipeline, PipelineComponent, Step
-from azdistill.cloud.submit import azure_only_steps
+from azdistill.compile.absolute_paths import absolute_paths
+from azdistill.errors import SpecError
 from azdistill.snapshot import Reading, Snapshot, take
 from azdistill.trees import digest
 
@@ -32,13 +35,13 @@ def fingerprint(pipeline: Pipeline, mapping: Mapping[str, Any], environments: Ma
     """
     reading = Reading()
     jobs = mapping.get("jobs") or {}
-    said = {
+    content = {
         "version": VERSION,
-        "pipeline": _plain({key: value for key, value in mapping.items() if key not in (*_WORDS, *_CONTENT)}, reading),
+        "pipeline": _plain(_without(mapping, (*_WORDS, *_CONTENT)), reading),
         "steps": {name: _step(step, jobs.get(name) or {}, reading) for name, step in pipeline.jobs.items()},
         "environments": dict(environments),
     }
-    return digest(said)
+    return digest(content)
 
 
 def of_asset(asset: CommandComponent | PipelineComponent | Environment) -> str:
@@ -46,19 +49,40 @@ def of_asset(asset: CommandComponent | PipelineComponent | Environment) -> str:
     reading = Reading()
     is_environment = isinstance(asset, Environment)
     content = _environment(asset, reading) if isinstance(asset, Environment) else _component(asset, reading)
-    kept = {
-        key: value for key, value in _raw(asset.where.value).items() if key not in (*_CONTENT, "version", "$schema")
-    }
-    return digest({"version": VERSION, "environment": is_environment, "says": _plain(kept, reading), "is": content})
+    says = _plain(_without(asset.where.value, (*_CONTENT, "version", "$schema")), reading)
+    return digest({"version": VERSION, "environment": is_environment, "says": says, "is": content})
+
+
+def azure_only_node(step: Step, node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A step of a kind that azdistill does not look into (spark, automl, ...), with the content of its component's file
+    in place of the file's name; local paths are absolute.
+    """
+    keys = dict(node or step.where.value or {})
+    component = keys.get("component")
+    file = absolute(step.where, component) if isinstance(component, str) else None
+    if isinstance(file, Path) and file.is_file():
+        try:
+            source = reader.read(file)
+        except SpecError:
+            return keys
+        keys["component"] = absolute_paths(source.data, source.base) if isinstance(source.data, dict) else source.data
+    return keys
+
+
+def azure_only_code(step: Step) -> Path | None:
+    """The local folder or file that holds the code of such a step."""
+    keys = azure_only_node(step, {})
+    component = keys.get("component")
+    code = (component if isinstance(component, Mapping) else keys).get("code")
+    path = absolute(step.where, code) if isinstance(code, str) else None
+    return path if isinstance(path, Path) and path.exists() else None
 
 
 def _step(step: Step, node: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
-    written = node or _raw(step.where.value)
     if step.only_on_azure:
-        said = azure_only_steps.written(step, node)
-        return {"node": _plain({key: value for key, value in said.items() if key not in _WORDS}, reading)}
+        return {"node": _plain(_without(azure_only_node(step, node), _WORDS), reading)}
     return {
-        "node": _plain({key: value for key, value in written.items() if key not in (*_WORDS, *_CONTENT)}, reading),
+        "node": _plain(_without(node or step.where.value, (*_WORDS, *_CONTENT)), reading),
         "component": _component(step.component, reading),
         "environment": _environment(step.environment, reading),
     }
@@ -67,15 +91,12 @@ def _step(step: Step, node: Mapping[str, Any], reading: Reading) -> dict[str, An
 def _component(component: Any, reading: Reading) -> Any:
     if not isinstance(component, CommandComponent | PipelineComponent):
         return component
-    written = _raw(component.where.value)
-    said: dict[str, Any] = {"says": {key: value for key, value in written.items() if key not in (*_WORDS, *_CONTENT)}}
+    says = _without(component.where.value, (*_WORDS, *_CONTENT))
     if isinstance(component, PipelineComponent):
-        said["steps"] = {name: _step(step, {}, reading) for name, step in component.jobs.items()}
-        return said
-    taken = snapshot_of(component)
-    said["code"] = taken.hashes(reading) if taken else component.code
-    said["environment"] = _environment(component.environment, reading)
-    return _plain(said, reading)
+        return {"says": says, "steps": {name: _step(step, {}, reading) for name, step in component.jobs.items()}}
+    snapshot = snapshot_of(component)
+    code = snapshot.hashes(reading) if snapshot else component.code
+    return _plain({"says": says, "code": code, "environment": _environment(component.environment, reading)}, reading)
 
 
 def _environment(environment: str | Environment | None, reading: Reading) -> Any:
@@ -90,17 +111,17 @@ def _environment(environment: str | Environment | None, reading: Reading) -> Any
     }
 
 
-def _raw(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+def _without(mapping: Any, keys: Collection[str]) -> dict[str, Any]:
+    return {key: value for key, value in mapping.items() if key not in keys} if isinstance(mapping, Mapping) else {}
 
 
-def _plain(value: Any, reading: Reading) -> Any:
-    """``value`` as JSON holds it, every path of this machine replaced by the hash of what lies there."""
+def _plain(value: Any, reading: Reading | None) -> Any:
+    """``value`` as JSON holds it. With ``reading``, the hash of what lies there replaces each path of this machine."""
     if isinstance(value, Mapping):
-        return {str(key): _kept(str(key), inner, reading) for key, inner in value.items()}
+        return {str(key): _plain_under(str(key), each, reading) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner, reading) for inner in value]
-    if isinstance(value, str) and value.startswith("/"):
+        return [_plain(each, reading) for each in value]
+    if reading and isinstance(value, str) and value.startswith("/"):
         path = Path(value)
         try:
             return reading.tree(path) if path.is_dir() else reading.file(path) if path.is_file() else value
@@ -109,20 +130,10 @@ def _plain(value: Any, reading: Reading) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
-def _kept(key: str, value: Any, reading: Reading) -> Any:
+def _plain_under(key: str, value: Any, reading: Reading | None) -> Any:
     """Variables, commands and plain values of inputs are words, even those that look like a path of this machine."""
     if key in ("environment_variables", "command"):
-        return _words(value)
+        return _plain(value, None)
     if key == "inputs" and isinstance(value, Mapping):
-        return {
-            str(name): _plain(one, reading) if isinstance(one, Mapping) else _words(one) for name, one in value.items()
-        }
+        return {str(name): _plain(each, reading if isinstance(each, Mapping) else None) for name, each in value.items()}
     return _plain(value, reading)
-
-
-def _words(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _words(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_words(inner) for inner in value]
-    return value if isinstance(value, str | int | float | bool | None) else str(value)

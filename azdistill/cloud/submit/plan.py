@@ -9,12 +9,11 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from azdistill import sizing
-from azdistill.cloud.submit import images
 from azdistill.cloud.submit.command_steps import Leaf, leaves
-from azdistill.cloud.submit.images import Image
-from azdistill.cloud.submit.uploads import ASK_ABOVE, Upload, uploads
+from azdistill.cloud.submit.uploads import ASK_ABOVE, Image, Upload, images, uploads
 from azdistill.cloud.submit.workspace_facts import Cluster, Earlier, Facts
 from azdistill.cloud.workspace.connect import Connection
+from azdistill.cloud.workspace.region import squeezed
 from azdistill.compile.graph import STEPS
 from azdistill.errors import Problem, SpecError, did_you_mean
 from azdistill.sizing import skus
@@ -87,7 +86,8 @@ class SubmitPlan:
     @property
     def gpu_hours(self) -> float | None:
         """The most GPU hours of all steps together; None where one of them is not known."""
-        return _sum(step.gpu_hours for step in self.steps)
+        hours = [step.gpu_hours for step in self.steps if step.gpu_hours is not None]
+        return sum(hours) if len(hours) == len(self.steps) else None
 
     @property
     def cost(self) -> float | None:
@@ -117,8 +117,8 @@ class SubmitPlan:
     @property
     def reusable(self) -> list[str]:
         """Steps whose results Azure takes from an earlier run that said the same and ended well."""
-        done = any(run.status == "Completed" for run in self.earlier)
-        return [step.name for step in self.steps if step.reusable] if done else []
+        completed = any(run.status == "Completed" for run in self.earlier)
+        return [step.name for step in self.steps if step.reusable] if completed else []
 
     def raise_for_problems(self) -> None:
         """SpecError where something would not work."""
@@ -152,9 +152,8 @@ def make_plan(connection: Connection, prepared: Prepared) -> SubmitPlan:
     workspace = connection.workspace
     steps = leaves(prepared.pipeline)
     builder = _Builder(facts, prepared)
-    builder.problems.extend(prepared.unfired)
     planned = [builder.step(leaf) for leaf in steps]
-    used, unregistered = images.of(steps, prepared.profile, facts)
+    environments, unregistered = images(steps, prepared.profile, facts)
     builder.problems.extend(unregistered)
     builder.quota(planned)
     builder.ceiling(planned)
@@ -164,7 +163,7 @@ def make_plan(connection: Connection, prepared: Prepared) -> SubmitPlan:
         workspace=connection.workspace_name,
         fingerprint=prepared.fingerprint,
         steps=planned,
-        images=used,
+        images=environments,
         uploads=sent,
         earlier=facts.earlier(prepared.fingerprint),
         warnings=[*builder.warnings, *_large(sent)],
@@ -187,9 +186,11 @@ class _Builder:
 
     def __init__(self, facts: Facts, prepared: Prepared) -> None:
         self.facts, self.prepared = facts, prepared
-        self.problems: list[Problem] = []
+        self.problems: list[Problem] = list(prepared.unfired)
         self.warnings: list[str] = []
         self._clusters: dict[str, Cluster | None] = {}
+        prices = prepared.project.prices
+        self._prices = {name: float(price) for name, price in prices.items() if isinstance(price, int | float)}
 
     def step(self, leaf: Leaf) -> PlannedStep:
         """Where ``leaf`` runs."""
@@ -204,7 +205,7 @@ class _Builder:
             size=size,
             nodes=leaf.nodes,
             hours=leaf.timeout / HOUR if leaf.timeout else None,
-            gpus=sku.gpus if sku else _gpus(size, known=leaf.compute is None or cluster is not None),
+            gpus=sku.gpus if sku else _gpus(size, is_default=leaf.compute is None or cluster is not None),
             gpu=sku.gpu if sku else None,
             spot=spot,
             identity=leaf.identity,
@@ -215,11 +216,10 @@ class _Builder:
         )
 
     def _sku(self, size: str | None) -> skus.Sku | None:
-        return skus.find(size, _prices(self.prepared.project.prices)) if size else None
+        return skus.find(size, self._prices) if size else None
 
     def _own_price(self, size: str | None) -> float | None:
-        prices = {name.lower(): price for name, price in _prices(self.prepared.project.prices).items()}
-        return prices.get(size.lower()) if size else None
+        return next((price for name, price in self._prices.items() if name.lower() == (size or "").lower()), None)
 
     def _cluster(self, leaf: Leaf) -> Cluster | None:
         name = str(leaf.compute)
@@ -238,7 +238,7 @@ class _Builder:
             message = f"step '{leaf.name}' wants {leaf.nodes} nodes; '{cluster.name}' has at most {cluster.nodes}"
             self._problem("AZD422", message, leaf, "ask for fewer, or raise the cluster's max_instances")
         if leaf.compute is None and size and sku is None:
-            near = did_you_mean(size, [known.name for known in skus.all_of()])
+            near = did_you_mean(size, [each.name for each in skus.all_of()])
             hint = f"; {near}" if near.startswith("did") else ""
             self.warnings.append(f"{leaf.name}: nothing is known of the instance type {size}{hint}")
         if size and (sku.gpus if sku else _gpus(size)) == 0 and leaf.component and leaf.component.name in _WANT_GPU:
@@ -249,50 +249,49 @@ class _Builder:
 
     def quota(self, steps: list[PlannedStep]) -> None:
         """Whether the region's quota holds what serverless steps ask for; clusters have theirs already."""
-        asked = {
+        demands = {
             (sku.family, step.nodes * sku.vcpus): step.name
             for step in steps
             if step.compute == "serverless" and (sku := self._sku(step.size))
         }
-        for (family, cores), name in asked.items():
-            quota = self.facts.quotas.get(family.lower())
-            if quota is None:
+        for (family, cores), name in demands.items():
+            quota = self.facts.quotas.get(squeezed(family))
+            if quota is None or quota.limit is None:
                 continue
-            free = quota.limit - quota.used
             if quota.limit < cores:
                 place = f"in {self.facts.location} is {quota.limit}"
                 message = f"step '{name}' wants {cores} cores of {family}; the quota {place}"
                 hint = "ask for quota in the portal (Machine Learning, Quotas), or choose another instance type"
                 self.problems.append(Problem("AZD426", message, hint=hint))
-            elif free < cores:
-                self.warnings.append(f"{name}: waits for {cores} cores of {family}; {free} of {quota.limit} are free")
+            elif quota.free < cores:
+                free = f"{quota.free:g} of {quota.limit}"
+                self.warnings.append(f"{name}: waits for {cores} cores of {family}; {free} are free")
 
     def ceiling(self, steps: list[PlannedStep]) -> None:
         """Whether the run stays under the GPU hours that it may take."""
-        most = self.prepared.max_gpu_hours
-        if most is None:
+        ceiling = self.prepared.max_gpu_hours
+        if ceiling is None:
             return
         unknown = [step.name for step in steps if step.gpu_hours is None]
         hours = sum(step.gpu_hours or 0.0 for step in steps)
         if unknown:
-            message = f"max_gpu_hours is {most:g}, but it is not known what {', '.join(unknown)} may take"
+            message = f"max_gpu_hours is {ceiling:g}, but it is not known what {', '.join(unknown)} may take"
             hint = "name an instance type that is known (`azdistill endpoint plan` lists them) and a time limit"
             self.problems.append(Problem("AZD420", message, hint=hint))
-        elif hours > most:
-            message = f"the run may take {hours:g} GPU hours, and max_gpu_hours is {most:g}"
-            self.problems.append(
-                Problem("AZD420", message, hint="lower the steps' limits.timeout, or raise the ceiling")
-            )
+        elif hours > ceiling:
+            message = f"the run may take {hours:g} GPU hours, and max_gpu_hours is {ceiling:g}"
+            hint = "lower the steps' limits.timeout, or raise the ceiling"
+            self.problems.append(Problem("AZD420", message, hint=hint))
 
     def image_build(self, workspace: Mapping[str, Any]) -> None:
         """What the profile says of where images are built, and what the workspace does."""
-        wanted = self.prepared.profile.image_build_compute
+        compute = self.prepared.profile.image_build_compute
         current = workspace.get("properties", {}).get("imageBuildCompute")
-        if wanted and wanted != current:
-            if self.facts.cluster(wanted) is None:
-                message = f"image_build_compute: the workspace has no compute '{wanted}'"
-                self.problems.append(Problem("AZD421", message, hint=did_you_mean(wanted, self.facts.cluster_names())))
-            self.warnings.append(f"the workspace will build its images on {wanted} (now: {current or 'ACR tasks'})")
+        if compute and compute != current:
+            if self.facts.cluster(compute) is None:
+                message = f"image_build_compute: the workspace has no compute '{compute}'"
+                self.problems.append(Problem("AZD421", message, hint=did_you_mean(compute, self.facts.cluster_names())))
+            self.warnings.append(f"the workspace will build its images on {compute} (now: {current or 'ACR tasks'})")
 
     def _problem(self, code: str, message: str, leaf: Leaf, hint: str = "") -> None:
         where = leaf.step.where
@@ -306,24 +305,11 @@ def _price(sku: skus.Sku, spot: bool) -> float | None:
     return sku.low_priority_price if spot and sku.low_priority_price is not None else sku.price
 
 
-def _gpus(size: str | None, known: bool = True) -> int | None:
+def _gpus(size: str | None, is_default: bool = True) -> int | None:
     """GPUs of a machine that the table does not know: none, unless its family is N (Azure's naming of sizes).
 
     A serverless step that names no size gets one without GPUs.
     """
     if size is None:
-        return 0 if known else None
+        return 0 if is_default else None
     return None if re.match(r"standard_n[a-z]", size, re.IGNORECASE) else 0
-
-
-def _prices(written: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(price) for name, price in written.items() if isinstance(price, int | float)}
-
-
-def _sum(values: Iterable[float | None]) -> float | None:
-    total = 0.0
-    for value in values:
-        if value is None:
-            return None
-        total += value
-    return total

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ipaddress
+import os
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from azdistill import aml, compile
 from azdistill import recipe as recipes
 from azdistill.aml import Pipeline, reader, service
+from azdistill.aml.checks.survey import survey
 from azdistill.aml.loader import kind_of
-from azdistill.aml.models import Data
-from azdistill.aml.source import Report, Source, Where
+from azdistill.aml.models import Data, Literal
+from azdistill.aml.source import Report, Where
 from azdistill.cloud.submit.compute import place
 from azdistill.cloud.submit.fingerprint import fingerprint
-from azdistill.cloud.submit.refusals import refused
+from azdistill.cloud.workspace.clouds import METADATA_URL
 from azdistill.cloud.workspace.profiles import Profile, Project, find_profile, find_project
 from azdistill.compile.absolute_paths import absolute_paths
 from azdistill.compile.naming import distilled_name, short_name, student_name
@@ -49,7 +55,7 @@ class Prepared:
         """The most GPU hours that the run may need: the profile's ceiling or the recipe's, whichever is lower."""
         recipe = self.reading.recipe if self.reading else None
         ceilings = (self.profile.max_gpu_hours, recipe.limits.max_gpu_hours if recipe else None)
-        return min((one for one in ceilings if one is not None), default=None)
+        return min((hours for hours in ceilings if hours is not None), default=None)
 
     @property
     def student(self) -> str | None:
@@ -70,22 +76,19 @@ class Prepared:
     @property
     def model(self) -> str | None:
         """The name that the distilled model is registered under; None for a pipeline that trains none."""
-        named = self._given("model_name")
         trains = any(getattr(step.component, "name", "") == _TRAINING for step in self.pipeline.jobs.values())
-        return named or (distilled_name(self.student) if trains and self.student else None)
+        return self._given("model_name") or (distilled_name(self.student) if trains and self.student else None)
 
     def tags(self) -> dict[str, str]:
         """The tags that every job of ours carries (docs/contributing/cloud.md)."""
-        from importlib.metadata import version
-
-        known = {
+        tags = {
             "azdistill.version": version("azdistill"),
             "azdistill.fingerprint": self.fingerprint,
             "azdistill.student": self.student,
             "azdistill.teacher": self.teacher,
             "azdistill.model": self.model,
         }
-        return {name: value for name, value in known.items() if value}
+        return {name: text for name, text in tags.items() if text}
 
     def _given(self, *inputs: str) -> str | None:
         """The text of the first of these inputs that has one."""
@@ -97,6 +100,11 @@ class Prepared:
         return None
 
 
+_ENV = re.compile(r"\s*(?:\$\{)?env:([A-Za-z_]\w*)\}?\s*")
+_KEY_HINT = (
+    "keep the key in a workspace connection (`az ml connection create`, type: api_key) and write "
+    "connection:NAME, or in a Key Vault and write keyvault:VAULT/SECRET, or write entra where the endpoint takes it"
+)
 #: The warning that a local run refuses a step, which says nothing of a job.
 ONLY_ON_AZURE = "AZD194"
 #: The component whose output is the distilled model.
@@ -118,26 +126,22 @@ def prepare(
     folder = Path(file).resolve().parent
     project = project or find_project(folder)
     chosen = profile if isinstance(profile, Profile) else find_profile(profile, folder)
-    given = {**chosen.sets, **(sets or {})}
+    sets = {**chosen.sets, **(sets or {})}
     source = reader.read(file)
     if recipes.is_recipe(source.data):
-        built = compile.compile_recipe(file, given)
+        built = compile.compile_recipe(file, sets)
         return _prepared(_named(built.mapping, experiment), folder, str(file), chosen, project, built=built)
     if (kind := kind_of(source.data)) in ("command job", "sweep job"):
-        _refuse_job(source, kind)
+        report = Report()
+        hint = "send it with: az ml job create -f FILE; or make it the step of a pipeline"
+        report.error("AZD114", f"a {kind} by itself is not submitted by azdistill", Where(source), hint=hint)
+        raise_for(report.problems)
     # The file itself is read first, so that what is wrong in it is told with its lines.
-    opened = apply_sets(aml.load_pipeline(file), given)
-    _raise(aml.check(opened) + refused(opened))
-    mapping = _with_sets(absolute_paths(source.data, source.base), opened, given)
+    opened = apply_sets(aml.load_pipeline(file), sets)
+    raise_for(aml.check(opened) + refused(opened))
+    mapping = _with_sets(absolute_paths(source.data, source.base), opened, sets)
     prepared = _prepared(_named(mapping, experiment), folder, str(file), chosen, project)
     return replace(prepared, unfired=service.unfired(opened))
-
-
-def _refuse_job(source: Source, kind: str | None) -> None:
-    report = Report()
-    hint = "send it with: az ml job create -f FILE; or make it the step of a pipeline"
-    report.error("AZD114", f"a {kind} by itself is not submitted by azdistill", Where(source), hint=hint)
-    raise SpecError(report.problems)
 
 
 def prepare_mapping(
@@ -152,8 +156,8 @@ def prepare_mapping(
     """As :func:`prepare`, for a pipeline made in memory whose relative paths start at ``folder``."""
     start = Path(folder)
     chosen = profile if isinstance(profile, Profile) else find_profile(profile, start)
-    found = _prepared(absolute_paths(mapping, start), start, source, chosen, project or find_project(start))
-    return replace(found, reading=reading)
+    prepared = _prepared(absolute_paths(mapping, start), start, source, chosen, project or find_project(start))
+    return replace(prepared, reading=reading)
 
 
 def _prepared(
@@ -169,7 +173,7 @@ def _prepared(
     placed = _with_data(place(mapping, profile, kinds), before)
     pipeline = aml.pipeline_from(placed, folder, source)
     problems = aml.check(pipeline)
-    _raise(problems + refused(pipeline))
+    raise_for(problems + refused(pipeline))
     return Prepared(
         mapping=placed,
         pipeline=pipeline,
@@ -178,7 +182,7 @@ def _prepared(
         profile=profile,
         project=project,
         reading=built.reading if built else None,
-        warnings=[*(built.warnings if built else []), *(one for one in problems if one.code != ONLY_ON_AZURE)],
+        warnings=[*(built.warnings if built else []), *(each for each in problems if each.code != ONLY_ON_AZURE)],
         notes=list(built.notes) if built else [],
         unfired=service.unfired(pipeline),
     )
@@ -188,7 +192,8 @@ def _named(mapping: dict[str, Any], experiment: str | None) -> dict[str, Any]:
     return {**mapping, "experiment_name": experiment} if experiment else mapping
 
 
-def _raise(problems: list[Problem]) -> None:
+def raise_for(problems: list[Problem]) -> None:
+    """SpecError with all ``problems`` where there is an error among them."""
     if any(problem.severity == "error" for problem in problems):
         raise SpecError(problems)
 
@@ -196,13 +201,11 @@ def _raise(problems: list[Problem]) -> None:
 def _with_sets(mapping: dict[str, Any], pipeline: Pipeline, sets: Mapping[str, str]) -> dict[str, Any]:
     inputs = dict(mapping.get("inputs") or {})
     for name in sets:
-        given = pipeline.inputs[name]
-        written = inputs.get(name)
-        if given.is_data:
-            old = written if isinstance(written, dict) else {"type": given.type}
-            inputs[name] = {**old, "path": given.path}
+        declared, old = pipeline.inputs[name], inputs.get(name)
+        if declared.is_data:
+            inputs[name] = {**(old if isinstance(old, dict) else {"type": declared.type}), "path": declared.path}
         else:
-            inputs[name] = given.default
+            inputs[name] = declared.default
     return {**mapping, **({"inputs": inputs} if inputs else {})}
 
 
@@ -210,16 +213,68 @@ def _with_data(mapping: dict[str, Any], pipeline: Pipeline) -> dict[str, Any]:
     """Data given to a step as plain text, said as data: the text would be sent as a value otherwise."""
     jobs = dict(mapping.get("jobs") or {})
     for name, step in pipeline.jobs.items():
-        plain = {key: value for key, value in step.inputs.items() if isinstance(value, Data)}
         node = jobs.get(name)
-        if not isinstance(node, dict):
-            continue
-        written = node.get("inputs") or {}
+        inputs: dict[str, Any] = (node.get("inputs") or {}) if isinstance(node, dict) else {}
         data = {
             key: {"type": value.type or "uri_folder", "path": value.path}
-            for key, value in plain.items()
-            if isinstance(written.get(key), str)
+            for key, value in step.inputs.items()
+            if isinstance(value, Data) and isinstance(inputs.get(key), str)
         }
         if data:
-            jobs[name] = {**node, "inputs": {**written, **data}}
+            jobs[name] = {**jobs[name], "inputs": {**inputs, **data}}
     return {**mapping, **({"jobs": jobs} if jobs else {})}
+
+
+def refused(pipeline: Pipeline) -> list[Problem]:
+    """What works on a laptop and not in a job, each at its place: keys in variables, its addresses and paths."""
+    report = Report()
+    reachable = is_on_loopback(os.environ.get(METADATA_URL, ""))
+    for name, value, where in _literals(pipeline):
+        if not isinstance(value, str):
+            continue
+        if variable := _ENV.fullmatch(value):
+            message = f"'{name}' is kept in the variable {variable[1]} of this machine, which a job does not have"
+            report.error("AZD415", message, where, hint=_KEY_HINT)
+        elif not reachable and is_on_loopback(value):
+            message = f"'{name}' is {value}: in a job that is the node itself, not this machine"
+            report.error("AZD416", message, where, hint="give an address that the workspace's compute can reach")
+        elif _is_path_here(value):
+            message = f"'{name}' is {value}, a path of this machine; as text it is not uploaded"
+            report.error("AZD417", message, where, hint="give it as data: {type: uri_folder, path: ...}")
+    return report.problems
+
+
+def is_on_loopback(text: str) -> bool:
+    """Whether ``text`` is an address on this very machine."""
+    if not re.match(r"https?://", text, re.IGNORECASE):
+        return False
+    try:
+        host = urlsplit(text).hostname or ""
+        if host == "localhost" or host.endswith(".localhost"):
+            return True
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+def _is_path_here(value: str) -> bool:
+    return value.startswith(("/", "~/")) and "\n" not in value and Path(value).expanduser().exists()
+
+
+def _literals(pipeline: Pipeline) -> Iterator[tuple[str, Any, Where]]:
+    """Every value that reaches a step as text."""
+    for name, declared in pipeline.inputs.items():
+        if not declared.is_data:
+            yield name, declared.default, declared.where
+    overview = survey(pipeline)
+    for component in overview.interfaces():
+        for name, declared in component.inputs.items():
+            if not declared.is_data:
+                yield name, declared.default, declared.where_default
+    for _, step in overview.steps():
+        for name, value in step.inputs.items():
+            if isinstance(value, Literal):
+                yield f"{step.name}.{name}", value.value, value.where
+        for name, text in step.environment_variables.items():
+            yield f"{step.name}.{name}", text, step.where / "environment_variables" / name

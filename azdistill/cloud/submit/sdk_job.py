@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import yaml
 
-from azdistill.aml.models import AZURE_ONLY, Environment, PipelineComponent, Step
+from azdistill.aml.models import AZURE_ONLY, LOOPS, Environment, PipelineComponent, Step
 from azdistill.cloud.submit.compute import DEFAULT_TIMEOUT
 from azdistill.cloud.submit.prepare import Prepared
-from azdistill.cloud.submit.preview_kinds import allowed
 from azdistill.cloud.workspace.clouds import DEFAULT, Cloud
 from azdistill.cloud.workspace.errors import explain
 from azdistill.cloud.workspace.quiet import hushed, quiet
+
+#: Kinds of steps that azure-ai-ml reads and sends only while a switch is on (azure-ai-ml 1.35,
+#: ``is_private_preview_enabled``). The schemas that read a pipeline's steps are made when the SDK is imported, so the
+#: switch comes too late for them.
+PREVIEW = ("if_else", "import", *LOOPS)
+_SWITCH = "AZURE_ML_CLI_PRIVATE_FEATURES_ENABLED"
 
 
 def pipeline_job(prepared: Prepared, cloud: Cloud | None = None) -> Any:
@@ -32,8 +39,8 @@ def pipeline_job(prepared: Prepared, cloud: Cloud | None = None) -> Any:
         if getattr(node, "type", "") == "command" and getattr(node.limits, "timeout", None) is None:
             # Steps of nested pipelines, whose file is not ours to complete.
             node.set_limits(timeout=DEFAULT_TIMEOUT)
-        if told := variables(cloud):
-            node.environment_variables = {**told, **(node.environment_variables or {})}
+        if addresses := variables(cloud):
+            node.environment_variables = {**addresses, **(node.environment_variables or {})}
     return job
 
 
@@ -43,13 +50,13 @@ def variables(cloud: Cloud | None) -> dict[str, str]:
     """
     if cloud is None or cloud.name == DEFAULT:
         return {}
-    told = {
+    addresses = {
         "AZDISTILL_ARM_ENDPOINT": cloud.resource_manager,
         "AZURE_AUTHORITY_HOST": cloud.authority,
         "AZDISTILL_VAULT_ADDRESS": f"https://{{vault}}.{cloud.vault}" if cloud.vault else "",
         "AZDISTILL_ENTRA_SCOPE": cloud.cognitive_services and f"{cloud.cognitive_services}/.default",
     }
-    return {name: value for name, value in told.items() if value}
+    return {name: value for name, value in addresses.items() if value}
 
 
 def _running(nodes: Any) -> Iterator[Any]:
@@ -78,18 +85,52 @@ def _exchange_environments(nodes: Any, steps: Mapping[str, Step], ready: Mapping
             continue
         if isinstance(step.component, PipelineComponent):
             _exchange_environments(component.jobs, step.component.jobs, ready)
-        elif (named := environment_name(step)) in ready:
-            component.environment = _ready(ready[str(named)])
-
-
-def environment_name(step: Step) -> str | None:
-    """The name of the environment that a step runs in, where it is written in place."""
-    own = getattr(step.component, "environment", None)
-    environment = step.environment or own
-    return environment.name if isinstance(environment, Environment) else None
+            continue
+        environment = step.environment or getattr(step.component, "environment", None)
+        if isinstance(environment, Environment) and (reference := ready.get(environment.name or "")):
+            component.environment = _ready(reference)
 
 
 def _ready(reference: str) -> Any:
     from azure.ai.ml import entities
 
     return reference if reference.startswith("azureml:") else entities.Environment(image=reference)
+
+
+def needed(jobs: Mapping[str, Step]) -> bool:
+    """Whether a pipeline has steps of such a kind, at any depth."""
+    nested = (step.component.jobs for step in jobs.values() if isinstance(step.component, PipelineComponent))
+    return any(step.type in PREVIEW for step in jobs.values()) or any(map(needed, nested))
+
+
+@contextmanager
+def allowed(jobs: Mapping[str, Step]) -> Iterator[None]:
+    """The SDK takes these steps meanwhile; nothing is different where none of them needs that."""
+    if not needed(jobs):
+        yield
+        return
+    before = os.environ.get(_SWITCH)
+    os.environ[_SWITCH] = "true"
+    try:
+        _widen()
+        yield
+    finally:
+        del os.environ[_SWITCH]
+        os.environ.update({} if before is None else {_SWITCH: before})
+
+
+def _widen() -> None:
+    """Let the schemas of the SDK, which are made already, know all kinds of steps."""
+    from azure.ai.ml._schema.pipeline import pipeline_component, pipeline_job
+
+    # They declare no types.
+    components: Any = pipeline_component
+    jobs: Any = pipeline_job
+    for schema in (jobs.PipelineJobSchema, *_with_subclasses(components.PipelineComponentSchema)):
+        schema._declared_fields["jobs"] = components.PipelineJobsField()
+
+
+def _with_subclasses(schema: Any) -> Iterator[Any]:
+    yield schema
+    for subclass in schema.__subclasses__():
+        yield from _with_subclasses(subclass)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
+from azdistill.cloud.jobs.run_history import created, list_jobs
 from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.errors import explain
+from azdistill.cloud.workspace.region import Quota, quotas_of
 from azdistill.cloud.workspace.rest import part
+from azdistill.errors import ServiceError
 
 _COMPUTES = "2023-08-01-preview"
 _ENVIRONMENTS = "2023-04-01-preview"
-_JOBS = "2024-01-01-preview"
 #: So many runs are looked through for one with the same fingerprint.
 _LOOKED_AT = 200
 
@@ -24,20 +26,10 @@ class Cluster:
     """A compute of the workspace."""
 
     name: str
-    kind: str
     state: str
     size: str | None = None
     nodes: int | None = None
     low_priority: bool = False
-
-
-@dataclass(frozen=True)
-class Quota:
-    """Cores of one family of machines in the workspace's region: how many there may be, how many are in use."""
-
-    family: str
-    limit: int
-    used: int
 
 
 @dataclass(frozen=True)
@@ -63,92 +55,61 @@ class Facts:
 
     def cluster(self, name: str) -> Cluster | None:
         """The compute ``name``; None where there is none."""
-        found = self._get(f"computes/{part(name)}", f"looking up the compute {name}", _COMPUTES)
-        return _cluster(found) if found else None
+        body = self._get(f"computes/{part(name)}", f"looking up the compute {name}", _COMPUTES)
+        return _cluster(body) if body else None
 
     def cluster_names(self) -> list[str]:
         """Names of all computes."""
         with explain("listing the computes of the workspace"):
-            found = self._connection.rest.listed(f"{self._id}/computes", api_version=_COMPUTES)
-        return [str(one["name"]) for one in found]
+            computes = self._connection.rest.listed(f"{self._id}/computes", api_version=_COMPUTES)
+        return [str(compute["name"]) for compute in computes]
 
     @cached_property
     def quotas(self) -> dict[str, Quota]:
-        """Quota by family; empty where the caller may not see it."""
-        from azure.core.exceptions import HttpResponseError
-
-        provider = f"/subscriptions/{self._connection.subscription_id}/providers/Microsoft.MachineLearningServices"
-        path = f"{provider}/locations/{self.location}/usages"
-        with explain("looking up quotas"):
-            try:
-                found = self._connection.rest.listed(path)
-            except HttpResponseError as error:
-                if error.status_code in (401, 403, 404):
-                    return {}
+        """Quota by squeezed family; empty where the caller may not see it."""
+        try:
+            return quotas_of(self._connection)
+        except ServiceError as error:
+            if error.code not in ("AZD402", "AZD403", "AZD404"):
                 raise
-        quotas = (_quota(one) for one in found)
-        return {quota.family.lower(): quota for quota in quotas if quota}
+            return {}
 
     def environment_exists(self, reference: str) -> bool | None:
         """Whether ``azureml:NAME:VERSION`` (or ``@latest``) is registered; None where that cannot be told here."""
-        found = re.fullmatch(r"azureml:([^:@/]+)(?::([^:@/]+)|@(\w+))", reference)
-        if not found:
+        match = re.fullmatch(r"azureml:([^:@/]+)(?::([^:@/]+)|@(\w+))", reference)
+        if not match:
             return None
-        name, version = part(found[1]), found[2]
-        path = f"environments/{name}/versions/{part(version)}" if version else f"environments/{name}"
-        return self._get(path, f"looking up the environment {found[1]}", _ENVIRONMENTS) is not None
+        path = f"environments/{part(match[1])}" + (f"/versions/{part(match[2])}" if match[2] else "")
+        return self._get(path, f"looking up the environment {match[1]}", _ENVIRONMENTS) is not None
 
     def earlier(self, fingerprint: str) -> list[Earlier]:
         """Runs with this fingerprint, newest first."""
-        found = []
-        for job in self._tagged("azdistill.fingerprint"):
-            properties = job.get("properties", {})
-            if properties.get("tags", {}).get("azdistill.fingerprint") == fingerprint:
-                created = str(job.get("systemData", {}).get("createdAt", ""))
-                status, name = str(properties.get("status", "")), str(job["name"])
-                found.append(Earlier(name, status, created, self._connection.studio_url(name)))
-        return sorted(found, key=lambda one: one.created, reverse=True)
-
-    def _tagged(self, tag: str) -> Iterator[dict[str, Any]]:
-        params = {"jobType": "Pipeline", "tag": tag, "listViewType": "ActiveOnly"}
         with explain("looking for earlier runs"):
-            page = self._connection.rest.call("GET", f"{self._id}/jobs", api_version=_JOBS, params=params)
-            for looked_at in range(_LOOKED_AT):
-                yield from page.get("value", [])
-                if not page.get("nextLink") or looked_at * len(page.get("value", [])) > _LOOKED_AT:
-                    return
-                page = self._connection.rest.call("GET", page["nextLink"])
+            jobs = list(
+                islice(list_jobs(self._connection, jobType="Pipeline", tag="azdistill.fingerprint"), _LOOKED_AT)
+            )
+        studio_url = self._connection.studio_url
+        return [
+            Earlier(str(job["name"]), str(properties.get("status", "")), created(job), studio_url(job["name"]))
+            for job in sorted(jobs, key=created, reverse=True)
+            if (properties := job.get("properties") or {})
+            and (properties.get("tags") or {}).get("azdistill.fingerprint") == fingerprint
+        ]
 
     def _get(self, path: str, doing: str, version: str) -> dict[str, Any] | None:
-        from azure.core.exceptions import ResourceNotFoundError
-
         with explain(doing):
-            try:
-                found: dict[str, Any] = self._connection.rest.call("GET", f"{self._id}/{path}", api_version=version)
-            except ResourceNotFoundError:
-                return None
-        return found
+            body: dict[str, Any] | None = self._connection.rest.find(f"{self._id}/{path}", api_version=version)
+        return body
 
 
 def _cluster(body: dict[str, Any]) -> Cluster:
-    outer = body.get("properties", {})
-    inner = outer.get("properties") or {}
-    scale = inner.get("scaleSettings") or {}
-    nodes = scale.get("maxNodeCount")
+    compute = body.get("properties", {})
+    settings = compute.get("properties") or {}
+    nodes = (settings.get("scaleSettings") or {}).get("maxNodeCount")
     return Cluster(
         name=str(body.get("name", "")),
-        kind=str(outer.get("computeType", "")),
-        state=str(outer.get("provisioningState", "")),
-        size=inner.get("vmSize"),
+        state=str(compute.get("provisioningState", "")),
+        size=settings.get("vmSize"),
         nodes=int(nodes) if nodes is not None else None,
-        low_priority=str(inner.get("vmPriority", "")).lower() == "lowpriority",
+        low_priority=str(settings.get("vmPriority", "")).lower() == "lowpriority",
     )
-
-
-def _quota(body: dict[str, Any]) -> Quota | None:
-    name = body.get("name") or {}
-    family = name.get("value") if isinstance(name, dict) else None
-    limit, used = body.get("limit"), body.get("currentValue")
-    if not family or not isinstance(limit, int) or limit < 0:
-        return None
-    return Quota(str(family), limit, int(used or 0))

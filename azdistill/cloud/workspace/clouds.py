@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from azdistill.cloud.workspace.rest import get_json
 from azdistill.errors import UserError, did_you_mean
 
 METADATA_URL = "ARM_CLOUD_METADATA_URL"
@@ -50,7 +51,7 @@ class Cloud:
 
 
 # Values of azure-ai-ml 1.35 (_azure_environments.py) and of `az cloud show` for the vaults.
-_KNOWN = {
+_PUBLIC = {
     DEFAULT: Cloud(
         DEFAULT,
         "https://management.azure.com",
@@ -96,28 +97,23 @@ def find(name: str | None) -> Cloud:
     UserError AZD412 where there is no such cloud; a metadata address that does not answer raises what azure-core does.
     """
     url = os.environ.get(METADATA_URL)
-    wanted = name or os.environ.get(CURRENT)
-    if wanted in _KNOWN:
-        return _KNOWN[wanted]
-    if not url and not wanted:
-        return _KNOWN[DEFAULT]
+    name = name or os.environ.get(CURRENT)
+    if name in _PUBLIC:
+        return _PUBLIC[name]
     described = _described(url) if url else {}
-    if wanted is None:
-        served = (cloud for cloud in described.values() if url and cloud.resource_manager in url)
-        return next(served, _KNOWN[DEFAULT])
-    if wanted not in described:
-        hint = did_you_mean(wanted, [*_KNOWN, *described])
-        more = "" if url else f"; a private cloud is described at the address in {METADATA_URL}"
-        raise UserError(f"there is no cloud '{wanted}'", code="AZD412", hint=hint + more)
-    return described[wanted]
+    if not name:
+        return next((cloud for cloud in described.values() if cloud.resource_manager in (url or "")), _PUBLIC[DEFAULT])
+    if name not in described:
+        hint = did_you_mean(name, [*_PUBLIC, *described])
+        advice = "" if url else f"; a private cloud is described at the address in {METADATA_URL}"
+        raise UserError(f"there is no cloud '{name}'", code="AZD412", hint=hint + advice)
+    return described[name]
 
 
 def _described(url: str) -> dict[str, Cloud]:
     """The clouds that ``url`` lists, in the form of Resource Manager's ``/metadata/endpoints``."""
-    from azdistill.cloud.workspace.rest import get_json
-
-    found = get_json(url)
-    entries = found if isinstance(found, list) else [found]
+    answer = get_json(url)
+    entries = answer if isinstance(answer, list) else [answer]
     clouds = (_from_metadata(entry) for entry in entries if isinstance(entry, dict) and "resourceManager" in entry)
     return {cloud.name: cloud for cloud in clouds}
 

@@ -12,8 +12,11 @@ from typing import Any
 
 from azdistill.cloud.workspace import clouds
 from azdistill.cloud.workspace.clouds import Cloud
+from azdistill.cloud.workspace.credentials import make_credential
 from azdistill.cloud.workspace.errors import explain
+from azdistill.cloud.workspace.profiles import find_profile
 from azdistill.cloud.workspace.quiet import hushed, quiet, without_bars
+from azdistill.cloud.workspace.rest import Rest
 from azdistill.errors import MachineError, ServiceError, UserError, did_you_mean
 
 #: Where config.json is looked for, in each folder from the working directory upwards.
@@ -75,32 +78,27 @@ class Connection:
     def _client(self, what: str, *place: str, **options: Any) -> Any:
         quiet()
         client = _import_sdk()
-        known = {} if self.cloud.public else {"cloud_metadata": self.cloud.as_sdk()}
+        metadata = {} if self.cloud.public else {"cloud_metadata": self.cloud.as_sdk()}
         # Without progress bars it never looks at what came of an upload, and waits for ever for one that failed
         # (azure-ai-ml 1.35, upload_directory). So they are on, and drawn by a tqdm that draws nothing.
         settings = {"show_progress": True, "enable_telemetry": False}
         with explain(f"connecting to {what}"), hushed():
-            return client(self.credential, *place, cloud=self.cloud.name, **{**settings, **known, **options})
+            return client(self.credential, *place, cloud=self.cloud.name, **{**settings, **metadata, **options})
 
     @cached_property
-    def rest(self) -> Any:
+    def rest(self) -> Rest:
         """Calls that the SDK has no method for (:class:`azdistill.cloud.workspace.rest.Rest`)."""
-        from azdistill.cloud.workspace.rest import Rest
-
         quiet()
         return Rest(self.credential, self.cloud.resource_manager, self.cloud.scope)
 
     @cached_property
     def workspace(self) -> dict[str, Any]:
         """The workspace as Resource Manager describes it. ServiceError AZD404 where there is none of its name."""
-        from azure.core.exceptions import ResourceNotFoundError
-
         with explain(f"looking up the workspace {self.workspace_name}"):
-            try:
-                found: dict[str, Any] = self.rest.call("GET", self.workspace_id)
-            except ResourceNotFoundError as error:
-                raise self._no_workspace() from error
-        return found
+            body: dict[str, Any] | None = self.rest.find(self.workspace_id)
+            if body is None:
+                raise self._no_workspace()
+        return body
 
     def studio_url(self, job_name: str) -> str:
         """The page of a job in Azure ML studio."""
@@ -132,8 +130,6 @@ def connect(where: Where | None = None, folder: Path | None = None, credential: 
     ``folder`` is where azdistill.yml is looked for, and above it (default: the working directory). UserError AZD411
     where none of them names the workspace. Asks no service, unless a private cloud describes itself.
     """
-    from azdistill.cloud.workspace.credentials import make_credential
-
     quiet()
     where = _with_profile(where or Where(), folder or Path.cwd())
     subscription, group, name = _address(where)
@@ -145,34 +141,30 @@ def connect(where: Where | None = None, folder: Path | None = None, credential: 
 
 
 def _with_profile(where: Where, folder: Path) -> Where:
-    if where.profile is None:
-        return where
-    from azdistill.cloud.workspace.profiles import find_profile
-
-    known = find_profile(where.profile, folder).where
-    return replace(where, **{key: value for key, value in known.items() if getattr(where, key) is None})
+    settings = find_profile(where.profile, folder).where
+    return replace(where, **{key: text for key, text in settings.items() if getattr(where, key) is None})
 
 
 def _address(where: Where) -> tuple[str, str, str]:
-    given = {part: getattr(where, part) or _variable(names) for part, (names, _) in _PARTS.items()}
-    if not all(given.values()):
-        config, looked = _config(Path.cwd())
-        given = {part: value or config.get(_PARTS[part][1]) for part, value in given.items()}
-        if missing := [part for part, value in given.items() if not value]:
-            raise _unnamed(missing, looked)
-    return str(given["subscription"]), str(given["resource_group"]), str(given["workspace"])
+    address = {part: getattr(where, part) or _variable(names) for part, (names, _) in _PARTS.items()}
+    if not all(address.values()):
+        config, searched = _config(Path.cwd())
+        address = {part: name or config.get(_PARTS[part][1]) for part, name in address.items()}
+        if missing := [part for part, name in address.items() if not name]:
+            raise _unnamed(missing, searched)
+    return str(address["subscription"]), str(address["resource_group"]), str(address["workspace"])
 
 
 def _variable(names: tuple[str, ...]) -> str | None:
     return next((os.environ[name] for name in names if os.environ.get(name)), None)
 
 
-def _unnamed(missing: list[str], looked: str) -> UserError:
+def _unnamed(missing: list[str], searched: str) -> UserError:
     options = ", ".join("--" + part.replace("_", "-") for part in missing)
     variables = ", ".join(_PARTS[part][0][0] for part in missing)
     words = ", ".join(part.replace("_", " ") for part in missing)
     return UserError(
-        f"no workspace selected: the {words} is not known ({looked})",
+        f"no workspace selected: the {words} is not known ({searched})",
         code="AZD411",
         hint=f"give {options}, set {variables}, or download config.json of the workspace in Azure ML studio",
     )
@@ -209,11 +201,12 @@ def _read_config(path: Path) -> dict[str, Any]:
     # What azure-ai-ml accepts too: the file of the first SDK wraps everything in Scope.
     scope = config.get("Scope")
     if isinstance(scope, str):
-        found = dict(zip(scope.strip("/").split("/")[::2], scope.strip("/").split("/")[1::2], strict=False))
+        words = scope.strip("/").split("/")
+        names = dict(zip(words[::2], words[1::2], strict=False))
         return {
-            "subscription_id": found.get("subscriptions"),
-            "resource_group": found.get("resourceGroups"),
-            "workspace_name": found.get("workspaces") or found.get("accounts"),
+            "subscription_id": names.get("subscriptions"),
+            "resource_group": names.get("resourceGroups"),
+            "workspace_name": names.get("workspaces") or names.get("accounts"),
         }
     return config
 

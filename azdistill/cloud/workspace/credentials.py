@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from azdistill.cloud.workspace.clouds import Cloud
+from azdistill.cloud.workspace.rest import get_json
 from azdistill.errors import UserError, did_you_mean
 
 #: What ``--auth`` takes. Without it, DefaultAzureCredential tries one after the other.
@@ -24,14 +25,14 @@ _CLI_CLIENT = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
 
 
 class InTenant:
-    """A credential that asks for the tokens of one tenant."""
+    """A credential that asks another one for the tokens of one tenant."""
 
-    def __init__(self, inner: Any, tenant: str) -> None:
-        self._inner, self._tenant = inner, tenant
+    def __init__(self, credential: Any, tenant: str) -> None:
+        self._credential, self._tenant = credential, tenant
 
     def get_token(self, *scopes: str, **options: Any) -> Any:
-        """As the inner credential's, in the tenant."""
-        return self._inner.get_token(*scopes, **{**options, "tenant_id": self._tenant})
+        """As the other credential's, in the tenant."""
+        return self._credential.get_token(*scopes, **{**options, "tenant_id": self._tenant})
 
 
 def make_credential(auth: str | None, tenant: str | None, cloud: Cloud) -> Any:
@@ -100,22 +101,9 @@ def _github_token(url: str, cloud: Cloud) -> Callable[[], str]:
     """What fetches a fresh token of the GitHub job each time one is needed."""
 
     def fetch() -> str:
-        from azure.core import PipelineClient
-        from azure.core.pipeline import policies
-        from azure.core.rest import HttpRequest
-
-        from azdistill.cloud.workspace.rest import parsed
-
-        bearer = os.environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "")
-        request = HttpRequest(
-            "GET",
-            url,
-            params={"audience": _AUDIENCES.get(cloud.name, _AUDIENCE)},
-            headers={"Authorization": f"Bearer {bearer}"},
-        )
-        client: Any = PipelineClient(url, policies=[policies.RetryPolicy()])
-        with client:
-            return str(parsed(client.send_request(request))["value"])
+        headers = {"Authorization": f"Bearer {os.environ.get('ACTIONS_ID_TOKEN_REQUEST_TOKEN', '')}"}
+        audience = {"audience": _AUDIENCES.get(cloud.name, _AUDIENCE)}
+        return str(get_json(url, params=audience, headers=headers)["value"])
 
     return fetch
 

@@ -25,6 +25,17 @@ _ROLES = (
     ("/read", "Reader (on the resource group)"),
     ("Microsoft.MachineLearningServices", "AzureML Data Scientist (on the workspace)"),
 )
+_CONFLICT = ("AZD405", "a conflict", "somebody else changed it at the same time: try again")
+#: Status (500 stands for all above) -> code, words and hint of our error.
+_STATUSES = {
+    401: ("AZD402", "Azure refused the credentials", LOGIN),
+    403: ("AZD403", "not permitted", ""),
+    404: ("AZD404", "not found", ""),
+    409: _CONFLICT,
+    412: _CONFLICT,
+    429: ("AZD406", "Azure asks for patience", ""),
+    500: ("AZD407", "the service failed", "this is Azure's: try again; https://status.azure.com tells of outages"),
+}
 
 
 @contextmanager
@@ -46,20 +57,20 @@ def translate(error: BaseException, doing: str) -> AzdistillError | None:
     from azure.core import exceptions
 
     chain = list(_chain(error))
-    for one in chain:
+    for cause in chain:
         # A login that is refused may carry the answer of Entra ID, which is none of the service that was to be asked.
-        if isinstance(one, exceptions.ClientAuthenticationError) and "AADSTS" in str(one):
-            return _not_logged_in(one, doing)
-    for one in chain:
-        if isinstance(one, exceptions.HttpResponseError) and getattr(one, "response", None) is not None:
-            return _answered(one, doing)
-    for one in chain:
-        if isinstance(one, exceptions.ClientAuthenticationError):
-            return _not_logged_in(one, doing)
-        if isinstance(one, exceptions.ServiceRequestError | exceptions.ServiceResponseError) or _of_requests(one):
-            return ServiceError(f"no answer while {doing}: {_first_line(one)}", code="AZD408", hint=_NETWORK)
+        if isinstance(cause, exceptions.ClientAuthenticationError) and "AADSTS" in str(cause):
+            return _not_logged_in(cause, doing)
+    for cause in chain:
+        if isinstance(cause, exceptions.HttpResponseError) and getattr(cause, "response", None) is not None:
+            return _answered(cause, doing)
+    for cause in chain:
+        if isinstance(cause, exceptions.ClientAuthenticationError):
+            return _not_logged_in(cause, doing)
+        if isinstance(cause, exceptions.ServiceRequestError | exceptions.ServiceResponseError) or _of_requests(cause):
+            return ServiceError(f"no answer while {doing}: {_first_line(cause)}", code="AZD408", hint=_NETWORK)
     if isinstance(error, exceptions.AzureError) or type(error).__module__.startswith(("azure.", "marshmallow")):
-        return _said_by_sdk(error, doing)
+        return _refused_by_sdk(error, doing)
     return None
 
 
@@ -68,9 +79,9 @@ _NETWORK = "check the network, a proxy (HTTPS_PROXY) and its certificates (REQUE
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     """The error and those beneath it: the SDK wraps what it met."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
+    visited: set[int] = set()
+    while error is not None and id(error) not in visited:
+        visited.add(id(error))
         yield error
         error = getattr(error, "inner_exception", None) or error.__cause__ or error.__context__
 
@@ -85,32 +96,19 @@ def _not_logged_in(error: BaseException, doing: str) -> AzdistillError:
 
 def _login(error: BaseException) -> str:
     """Why nobody is logged in: the sentence of Entra ID where there is one."""
-    found = re.search(r"AADSTS\d+:[^\r\n]*", str(error))
-    return redact(_line(found[0])) if found else _first_line(error)
+    sentence = re.search(r"AADSTS\d+:[^\r\n]*", str(error))
+    return redact(_line(sentence[0])) if sentence else _first_line(error)
 
 
 def _answered(error: Any, doing: str) -> AzdistillError:
     """A service answered, and it was no."""
     status = int(error.status_code or 0)
-    said = _said(error)
-    if status == 401:
-        return ServiceError(f"Azure refused the credentials (401) while {doing}: {said}", code="AZD402", hint=LOGIN)
-    if status == 403:
-        return ServiceError(f"not permitted (403) while {doing}: {said}", code="AZD403", hint=_role(error, doing))
-    if status == 404:
-        return ServiceError(f"not found (404) while {doing}: {said}", code="AZD404")
-    if status in (409, 412):
-        hint = "somebody else changed it at the same time: try again"
-        return ServiceError(f"a conflict ({status}) while {doing}: {said}", code="AZD405", hint=hint)
-    if status == 429:
-        return ServiceError(f"Azure asks for patience (429) while {doing}: {said}", code="AZD406", hint=_wait(error))
-    if status >= 500:
-        hint = "this is Azure's: try again; https://status.azure.com tells of outages"
-        return ServiceError(f"the service failed ({status}) while {doing}: {said}", code="AZD407", hint=hint)
-    return ServiceError(f"Azure refused ({status}) while {doing}: {said}", code="AZD409")
+    code, words, hint = _STATUSES.get(min(status, 500), ("AZD409", "Azure refused", ""))
+    hint = {403: _role, 429: _wait}[status](error, doing) if status in (403, 429) else hint
+    return ServiceError(f"{words} ({status}) while {doing}: {_message(error)}", code=code, hint=hint)
 
 
-def _wait(error: Any) -> str:
+def _wait(error: Any, doing: str) -> str:
     seconds = error.response.headers.get("Retry-After") if error.response is not None else None
     return f"it asks to wait {seconds} s" if seconds else "wait a little and try again"
 
@@ -123,20 +121,20 @@ def _role(error: Any, doing: str) -> str:
     return "ask an owner of the resource group for the role AzureML Data Scientist on the workspace"
 
 
-def _said(error: Any) -> str:
-    """What the service says, in one line, and its code."""
-    inner = getattr(error, "error", None)
-    message = getattr(inner, "message", None) or error.reason or error.message or ""
-    code = getattr(inner, "code", None)
+def _message(error: Any) -> str:
+    """The service's message, in one line, and its code."""
+    body = getattr(error, "error", None)
+    message = getattr(body, "message", None) or error.reason or error.message or ""
+    code = getattr(body, "code", None)
     text = _line(str(message))
     return redact(f"{text} ({code})" if code and code not in text else text)
 
 
-def _said_by_sdk(error: BaseException, doing: str) -> AzdistillError:
+def _refused_by_sdk(error: BaseException, doing: str) -> AzdistillError:
     """azure-ai-ml refused by itself: what it was given is wrong, or is not there."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(getattr(error, "message", None) or error))
     # Most of what it formats is advice on other tools; the sentences after a cross are what is wrong.
-    crosses = [found.strip() for found in re.findall(r"^\(x\)((?:.|\n(?=- ))+)", text, re.MULTILINE)]
+    crosses = [sentence.strip() for sentence in re.findall(r"^\(x\)((?:.|\n(?=- ))+)", text, re.MULTILINE)]
     message = redact(_line("; ".join(crosses) or text))
     return UserError(f"azure-ai-ml refused while {doing}: {message}", code="AZD410")
 
@@ -146,7 +144,7 @@ def _first_line(error: BaseException) -> str:
     return redact(_line(lines[0] if lines else type(error).__name__))
 
 
-def _line(text: str, most: int = 400) -> str:
+def _line(text: str, limit: int = 400) -> str:
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
     text = " ".join(text.split())
-    return text if len(text) <= most else text[: most - 3] + "..."
+    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -114,11 +114,11 @@ def _profile(name: str, fields: Fields) -> Profile:
 
 
 def _identity(fields: Fields) -> str | dict[str, str] | None:
-    written = fields.data.get("identity")
-    if not isinstance(written, dict):
+    identity = fields.data.get("identity")
+    if not isinstance(identity, dict):
         return fields.choice("identity", IDENTITIES)
-    inner = Fields(fields.where / "identity", fields.report)
-    chosen = {step: inner.choice(step, IDENTITIES) for step in written}
+    by_step = Fields(fields.where / "identity", fields.report)
+    chosen = {step: by_step.choice(step, IDENTITIES) for step in identity}
     return {step: word for step, word in chosen.items() if word}
 
 

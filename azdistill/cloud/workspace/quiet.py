@@ -45,9 +45,9 @@ def _silence() -> None:
         # A logger with a handler of its own is not given the one of last resort, which writes to stderr.
         logger.handlers = [logging.NullHandler()]
         logger.propagate = False
-    for name in [known for known in logging.root.manager.loggerDict if known.startswith("azure.")]:
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("azure.")]:
         logger = logging.getLogger(name)
-        logger.handlers = [one for one in logger.handlers if not isinstance(one, logging.StreamHandler)]
+        logger.handlers = [each for each in logger.handlers if not isinstance(each, logging.StreamHandler)]
         if not logger.propagate and not logger.handlers:
             logger.addHandler(logging.NullHandler())
 
@@ -77,33 +77,33 @@ def hushed() -> Iterator[None]:
                 stream = getattr(sys, name)
                 # What others have put in its place meanwhile is theirs to take away.
                 if not _sections and isinstance(stream, _WithoutSdk):
-                    setattr(sys, name, stream.shown)
+                    setattr(sys, name, stream.stream)
 
 
 class _WithoutSdk:
     """A stream that drops what the SDK writes while any thread is hushed, and is the stream below it otherwise."""
 
-    def __init__(self, shown: TextIO) -> None:
-        self.shown = shown
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
 
     def write(self, text: str) -> int:
         if _sections and _is_of_sdk(sys._getframe(1)):
             return len(text)
-        return self.shown.write(text)
+        return self.stream.write(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:
             self.write(line)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.shown, name)
+        return getattr(self.stream, name)
 
     # Log handlers that close their stream when they are shut (absl's) spare whatever equals sys.stderr.
     def __eq__(self, other: object) -> bool:
-        return other is self or other is self.shown
+        return other is self or other is self.stream
 
     def __hash__(self) -> int:
-        return hash(self.shown)
+        return hash(self.stream)
 
 
 def _is_of_sdk(frame: FrameType | None) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -62,25 +63,32 @@ class Rest:
         answer = self._client.send_request(request, **(_ONCE if once else {}))
         return parsed(answer)
 
-    def listed(self, path: str, **options: Any) -> list[Any]:
-        """Every entry of a list, page after page."""
+    def find(self, path: str, **options: Any) -> Any:
+        """What a GET of ``path`` answers; None where there is nothing of that name (404)."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        try:
+            return self.call("GET", path, **options)
+        except ResourceNotFoundError:
+            return None
+
+    def each(self, path: str, **options: Any) -> Iterator[Any]:
+        """Every entry of a list; a page is asked for when its first entry is."""
         page = self.call("GET", path, **options)
-        entries = list(page.get("value", []))
+        yield from page.get("value") or []
         while link := page.get("nextLink"):
             page = self.call("GET", link, base=options.get("base"))
-            entries += page.get("value", [])
-        return entries
+            yield from page.get("value") or []
+
+    def listed(self, path: str, **options: Any) -> list[Any]:
+        """Every entry of a list, page after page."""
+        return list(self.each(path, **options))
 
 
 def parsed(answer: Any) -> Any:
     """The JSON of an answer. Raises azure-core's error for a failed one, ServiceError AZD407 for what is no JSON."""
     answer.read()
-    if answer.status_code >= 400:
-        from azure.core.exceptions import HttpResponseError, map_error
-
-        known = _errors()
-        map_error(status_code=answer.status_code, response=answer, error_map=known)
-        raise HttpResponseError(response=answer)
+    refuse_failed(answer)
     text = answer.text()
     if not text.strip():
         return None
@@ -91,25 +99,42 @@ def parsed(answer: Any) -> Any:
         raise ServiceError(f"{host} answered with something that is no JSON", code="AZD407") from None
 
 
-def _errors() -> dict[int, Any]:
+def refuse_failed(answer: Any) -> None:
+    """Raise azure-core's error for an answer whose status is 400 or above."""
     from azure.core import exceptions
 
-    return {
+    kinds = {
         401: exceptions.ClientAuthenticationError,
         404: exceptions.ResourceNotFoundError,
         409: exceptions.ResourceExistsError,
     }
+    if answer.status_code >= 400:
+        raise kinds.get(answer.status_code, exceptions.HttpResponseError)(response=answer)
 
 
-def get_json(url: str) -> Any:
-    """What an address answers to somebody without credentials."""
+def ask_anonymously(url: str, *, retries: int = 10, **options: Any) -> Any:
+    """The answer of an address to a GET without credentials; ``options`` are those of azure-core's HttpRequest."""
     from azure.core import PipelineClient
     from azure.core.pipeline import policies
     from azure.core.rest import HttpRequest
 
-    client: Any = PipelineClient(url, policies=[policies.RetryPolicy()])
+    client: Any = PipelineClient(url, policies=[policies.RetryPolicy(retry_total=retries)])
     with client:
-        return parsed(client.send_request(HttpRequest("GET", url)))
+        return client.send_request(HttpRequest("GET", url, **options))
+
+
+def get_json(url: str, **options: Any) -> Any:
+    """The parsed answer of :func:`ask_anonymously`."""
+    return parsed(ask_anonymously(url, **options))
+
+
+def parsed_time(text: Any) -> datetime | None:
+    """A time as services write it (UTC where they name no zone); None for anything else."""
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def part(name: str) -> str:

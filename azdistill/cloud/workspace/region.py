@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 
 from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.errors import explain
@@ -15,17 +16,19 @@ from azdistill.sizing.skus import Sku
 
 _PROVIDER = "providers/Microsoft.MachineLearningServices/locations"
 
+_T = TypeVar("_T")
+
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """Cores of one family: in use and allowed. ``limit`` is None where there is none."""
+    """Cores of one family of machines: in use and allowed. ``limit`` is None where there is none."""
 
     family: str
     used: int
     limit: int | None
 
     @property
-    def left(self) -> float:
+    def free(self) -> float:
         return math.inf if self.limit is None else self.limit - self.used
 
 
@@ -50,25 +53,23 @@ class Region:
         if self.quotas is None:
             return None
         size = (self.sizes or {}).get(sku.name.lower(), {})
-        for family in (size.get("family"), sku.family):
-            if family and (found := self.quotas.get(squeezed(str(family)))):
-                return found
-        return None
+        families = [squeezed(str(family)) for family in (size.get("family"), sku.family) if family]
+        return next((self.quotas[family] for family in families if family in self.quotas), None)
 
     def priced(self, sku: Sku) -> Sku:
         """The size at the region's price, where it tells one in USD for an hour of Linux."""
-        prices = ((self.sizes or {}).get(sku.name.lower(), {}).get("estimatedVMPrices") or {}) if self.sizes else {}
+        prices = (self.sizes or {}).get(sku.name.lower(), {}).get("estimatedVMPrices") or {}
         if prices.get("billingCurrency") != "USD" or prices.get("unitOfMeasure") != "OneHour":
             return sku
-        found = {
+        rates = {
             str(price.get("vmTier")): float(price["retailPrice"])
             for price in prices.get("values") or ()
             if price.get("osType") == "Linux" and price.get("retailPrice")
         }
-        if "Standard" not in found:
+        if "Standard" not in rates:
             return sku
-        low = found.get("LowPriority") or found.get("Spot")
-        return sku.priced(found["Standard"], f"Azure, for {self.location}", date.today(), low_priority=low)
+        low = rates.get("LowPriority") or rates.get("Spot")
+        return sku.priced(rates["Standard"], f"Azure, for {self.location}", date.today(), low_priority=low)
 
 
 def squeezed(family: str) -> str:
@@ -78,28 +79,40 @@ def squeezed(family: str) -> str:
 
 def find_region(connection: Connection) -> Region:
     """What the workspace's region offers. What may not be asked is left out and said in ``silent``."""
-    location = str(connection.workspace["location"])
-    base = f"/subscriptions/{connection.subscription_id}/{_PROVIDER}/{location}"
-    sizes, no_sizes = _asked(connection, f"{base}/vmSizes", f"listing the sizes of {location}")
-    usages, no_usages = _asked(connection, f"{base}/usages", f"reading the quota of {location}")
-    return Region(
-        location,
-        None if sizes is None else {str(size["name"]).lower(): size for size in sizes},
-        None if usages is None else {squeezed(quota.family): quota for quota in map(_quota, usages)},
-        tuple(message for message in (no_sizes, no_usages) if message),
-    )
+    sizes, no_sizes = _or_why_not(sizes_of, connection)
+    quotas, no_quotas = _or_why_not(quotas_of, connection)
+    silent = tuple(message for message in (no_sizes, no_quotas) if message)
+    return Region(str(connection.workspace["location"]), sizes, quotas, silent)
 
 
-def _asked(connection: Connection, path: str, doing: str) -> tuple[list[Any] | None, str]:
-    """What is listed there; None, and why, where that may not be asked."""
+def _or_why_not(ask: Callable[[Connection], _T], connection: Connection) -> tuple[_T | None, str]:
+    """What ``ask`` answers; None, and why, where that may not be asked."""
     try:
-        with explain(doing):
-            return list(connection.rest.listed(path)), ""
+        return ask(connection), ""
     except AzdistillError as error:
         return None, error.message
 
 
+def sizes_of(connection: Connection) -> dict[str, dict[str, Any]]:
+    """The sizes that the workspace's region offers, by lower-case name."""
+    return {str(size["name"]).lower(): size for size in _listed(connection, "vmSizes", "listing the sizes")}
+
+
+def quotas_of(connection: Connection) -> dict[str, Quota]:
+    """The quotas of the workspace's region, by :func:`squeezed` family."""
+    usages = _listed(connection, "usages", "reading the quota")
+    return {squeezed(quota.family): quota for quota in map(_quota, usages) if quota.family}
+
+
+def _listed(connection: Connection, kind: str, doing: str) -> list[dict[str, Any]]:
+    location = connection.workspace["location"]
+    with explain(f"{doing} of {location}"):
+        return list(
+            connection.rest.listed(f"/subscriptions/{connection.subscription_id}/{_PROVIDER}/{location}/{kind}")
+        )
+
+
 def _quota(usage: dict[str, Any]) -> Quota:
     limit = int(usage.get("limit", -1))
-    name = usage.get("name") or {}
-    return Quota(str(name.get("value", "")), int(usage.get("currentValue", 0)), None if limit < 0 else limit)
+    family = (usage.get("name") or {}).get("value") or ""
+    return Quota(str(family), int(usage.get("currentValue") or 0), None if limit < 0 else limit)
