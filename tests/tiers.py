@@ -27,11 +27,11 @@ QUICK = {
     "components": "manifest register_model rows tasks teacher_client teacher_parts",
     "docs": "pages",
     "local": (
-        "artifacts attempts branches canary collect command_job deliver docker_args "
-        "docker_guard dry_run ends_told environment hashes hostile_project interpreter launch "
-        "leases left_behind linked links local_resume many marks order orphans parallel_driver "
-        "plain pythons registered select sets short_secrets snapshot step_settings store "
-        "streams strict sweep_ends sweep_logged sweep_sampling sweep_stopping threads"
+        "artifacts attempts branches canary collect command_job deliver docker_args docker_guard dry_run "
+        "environment hashes hostile_project interpreter launch leases leftover_modes links local_resume "
+        "many mounted_links order orphans parallel_driver process_marks pythons registered run_endings "
+        "select sets shell_safe_paths short_secrets snapshot step_settings store streams strict "
+        "sweep_ends sweep_logged sweep_sampling sweep_stopping threads"
     ),
     "spec": (
         "arguments checks expressions inline loader long_chains moved_components odd_files project reader "

@@ -13,6 +13,7 @@ from client_program import PROGRAM, Ran, run, write_folder
 from loopback import Workspace
 
 from azdistill import DistillationJob, MLClient, RunFailed, ServiceError, UserError
+from azdistill.client.verdict import NOT_BETTER, SENTENCE
 from azdistill.client.workspace import Jobs, Models
 
 WORKSPACE = re.compile(r"AZURE_(SUBSCRIPTION_ID|RESOURCE_GROUP|ML_WORKSPACE)|AZUREML_ARM_.*")
@@ -45,6 +46,7 @@ def test_the_program_works_word_for_word_and_leaves_a_model_with_its_lineage(at:
     tags_the_job_with_what_it_makes(workspace, ran)
     registers_model_and_data(client, ran)
     hands_everything_else_to_the_sdk(client, ran, folder)
+    says_everywhere_whether_the_student_is_better(client, ran, folder)
 
 
 def prints_a_status_at_once_and_a_difference(ran: Ran) -> None:
@@ -78,6 +80,15 @@ def registers_model_and_data(client: MLClient, ran: Ran) -> None:
     assert curated.tags["azdistill.job"] == ran.names["job"].name
     assert "azdistill.retention" not in curated.tags
     assert len(list(client.data.list("phi-4-mini-teacher-rows"))) == 1
+
+
+def says_everywhere_whether_the_student_is_better(client: MLClient, ran: Ran, folder: Path) -> None:
+    report = (folder / "got" / "named-outputs" / "report" / "report.html").read_text()
+    (model,) = client.models.list("phi-4-mini-distilled")
+    tag = "true" if "NOT BETTER" in report else None
+    assert model.tags.get(NOT_BETTER) == tag
+    # The last line of a wait reads the tag of the pipeline's run.
+    assert (SENTENCE in ran.err) is (tag is not None)
 
 
 def hands_everything_else_to_the_sdk(client: MLClient, ran: Ran, folder: Path) -> None:

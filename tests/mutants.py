@@ -1,0 +1,184 @@
+"""Change the program in one place at a time, and see whether a test notices.
+
+    python tests/mutants.py [--count 60] [--seed 1] [--tests tests/local tests/spec] MODULE_OR_FOLDER...
+
+Each mutant is written into a copy of the tree, never into this one. The test files that name the module run first,
+then the other ``--tests``, until one fails; a mutant is caught when one does. Prints a line for each and those that
+survived at the end; the exit status is 0 whatever survives, since a survivor may be an equal program.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+COPIED = ("azdistill", "components", "environments", "pipelines", "examples", "tests", "docs", "benchmarks")
+FILES = ("pyproject.toml", "README.md", "Makefile", "CHANGELOG.md")
+#: Seconds for the tests of one mutant: one that hangs is caught.
+LIMIT = 600
+OPPOSITE: dict[type[ast.AST], type[ast.AST]] = {
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+    ast.And: ast.Or,
+    ast.Or: ast.And,
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change: the ``index``-th place of a file that can be changed."""
+
+    path: Path
+    index: int
+    line: int
+    change: str
+
+
+def places(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+    """Every node that can be changed, and how it is; in the same order for equal trees."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare) and type(node.ops[0]) in OPPOSITE:
+            yield node, f"{type(node.ops[0]).__name__} -> {OPPOSITE[type(node.ops[0])].__name__}"
+        elif isinstance(node, (ast.BoolOp, ast.BinOp)) and type(node.op) in OPPOSITE:
+            yield node, f"{type(node.op).__name__} -> {OPPOSITE[type(node.op)].__name__}"
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            yield node, "without not"
+        elif isinstance(node, ast.Constant) and type(node.value) in (bool, int):
+            yield node, f"{node.value} -> {_other(node.value)}"
+        elif isinstance(node, ast.If):
+            yield node, "condition always true"
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            yield node, "without the call"
+        elif isinstance(node, ast.Return) and node.value is not None:
+            yield node, "return None"
+
+
+def _other(constant: bool | int) -> bool | int:
+    return not constant if isinstance(constant, bool) else constant + 1
+
+
+def changed(source: str, index: int) -> str:
+    """The source with its ``index``-th place changed."""
+    tree = ast.parse(source)
+    node, _ = list(places(tree))[index]
+    if isinstance(node, ast.Compare):
+        node.ops[0] = OPPOSITE[type(node.ops[0])]()  # type: ignore[assignment]
+    elif isinstance(node, (ast.BoolOp, ast.BinOp)):
+        node.op = OPPOSITE[type(node.op)]()  # type: ignore[assignment]
+    elif isinstance(node, ast.UnaryOp):
+        node.op = ast.UAdd()
+        node.operand = ast.Call(ast.Name("bool", ast.Load()), [copy.deepcopy(node.operand)], [])
+    elif isinstance(node, ast.Constant):
+        node.value = _other(node.value)  # type: ignore[arg-type]
+    elif isinstance(node, ast.If):
+        node.test = ast.Constant(True)
+    elif isinstance(node, (ast.Expr, ast.Return)):
+        node.value = ast.Constant(None)
+    return ast.unparse(ast.fix_missing_locations(tree))
+
+
+def drawn(targets: list[Path], count: int, seed: int) -> list[Mutant]:
+    """``count`` mutants of the targets, the same for the same seed and source."""
+    files = sorted({file for target in targets for file in ([target] if target.is_file() else target.rglob("*.py"))})
+    every = [
+        Mutant(file, index, getattr(node, "lineno", 0), change)
+        for file in files
+        for index, (node, change) in enumerate(places(ast.parse(file.read_text(encoding="utf-8"))))
+    ]
+    return random.Random(seed).sample(every, min(count, len(every)))
+
+
+def ordered_tests(module: Path, folders: list[str]) -> list[str]:
+    """Test files that name the module, then the others."""
+    files = sorted(file for folder in folders for file in _test_files(ROOT / folder))
+    name = module.stem if module.stem != "__init__" else module.parent.name
+    names = [file for file in files if name in file.read_text(encoding="utf-8")]
+    return [str(file.relative_to(ROOT)) for file in [*names, *(file for file in files if file not in names)]]
+
+
+def _test_files(target: Path) -> list[Path]:
+    return [target] if target.is_file() else list(target.rglob("test_*.py"))
+
+
+def caught_by(mutant: Mutant, tree: Path, folders: list[str]) -> str:
+    """The test that fails with the mutant in ``tree``; empty where none does."""
+    target = tree / mutant.path.relative_to(ROOT)
+    source = target.read_text(encoding="utf-8")
+    target.write_text(changed(source, mutant.index), encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    tests = ordered_tests(mutant.path, folders)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        "not slow",
+        "-n",
+        "2",
+        *tests,
+    ]
+    try:
+        ran = subprocess.run(
+            command, cwd=tree, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return "a limit of time"
+    finally:
+        target.write_text(source, encoding="utf-8")
+    if ran.returncode == 0:
+        return ""
+    failures = [line for line in ran.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return failures[0].split(" - ")[0] if failures else f"exit status {ran.returncode}"
+
+
+def main() -> None:
+    """Draw mutants, try each, and print what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("targets", nargs="+", type=Path)
+    parser.add_argument("--count", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tests", nargs="+", default=["tests/local", "tests/spec"])
+    args = parser.parse_args()
+    survivors = []
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder) / "tree"
+        for name in COPIED:
+            shutil.copytree(ROOT / name, tree / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in FILES:
+            shutil.copy2(ROOT / name, tree / name)
+        for number, mutant in enumerate(drawn([target.resolve() for target in args.targets], args.count, args.seed), 1):
+            place = f"{mutant.path.relative_to(ROOT)}:{mutant.line}: {mutant.change}"
+            test = caught_by(mutant, tree, args.tests)
+            if not test:
+                survivors.append(place)
+            print(f"{number:3} {place}: {test or 'SURVIVED'}", flush=True)
+    print(f"{len(survivors)} survived", *survivors, sep="\n  ")
+
+
+if __name__ == "__main__":
+    main()
