@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 PROMISED = Path(__file__).with_suffix(".json")
 #: Variables that steps and their code may read or set. Those that only tests set are no promise.
 _VARIABLE = re.compile(r"\b(?:AZDISTILL|AZUREML)_[A-Z][A-Z_]*[A-Z]\b")
+_TAG = re.compile(r"[\"'](azdistill\.[a-z_.]*[a-z])[\"'.]")
 
 #: Without one of these an input takes more than it did.
 _BOUNDS = ("enum", "min", "max")
@@ -139,6 +140,17 @@ def _general(part: str) -> str:
     return re.sub(r"^\w+_\d{14}_[0-9a-f]{6}$", "RUN", re.sub(r"^[0-9a-f]{2}$", "KE", part))
 
 
+def tags() -> list[str]:
+    """Tags and properties of runs, models, endpoints and data, by which a later version finds what an earlier made."""
+    named = {name for text in sources("azdistill", "components") for name in _TAG.findall(text)}
+    return sorted(name for name in named if name != "azdistill.yml" and not _is_module(name))
+
+
+def _is_module(name: str) -> bool:
+    path = ROOT / name.replace(".", "/")
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
 def surface() -> dict[str, Any]:
     """All of it but the files of a run, which the test makes."""
     return {
@@ -148,6 +160,7 @@ def surface() -> dict[str, Any]:
         "exit_statuses": exit_statuses(),
         "python": python_names(),
         "recipe_keys": recipe_keys(),
+        "tags": tags(),
         "verbs": verbs(),
     }
 

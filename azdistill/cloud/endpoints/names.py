@@ -16,7 +16,7 @@ OWNER = "azdistill.endpoint"
 EXPIRES = "azdistill.expires"
 TEACHER = "azdistill.teacher"
 #: What a deployment was made from: the sha256 of its settings.
-SPEC = "azdistill.aml"
+SPEC = "azdistill.spec"
 VERSION = "azdistill.version"
 #: The only deployment of an endpoint of ours.
 DEPLOYMENT = "teacher"
