@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from azdistill.client import verdict
 from azdistill.client.progress import say
 from azdistill.cloud.jobs.follow import FollowListener, Job, JobStep
 from azdistill.cloud.jobs.job import ENDED
@@ -19,3 +20,5 @@ class FollowLines(FollowListener):
 
     def ended(self, job: Job) -> None:
         say(f"{job.name}: {job.status}")
+        if line := verdict.of_tags(job.tags):
+            say(line)

@@ -9,6 +9,7 @@ import pytest
 
 from azdistill.cli import following
 from azdistill.cli.view import summary_lines
+from azdistill.client.following import FollowLines
 from azdistill.client.progress import Lines
 from azdistill.client.verdict import SENTENCE
 from azdistill.cloud.jobs.job import Job, job_from
@@ -40,6 +41,14 @@ def test_a_run_on_azure_ends_with_it(tags: dict[str, str], said: bool, capsys: p
     nobody: Any = None
     following.finish(nobody, Job("job", "Completed", tags=tags))
     assert (capsys.readouterr().err == f"{SENTENCE}\n") is said
+
+
+@pytest.mark.parametrize(("tags", "said"), [({"azdistill.not_better": "true"}, True), ({}, False)])
+def test_a_program_that_waits_for_a_run_on_azure_sees_it(
+    tags: dict[str, str], said: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    FollowLines().ended(Job("job", "Completed", tags=tags))
+    assert (capsys.readouterr().err.splitlines()[-1] == SENTENCE) is said
 
 
 def test_a_run_below_its_gate_says_both(capsys: pytest.CaptureFixture[str]) -> None:
