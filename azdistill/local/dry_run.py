@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,9 +16,8 @@ from azdistill.local.outputs.manifest import Manifest
 from azdistill.local.pipeline_run import (
     Options,
     hide_all_secrets,
-    home_of,
+    interpreters_of,
     make_containers,
-    own_interpreters,
     planned,
     with_notes,
 )
@@ -26,7 +25,6 @@ from azdistill.local.plan.selection import missing
 from azdistill.local.plan.steps import Local, Plan, PlannedStep
 from azdistill.local.run.attempt import finished, outputs_of
 from azdistill.local.run.context import PlanContext
-from azdistill.local.run.interpreter import find_interpreter
 from azdistill.local.run.result import Result, skip
 from azdistill.local.run.step import may_reuse, reusable
 from azdistill.local.store.events import RunState
@@ -49,9 +47,8 @@ class Foreseen:
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``azdistill run --dry-run --json`` prints for a step."""
-        changed = [{"field": d.path, "before": d.before, "after": d.after} for d in self.differences]
-        told = {"action": self.action, "reason": self.reason, "after": list(self.after)}
-        return {**told, "compared_with": self.compared_with, "differences": changed}
+        differences = [difference.as_json() for difference in self.differences]
+        return {**asdict(self), "after": list(self.after), "differences": differences}
 
 
 def foresee(pipeline: Pipeline, options: Options) -> tuple[Plan, dict[str, Foreseen]]:
@@ -59,26 +56,23 @@ def foresee(pipeline: Pipeline, options: Options) -> tuple[Plan, dict[str, Fores
 
     Raises what the run itself would raise before its first step, but for secrets that are not set.
     """
-    home = replace(home_of(options), looking=True)
+    home = replace(options.state_folder, looking=True)
     settings, plan = planned(pipeline, options, home)
     hide_all_secrets(plan, options)
     resumed = run_to_resume(home, options.resume, plan.name) if options.resume else None
     containers = make_containers(options, settings) if options.docker else None
     plan = with_notes(plan, containers, options.strict)
-    interpreter = find_interpreter(home, options.python, looking=True)
     hashes = Hashes(home.hashes, looking=True)
     cache = Cache(home, looking=True, hash_of=hashes.file)
-    # Of variables only their names are in a key.
-    passed = dict.fromkeys(options.variables, "")
-    own = own_interpreters(home, plan, settings, looking=True)
     context = PlanContext(
         plan=plan,
         cache=cache,
         hashes=hashes,
-        interpreters={**dict.fromkeys(plan.steps, interpreter), **own},
+        interpreters=interpreters_of(home, plan, settings, options),
         containers=containers,
         use_cache=options.use_cache,
-        variables=passed,
+        # Only their names are in a key.
+        variables=dict.fromkeys(options.variables, ""),
     )
     try:
         return plan, _Foresight(home, context, resumed, list_runs(home)).steps()

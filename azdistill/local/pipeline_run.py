@@ -71,6 +71,11 @@ class Options:
     selection: Selection = EVERYTHING
     strict: bool = False
 
+    @property
+    def state_folder(self) -> Home:
+        """The state folder of the run."""
+        return Home(self.home) if self.home else find_home()
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:
@@ -90,7 +95,7 @@ def run_pipeline(
 
     Raises for what is wrong before any step has started; afterwards what went wrong is in the result.
     """
-    home = home_of(options)
+    home = options.state_folder
     settings, plan = planned(pipeline, options, home)
     _refuse_code(plan)
     resumed = run_to_resume(home, options.resume, plan.name).run_id if options.resume else None
@@ -105,8 +110,7 @@ def run_pipeline(
     containers = make_containers(options, settings, listeners, cancellation) if options.docker else None
     plan = with_notes(plan, containers, options.strict)
     plan = replace(plan, notes=(*plan.notes, *home.exposed(standing)))
-    with disk_errors(f"cannot write the state folder {home.root}"):
-        interpreter = find_interpreter(home, options.python)
+    interpreters = interpreters_of(home, plan, settings, options)
     with contextlib.ExitStack() as ending:
         with disk_errors("cannot start a run"):
             log = RunLog(home, plan.name, resumed or options.run_id, again=bool(resumed))
@@ -121,15 +125,19 @@ def run_pipeline(
         runner = _runner(log.run_id, containers)
         ending.callback(runner.close)
         jobs, inherited = max(options.jobs, 1), passed_on()
-        own = own_interpreters(home, plan, settings)
-        if not containers:
-            _tell_environments(plan, own, interpreter, listeners)
+        substitutes = [
+            interpreters[name].executable
+            for name, step in plan.steps.items()
+            if isinstance(step.environment, Environment) and not settings.python_of(step.environment)
+        ]
+        if substitutes and not containers:
+            _tell(listeners, f"steps run with {substitutes[0]} (--docker: in their environments)")
         context = RunContext(
             plan=plan,
             log=log,
             cache=cache,
             hashes=hashes,
-            interpreters={**dict.fromkeys(plan.steps, interpreter), **own},
+            interpreters=interpreters,
             containers=containers,
             runner=runner,
             cancellation=cancellation,
@@ -142,15 +150,9 @@ def run_pipeline(
         )
         scheduler = Scheduler(context, list(listeners), jobs=jobs)
         with disk_errors("the run cannot go on"):
-            _refuse_unset(context)
-            _refuse_missing(context)
+            _refuse_unready(context)
             state = scheduler.run(lambda results: _deliver(plan, options.out, results))
     return Finished(state, _told(scheduler.undelivered) or _error(state, scheduler.results))
-
-
-def home_of(options: Options) -> Home:
-    """The state folder of a run with these options."""
-    return Home(options.home) if options.home else find_home()
 
 
 def planned(pipeline: Pipeline, options: Options, home: Home) -> tuple[LocalSettings, Plan]:
@@ -202,30 +204,19 @@ def make_containers(
     return Containers(connect(), settings.images, network, say, settings.limits, cancellation)
 
 
-def _tell_environments(
-    plan: Plan, own: Mapping[str, Interpreter], interpreter: Interpreter, listeners: Sequence[Listener]
-) -> None:
-    """Say which interpreter stands for environments that only a container could be made of."""
-    steps = [step for name, step in plan.steps.items() if name not in own]
-    if any(isinstance(step.environment, Environment) for step in steps):
-        _tell(listeners, f"steps run with {interpreter.executable} (--docker: in their environments)")
-
-
 def _tell(listeners: Sequence[Listener], text: str) -> None:
     """Say what goes on before the run exists."""
     for listener in listeners:
         listener.hear(Event.of("preparing", text=text), RunState("", Path()))
 
 
-def own_interpreters(
-    home: Home, plan: Plan, settings: LocalSettings, *, looking: bool = False
-) -> dict[str, Interpreter]:
-    """The interpreters of the steps whose environment has one of its own."""
-    found = {}
-    for name, step in plan.steps.items():
-        if python := settings.python_of(step.environment):
-            found[name] = find_interpreter(home, python, looking=looking, named_by="local.pythons in azdistill.yml")
-    return found
+def interpreters_of(home: Home, plan: Plan, settings: LocalSettings, options: Options) -> dict[str, Interpreter]:
+    """The interpreter of each step: the one of its environment (``local.pythons``), or else the run's."""
+    with disk_errors(f"cannot write the state folder {home.root}"):
+        usual = find_interpreter(home, options.python)
+        own = {name: settings.python_of(step.environment) for name, step in plan.steps.items()}
+        named_by = "local.pythons in azdistill.yml"
+        return {name: find_interpreter(home, own[name], named_by=named_by) if own[name] else usual for name in own}
 
 
 def _runner(run_id: str, containers: Containers | None) -> Runner:
@@ -259,7 +250,7 @@ def hide_all_secrets(plan: Plan, options: Options) -> None:
     hide_secrets([*options.variables, *(name for step in plan.steps.values() for name in secrets_of(step))])
 
 
-def _known(context: RunContext) -> dict[str, Result]:
+def _known_results(context: RunContext) -> dict[str, Result]:
     """What steps come to that need not run, as far as that is known before any has."""
     found: dict[str, Result] = {}
     for name, step in context.plan.steps.items():
@@ -274,39 +265,30 @@ def _known(context: RunContext) -> dict[str, Result]:
     return found
 
 
-def _refuse_unset(context: RunContext) -> None:
-    """Raise for a secret that is not set, now rather than hours into the run; a cached step needs none."""
-    unset = [name for name, step in context.plan.steps.items() if unset_secrets(secrets_of(step))]
-    found = _known(context) if unset else {}
-    for name in unset:
-        if name not in found:
-            secret_values(secrets_of(context.plan.steps[name]))
-
-
-def _refuse_missing(context: RunContext) -> None:
-    """Raise for steps that are not selected and whose results are needed and not there, before any step runs."""
+def _refuse_unready(context: RunContext) -> None:
+    """Raise, now rather than hours into the run, for a secret that is not set (a cached step needs none), and for steps
+    that are not selected and whose results are needed and not there.
+    """
     plan = context.plan
-    found = _known(context) if plan.given else {}
-    if lacking := [name for name in plan.steps if _is_lacking(plan, name, found)]:
-        raise missing(plan, lacking)
-
-
-def _is_lacking(plan: Plan, name: str, found: Mapping[str, Result]) -> bool:
-    return name in plan.given and name not in found and plan.steps[name].needs <= found.keys()
+    unset = [name for name, step in plan.steps.items() if unset_secrets(secrets_of(step))]
+    results = _known_results(context) if unset or plan.given else {}
+    for name in unset:
+        if name not in results:
+            secret_values(secrets_of(plan.steps[name]))
+    lacking = (name for name in plan.steps if name in plan.given and name not in results)
+    if names := [name for name in lacking if plan.steps[name].needs <= results.keys()]:
+        raise missing(plan, names)
 
 
 def _deliver(plan: Plan, out: Path | None, results: Mapping[str, Result]) -> dict[str, str]:
-    paths = {name: results[made.step].outputs[made.output] for name, made in given_out(plan, results).items()}
+    outputs = {name: (results[made.step], made.output) for name, made in given_out(plan, results).items()}
+    paths = {name: result.outputs[output] for name, (result, output) in outputs.items()}
     if out is None:
         return {name: str(path) for name, path in paths.items()}
     withdraw(out.absolute(), withheld(plan, results))
-    return deliver(out.absolute(), paths, _contents(plan, results))
-
-
-def _contents(plan: Plan, results: Mapping[str, Result]) -> dict[str, str]:
-    """What is known of the outputs that nobody changes any more."""
-    found = {name: results[made.step].contents.get(made.output) for name, made in given_out(plan, results).items()}
-    return {name: content for name, content in found.items() if content}
+    # What is known of the outputs that nobody changes any more.
+    contents = {name: result.contents.get(output, "") for name, (result, output) in outputs.items()}
+    return deliver(out.absolute(), paths, {name: content for name, content in contents.items() if content})
 
 
 def _files(plan: Plan) -> dict[str, str]:

@@ -10,7 +10,7 @@ import pytest
 from local_helpers import statuses, step
 
 from azdistill.local.outputs import mlflow_files
-from azdistill.local.outputs.links import stray
+from azdistill.local.outputs.manifest import stray
 from azdistill.local.pipeline_run import Finished
 
 Run = Callable[..., Finished]

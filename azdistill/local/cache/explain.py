@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from azdistill.local.cache.entries import Cache
@@ -29,6 +29,10 @@ class Difference:
     before: Any
     after: Any
 
+    def as_json(self) -> dict[str, Any]:
+        """What ``--json`` prints of it."""
+        return {"field": self.path, "before": self.before, "after": self.after}
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
@@ -43,14 +47,7 @@ class Explanation:
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``azdistill explain --json`` prints."""
-        return {
-            "run_id": self.run_id,
-            "step": self.step,
-            "status": self.status,
-            "reason": self.reason,
-            "compared_with": self.compared_with,
-            "differences": [{"field": d.path, "before": d.before, "after": d.after} for d in self.differences],
-        }
+        return {**asdict(self), "differences": [difference.as_json() for difference in self.differences]}
 
 
 def explain(home: Home, run: RunState, step: str, runs: Sequence[RunState]) -> Explanation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -60,25 +61,15 @@ class Hashes:
         """One hash over the names and contents of all files under ``root``; empty folders do not count."""
         return tree_digest({name: self.file(path) for name, path in walk_files(root)})
 
-    def save(self) -> None:
-        """Write what was learnt; failing to is no error."""
-        with self._lock:
-            rows = [(path, *known) for path, known in self._new.items()]
-            self._new.clear()
-            if not rows or self._database is None:
-                return
-            try:
-                with self._database:
-                    self._database.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", rows)
-            except sqlite3.Error:
-                return
-
     def close(self) -> None:
-        """Save and let go of the file."""
-        self.save()
-        if self._database is not None:
-            self._database.close()
+        """Write what was learnt, which may fail, and let go of the file."""
+        if self._database is None:
+            return
+        with self._lock, contextlib.closing(self._database) as database:
             self._database = None
+            rows = [(path, *known) for path, known in self._new.items()]
+            with contextlib.suppress(sqlite3.Error), database:
+                database.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", rows)
 
     def _look_up(self, real: str) -> tuple[str, str] | None:
         if self._database is None:

@@ -1,11 +1,15 @@
-"""A step's outputs: places for them, whether they are all there, and the manifest that says what they are."""
+"""A step's outputs: whether they are all there, and the manifest that says what they are.
+
+Links in them are followed when they are kept, so where they lead is looked at first. A step in a container sees few
+places of this machine, and none of them by a link: ``/etc/passwd`` in there is not the one out here.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +17,6 @@ from typing import Any, NamedTuple
 from azdistill import strict_json
 from azdistill.aml.models import PRIMITIVES
 from azdistill.local.cache.hashes import tree_digest
-from azdistill.local.outputs.links import links
 from azdistill.local.store.durable_files import hash_file, sync, walk_files, write_whole
 from azdistill.permissions import copy_file, restrict
 
@@ -107,7 +110,7 @@ class Manifest:
         of a copy has.
         """
         return set(paths) == set(self.outputs) and all(
-            _same(paths[name], files, hash_of) for name, files in self.outputs.items()
+            _has(paths[name], files, hash_of, alone=True) for name, files in self.outputs.items()
         )
 
     def seen_at(self, paths: Mapping[str, Path]) -> Manifest:
@@ -186,18 +189,18 @@ def _files(path: Path) -> dict[str, Path]:
 
 
 def _stat(path: Path) -> Stat:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
 
 def _mark(path: Path) -> FileMark:
     sync(path)
-    found = _stat(path)
-    return FileMark(hash_file(path), *found)
+    stat = _stat(path)
+    return FileMark(hash_file(path), *stat)
 
 
 def _seen(path: Path, files: dict[str, FileMark]) -> dict[str, FileMark]:
-    now = {name: FileMark(mark.sha256, *_stat(path / name if name else path)) for name, mark in files.items()}
+    now = {name: FileMark(mark.sha256, *_stat(path / name)) for name, mark in files.items()}
     # Of what has another time the content may be another.
     return {name: now[name] if now[name].stat[:2] == mark.stat[:2] else mark for name, mark in files.items()}
 
@@ -216,24 +219,19 @@ def _replace_links(root: Path) -> None:
         beside.rename(link)
 
 
-def _same(path: Path, files: dict[str, FileMark], hash_of: Hash) -> bool:
+def _has(path: Path, files: dict[str, FileMark], hash_of: Hash, *, alone: bool = False) -> bool:
+    """Whether these files are still what they were; ``alone``: and no others lie there."""
     try:
-        found = {"": path} if path.is_file() else dict(walk_files(path))
-        return set(found) == set(files) and all(_unchanged(found[name], mark, hash_of) for name, mark in files.items())
-    except OSError:
-        return False
-
-
-def _has(path: Path, files: dict[str, FileMark], hash_of: Hash) -> bool:
-    try:
-        return all(_unchanged(path / name if name else path, mark, hash_of) for name, mark in files.items())
+        if alone and _files(path).keys() != files.keys():
+            return False
+        return all(_unchanged(path / name, mark, hash_of) for name, mark in files.items())
     except OSError:
         return False
 
 
 def _unchanged(path: Path, mark: FileMark, hash_of: Hash) -> bool:
-    found = _stat(path)
-    return found == mark.stat or (found[0] == mark.size and hash_of(path) == mark.sha256)
+    stat = _stat(path)
+    return stat == mark.stat or (stat[0] == mark.size and hash_of(path) == mark.sha256)
 
 
 def _contents(outputs: dict[str, dict[str, FileMark]]) -> dict[str, dict[str, str]]:
@@ -242,3 +240,69 @@ def _contents(outputs: dict[str, dict[str, FileMark]]) -> dict[str, dict[str, st
 
 def _from_json(rows: Any) -> dict[str, dict[str, FileMark]]:
     return {output: {name: FileMark(*mark) for name, mark in files.items()} for output, files in rows.items()}
+
+
+def stray(paths: Mapping[str, Path], within: Collection[Path] | None = None) -> str:
+    """What is wrong with the links in outputs (name -> place); empty where nothing is.
+
+    ``within``: the places that the step was given, where it could not see the whole machine.
+    """
+    seen = None if within is None else [place.resolve() for place in within]
+    for name, path in paths.items():
+        for link in links(path):
+            if told := _wrong(link, seen):
+                shown = os.path.relpath(link, path.parent)
+                return f"output '{name}' holds a link, {shown} -> {os.readlink(link)}, {told}"
+    return ""
+
+
+def links(root: Path) -> Iterator[Path]:
+    """Every link under ``root``, and ``root`` if it is one; what a link leads to is not looked into."""
+    if root.is_symlink():
+        yield root
+        return
+    for folder, folders, names in os.walk(root):
+        yield from (path for name in (*folders, *names) if (path := Path(folder, name)).is_symlink())
+
+
+def is_own(path: Path, folder: Path) -> bool:
+    """Whether ``path`` lies in ``folder`` when all links are followed."""
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+def _wrong(link: Path, seen: Iterable[Path] | None) -> str:
+    try:
+        target = link.resolve(strict=True)
+    except (OSError, RuntimeError):
+        return "that leads nowhere"
+    if seen is not None and not any(target.is_relative_to(place) for place in seen):
+        return "that leads out of what the step was given: in its container it stood for another file"
+    return "that leads back to a folder around it: a copy would have no end" if _is_endless(link, target) else ""
+
+
+def _is_endless(link: Path, target: Path) -> bool:
+    """Whether what ``link`` leads to, links in there followed too, leads back to a folder that is being copied."""
+    around = {str(folder) for folder in (link.parent.resolve() / link.name).parents}
+    finished: set[str] = set()
+    # A folder comes up a second time, with True, when all that it holds is done.
+    todo = [(str(target), False)] if target.is_dir() else []
+    while todo:
+        folder, is_done = todo.pop()
+        if is_done:
+            around.discard(folder)
+            finished.add(folder)
+        elif folder in around:
+            return True
+        elif folder not in finished:
+            around.add(folder)
+            todo.append((folder, True))
+            todo += [(os.path.realpath(inner), False) for inner in _folders(folder)]
+    return False
+
+
+def _folders(folder: str) -> list[str]:
+    try:
+        return [path for name in os.listdir(folder) if os.path.isdir(path := os.path.join(folder, name))]
+    except PermissionError:
+        # Copying it says so.
+        return []

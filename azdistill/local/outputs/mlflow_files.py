@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from azdistill.local.outputs.links import is_own
+from azdistill.local.outputs.manifest import is_own
 
 Record = dict[str, Any]
 

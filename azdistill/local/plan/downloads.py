@@ -15,7 +15,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import time
 import urllib.error
 import urllib.request
@@ -28,7 +27,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from azdistill import strict_json
 from azdistill.errors import ServiceError
-from azdistill.local.store.durable_files import disk_errors, remove_tree, sync, write_whole
+from azdistill.local.store.durable_files import disk_errors, hash_file, remove_tree, sync, write_whole
 from azdistill.local.store.home import AWAITED, Home
 from azdistill.local.store.runs import list_runs
 from azdistill.permissions import make_private
@@ -90,8 +89,8 @@ def encoded(url: str) -> str:
 def _ask(url: str, shown: str, known: dict[str, Any], tell: Callable[[str], object]) -> Any:
     """The server's answer with the data; None where what is known of it holds, or no server says otherwise."""
     try:
-        request = urllib.request.Request(url, headers=_conditions(known))
-        return urllib.request.urlopen(request, timeout=_TIMEOUT)
+        conditions = {_VERSIONS[header]: version for header, version in known.get("versions", {}).items()}
+        return urllib.request.urlopen(urllib.request.Request(url, headers=conditions), timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code == 304 and known:
             return None
@@ -107,41 +106,27 @@ def _ask(url: str, shown: str, known: dict[str, Any], tell: Callable[[str], obje
 
 
 def _keep(folder: Path, name: str, answer: Any, shown: str) -> Path:
-    for one in (folder.parent, folder):
-        make_private(one)
-    beside = folder / f".{uuid.uuid4().hex[:8]}"
-    beside.mkdir()
+    for private in (folder.parent, folder):
+        make_private(private)
+    fresh = folder / f".{uuid.uuid4().hex[:8]}"
     try:
-        content = hashlib.sha256()
-        with open(beside / name, "wb") as file:
-            for chunk in _chunks(answer, shown):
-                file.write(chunk)
-                content.update(chunk)
+        with open(fresh, "wb") as file:
+            file.writelines(_chunks(answer, shown))
             file.flush()
             os.fsync(file.fileno())
-        kept = folder / content.hexdigest()[:32] / name
-        _put(beside, kept, content.hexdigest())
+        content = hash_file(fresh)
+        target = folder / content[:32] / name
+        target.parent.mkdir(exist_ok=True)
+        try:
+            os.link(fresh, target)
+        except OSError:
+            # What is there with this content is left as it is: a run may be reading it.
+            if not (target.is_file() and hash_file(target) == content):
+                fresh.replace(target)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return kept
-
-
-def _put(fresh: Path, kept: Path, content: str) -> None:
-    """Make the folder ``fresh`` that of ``kept``, unless it is there with its ``content``: a run may be reading it."""
-    try:
-        fresh.rename(kept.parent)
-    except OSError:
-        if not _holds(kept, content):
-            (fresh / kept.name).replace(kept)
-    sync(kept.parent)
-
-
-def _holds(kept: Path, content: str) -> bool:
-    try:
-        with open(kept, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == content
-    except OSError:
-        return False
+        fresh.unlink(missing_ok=True)
+    sync(target.parent)
+    return target
 
 
 def _make_current(home: Home, folder: Path, kept: Path, known: dict[str, Any], headers: Any) -> None:
@@ -197,11 +182,6 @@ def _known(folder: Path) -> dict[str, Any]:
 
 def _place(folder: Path, about: dict[str, Any]) -> Path:
     return folder / str(about.get("content", _DATA)) / str(about["name"])
-
-
-def _conditions(known: dict[str, Any]) -> dict[str, str]:
-    versions = known.get("versions", {})
-    return {_VERSIONS[header]: value for header, value in versions.items()}
 
 
 def _without_query(url: str) -> str:

@@ -191,7 +191,7 @@ def make_artifact_folders(snapshot: Path) -> None:
 def fill_artifacts(step: PlannedStep, snapshot: Path, paths: Mapping[str, Path], *, follow: bool) -> None:
     """Give a step's output ``artifacts`` what the folders hold, as Azure ML does, unless the step wrote it itself.
 
-    Links are kept as links unless it is safe to ``follow`` them (see :mod:`azdistill.local.outputs.links`).
+    Links are kept as links unless it is safe to ``follow`` them (see :mod:`azdistill.local.outputs.manifest`).
     """
     output = paths.get(ARTIFACTS)
     if output is None or step.outputs[ARTIFACTS].standing or not output.is_dir() or any(output.iterdir()):
@@ -206,8 +206,8 @@ def fill_artifacts(step: PlannedStep, snapshot: Path, paths: Mapping[str, Path],
 def attempts(run_folder: Path, step: str) -> Iterator[Path]:
     """The folders of a step's attempts, the newest first."""
     folder = run_folder / "steps" / step / "attempts"
-    tried = [int(found.name) for found in folder.iterdir() if found.name.isdigit()] if folder.is_dir() else []
-    for number in sorted(tried, reverse=True):
+    numbers = [int(path.name) for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
+    for number in sorted(numbers, reverse=True):
         yield folder / str(number)
 
 

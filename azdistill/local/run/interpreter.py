@@ -76,30 +76,23 @@ class Interpreter:
     fingerprint: dict[str, Any]
 
 
-def find_interpreter(
-    home: Home, python: str | None = None, *, looking: bool = False, named_by: str = "--python"
-) -> Interpreter:
+def find_interpreter(home: Home, python: str | None = None, *, named_by: str = "--python") -> Interpreter:
     """The interpreter for steps: ``python`` (a path or a name on PATH), or the one that runs azdistill.
 
-    What it says of itself is remembered, unless this is only ``looking``; ``named_by`` is where ``python`` was written.
+    What it says of itself is remembered, unless ``home`` is only looked at; ``named_by``: where ``python`` was written.
     """
-    found = shutil.which(python) if python else sys.executable
-    if not found:
+    program = shutil.which(python) if python else sys.executable
+    if not program:
         raise MachineError(f"no Python interpreter '{python}'", code="AZD305", hint=f"give {named_by} an executable")
-    executable = Path(found).absolute()
+    executable = Path(program).absolute()
     memory = home.root / "interpreters" / f"{digest(str(executable))[:16]}.json"
-    known = _remembered(memory, executable)
-    if known is None:
-        known = _probe(executable)
-        if looking:
-            return _interpreter(executable, known)
-        make_private(memory.parent)
-        write_whole(memory, strict_json.dumps({"probe": known, "stat": _stat(executable, known)}))
-    return _interpreter(executable, known)
-
-
-def _interpreter(executable: Path, known: dict[str, Any]) -> Interpreter:
-    return Interpreter(executable, {name: known[name] for name in known if name not in ("executable", "folders")})
+    probe = _remembered(memory, executable)
+    if probe is None:
+        probe = _probe(executable)
+        if not home.looking:
+            make_private(memory.parent)
+            write_whole(memory, strict_json.dumps({"probe": probe, "stat": _stat(executable, probe)}))
+    return Interpreter(executable, {name: probe[name] for name in probe if name not in ("executable", "folders")})
 
 
 def _remembered(memory: Path, executable: Path) -> dict[str, Any] | None:

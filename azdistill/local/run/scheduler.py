@@ -25,6 +25,8 @@ from azdistill.local.store.events import Event, RunState
 from azdistill.local.store.runs import own_mark
 
 _FOLLOW_EVERY = 0.2
+#: What the event of a step's end says of its result in the result's own words.
+_TOLD_OF_RESULT = ("status", "seconds", "exit_code", "error", "reason", "detail", "key")
 
 
 class Scheduler:
@@ -102,9 +104,12 @@ class Scheduler:
             if self._fits(step := self._waiting[name]):
                 self._running[name] = min(step.sweep.concurrent, room) if step.sweep else 1
                 self._leave(name)
-                pool.submit(self._work, step, self._running[name])
+                pool.submit(self._run_step, step, self._running[name])
                 begun = True
         return begun
+
+    def _run_step(self, step: PlannedStep, room: int) -> None:
+        self._done.put((step.name, self._steps.run(step, self._results, room)))
 
     def _goes_on(self) -> bool:
         failed = self._failed and not self._plan.continue_on_step_failure
@@ -137,9 +142,6 @@ class Scheduler:
             return not self._running
         return not any(self._plan.steps[name].exclusive for name in self._running)
 
-    def _work(self, step: PlannedStep, room: int) -> None:
-        self._done.put((step.name, self._steps.run(step, self._results, room)))
-
     def _take(self, name: str, result: Result) -> None:
         self._running.pop(name, None)
         self._settle(name, result)
@@ -151,21 +153,9 @@ class Scheduler:
         self._end_step(name, result)
 
     def _end_step(self, name: str, result: Result) -> None:
-        self._hear(
-            Event.of(
-                "step_ended",
-                name,
-                status=result.status,
-                seconds=result.seconds,
-                exit_code=result.exit_code,
-                error=result.error,
-                reason=result.reason,
-                detail=result.detail,
-                key=result.key,
-                metrics=self._metrics.get(name, {}),
-                outputs={output: str(path) for output, path in result.outputs.items()},
-            )
-        )
+        fields = {field: getattr(result, field) for field in _TOLD_OF_RESULT}
+        outputs = {output: str(path) for output, path in result.outputs.items()}
+        self._hear(Event.of("step_ended", name, **fields, metrics=self._metrics.get(name, {}), outputs=outputs))
 
     def _skip_rest(self) -> None:
         canceled = self._cancellation.asked.is_set()

@@ -15,8 +15,8 @@ from pathlib import Path
 from azdistill.errors import AzdistillError, Interrupted, MachineError
 from azdistill.local.cache.entries import METRICS, Entry
 from azdistill.local.cache.key import ResultKey, key_of, result_key, take_code
-from azdistill.local.outputs import links, value_outputs
 from azdistill.local.outputs import manifest as outputs
+from azdistill.local.outputs import value_outputs
 from azdistill.local.outputs.manifest import Manifest
 from azdistill.local.plan.selection import missing
 from azdistill.local.plan.steps import PlannedStep, Text
@@ -105,6 +105,9 @@ class StepRunner:
         # Imported here: few pipelines have a sweep.
         from azdistill.local.sweep.search import search
 
+        def run_trial(trial: PlannedStep, cancellation: Cancellation, hear: Hear) -> Result:
+            return StepRunner(replace(self._context, cancellation=cancellation), hear).run(trial, work.results)
+
         attempt, started = self._begin(work), time.monotonic()
         self._tell_start(step, attempt)
         with self._log(step, attempt) as log:
@@ -113,7 +116,7 @@ class StepRunner:
                 step,
                 work.results,
                 work.key.digest,
-                run_trial=lambda trial, cancellation, hear: self._run_trial(trial, work.results, cancellation, hear),
+                run_trial=run_trial,
                 hear=self._hear,
                 say=lambda line: log.feed(f"{line}\n".encode()),
                 room=room,
@@ -123,11 +126,8 @@ class StepRunner:
                 return replace(end.failed, seconds=time.monotonic() - started)
             places, before = make_places(step, attempt), outputs.look_at(step.in_place)
             end.hand_over(places, frozenset(step.standing), attempt.metrics)
-            keeps = self._may_reuse(step) and _stamps(step, work.results, work.shared.keys()) == work.shared
+            keeps = may_reuse(self._context, step) and _stamps(step, work.results, work.shared.keys()) == work.shared
             return self._commit(step, work, attempt, places, keeps, time.monotonic() - started, before)
-
-    def _run_trial(self, trial: PlannedStep, results: Results, cancellation: Cancellation, hear: Hear) -> Result:
-        return StepRunner(replace(self._context, cancellation=cancellation), hear).run(trial, results)
 
     def _attempt(self, work: _Work) -> Result:
         attempt = self._begin(work)
@@ -140,11 +140,8 @@ class StepRunner:
 
     def _begin(self, work: _Work) -> Attempt:
         attempt = new_attempt(self._context.log.folder, work.step.name)
-        work.key.write(attempt.folder, reusable=self._may_reuse(work.step))
+        work.key.write(attempt.folder, reusable=may_reuse(self._context, work.step))
         return attempt
-
-    def _may_reuse(self, step: PlannedStep) -> bool:
-        return may_reuse(self._context, step)
 
     def _tell_start(self, step: PlannedStep, attempt: Attempt) -> None:
         self._hear(Event.of("step_started", step.name, attempt=attempt.number, log=str(attempt.log)))
@@ -182,7 +179,7 @@ class StepRunner:
             for name in outputs.untouched(step.in_place, in_place):
                 log.note(f"output '{name}' was there already and is as it was: this step wrote nothing to it")
             # What it made of more than its key says is not kept for others.
-            keeps = self._may_reuse(step) and all(after[name] == files for name, files in work.shared.items())
+            keeps = may_reuse(self._context, step) and all(after[name] == files for name, files in work.shared.items())
             return self._commit(step, work, attempt, prepared.places, keeps, time.monotonic() - started, in_place)
 
     def _take_what_was_logged(
@@ -214,7 +211,7 @@ class StepRunner:
             names = ", ".join(map(repr, absent))
             return _failure(ended, f"the command ended with exit code 0 but did not write output {names}")
         made = {name: path for name, path in prepared.places.items() if name not in step.standing}
-        error = broken_metrics or links.stray(made, self._visible_places(prepared))
+        error = broken_metrics or outputs.stray(made, self._visible_places(prepared))
         error = error or value_outputs.wrong(step, prepared.places)
         return _failure(ended, error) if error else None
 
@@ -284,7 +281,7 @@ def may_reuse(context: PlanContext, step: PlannedStep) -> bool:
 
 
 def reusable(context: PlanContext, step: PlannedStep, key: ResultKey) -> Entry | None:
-    """The cache entry that answers for a step, if what it has written in place is there still as well."""
+    """The cache entry that answers for a step, if what it wrote in place is there still as well."""
     return context.cache.find(key.digest, step.in_place) if may_reuse(context, step) else None
 
 

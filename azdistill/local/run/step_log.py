@@ -6,7 +6,6 @@ import codecs
 import os
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 
 from azdistill import redact
 from azdistill.terminal import harmless
@@ -34,9 +33,7 @@ class LogWriter:
     def __enter__(self) -> LogWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def feed(self, chunk: bytes) -> None:

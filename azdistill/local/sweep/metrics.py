@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 
 from azdistill.local.outputs import mlflow_files
-from azdistill.local.outputs.links import is_own
+from azdistill.local.outputs.manifest import is_own
 from azdistill.local.run.listener import Record, Tail
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from azdistill.aml.models import PRIMITIVES
-from azdistill.local.outputs.links import is_own, stray
-from azdistill.local.outputs.manifest import Manifest
+from azdistill.local.outputs.manifest import Manifest, is_own, stray
 from azdistill.local.plan.steps import Plan, Text
 from azdistill.local.run.listener import Listener, Record, Tracking
 from azdistill.local.store.events import Event, RunState, StepState
