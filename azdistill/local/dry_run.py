@@ -87,11 +87,11 @@ class _Foresight:
         self._results: dict[str, Result] = {}
 
     def steps(self) -> dict[str, Foreseen]:
-        found = {name: self._step(step) for name, step in self._plan.steps.items()}
-        lacking = [name for name in self._plan.steps if name in self._plan.given and found[name].action == "run"]
+        foreseen = {name: self._step(step) for name, step in self._plan.steps.items()}
+        lacking = [name for name in self._plan.steps if name in self._plan.given and foreseen[name].action == "run"]
         if lacking:
             raise missing(self._plan, lacking)
-        return found
+        return foreseen
 
     def _step(self, step: PlannedStep) -> Foreseen:
         if result := skip(step, self._results):
@@ -114,13 +114,13 @@ class _Foresight:
         entry = reusable(self._context, step, key)
         if entry:
             self._keep(step, entry.manifest, entry.outputs)
-            made = entry.about().get("run_id")
+            maker = entry.about().get("run_id")
             return Foreseen(
-                "reuse", f"nothing it depends on has changed since {made or 'an earlier run'}", compared_with=made
+                "reuse", f"nothing it depends on has changed since {maker or 'an earlier run'}", compared_with=maker
             )
-        known = self._context.hashes.file
-        if self._resumed and (found := finished(self._resumed.folder, self._plan, step, key, known)):
-            self._keep(step, found[1], outputs_of(found[0], list(found[1].outputs)))
+        hash_of = self._context.hashes.file
+        if self._resumed and (earlier := finished(self._resumed.folder, self._plan, step, key, hash_of)):
+            self._keep(step, earlier[1], outputs_of(earlier[0], list(earlier[1].outputs)))
             run_id = self._resumed.run_id
             return Foreseen("reuse", f"it finished in {run_id}", compared_with=run_id)
         return None
@@ -129,15 +129,15 @@ class _Foresight:
         if not may_reuse(self._context, step):
             return Foreseen("run", self._why_never(step))
         earlier = last_alike(self._home, self._runs, self._plan.name, step.name)
-        reason, other, changed = against(self._home, earlier, step.name, key.as_stored(), key.digest)
-        return Foreseen("run", reason, (), other, changed)
+        reason, compared_with, changed = against(self._home, earlier, step.name, key.as_stored(), key.digest)
+        return Foreseen("run", reason, (), compared_with, changed)
 
     def _why_never(self, step: PlannedStep) -> str:
         if not step.deterministic:
             return "it runs every time: is_deterministic is false"
-        asked = "force_rerun" if self._plan.force_rerun else "--no-cache"
-        return f"it runs every time: {asked} was asked for"
+        option = "force_rerun" if self._plan.force_rerun else "--no-cache"
+        return f"it runs every time: {option} was asked for"
 
     def _keep(self, step: PlannedStep, manifest: Manifest, outputs: Mapping[str, Path]) -> None:
-        made = {**outputs, **step.standing}
-        self._results[step.name] = Result("cached", outputs=made, contents=manifest.contents())
+        places = {**outputs, **step.standing}
+        self._results[step.name] = Result("cached", outputs=places, contents=manifest.contents())

@@ -102,14 +102,14 @@ def run_pipeline(
     if service.uses(pipeline, NAME):
         options = replace(options, run_id=resumed or options.run_id or new_run_id(plan.name))
         settings, plan = planned(service.filled(pipeline, {NAME: str(options.run_id)}), options, home)
-    standing = [place for step in plan.steps.values() for place in step.standing.values()]
-    home.prepare(standing)
+    standing_places = [place for step in plan.steps.values() for place in step.standing.values()]
+    home.prepare(standing_places)
     hide_all_secrets(plan, options)
     variables = secret_values(options.variables)
     cancellation = Cancellation()
     containers = make_containers(options, settings, listeners, cancellation) if options.docker else None
     plan = with_notes(plan, containers, options.strict)
-    plan = replace(plan, notes=(*plan.notes, *home.exposed(standing)))
+    plan = replace(plan, notes=(*plan.notes, *home.exposed(standing_places)))
     interpreters = interpreters_of(home, plan, settings, options)
     with contextlib.ExitStack() as ending:
         with disk_errors("cannot start a run"):
@@ -178,11 +178,13 @@ def with_notes(plan: Plan, containers: Containers | None, strict: bool) -> Plan:
     if containers:
         containers.refuse_unnamed(plan.steps.values())
     resources = {name: (step.resources, at) for name, step in plan.steps.items() if (at := step.resources_at)}
-    more = [*not_honoured.of_runner(resources, containers is not None, bool(containers and containers.engine.gpus))]
+    runner_notes = [
+        *not_honoured.of_runner(resources, containers is not None, bool(containers and containers.engine.gpus))
+    ]
     ours = [note for note in plan.notes if note.partition(": ")[0] not in plan.apart]
     if strict:
-        not_honoured.refuse([*ours, *more])
-    return replace(plan, notes=(*ours, *more, *left_out(plan)))
+        not_honoured.refuse([*ours, *runner_notes])
+    return replace(plan, notes=(*ours, *runner_notes, *left_out(plan)))
 
 
 def make_containers(
@@ -214,9 +216,12 @@ def interpreters_of(home: Home, plan: Plan, settings: LocalSettings, options: Op
     """The interpreter of each step: the one of its environment (``local.pythons``), or else the run's."""
     with disk_errors(f"cannot write the state folder {home.root}"):
         usual = find_interpreter(home, options.python)
-        own = {name: settings.python_of(step.environment) for name, step in plan.steps.items()}
+        pythons = {name: settings.python_of(step.environment) for name, step in plan.steps.items()}
         named_by = "local.pythons in azdistill.yml"
-        return {name: find_interpreter(home, own[name], named_by=named_by) if own[name] else usual for name in own}
+        return {
+            name: find_interpreter(home, pythons[name], named_by=named_by) if pythons[name] else usual
+            for name in pythons
+        }
 
 
 def _runner(run_id: str, containers: Containers | None) -> Runner:
@@ -234,13 +239,13 @@ def _mark(run_id: str) -> str:
 
 def _refuse_code(plan: Plan) -> None:
     """Raise for code that cannot be taken, now rather than when its turn comes, hours into the run."""
-    seen = set()
+    checked = set()
     for name, step in plan.steps.items():
         component = step.component
-        taken = (component.code, component.additional_includes, step.base)
+        sources = (component.code, component.additional_includes, step.base)
         # Steps that share a folder of many files do not walk through it once each.
-        if (component.code or component.additional_includes) and taken not in seen:
-            seen.add(taken)
+        if (component.code or component.additional_includes) and sources not in checked:
+            checked.add(sources)
             with disk_errors(f"step '{name}'"):
                 take_code(step)
 
@@ -252,17 +257,17 @@ def hide_all_secrets(plan: Plan, options: Options) -> None:
 
 def _known_results(context: RunContext) -> dict[str, Result]:
     """What steps come to that need not run, as far as that is known before any has."""
-    found: dict[str, Result] = {}
+    results: dict[str, Result] = {}
     for name, step in context.plan.steps.items():
         # What does not fit is the failure of its step, which is told when that is to run.
-        if result := skip(step, found):
+        if result := skip(step, results):
             if result.well:
-                found[name] = result
-        elif step.needs <= found.keys():
+                results[name] = result
+        elif step.needs <= results.keys():
             with contextlib.suppress(UserError):
-                if result := find(context, step, found):
-                    found[name] = result
-    return found
+                if result := find(context, step, results):
+                    results[name] = result
+    return results
 
 
 def _refuse_unready(context: RunContext) -> None:
@@ -281,7 +286,7 @@ def _refuse_unready(context: RunContext) -> None:
 
 
 def _deliver(plan: Plan, out: Path | None, results: Mapping[str, Result]) -> dict[str, str]:
-    outputs = {name: (results[made.step], made.output) for name, made in given_out(plan, results).items()}
+    outputs = {name: (results[maker.step], maker.output) for name, maker in given_out(plan, results).items()}
     paths = {name: result.outputs[output] for name, (result, output) in outputs.items()}
     if out is None:
         return {name: str(path) for name, path in paths.items()}
@@ -293,7 +298,7 @@ def _deliver(plan: Plan, out: Path | None, results: Mapping[str, Result]) -> dic
 
 def _files(plan: Plan) -> dict[str, str]:
     """What the outputs are called in ``--out`` whose place has a name of its own."""
-    planned = {name: plan.steps[made.step].outputs[made.output] for name, made in plan.outputs.items()}
+    planned = {name: plan.steps[maker.step].outputs[maker.output] for name, maker in plan.outputs.items()}
     return {
         name: delivered_name(name, output.standing, is_file(output.kind))
         for name, output in planned.items()
@@ -317,8 +322,8 @@ def _error(state: RunState, results: Mapping[str, Result]) -> AzdistillError | N
     for name, result in failed.items():
         if result.failure:
             return _told(result.failure)
-        again = is_worth_another_attempt(result.exit_code)
-        hint = "--retries 3 tries again what ends with exit code 75" if again else ""
+        is_temporary = is_worth_another_attempt(result.exit_code)
+        hint = "--retries 3 tries again what ends with exit code 75" if is_temporary else ""
         return _failed(f"step '{name}': {result.error}", result.exit_code, hint)
     # Of a part of a run that was resumed: what failed was left as it was.
     for step in state.steps.values() if state.status == "failed" else ():

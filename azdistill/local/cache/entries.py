@@ -24,7 +24,7 @@ from typing import Any
 from azdistill import strict_json
 from azdistill.local.outputs.manifest import MANIFEST, Hash, Manifest
 from azdistill.local.outputs.manifest import METRICS as METRICS
-from azdistill.local.store.durable_files import hash_file, make_read_only, remove_tree, sync
+from azdistill.local.store.durable_files import hash_file, lock, make_read_only, remove_tree, sync
 from azdistill.local.store.home import Home
 from azdistill.local.store.process_marks import PATTERN, from_name, in_name, is_abandoned, own_mark
 from azdistill.redact import clean
@@ -89,25 +89,25 @@ class Cache:
         """Let other runs replace what this one has found or made."""
         self._leases.close()
 
-    def find(self, key: str, standing: Mapping[str, Path] | None = None) -> Entry | None:
+    def find(self, key: str, standing_places: Mapping[str, Path] | None = None) -> Entry | None:
         """The entry of ``key``, if there is one and it is what was written, and what was written beside it to the
-        ``standing`` places is there still.
+        ``standing_places`` is there still.
         """
-        entry = self._read(key, standing or {})
+        entry = self._read(key, standing_places or {})
         if entry is None or self._looking:
             return entry
         if entry.manifest.standing:
             # Read again: until it was leased, another run might have put its own there.
-            entry = self._read(key, standing or {}) if self._leases.take(entry.folder) else None
+            entry = self._read(key, standing_places or {}) if self._leases.take(entry.folder) else None
         return entry if entry and _touch(entry.folder / USED) else None
 
-    def _read(self, key: str, standing: Mapping[str, Path]) -> Entry | None:
+    def _read(self, key: str, standing_places: Mapping[str, Path]) -> Entry | None:
         folder = self._folder(key)
         manifest = Manifest.read(folder)
         if manifest is None:
             return None
         outputs = _places(folder, manifest)
-        if not manifest.matches(outputs, self._hash_of) or not manifest.holds(standing, self._hash_of):
+        if not manifest.matches(outputs, self._hash_of) or not manifest.holds(standing_places, self._hash_of):
             return None
         return Entry(folder, manifest, outputs)
 
@@ -174,8 +174,8 @@ class Cache:
     def _sweep(self) -> None:
         """Remove what dead runs left half built or half removed: what :func:`under_way` calls so, and nothing else."""
         for folder in (self._root / "tmp").iterdir():
-            found = _UNDER_WAY.fullmatch(folder.name)
-            if _NAMELESS.fullmatch(folder.name) or (found and is_abandoned(from_name(found[1]), folder)):
+            match = _UNDER_WAY.fullmatch(folder.name)
+            if _NAMELESS.fullmatch(folder.name) or (match and is_abandoned(from_name(match[1]), folder)):
                 # Another run may be at it too.
                 with contextlib.suppress(FileNotFoundError):
                     remove_tree(folder)
@@ -219,20 +219,16 @@ class Leases:
 
     def take(self, folder: Path) -> bool:
         """Lease ``folder``; False where it is not there (any more)."""
-        # Imported here: there is none on Windows, where runs are looked at but never made.
-        import fcntl
-
         try:
             handle = os.open(folder, os.O_RDONLY)
         except FileNotFoundError:
             return False
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_SH)
-        found = _identity(handle)
+        lock(handle, shared=True, wait=True)
+        identity = _identity(handle)
         with self._lock:
-            if self._held.setdefault(found, handle) != handle:
+            if self._held.setdefault(identity, handle) != handle:
                 os.close(handle)
-        return _lies_at(folder, found)
+        return _lies_at(folder, identity)
 
     def close(self) -> None:
         """Let go of all."""
@@ -247,31 +243,19 @@ def unleased(folder: Path) -> Iterator[bool]:
     handle = os.open(folder, os.O_RDONLY)
     try:
         # What was put in its place meanwhile is not locked.
-        yield _is_free(handle) and _lies_at(folder, _identity(handle))
+        yield lock(handle) is not False and _lies_at(folder, _identity(handle))
     finally:
         os.close(handle)
 
 
-def _is_free(handle: int) -> bool:
-    import fcntl
-
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass
-    return True
-
-
 def _identity(handle: int) -> tuple[int, int]:
-    found = os.fstat(handle)
-    return found.st_dev, found.st_ino
+    stat = os.fstat(handle)
+    return stat.st_dev, stat.st_ino
 
 
 def _lies_at(folder: Path, identity: tuple[int, int]) -> bool:
     try:
-        found = folder.stat()
+        stat = folder.stat()
     except FileNotFoundError:
         return False
-    return (found.st_dev, found.st_ino) == identity
+    return (stat.st_dev, stat.st_ino) == identity

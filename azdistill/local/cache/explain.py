@@ -54,8 +54,8 @@ def explain(home: Home, run: RunState, step: str, runs: Sequence[RunState]) -> E
     """Why ``step`` of ``run`` was run or reused. ``step`` must be one of the run's; ``runs`` are all, newest first."""
     state = run.steps[step]
 
-    def because(reason: str, other: str | None = None, differences: list[Difference] | None = None) -> Explanation:
-        return Explanation(run.run_id, step, state.status, reason, other, differences or [])
+    def because(reason: str, earlier: str | None = None, differences: list[Difference] | None = None) -> Explanation:
+        return Explanation(run.run_id, step, state.status, reason, earlier, differences or [])
 
     if state.status == "skipped" and state.detail:
         return because(f"it did not run: {state.detail}")
@@ -65,13 +65,13 @@ def explain(home: Home, run: RunState, step: str, runs: Sequence[RunState]) -> E
         return because(f"it failed before it was started: {state.error}")
     key = read_key(home, run, step)
     if state.status == "cached":
-        made = _maker(home, state)
-        return because(f"reused: nothing it depends on has changed since {made}", made)
+        maker = _maker(home, state)
+        return because(f"reused: nothing it depends on has changed since {maker}", maker)
     if key is None:
         return because("it runs every time: is_deterministic is false, or force_rerun or --no-cache was asked for")
-    before = [other for other in runs if other.started < run.started]
-    reason, other, found = against(home, last_alike(home, before, run.pipeline, step), step, key, state.key)
-    return because(reason, other, found)
+    before = [earlier for earlier in runs if earlier.started < run.started]
+    reason, earlier, changes = against(home, last_alike(home, before, run.pipeline, step), step, key, state.key)
+    return because(reason, earlier, changes)
 
 
 def against(
@@ -83,23 +83,23 @@ def against(
     if earlier is None:
         return "it had not run before", None, []
     before = read_key(home, earlier, step) or ResultKey({})
-    found = differences(before.fields, key.fields) if before.digest != key.digest else []
-    known = earlier.steps[step].key
-    if found:
-        reason = f"{found[0].path} is not what it was"
-    elif digest and known and digest != known:
+    changes = differences(before.fields, key.fields) if before.digest != key.digest else []
+    earlier_digest = earlier.steps[step].key
+    if changes:
+        reason = f"{changes[0].path} is not what it was"
+    elif digest and earlier_digest and digest != earlier_digest:
         reason = "a secret that it is handed is not what it was"
     elif earlier.steps[step].status not in ("completed", "cached"):
         reason = f"nothing it depends on has changed, but it did not succeed in {earlier.run_id}"
     else:
         reason = "nothing it depends on has changed, but what it had made is not kept any more"
-    return reason, earlier.run_id, found
+    return reason, earlier.run_id, changes
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
     """Every field in which two keys differ, the most telling first; a list of texts by the ones that went and came."""
     names = [*_ORDER, *sorted((before.keys() | after.keys()) - set(_ORDER))]
-    return [found for name in names for found in _compare(name, before.get(name), after.get(name))]
+    return [difference for name in names for difference in _compare(name, before.get(name), after.get(name))]
 
 
 def _compare(path: str, before: Any, after: Any) -> list[Difference]:
@@ -108,9 +108,9 @@ def _compare(path: str, before: Any, after: Any) -> list[Difference]:
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         # An input is its content and its suffix; the digest of one says nothing that its name does not.
         return [
-            found
+            difference
             for key in sorted(before.keys() | after.keys())
-            for found in _compare(f"{path}/{key}", before.get(key), after.get(key))
+            for difference in _compare(f"{path}/{key}", before.get(key), after.get(key))
         ]
     if isinstance(before, list) and isinstance(after, list):
         gone, came = [x for x in before if x not in after], [x for x in after if x not in before]

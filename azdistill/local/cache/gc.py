@@ -55,14 +55,14 @@ def entries_to_remove(entries: list[Held], older_than: float | None, max_bytes: 
     """Which of ``entries`` (as :func:`held_entries` sorts them) go: those not used for ``older_than`` seconds, and then
     the ones used longest ago until the rest fits into ``max_bytes``. None: no such limit.
     """
-    chosen, kept = [], 0
+    chosen, kept_bytes = [], 0
     for entry in entries:
         too_old = older_than is not None and now - entry.used > older_than
-        too_much = max_bytes is not None and kept + entry.bytes > max_bytes
+        too_much = max_bytes is not None and kept_bytes + entry.bytes > max_bytes
         if (too_old or too_much) and not entry.in_use and now - entry.used > _FRESH:
             chosen.append(entry)
         else:
-            kept += entry.bytes
+            kept_bytes += entry.bytes
     return chosen
 
 

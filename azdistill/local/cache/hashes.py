@@ -44,15 +44,15 @@ class Hashes:
     def file(self, path: Path) -> str:
         """sha256 (hex) of a file's content."""
         real = os.path.realpath(path)
-        found = os.stat(real)
+        stat = os.stat(real)
         # Anybody may set the time of a change to the content, nobody that of a change to the file.
-        mark = f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
+        mark = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
         with self._lock:
-            known = self._known.get(real) or self._look_up(real)
-        if known and known[0] == mark:
-            return known[1]
+            remembered = self._known.get(real) or self._look_up(real)
+        if remembered and remembered[0] == mark:
+            return remembered[1]
         sha256 = hash_file(Path(real))
-        if time.time() - max(found.st_mtime, found.st_ctime) > _SETTLED:
+        if time.time() - max(stat.st_mtime, stat.st_ctime) > _SETTLED:
             with self._lock:
                 self._known[real] = self._new[real] = (mark, sha256)
         return sha256
@@ -67,7 +67,7 @@ class Hashes:
             return
         with self._lock, contextlib.closing(self._database) as database:
             self._database = None
-            rows = [(path, *known) for path, known in self._new.items()]
+            rows = [(path, *hashed) for path, hashed in self._new.items()]
             with contextlib.suppress(sqlite3.Error), database:
                 database.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", rows)
 

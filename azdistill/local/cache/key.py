@@ -77,7 +77,9 @@ def result_key(context: PlanContext, step: PlannedStep, results: Mapping[str, Re
 
     Raises UserError AZD345 for an input that is not there any more.
     """
-    component, hashes = step.component, context.hashes
+    component, hashes, containers = step.component, context.hashes, context.containers
+    interpreter = context.interpreters[step.trial_of or step.name]
+    fingerprint = containers.fingerprint(step) if containers else interpreter.fingerprint
     counted = {name: bound for name, bound in step.inputs.items() if name not in step.cache_ignore}
     fields = {
         "version": VERSION,
@@ -89,7 +91,8 @@ def result_key(context: PlanContext, step: PlannedStep, results: Mapping[str, Re
         "environment": environment_content(step.environment, hashes),
         "environment_variables": dict(step.environment_variables),
         "distribution": _as_json(step.distribution),
-        "interpreter": dict(_machine(context, step)),
+        # An image, or an interpreter with what is installed in it.
+        "interpreter": dict(fingerprint),
         **({"parallel": asdict(step.parallel)} if step.parallel else {}),
         # As the distribution says it, it may be bound to an input, or be the count of instances.
         **({} if step.processes is None else {"processes": step.processes}),
@@ -100,28 +103,17 @@ def result_key(context: PlanContext, step: PlannedStep, results: Mapping[str, Re
     return ResultKey(fields)
 
 
-def _machine(context: PlanContext, step: PlannedStep) -> Mapping[str, Any]:
-    """What runs the step: an image, or an interpreter with what is installed in it."""
-    if context.containers:
-        return context.containers.fingerprint(step)
-    return context.interpreters[step.trial_of or step.name].fingerprint
-
-
 def environment_content(environment: str | Environment | None, hashes: Hashes) -> Any:
     """What an environment is made of: its image, conda file and build context; its name does not matter."""
     if not isinstance(environment, Environment):
         return environment
-    conda = environment.conda_file
+    conda, build = environment.conda_file, environment.build_path
     return {
         "image": environment.image,
         "conda": hashes.file(conda) if isinstance(conda, Path) and conda.is_file() else _as_json(conda),
-        "build": _tree(environment.build_path, hashes) if environment.build_path else None,
-        "dockerfile": environment.dockerfile_path if environment.build_path else None,
+        "build": hashes.tree(build) if build and build.is_dir() else None,
+        "dockerfile": environment.dockerfile_path if build else None,
     }
-
-
-def _tree(folder: Path, hashes: Hashes) -> str | None:
-    return hashes.tree(folder) if folder.is_dir() else None
 
 
 def _input(
@@ -139,9 +131,9 @@ def _content(
 ) -> str:
     """The hash of what an input holds."""
     if isinstance(bound, Made):
-        made = context.plan.steps[bound.step].outputs[bound.output]
-        if not made.standing or made.store:
-            return "standing" if made.store else results[bound.step].contents[bound.output]
+        output = context.plan.steps[bound.step].outputs[bound.output]
+        if not output.standing or output.store:
+            return "standing" if output.store else results[bound.step].contents[bound.output]
     try:
         # A place may hold more, or other things, than when the step that filled it had ended.
         path = Path(text_of(bound, results))
@@ -153,9 +145,9 @@ def _content(
 
 def _as_json(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _as_json(inner) for key, inner in value.items()}
+        return {str(key): _as_json(element) for key, element in value.items()}
     if isinstance(value, list | tuple):
-        return [_as_json(inner) for inner in value]
+        return [_as_json(element) for element in value]
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 

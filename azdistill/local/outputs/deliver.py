@@ -22,7 +22,7 @@ from typing import NoReturn
 from azdistill import strict_json
 from azdistill.errors import UserError
 from azdistill.local.outputs.manifest import Manifest, record
-from azdistill.local.store.durable_files import disk_errors, remove_tree, write_whole
+from azdistill.local.store.durable_files import disk_errors, lock, remove_tree, write_whole
 from azdistill.local.store.process_marks import from_name, in_name, is_abandoned, own_mark
 from azdistill.permissions import copy_out, make_folders, restrict
 
@@ -53,9 +53,9 @@ def refuse_foreign(out: Path, names: Iterable[str], files: Mapping[str, str] | N
         return
     with _locked(out):
         for name in names:
-            known = _delivered(out, name)
-            for path in {out / (files or {}).get(name, name), *(delivered.path for delivered in known)}:
-                _refuse_foreign(path, name, known)
+            deliveries = _delivered(out, name)
+            for path in {out / (files or {}).get(name, name), *(delivered.path for delivered in deliveries)}:
+                _refuse_foreign(path, name, deliveries)
 
 
 def deliver(
@@ -67,7 +67,7 @@ def deliver(
     """
     with disk_errors(f"cannot write to --out {out}", hint="free some space there, or choose another folder"):
         make_folders(out)
-        made = [
+        arrivals = [
             _Output(
                 name,
                 path,
@@ -79,16 +79,16 @@ def deliver(
         ]
         try:
             # Copied before the lock is taken: others would wait for as long as that takes.
-            for each in _outdated(out, made):
+            for each in _outdated(out, arrivals):
                 each.build(move)
             with _locked(out):
-                for each in made:
+                for each in arrivals:
                     each.put(move)
         finally:
-            for path in [path for each in made for path in (each.building, *each.replaced)]:
+            for path in [path for each in arrivals for path in (each.building, *each.replaced)]:
                 if os.path.lexists(path):
                     remove_tree(path)
-        return {each.name: str(each.target) for each in made}
+        return {each.name: str(each.target) for each in arrivals}
 
 
 def delivered_name(name: str, path: Path, is_file: bool) -> str:
@@ -105,11 +105,11 @@ def withdraw(out: Path, names: Iterable[str]) -> None:
         return
     with disk_errors(f"cannot write to --out {out}"), _locked(out):
         for name in names:
-            known = _delivered(out, name)
-            gone = {_aside(out, name): path for path in _standing(known, name)}
+            deliveries = _delivered(out, name)
+            gone = {_aside(out, name): path for path in _standing(deliveries, name)}
             for aside, path in gone.items():
                 path.rename(aside)
-            if known:
+            if deliveries:
                 _marker(out, name).unlink(missing_ok=True)
             for aside in gone:
                 remove_tree(aside)
@@ -118,8 +118,8 @@ def withdraw(out: Path, names: Iterable[str]) -> None:
 def delivered(out: Path, name: str, files: Mapping[str, str]) -> Path | None:
     """Where ``out`` holds an output of exactly these files (relative path -> sha256) already; else None."""
     for each in _delivered(out, name):
-        known = {path: mark.sha256 for path, mark in each.manifest.outputs.get(name, {}).items()}
-        if known == dict(files) and each.is_there(name):
+        hashes = {path: mark.sha256 for path, mark in each.manifest.outputs.get(name, {}).items()}
+        if hashes == dict(files) and each.is_there(name):
             return each.path
     return None
 
@@ -147,8 +147,8 @@ class _Output:
         self.content = self.manifest.content(self.name)
         return self.manifest
 
-    def is_current(self, known: list[_Delivered]) -> bool:
-        return any(each.path == self.target and each.holds(self.name, self.content) for each in known)
+    def is_current(self, deliveries: list[_Delivered]) -> bool:
+        return any(each.path == self.target and each.holds(self.name, self.content) for each in deliveries)
 
     def put(self, move: bool) -> None:
         """Replace what is there by this one; the folder is locked."""
@@ -158,13 +158,13 @@ class _Output:
         # Not built yet: it was there already, and another run has put its own in that place since.
         new = _Delivered(self.target, self.manifest or self.build(move))
         before = _delivered(out, name)
-        standing = _standing(before, name)
-        if self.target not in standing and os.path.lexists(self.target):
+        current = _standing(before, name)
+        if self.target not in current and os.path.lexists(self.target):
             _refuse_changed(self.target)
         # Both are named while one replaces the other: a kill in between leaves nothing that the next run takes for
         # foreign. Nor does it leave a half of either.
         _mark(out, name, [*before, new])
-        self.replaced = {_aside(out, name): path for path in standing}
+        self.replaced = {_aside(out, name): path for path in current}
         try:
             for aside, path in self.replaced.items():
                 # Where nothing can be locked, another run may be at it too.
@@ -183,17 +183,17 @@ class _Output:
                 aside.rename(path)
 
 
-def _outdated(out: Path, made: list[_Output]) -> list[_Output]:
+def _outdated(out: Path, arrivals: list[_Output]) -> list[_Output]:
     """Those that are not there yet. Raises UserError where what is there is the user's."""
-    found = []
+    outdated = []
     with _locked(out):
-        for each in made:
+        for each in arrivals:
             _sweep(out, each.name)
-            known = _delivered(out, each.name)
-            _refuse_foreign(each.target, each.name, known)
-            if not each.is_current(known):
-                found.append(each)
-    return found
+            deliveries = _delivered(out, each.name)
+            _refuse_foreign(each.target, each.name, deliveries)
+            if not each.is_current(deliveries):
+                outdated.append(each)
+    return outdated
 
 
 def _put(building: Path, target: Path) -> None:
@@ -210,9 +210,9 @@ def _refuse_changed(target: Path) -> NoReturn:
     raise UserError(message, code="AZD351", hint=hint) from None
 
 
-def _standing(known: list[_Delivered], name: str) -> list[Path]:
+def _standing(deliveries: list[_Delivered], name: str) -> list[Path]:
     """What lies there as it was delivered."""
-    return list({each.path: None for each in known if each.is_there(name)})
+    return list({each.path: None for each in deliveries if each.is_there(name)})
 
 
 def _aside(out: Path, name: str) -> Path:
@@ -223,15 +223,12 @@ def _aside(out: Path, name: str) -> Path:
 @contextlib.contextmanager
 def _locked(out: Path) -> Iterator[None]:
     """Keep other runs away from what is delivered to ``out``, where the file system knows locks."""
-    # Imported here: there is none on Windows, where runs are looked at but never made.
-    import fcntl
-
     with contextlib.ExitStack() as stack:
         # The folder itself is what is locked: a file of its own would have to stay among the user's.
         with contextlib.suppress(OSError):
             handle = os.open(out, os.O_RDONLY)
             stack.callback(os.close, handle)
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            lock(handle, wait=True)
         yield
 
 
@@ -246,9 +243,11 @@ def _sweep(out: Path, name: str) -> None:
             remove_tree(folder)
 
 
-def _refuse_foreign(path: Path, name: str, known: list[_Delivered]) -> None:
+def _refuse_foreign(path: Path, name: str, deliveries: list[_Delivered]) -> None:
     # A link that leads nowhere, to a disk that is not mounted say, is the user's too.
-    if os.path.lexists(path) and not any(delivered.path == path and delivered.is_there(name) for delivered in known):
+    if os.path.lexists(path) and not any(
+        delivered.path == path and delivered.is_there(name) for delivered in deliveries
+    ):
         raise UserError(
             f"{path} was not made by azdistill, or has been changed since",
             code="AZD351",

@@ -117,15 +117,13 @@ class Manifest:
         """The same of outputs at ``paths`` of which all but the content was changed, such as who may write to them."""
         return replace(self, outputs={name: _seen(paths[name], files) for name, files in self.outputs.items()})
 
-    def wrote_as(self, other: Manifest) -> bool:
-        """Whether it says of standing folders what ``other`` says."""
-        return _contents(self.standing) == _contents(other.standing)
+    def wrote_as(self, manifest: Manifest) -> bool:
+        """Whether it says of standing folders what ``manifest`` says."""
+        return _contents(self.standing) == _contents(manifest.standing)
 
-    def holds(self, standing: Mapping[str, Path], hash_of: Hash = hash_file) -> bool:
+    def holds(self, places: Mapping[str, Path], hash_of: Hash = hash_file) -> bool:
         """Whether all that was written to these standing folders is there still; others may have added to them."""
-        return all(
-            name in self.standing and _has(path, self.standing[name], hash_of) for name, path in standing.items()
-        )
+        return all(name in self.standing and _has(path, self.standing[name], hash_of) for name, path in places.items())
 
 
 def is_file(kind: str) -> bool:
@@ -139,34 +137,34 @@ def missing(paths: dict[str, Path], kinds: dict[str, str]) -> list[str]:
 
 
 def record(
-    paths: Mapping[str, Path], standing: Mapping[str, Path] | None = None, before: Seen | None = None
+    paths: Mapping[str, Path], standing_places: Mapping[str, Path] | None = None, before: Seen | None = None
 ) -> Manifest:
     """Hash the outputs and make sure that they are on disk. Links become copies: what is kept stands by itself.
 
-    What lies in ``standing`` folders is left as it is. Of what was there ``before`` (:func:`look_at`), and is so still,
+    What lies in ``standing_places`` is left as it is. Of what was there ``before`` (:func:`look_at`), and is so still,
     the manifest says nothing.
     """
-    made = {name: _record(path) for name, path in paths.items()}
+    marks = {name: _record(path) for name, path in paths.items()}
     return Manifest(
-        made, {name: _written(path, (before or {}).get(name, {})) for name, path in (standing or {}).items()}
+        marks, {name: _written(path, (before or {}).get(name, {})) for name, path in (standing_places or {}).items()}
     )
 
 
-def look_at(standing: Mapping[str, Path]) -> Seen:
+def look_at(places: Mapping[str, Path]) -> Seen:
     """What stat says of all that lies in standing folders."""
-    return {name: {key: _stat(file) for key, file in _files(path).items()} for name, path in standing.items()}
+    return {name: {key: _stat(file) for key, file in _files(path).items()} for name, path in places.items()}
 
 
-def untouched(standing: Mapping[str, Path], before: Seen) -> list[str]:
+def untouched(places: Mapping[str, Path], before: Seen) -> list[str]:
     """Names of the standing outputs that hold something, and exactly what they held ``before``."""
-    return [name for name, files in look_at(standing).items() if files and files == before[name]]
+    return [name for name, files in look_at(places).items() if files and files == before[name]]
 
 
 def _written(path: Path, before: Mapping[str, Stat]) -> dict[str, FileMark]:
-    there = _files(path)
+    files = _files(path)
     # A step that found all of it there already, and left it so, relies on all of it.
-    written = {name: file for name, file in there.items() if before.get(name) != _stat(file)} or there
-    return {name: _mark(file) for name, file in written.items()}
+    changed = {name: file for name, file in files.items() if before.get(name) != _stat(file)} or files
+    return {name: _mark(file) for name, file in changed.items()}
 
 
 def _is_there(path: Path, single: bool) -> bool:
@@ -200,23 +198,23 @@ def _mark(path: Path) -> FileMark:
 
 
 def _seen(path: Path, files: dict[str, FileMark]) -> dict[str, FileMark]:
-    now = {name: FileMark(mark.sha256, *_stat(path / name)) for name, mark in files.items()}
+    marks = {name: FileMark(mark.sha256, *_stat(path / name)) for name, mark in files.items()}
     # Of what has another time the content may be another.
-    return {name: now[name] if now[name].stat[:2] == mark.stat[:2] else mark for name, mark in files.items()}
+    return {name: marks[name] if marks[name].stat[:2] == mark.stat[:2] else mark for name, mark in files.items()}
 
 
 def _replace_links(root: Path) -> None:
     for link in list(links(root)):
         target = link.resolve(strict=True)
-        beside = link.with_name(link.name + ".copying")
+        copy = link.with_name(link.name + ".copying")
         if target.is_dir():
-            shutil.copytree(target, beside, copy_function=copy_file)
+            shutil.copytree(target, copy, copy_function=copy_file)
             # The modes of folders are taken over.
-            restrict(beside, usable=True)
+            restrict(copy, usable=True)
         else:
-            copy_file(target, beside)
+            copy_file(target, copy)
         link.unlink()
-        beside.rename(link)
+        copy.rename(link)
 
 
 def _has(path: Path, files: dict[str, FileMark], hash_of: Hash, *, alone: bool = False) -> bool:
@@ -247,12 +245,12 @@ def stray(paths: Mapping[str, Path], within: Collection[Path] | None = None) -> 
 
     ``within``: the places that the step was given, where it could not see the whole machine.
     """
-    seen = None if within is None else [place.resolve() for place in within]
+    visible = None if within is None else [place.resolve() for place in within]
     for name, path in paths.items():
         for link in links(path):
-            if told := _wrong(link, seen):
-                shown = os.path.relpath(link, path.parent)
-                return f"output '{name}' holds a link, {shown} -> {os.readlink(link)}, {told}"
+            if problem := _wrong(link, visible):
+                relative = os.path.relpath(link, path.parent)
+                return f"output '{name}' holds a link, {relative} -> {os.readlink(link)}, {problem}"
     return ""
 
 
@@ -270,12 +268,12 @@ def is_own(path: Path, folder: Path) -> bool:
     return path.resolve().is_relative_to(folder.resolve())
 
 
-def _wrong(link: Path, seen: Iterable[Path] | None) -> str:
+def _wrong(link: Path, visible: Iterable[Path] | None) -> str:
     try:
         target = link.resolve(strict=True)
     except (OSError, RuntimeError):
         return "that leads nowhere"
-    if seen is not None and not any(target.is_relative_to(place) for place in seen):
+    if visible is not None and not any(target.is_relative_to(place) for place in visible):
         return "that leads out of what the step was given: in its container it stood for another file"
     return "that leads back to a folder around it: a copy would have no end" if _is_endless(link, target) else ""
 
@@ -296,7 +294,7 @@ def _is_endless(link: Path, target: Path) -> bool:
         elif folder not in finished:
             around.add(folder)
             todo.append((folder, True))
-            todo += [(os.path.realpath(inner), False) for inner in _folders(folder)]
+            todo += [(os.path.realpath(subfolder), False) for subfolder in _folders(folder)]
     return False
 
 

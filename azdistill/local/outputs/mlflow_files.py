@@ -38,8 +38,8 @@ def records(folder: Path) -> Iterator[Record]:
 
 def texts(folder: Path) -> list[Path]:
     """The files that hold parameters and tags."""
-    found = (path for kind in ("params", "tags") for path in folder.glob(f"*/*/{kind}/**/*"))
-    return [path for path in found if path.is_file() and is_own(path, folder)]
+    paths = (path for kind in ("params", "tags") for path in folder.glob(f"*/*/{kind}/**/*"))
+    return [path for path in paths if path.is_file() and is_own(path, folder)]
 
 
 def _texts(folder: Path) -> Iterator[tuple[str, str]]:
@@ -51,8 +51,8 @@ def _texts(folder: Path) -> Iterator[tuple[str, str]]:
 def values(name: str, text: str) -> Iterator[Record]:
     """The values in a metric's file; lines that hold none are passed over."""
     for line in text.splitlines():
-        if found := _value(name, line.split()):
-            yield found
+        if record := _value(name, line.split()):
+            yield record
 
 
 def _value(name: str, words: list[str]) -> Record | None:

@@ -40,34 +40,34 @@ def read(path: Path) -> str:
         # A link may lead to what the step itself could not read.
         raise ValueError("is a link, not a file of its own")
     with open(path, "rb") as file:
-        written = file.read(LONGEST + 3)
+        content = file.read(LONGEST + 3)
     try:
-        text = written.decode("utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError:
-        if len(written) <= LONGEST:
+        if len(content) <= LONGEST:
             raise ValueError("is not UTF-8") from None
         text = ""
     text = text.removesuffix("\n").removesuffix("\r")
-    if len(written) > LONGEST + 2 or len(text.encode()) > LONGEST:
+    if len(content) > LONGEST + 2 or len(text.encode()) > LONGEST:
         raise ValueError(f"is larger than {LONGEST // 1024} KiB: give data as a uri_file")
     return text
 
 
 def wrong(step: PlannedStep, paths: Mapping[str, Path]) -> str:
     """What is wrong with the values that a step has written; empty where nothing is."""
-    told = []
+    problems = []
     for name in names(step):
         kind = step.outputs[name].kind
         try:
             text = read(paths[name])
         except ValueError as error:
-            told.append(f"output '{name}' ({kind}) {error}")
+            problems.append(f"output '{name}' ({kind}) {error}")
             continue
         try:
             values.parse(kind, text)
         except ValueError as error:
-            told.append(f"output '{name}' is declared {kind}; what was written, {_short(repr(text))}, is {error}")
-    return "; ".join(told)
+            problems.append(f"output '{name}' is declared {kind}; what was written, {_short(repr(text))}, is {error}")
+    return "; ".join(problems)
 
 
 def take_logged(step: PlannedStep, paths: Mapping[str, Path], metrics: Path) -> None:
@@ -92,19 +92,19 @@ def _logged(metrics: Path) -> Iterator[tuple[str, Any]]:
 
 def _object(value: Any) -> dict[str, Any]:
     try:
-        found = json.loads(value) if isinstance(value, str) else value
+        properties = json.loads(value) if isinstance(value, str) else value
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return properties if isinstance(properties, dict) else {}
 
 
-def passed(step: PlannedStep, name: str, made: Made, path: Path) -> Passed:
+def passed(step: PlannedStep, name: str, source: Made, path: Path) -> Passed:
     """The value in ``path`` for the input ``name`` of ``step``: held to what a literal there would be held to.
 
     UserError AZD334, which names both steps, where it does not fit.
     """
     declared, report = step.component.inputs[name], Report()
-    giver = f"step '{step.name}': input '{name}' is given what step '{made.step}' wrote as '{made.output}'"
+    giver = f"step '{step.name}': input '{name}' is given what step '{source.step}' wrote as '{source.output}'"
     try:
         text = read(path)
     except ValueError as error:
@@ -114,7 +114,7 @@ def passed(step: PlannedStep, name: str, made: Made, path: Path) -> Passed:
         break_out(report, step.component, name, text, declared.where)
     for problem in report.problems:
         raise UserError(f"{giver}: {_short(problem.message)}", code="AZD334", hint=_short(problem.hint))
-    return Passed(text, made.step, made.output)
+    return Passed(text, source.step, source.output)
 
 
 def _short(text: str) -> str:

@@ -10,6 +10,8 @@ from azdistill.aml.expressions import NAME, references_in
 from azdistill.aml.fields import is_remote
 from azdistill.aml.source import Report, Where
 from azdistill.local.outputs.manifest import is_file
+from azdistill.local.plan.not_honoured import Note
+from azdistill.local.plan.steps import Local
 from azdistill.local.store.home import Home
 from azdistill.state_folder import NAMES
 
@@ -19,92 +21,116 @@ _FOLDERS = ("uri_folder", "mlflow_model")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):(?=/|[^\\])", re.IGNORECASE)
 
 
-def standing(home: Home, uri: str, where: Where, report: Report) -> Path | None:
-    """The local folder of an output written to ``uri`` on a datastore (docs/contributing/local-runner.md)."""
-    if "${{" in uri:
-        # ${{default_datastore}}, ${{name}}: a fresh place for each run, which is what every output has here.
-        return None
-    found = _DATASTORE.fullmatch(uri)
-    if not found:
-        report.error(
-            "AZD343", f"outputs cannot be written to {uri} locally", where, hint="give a datastore path, or none"
-        )
-        return None
-    path = PurePosixPath(found[2].strip("/"))
-    if ".." in path.parts or found[1] in (".", ".."):
-        report.error("AZD344", f"{uri} leaves its datastore", where)
-        return None
-    if path.parts[:1] == ("azdistill",) and (len(path.parts) == 1 or path.parts[1] in NAMES):
-        report.error("AZD344", f"{uri} is where azdistill keeps its own state", where, hint="name another folder")
-        return None
-    return home.standing(str(path), found[1])
-
-
-class Claims:
-    """The places of this machine that outputs are written to: no two of them may need different things there."""
-
-    def __init__(self, report: Report) -> None:
-        self._report = report
-        self._kinds: dict[Path, str] = {}
-
-    def add(self, path: Path, kind: str, where: Where) -> None:
-        """Note that an output of this kind is written to ``path``; a problem where that is, or lies below, a file for
-        one and a folder for another.
-        """
-        wanted = "file" if is_file(kind) else "folder"
-        other = "file" if is_file(self._kinds.setdefault(path, kind)) else "folder"
-        above = next(
-            (parent for parent in path.parents if is_file(self._kinds.get(parent, "")) or parent.is_file()), None
-        )
-        below = next((place for place in self._kinds if path in place.parents), None) if is_file(kind) else None
-        if other != wanted:
-            self._report.error(
-                "AZD346", f"{path} is written as a {other} by another output, and as a {wanted} here", where
-            )
-        elif above:
-            self._report.error("AZD346", f"{path} cannot be written: {above} is a file", where)
-        elif below:
-            self._report.error("AZD346", f"{path} cannot be a file: another output is written to {below}", where)
-        elif path.is_dir() if wanted == "file" else path.is_file():
-            there = "folder" if wanted == "file" else "file"
-            self._report.error("AZD346", f"{path} is a {there} where a {kind} is to be written", where)
-
-
-def local_input(
-    home: Home,
-    what: str,
-    path: str,
-    kind: str,
-    where: Where,
-    report: Report,
-    data: Mapping[str, Path],
-    tell: Callable[[str], object],
-) -> Path | None:
-    """The file or folder that a data input names; None (and a problem) where there is none of its kind.
+class DataLocations:
+    """The places of this machine for the data of one pipeline. What is wrong with one is a problem in ``report``.
 
     ``data`` says what stands here for assets, datastore paths and addresses (``local.data`` of azdistill.yml);
     ``tell`` is told what the user should know of what was found.
     """
-    local = mapped(path, data) or _resolve(home, what, path, kind, where, report, tell)
-    if local is None or home.awaits(local):
-        return local
-    if not local.exists():
-        report.error("AZD345", f"{what}: {local} does not exist", where)
-    elif not (local.is_file() or local.is_dir()):
-        report.error("AZD346", f"{what}: {local} is no file but a pipe, a socket or a device", where)
-    elif home.root.resolve().is_relative_to(local.resolve()):
-        message = f"{what}: {local} holds azdistill's own state folder, {home.root}, which changes while a step runs"
-        hint = (
-            "give a folder of the data alone, or move what is azdistill's with AZDISTILL_HOME and MLFLOW_TRACKING_URI"
+
+    def __init__(self, home: Home, report: Report, data: Mapping[str, Path], tell: Callable[[Note], object]) -> None:
+        self._home, self._report, self._data, self._tell = home, report, data, tell
+        #: The places that outputs are written to, and their types.
+        self._kinds: dict[Path, str] = {}
+
+    def standing(self, uri: str, where: Where) -> Path | None:
+        """The folder of an output written to ``uri`` on a datastore (docs/contributing/local-runner.md)."""
+        if "${{" in uri:
+            # ${{default_datastore}}, ${{name}}: a fresh place for each run, which is what every output has here.
+            return None
+        match = _DATASTORE.fullmatch(uri)
+        if not match:
+            hint = "give a datastore path, or none"
+            self._report.error("AZD343", f"outputs cannot be written to {uri} locally", where, hint=hint)
+            return None
+        path = PurePosixPath(match[2].strip("/"))
+        if ".." in path.parts or match[1] in (".", ".."):
+            self._report.error("AZD344", f"{uri} leaves its datastore", where)
+            return None
+        if path.parts[:1] == ("azdistill",) and (len(path.parts) == 1 or path.parts[1] in NAMES):
+            message = f"{uri} is where azdistill keeps its own state"
+            self._report.error("AZD344", message, where, hint="name another folder")
+            return None
+        return self._home.standing(str(path), match[1])
+
+    def claim(self, path: Path, kind: str, where: Where) -> None:
+        """Note that an output of this kind is written to ``path``: no two outputs may need different things there.
+
+        A problem where that is, or lies below, a file for one and a folder for another.
+        """
+        shape = "file" if is_file(kind) else "folder"
+        claimed = "file" if is_file(self._kinds.setdefault(path, kind)) else "folder"
+        file_above = next(
+            (parent for parent in path.parents if is_file(self._kinds.get(parent, "")) or parent.is_file()), None
         )
-        report.error("AZD344", message, where, hint=hint)
-    elif kind in _FOLDERS and not local.is_dir():
-        report.error("AZD346", f"{what}: {local} is a file where a {kind} is expected", where)
-    elif kind == "uri_file" and local.is_dir():
-        report.error("AZD346", f"{what}: {local} is a folder where a uri_file is expected", where)
-    else:
-        return local
-    return None
+        below = next((place for place in self._kinds if path in place.parents), None) if is_file(kind) else None
+        message = ""
+        if claimed != shape:
+            message = f"{path} is written as a {claimed} by another output, and as a {shape} here"
+        elif file_above:
+            message = f"{path} cannot be written: {file_above} is a file"
+        elif below:
+            message = f"{path} cannot be a file: another output is written to {below}"
+        elif path.is_dir() if shape == "file" else path.is_file():
+            message = f"{path} is a {'folder' if shape == 'file' else 'file'} where a {kind} is to be written"
+        if message:
+            self._report.error("AZD346", message, where)
+
+    def find(self, what: str, path: str, kind: str, where: Where) -> Local | None:
+        """The file or folder that a data input names; None (and a problem) where there is none of its kind."""
+        local = mapped(path, self._data) or self._resolve(what, path, kind, where)
+        if local is None:
+            return None
+        root = self._home.root
+        hint = ""
+        if self._home.awaits(local):
+            return Local(local, kind)
+        if not local.exists():
+            code, message = "AZD345", f"{local} does not exist"
+        elif not (local.is_file() or local.is_dir()):
+            code, message = "AZD346", f"{local} is no file but a pipe, a socket or a device"
+        elif root.resolve().is_relative_to(local.resolve()):
+            holds = f"{local} holds azdistill's own state folder, {root}"
+            code, message = "AZD344", f"{holds}, which changes while a step runs"
+            variables = "AZDISTILL_HOME and MLFLOW_TRACKING_URI"
+            hint = f"give a folder of the data alone, or move what is azdistill's with {variables}"
+        elif kind in _FOLDERS and not local.is_dir():
+            code, message = "AZD346", f"{local} is a file where a {kind} is expected"
+        elif kind == "uri_file" and local.is_dir():
+            code, message = "AZD346", f"{local} is a folder where a uri_file is expected"
+        else:
+            return Local(local, kind)
+        self._report.error(code, f"{what}: {message}", where, hint=hint)
+        return None
+
+    def _resolve(self, what: str, path: str, kind: str, where: Where) -> Path | None:
+        # The run's own name is filled in when there is a run.
+        if unknown := [reference for reference in references_in(path) if reference.path != (NAME.path,)]:
+            message = f"{what}: {path} holds {unknown[0]}, which nothing replaces here"
+            self._report.error("AZD345", message, where)
+            return None
+        if path.startswith("file://"):
+            return Path(path.removeprefix("file://"))
+        if _DATASTORE.fullmatch(path):
+            folder = self.standing(path, where)
+            if folder and not folder.exists():
+                message = f"{what}: {path} is {folder} locally, which does not exist"
+                self._report.error("AZD345", message, where)
+                return None
+            return folder
+        if match := _SCHEME.match(path):
+            scheme = match[1].lower()
+            if scheme in ("http", "https") and kind == "uri_file":
+                # Few pipelines read from a server; importing a client for http takes as long as all of this.
+                from azdistill.local.plan.downloads import fetch
+
+                return fetch(self._home, path, lambda text: self._tell(Note(f"{what}: {text}", where)))
+            kinds = {"azureml": "a registered asset", "http": "a folder on a server", "https": "a folder on a server"}
+            message = f"{what}: {path} is {kinds.get(scheme, 'remote data')}, which a local run does not fetch"
+            hint = "name a local copy under local.data in azdistill.yml, or give one with --set"
+            self._report.error("AZD347", message, where, hint=hint)
+            return None
+        return Path(path)
 
 
 def mapped(path: str, data: Mapping[str, Path]) -> Path | None:
@@ -120,41 +146,11 @@ def mapped(path: str, data: Mapping[str, Path]) -> Path | None:
 def _mapped(path: str, data: Mapping[str, Path]) -> Path | None:
     version = r"(?<=[^/:])(@[^/@:]+|:[^/:@]+|/versions/[^/]+|/labels/[^/]+)$"
     bare = re.sub(version, "", path) if path.startswith("azureml:") else path
-    if found := data.get(path) or data.get(bare):
-        return found
-    above = [name for name in data if "://" in name and path.startswith(name.rstrip("/") + "/")]
-    name = max(above, key=len, default=None)
+    if place := data.get(path) or data.get(bare):
+        return place
+    prefixes = [name for name in data if "://" in name and path.startswith(name.rstrip("/") + "/")]
+    name = max(prefixes, key=len, default=None)
     if name is None:
         return None
-    rest = PurePosixPath(path[len(name.rstrip("/")) + 1 :])
-    return None if ".." in rest.parts else data[name] / rest
-
-
-def _resolve(
-    home: Home, what: str, path: str, kind: str, where: Where, report: Report, tell: Callable[[str], object]
-) -> Path | None:
-    # The run's own name is filled in when there is a run.
-    if unknown := [reference for reference in references_in(path) if reference.path != (NAME.path,)]:
-        report.error("AZD345", f"{what}: {path} holds {unknown[0]}, which nothing replaces here", where)
-        return None
-    if path.startswith("file://"):
-        return Path(path.removeprefix("file://"))
-    if found := _DATASTORE.fullmatch(path):
-        folder = standing(home, path, where, report)
-        if folder and not folder.exists():
-            report.error("AZD345", f"{what}: {path} is {folder} locally, which does not exist", where)
-            return None
-        return folder
-    if found := _SCHEME.match(path):
-        scheme = found[1].lower()
-        if scheme in ("http", "https") and kind == "uri_file":
-            # Few pipelines read from a server; a client for http takes as long to import as the rest of this folder.
-            from azdistill.local.plan.downloads import fetch
-
-            return fetch(home, path, lambda text: tell(f"{what}: {text}"))
-        kinds = {"azureml": "a registered asset", "http": "a folder on a server", "https": "a folder on a server"}
-        name = kinds.get(scheme, "remote data")
-        hint = "name a local copy under local.data in azdistill.yml, or give one with --set"
-        report.error("AZD347", f"{what}: {path} is {name}, which a local run does not fetch", where, hint=hint)
-        return None
-    return Path(path)
+    remainder = PurePosixPath(path[len(name.rstrip("/")) + 1 :])
+    return None if ".." in remainder.parts else data[name] / remainder

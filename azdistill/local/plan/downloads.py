@@ -52,26 +52,26 @@ def fetch(home: Home, url: str, tell: Callable[[str], object]) -> Path:
 
     Of a home that is only for ``looking`` it is a place that the home ``awaits`` if a run would fetch it.
     """
-    shown = _without_query(url)
+    public_url = _without_query(url)
     try:
-        asked = encoded(url)
+        ascii_url = encoded(url)
     except ValueError as error:
-        raise ServiceError(f"{shown} is no address: {error}", code="AZD389") from error
+        raise ServiceError(f"{public_url} is no address: {error}", code="AZD389") from error
     folder = home.downloads / hashlib.sha256(url.encode()).hexdigest()[:32]
-    known = _known(folder)
-    answer = _ask(asked, shown, known, tell)
+    about = _known(folder)
+    answer = _ask(ascii_url, public_url, about, tell)
     if answer is None:
-        return _place(folder, known)
+        return _place(folder, about)
     if home.looking:
         answer.close()
         # A server that gives no versions sends it each time, and it may well be the same.
-        return _place(folder, known) if known and not known["versions"] else folder / AWAITED / _name(url)
-    with answer, disk_errors(f"downloading {shown}"):
+        return _place(folder, about) if about and not about["versions"] else folder / AWAITED / _name(url)
+    with answer, disk_errors(f"downloading {public_url}"):
         # Data is fetched while a run is planned, before anything else of it needs the state folder.
         home.prepare([folder])
-        kept = _keep(folder, _name(url), answer, shown)
-        _make_current(home, folder, kept, known, answer.headers)
-        return kept
+        file = _keep(folder, _name(url), answer, public_url)
+        _make_current(home, folder, file, about, answer.headers)
+        return file
 
 
 def encoded(url: str) -> str:
@@ -80,38 +80,38 @@ def encoded(url: str) -> str:
     user, at, host = parts.netloc.rpartition("@")
     if not host.isascii():
         host = host.encode("idna").decode()
-    whole = parts._replace(
+    ascii_parts = parts._replace(
         netloc=f"{user}{at}{host}", path=quote(parts.path, safe=_SAFE), query=quote(parts.query, _SAFE)
     )
-    return whole.geturl()
+    return ascii_parts.geturl()
 
 
-def _ask(url: str, shown: str, known: dict[str, Any], tell: Callable[[str], object]) -> Any:
+def _ask(url: str, public_url: str, about: dict[str, Any], tell: Callable[[str], object]) -> Any:
     """The server's answer with the data; None where what is known of it holds, or no server says otherwise."""
     try:
-        conditions = {_VERSIONS[header]: version for header, version in known.get("versions", {}).items()}
+        conditions = {_VERSIONS[header]: version for header, version in about.get("versions", {}).items()}
         return urllib.request.urlopen(urllib.request.Request(url, headers=conditions), timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
-        if error.code == 304 and known:
+        if error.code == 304 and about:
             return None
-        said = f"the server answered {error.code} {error.reason}"
-        raise ServiceError(f"{shown}: {said}", code="AZD389") from error
+        message = f"{public_url}: the server answered {error.code} {error.reason}"
+        raise ServiceError(message, code="AZD389") from error
     except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException, ValueError) as error:
         # A ValueError is of an address that it leads to.
         reason = getattr(error, "reason", error)
-        if known:
-            tell(f"{shown} cannot be asked for ({reason}): what was fetched from there before is used")
+        if about:
+            tell(f"{public_url} cannot be asked for ({reason}): what was fetched from there before is used")
             return None
-        raise ServiceError(f"{shown}: {reason}", code="AZD389", hint="give a local file with --set") from error
+        raise ServiceError(f"{public_url}: {reason}", code="AZD389", hint="give a local file with --set") from error
 
 
-def _keep(folder: Path, name: str, answer: Any, shown: str) -> Path:
+def _keep(folder: Path, name: str, answer: Any, public_url: str) -> Path:
     for private in (folder.parent, folder):
         make_private(private)
     fresh = folder / f".{uuid.uuid4().hex[:8]}"
     try:
         with open(fresh, "wb") as file:
-            file.writelines(_chunks(answer, shown))
+            file.writelines(_chunks(answer, public_url))
             file.flush()
             os.fsync(file.fileno())
         content = hash_file(fresh)
@@ -129,18 +129,18 @@ def _keep(folder: Path, name: str, answer: Any, shown: str) -> Path:
     return target
 
 
-def _make_current(home: Home, folder: Path, kept: Path, known: dict[str, Any], headers: Any) -> None:
-    """Say that ``kept`` is what the address holds now."""
-    if known and (before := _place(folder, known).parent) != kept.parent:
+def _make_current(home: Home, folder: Path, file: Path, about: dict[str, Any], headers: Any) -> None:
+    """Say that ``file`` is what the address holds now."""
+    if about and (before := _place(folder, about).parent) != file.parent:
         # The time of a folder is when its content was replaced.
         os.utime(before)
     versions = {header: headers[header] for header in _VERSIONS if headers.get(header)}
     write_whole(
-        folder / _ABOUT, strict_json.dumps({"name": kept.name, "content": kept.parent.name, "versions": versions})
+        folder / _ABOUT, strict_json.dumps({"name": file.name, "content": file.parent.name, "versions": versions})
     )
-    others = [path for path in folder.iterdir() if path.is_dir() and path != kept.parent and path.name[0] != "."]
-    if others:
-        _remove_old(home, others)
+    older = [path for path in folder.iterdir() if path.is_dir() and path != file.parent and path.name[0] != "."]
+    if older:
+        _remove_old(home, older)
 
 
 def _remove_old(home: Home, folders: list[Path]) -> None:
@@ -154,16 +154,16 @@ def _remove_old(home: Home, folders: list[Path]) -> None:
                 remove_tree(folder)
 
 
-def _chunks(answer: Any, shown: str) -> Iterator[bytes]:
+def _chunks(answer: Any, public_url: str) -> Iterator[bytes]:
     """What the server sends, to its end; where it breaks off, that is an error whatever is here from before."""
     try:
         while chunk := answer.read(_CHUNK):
             yield chunk
     except (OSError, HTTPException) as error:
-        raise ServiceError(f"{shown}: it broke off: {error}", code="AZD389") from error
+        raise ServiceError(f"{public_url}: it broke off: {error}", code="AZD389") from error
     # http.client says so of a chunked answer only. What counts are bytes as they come: nothing here decodes them.
     if missing := getattr(answer, "length", None):
-        raise ServiceError(f"{shown}: it broke off, {missing} bytes before its end", code="AZD389")
+        raise ServiceError(f"{public_url}: it broke off, {missing} bytes before its end", code="AZD389")
 
 
 def _name(url: str) -> str:

@@ -68,8 +68,8 @@ class LocalSettings:
 def find_settings(folder: Path) -> LocalSettings:
     """The settings of the nearest ``azdistill.yml``, in ``folder`` or above it. SpecError with all that is wrong."""
     start = folder.resolve()
-    found = next((place / FILE for place in (start, *start.parents) if (place / FILE).is_file()), None)
-    return read_settings(found) if found else LocalSettings()
+    nearest = next((place / FILE for place in (start, *start.parents) if (place / FILE).is_file()), None)
+    return read_settings(nearest) if nearest else LocalSettings()
 
 
 def read_settings(path: Path) -> LocalSettings:
@@ -89,8 +89,15 @@ def _settings(fields: Fields, base: Path) -> LocalSettings:
     fields.known(_KEYS, "local")
     data = {_asset(name): _place(path, base) for name, path in fields.words("data").items()}
     components = {_asset(name): _place(path, base) for name, path in fields.words("components").items()}
-    pythons = {name: _program(path, base) for name, path in fields.words("pythons").items()}
-    environments = {name: _image(value, base) for name, value in fields.words("environments").items()}
+    pythons = {
+        name: str(_place(program, base)) if "/" in program else program
+        for name, program in fields.words("pythons").items()
+    }
+    # A folder where it is written as one (``./docker``), else the name of an image.
+    environments = {
+        name: _place(image, base) if image.startswith((".", "/", "~")) else image
+        for name, image in fields.words("environments").items()
+    }
     if fields.data.get("docker") is None:
         return LocalSettings(data, pythons, Settings(instead=environments), components=components)
     docker = Fields(fields.where / "docker", fields.report)
@@ -117,21 +124,12 @@ def _place(path: str, base: Path) -> Path:
     return base / os.path.expanduser(path)
 
 
-def _program(path: str, base: Path) -> str:
-    return str(_place(path, base)) if "/" in path else path
-
-
-def _image(value: str, base: Path) -> str | Path:
-    """A folder where it is written as one (``./docker``), else the name of an image."""
-    return _place(value, base) if value.startswith((".", "/", "~")) else value
-
-
 def _arguments(docker: Fields) -> dict[str, dict[str, str]]:
     written: Any = docker.data.get("build_arguments")
     if written is None:
         return {}
-    inner = Fields(docker.where / "build_arguments", docker.report)
-    return {name: inner.words(name) for name in inner.data}
+    arguments = Fields(docker.where / "build_arguments", docker.report)
+    return {name: arguments.words(name) for name in arguments.data}
 
 
 _Holder = TypeVar("_Holder", Pipeline, PipelineComponent)
@@ -153,22 +151,22 @@ def stand_in(pipeline: Pipeline, components: Mapping[str, Path]) -> Pipeline:
     return replaced
 
 
-def _filled(holder: _Holder, components: Mapping[str, Path], above: tuple[Path, ...]) -> _Holder:
-    jobs = {name: _step(step, components, above) for name, step in holder.jobs.items()}
-    same = all(jobs[name] is step for name, step in holder.jobs.items())
-    return holder if same else replace(holder, jobs=jobs)
+def _filled(holder: _Holder, components: Mapping[str, Path], ancestors: tuple[Path, ...]) -> _Holder:
+    jobs = {name: _step(step, components, ancestors) for name, step in holder.jobs.items()}
+    unchanged = all(jobs[name] is step for name, step in holder.jobs.items())
+    return holder if unchanged else replace(holder, jobs=jobs)
 
 
-def _step(step: Step, components: Mapping[str, Path], above: tuple[Path, ...]) -> Step:
+def _step(step: Step, components: Mapping[str, Path], ancestors: tuple[Path, ...]) -> Step:
     component = step.component
     if isinstance(component, str):
         file = mapped(component, components)
         # A file that stands for something within itself is left as it is: planning names the step.
-        if file is None or file in above:
+        if file is None or file in ancestors:
             return step
-        component, above = aml.load_component(file), (*above, file)
+        component, ancestors = aml.load_component(file), (*ancestors, file)
     if isinstance(component, PipelineComponent):
-        component = _filled(component, components, above)
+        component = _filled(component, components, ancestors)
     if component is step.component:
         return step
     if step.sweep:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from azdistill.aml.models import Binding, CommandComponent, Data, Input, Output, Pipeline, Step
+from azdistill.aml.models import Binding, CommandComponent, Data, Output, Pipeline, Step
 from azdistill.aml.source import Report, Where
 from azdistill.errors import Problem, SpecError
 from azdistill.local.runners.docker.limits import Limits, parse
@@ -37,11 +37,6 @@ class Note(str):
         self.where = where
         return self
 
-    @staticmethod
-    def at(where: Where, text: str) -> Note:
-        """The line ``text``, about what stands at ``where``."""
-        return Note(text, where)
-
 
 def refuse(notes: Iterable[str]) -> None:
     """Raise a SpecError with all of ``notes``; nothing where there are none."""
@@ -55,14 +50,20 @@ def refuse(notes: Iterable[str]) -> None:
         raise SpecError(report.problems)
 
 
+def setting(step: Step, component: CommandComponent, key: str) -> tuple[Mapping[str, Any], Where]:
+    """A mapping of settings that a step may have in place of its component's, and where it stands."""
+    owner = step if getattr(step, key) else component
+    return getattr(owner, key) or {}, owner.where / key
+
+
 def of_job(pipeline: Pipeline) -> Iterator[Note]:
     """What the pipeline itself says."""
     yield from _common("the pipeline", pipeline)
     yield from _registered("the pipeline", pipeline.outputs)
     for key, step in (("on_init", pipeline.settings.on_init), ("on_finalize", pipeline.settings.on_finalize)):
         if step:
-            told = f"the pipeline: {key} is ignored here: step '{step}' runs as any other, in no order to them"
-            yield Note.at(pipeline.where / "settings" / key, told)
+            line = f"the pipeline: {key} is ignored here: step '{step}' runs as any other, in no order to them"
+            yield Note(line, pipeline.where / "settings" / key)
 
 
 def of_step(name: str, step: Step, component: CommandComponent) -> Iterator[Note]:
@@ -71,30 +72,32 @@ def of_step(name: str, step: Step, component: CommandComponent) -> Iterator[Note
     if step.queue_settings:
         keys = ", ".join(f"{key} {value}" for key, value in step.queue_settings.items())
         where = step.where / "queue_settings"
-        yield Note.at(where, f"{name}: queue_settings ({keys}) are ignored, as nothing is queued here")
-    resources = step.resources or component.resources or {}
+        yield Note(f"{name}: queue_settings ({keys}) are ignored, as nothing is queued here", where)
+    resources, where = setting(step, component, "resources")
     for key in sorted(resources.keys() - set(_RESOURCES)):
-        where = (step if step.resources else component).where / "resources" / key
-        yield Note.at(where, f"{name}: resources.{key} is ignored here")
+        yield Note(f"{name}: resources.{key} is ignored here", where / key)
     yield from _registered(name, step.outputs)
     for key, declared in component.inputs.items():
-        if said := _MODES.get(_mode(step, key, declared) or ""):
-            where = step.inputs[key].where if key in step.inputs else declared.where
-            yield Note.at(where, f"{name}: input '{key}' {said}")
+        value = step.inputs.get(key)
+        mode = (value.mode if isinstance(value, Binding | Data) else None) or declared.mode
+        if manner := _MODES.get(mode or ""):
+            yield Note(f"{name}: input '{key}' {manner}", (value or declared).where)
 
 
-def of_size(name: str, step: Step, component: CommandComponent, whole: Callable[[Any, Where], int]) -> Iterator[Note]:
-    """Instances, and processes beyond what this machine has; ``whole`` reads a number."""
-    resources = step.resources or component.resources or {}
+def of_size(
+    name: str, step: Step, component: CommandComponent, read_number: Callable[[Any, Where], int]
+) -> Iterator[Note]:
+    """Instances, and processes beyond what this machine has; ``read_number`` reads one of their numbers."""
+    resources, where = setting(step, component, "resources")
     if "instance_count" in resources:
-        where = (step if step.resources else component).where / "resources" / "instance_count"
-        count = whole(resources["instance_count"], where)
+        count = read_number(resources["instance_count"], where / "instance_count")
         if count > 1:
-            yield Note.at(where, f"{name}: {count} instances are run as one, on this machine")
-    written = (step.distribution or component.distribution or {}).get("process_count_per_instance", 1)
-    if str(written).isdigit() and int(written) > (os.cpu_count() or 1):
-        where = (step if step.distribution else component).where / "distribution" / "process_count_per_instance"
-        yield Note.at(where, f"{name}: {written} processes share {os.cpu_count() or 1} processors here")
+            yield Note(f"{name}: {count} instances are run as one, on this machine", where / "instance_count")
+    distribution, where = setting(step, component, "distribution")
+    processes, processors = distribution.get("process_count_per_instance", 1), os.cpu_count() or 1
+    if str(processes).isdigit() and int(processes) > processors:
+        line = f"{name}: {processes} processes share {processors} processors here"
+        yield Note(line, where / "process_count_per_instance")
 
 
 def of_runner(steps: Mapping[str, tuple[Mapping[str, Any], Where]], docker: bool, gpus: bool) -> Iterator[Note]:
@@ -102,35 +105,30 @@ def of_runner(steps: Mapping[str, tuple[Mapping[str, Any], Where]], docker: bool
     containers have any.
     """
     for name, (resources, where) in steps.items():
-        limits, left = parse(resources.get("docker_args"), Limits())
+        limits, unknown = parse(resources.get("docker_args"), Limits())
         if not docker:
             for key in _ONLY_DOCKER:
                 if resources.get(key) is not None:
-                    told = f"{name}: resources.{key} is for containers: a process has no such limit (--docker has)"
-                    yield Note.at(where / key, told)
+                    line = f"{name}: resources.{key} is for containers: a process has no such limit (--docker has)"
+                    yield Note(line, where / key)
             continue
-        if left:
-            yield Note.at(where / "docker_args", f"{name}: docker_args without effect here: {', '.join(left)}")
+        if unknown:
+            yield Note(f"{name}: docker_args without effect here: {', '.join(unknown)}", where / "docker_args")
         if not gpus and (limits.gpus or _GPU_SIZE.match(str(resources.get("instance_type")))):
-            yield Note.at(where, f"{name}: a GPU is asked for, and Docker has none here (no NVIDIA runtime)")
+            yield Note(f"{name}: a GPU is asked for, and Docker has none here (no NVIDIA runtime)", where)
 
 
-def _common(name: str, told: Pipeline | Step) -> Iterator[Note]:
-    if told.identity:
-        kind = told.identity.get("type", "of Azure")
-        yield Note.at(told.where / "identity", f"{name}: identity ({kind}) is ignored: steps run as you")
-    if told.services:
-        ignored = f"{name}: services ({', '.join(told.services)}) are ignored: nothing is started beside the steps"
-        yield Note.at(told.where / "services", ignored)
+def _common(name: str, node: Pipeline | Step) -> Iterator[Note]:
+    if node.identity:
+        kind = node.identity.get("type", "of Azure")
+        yield Note(f"{name}: identity ({kind}) is ignored: steps run as you", node.where / "identity")
+    if node.services:
+        ignored = f"{name}: services ({', '.join(node.services)}) are ignored: nothing is started beside the steps"
+        yield Note(ignored, node.where / "services")
 
 
 def _registered(name: str, outputs: Mapping[str, Binding | Output] | Mapping[str, Output]) -> Iterator[Note]:
     for key, output in outputs.items():
         if isinstance(output, Output) and output.name:
-            told = f"{name}: output '{key}' is not registered as {output.name}: there is no workspace here"
-            yield Note.at(output.where, told)
-
-
-def _mode(step: Step, key: str, declared: Input) -> str | None:
-    given = step.inputs.get(key)
-    return (given.mode if isinstance(given, Binding | Data) else None) or declared.mode
+            line = f"{name}: output '{key}' is not registered as {output.name}: there is no workspace here"
+            yield Note(line, output.where)

@@ -38,12 +38,12 @@ class Order:
 
     def ended_well(self, name: str) -> None:
         """``name`` keeps nobody waiting any more."""
-        for other in self._needed_by.pop(name, ()):
-            if other not in self._lacking:
+        for waiting in self._needed_by.pop(name, ()):
+            if waiting not in self._lacking:
                 continue
-            self._lacking[other] -= 1
-            if not self._lacking[other]:
-                bisect.insort(self._ready, self._places[other])
+            self._lacking[waiting] -= 1
+            if not self._lacking[waiting]:
+                bisect.insort(self._ready, self._places[waiting])
 
     def take(self, name: str) -> None:
         """Take ``name`` out: it was started, or never will be."""
@@ -74,21 +74,16 @@ def thread_shares(steps: Mapping[str, PlannedStep], jobs: int, processors: int |
     before: dict[str, set[str]] = {}
     for name, step in steps.items():
         before[name] = set(step.needs).union(*(before[need] for need in step.needs))
-    shares = {name: count // min(jobs, 1 + len(_rivals(name, steps, before))) for name in steps}
-    return {name: max(1, share // _together(steps[name], jobs)) for name, share in shares.items()}
-
-
-def _together(step: PlannedStep, jobs: int) -> int:
-    """Processes of a step that work at the same time; the trials of a sweep are as many as there is room for."""
-    return step.workers * (min(step.sweep.concurrent, jobs) if step.sweep and not step.exclusive else 1)
-
-
-def _rivals(name: str, steps: Mapping[str, PlannedStep], before: Mapping[str, set[str]]) -> list[str]:
-    """Steps that may run at the same time: neither before nor after this one, and none of them exclusive."""
-    if steps[name].exclusive:
-        return []
-    return [
-        other
-        for other, step in steps.items()
-        if other != name and not step.exclusive and other not in before[name] and name not in before[other]
-    ]
+    shares = {}
+    for name, step in steps.items():
+        # Steps that may run at the same time: neither before nor after this one, and none of them exclusive.
+        rivals = [
+            rival
+            for rival in steps
+            if rival != name and not steps[rival].exclusive and rival not in before[name] and name not in before[rival]
+        ]
+        # Processes of this one that do; the trials of a sweep are as many as there is room for.
+        trials = min(step.sweep.concurrent, jobs) if step.sweep and not step.exclusive else 1
+        at_once = 1 if step.exclusive else min(jobs, 1 + len(rivals))
+        shares[name] = max(1, count // at_once // (step.workers * trials))
+    return shares

@@ -8,9 +8,7 @@ they stand for. What cannot be run here is found while planning, all of it at on
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from azdistill.aml import expressions, service, values
 from azdistill.aml.expressions import DEFAULT_DATASTORE, fill
@@ -26,9 +24,10 @@ from azdistill.aml.models import (
     Step,
 )
 from azdistill.aml.parallel_components import mini_batch_size
-from azdistill.aml.source import Report, Where
+from azdistill.aml.source import Report
 from azdistill.errors import SpecError
-from azdistill.local.plan import data_locations, not_honoured
+from azdistill.local.plan import not_honoured
+from azdistill.local.plan.data_locations import DataLocations
 from azdistill.local.plan.order import in_order
 from azdistill.local.plan.scope import Scope, in_one_round, maker, under
 from azdistill.local.plan.steps import (
@@ -60,7 +59,7 @@ def make_plan(
 ) -> Plan:
     """The plan of a pipeline that :func:`azdistill.aml.check` has no errors for.
 
-    ``data`` says what stands here for data of a workspace (see :mod:`azdistill.local.plan.data_locations`).
+    ``data`` says what stands here for data of a workspace (see :class:`DataLocations`).
     """
     name = pipeline.name or pipeline.display_name or (pipeline.source.stem if pipeline.source else "pipeline")
     report = Report()
@@ -68,10 +67,10 @@ def make_plan(
     datastore = (pipeline.settings.default_datastore or DEFAULT_STORE).removeprefix("azureml:")
     planner = _Planner(home, report, data or {}, datastore)
     pipeline = service.filled(pipeline, {DEFAULT_DATASTORE: datastore})
-    given = {key: planner.job_input(key, value) for key, value in pipeline.inputs.items()}
-    inputs = {key: bound for key, bound in given.items() if bound}
-    standing = {key: planner.standing(output) for key, output in pipeline.outputs.items()}
-    planner.flatten(pipeline.jobs, "", inputs, {key: path for key, path in standing.items() if path})
+    bindings = {key: planner.job_input(key, value) for key, value in pipeline.inputs.items()}
+    inputs = {key: bound for key, bound in bindings.items() if bound}
+    standing_paths = {key: planner.standing(output) for key, output in pipeline.outputs.items()}
+    planner.flatten(pipeline.jobs, "", inputs, {key: path for key, path in standing_paths.items() if path})
     outputs = {key: maker(pipeline.jobs, "", key) for key in pipeline.outputs}
     if any(problem.severity == "error" for problem in report.problems):
         raise SpecError(report.problems)
@@ -79,82 +78,81 @@ def make_plan(
         name=name,
         experiment=experiment or pipeline.experiment_name or name,
         steps=in_order(planner.steps),
-        outputs={key: made for key, made in outputs.items() if made},
-        params={key: bound.text if isinstance(bound, Text) else str(_shown(bound)) for key, bound in inputs.items()},
+        outputs={key: source for key, source in outputs.items() if source},
+        params={key: str(bound.path) if isinstance(bound, Local) else bound.text for key, bound in inputs.items()},
         continue_on_step_failure=bool(pipeline.settings.continue_on_step_failure),
         force_rerun=bool(pipeline.settings.force_rerun),
         notes=(*not_honoured.of_job(pipeline), *planner.notes),
     )
 
 
-def _shown(bound: Bound) -> object:
-    return bound.path if isinstance(bound, Local) else bound
-
-
-@dataclass(slots=True)
 class _Planner:
-    home: Home
-    report: Report
-    data: Mapping[str, Path] = field(default_factory=dict)
-    #: What ``${{default_datastore}}`` stands for.
-    datastore: str = DEFAULT_STORE
-    steps: dict[str, PlannedStep] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    claims: data_locations.Claims = field(init=False)
+    """Flattens one pipeline; ``datastore`` is what ``${{default_datastore}}`` stands for."""
 
-    def __post_init__(self) -> None:
-        self.claims = data_locations.Claims(self.report)
+    def __init__(self, home: Home, report: Report, data: Mapping[str, Path], datastore: str) -> None:
+        self._home, self._report, self._datastore = home, report, datastore
+        self.steps: dict[str, PlannedStep] = {}
+        self.notes: list[str] = []
+        self._locations = DataLocations(home, report, data, self.notes.append)
 
-    def job_input(self, name: str, declared: Input) -> Bound | None:
+    def job_input(self, name: str, declared: Input) -> Text | Local | None:
         """A pipeline job's own input."""
         if declared.path is not None:
-            return self._path(f"input '{name}'", declared.path, declared.type, declared.where)
+            return self._locations.find(f"input '{name}'", declared.path, declared.type, declared.where)
         return None if declared.default is None else Text(values.text(declared.default))
 
     def standing(self, output: Output) -> Path | None:
         """The folder of an output that is kept between runs; None for one that is not."""
         if not output.path:
             return None
-        uri = fill(output.path, {DEFAULT_DATASTORE: self.datastore})
-        return data_locations.standing(self.home, uri, output.where, self.report)
+        uri = fill(output.path, {DEFAULT_DATASTORE: self._datastore})
+        return self._locations.standing(uri, output.where)
 
     def flatten(
         self,
         jobs: Mapping[str, Step],
         prefix: str,
         inputs: Mapping[str, Bound],
-        standing: Mapping[str, Path],
-        outer: Under = FREE,
+        standing_paths: Mapping[str, Path],
+        conditions: Under = FREE,
     ) -> None:
-        """Add the steps of one pipeline, whose inputs are bound already; ``outer`` is what holds for all of it."""
-        scope = Scope(jobs, prefix, inputs, self.report, self._path)
-        held = under(scope, outer)
+        """Add the steps of one pipeline, whose inputs are bound already; ``conditions`` is what holds for all of it."""
+        scope = Scope(jobs, prefix, inputs, self._report, self._locations.find)
+        step_conditions = under(scope, conditions)
         for step in map(in_one_round, jobs.values()):
             component = step.component
             if step.only_on_azure:
                 # Planned for its place among the others, and never run.
                 name, component = prefix + step.name, CommandComponent(where=step.where)
-                self.steps[name] = PlannedStep(name, component, under=held[step.name])
+                self.steps[name] = PlannedStep(name, component, under=step_conditions[step.name])
             elif isinstance(component, CommandComponent):
-                self._command(step, component, scope, standing, held[step.name])
+                self._command(step, component, scope, standing_paths, step_conditions[step.name])
             elif isinstance(component, PipelineComponent):
-                inner = self._outputs(step, component, standing)
-                kept = {name: output.standing for name, output in inner.items() if output.standing}
-                given = scope.bound(step, component.inputs)
-                self.flatten(component.jobs, f"{prefix}{step.name}.", given, kept, held[step.name])
+                outputs = self._outputs(step, component, standing_paths)
+                inner_paths = {name: output.standing for name, output in outputs.items() if output.standing}
+                inner_inputs = scope.bound(step, component.inputs)
+                self.flatten(
+                    component.jobs, f"{prefix}{step.name}.", inner_inputs, inner_paths, step_conditions[step.name]
+                )
             elif step.choice is None:
                 self._registered(step)
 
     def _command(
-        self, step: Step, component: CommandComponent, scope: Scope, standing: Mapping[str, Path], under: Under
+        self,
+        step: Step,
+        component: CommandComponent,
+        scope: Scope,
+        standing_paths: Mapping[str, Path],
+        conditions: Under,
     ) -> None:
         name = scope.prefix + step.name
         if len(name.encode()) > _LONGEST_NAME:
             message = f"step '{name[:40]}...': a name of {len(name)} letters is too long for the folder of its attempts"
-            self.report.error("AZD341", message, step.where, key=True, hint=f"at most {_LONGEST_NAME}")
+            self._report.error("AZD341", message, step.where, key=True, hint=f"at most {_LONGEST_NAME}")
         if isinstance(component.code, str):
-            self.report.error("AZD340", f"code at {component.code} cannot be run locally", component.place("code"))
-        distribution = step.distribution or component.distribution
+            self._report.error("AZD340", f"code at {component.code} cannot be run locally", component.place("code"))
+        distribution, _ = not_honoured.setting(step, component, "distribution")
+        resources, resources_at = not_honoured.setting(step, component, "resources")
         self.notes += not_honoured.of_step(name, step, component)
         self.notes += not_honoured.of_size(name, step, component, scope.whole)
         tags = {**component.tags, **step.tags}
@@ -164,7 +162,7 @@ class _Planner:
             name=name,
             component=component,
             inputs=scope.bound(step, component.inputs),
-            outputs=self._outputs(step, component, standing),
+            outputs=self._outputs(step, component, standing_paths),
             environment=step.environment or component.environment,
             environment_variables={
                 key: scope.variable(text, step.where / "environment_variables" / key)
@@ -175,40 +173,40 @@ class _Planner:
             exclusive=_is_on(tags.get(EXCLUSIVE)),
             headline=_is_on(tags.get(HEADLINE)),
             network=_is_on(tags.get(NETWORK)),
-            shm_size=_text_of((step.resources or component.resources or {}).get("shm_size")),
-            resources=step.resources or component.resources or {},
-            resources_at=(step if step.resources else component).where / "resources",
+            shm_size=None if resources.get("shm_size") is None else str(resources["shm_size"]),
+            resources=resources,
+            resources_at=resources_at,
             cache_ignore=frozenset(word.strip() for word in tags.get(CACHE_IGNORE, "").split(",") if word.strip()),
-            distribution=distribution,
+            distribution=distribution or None,
             processes=self._processes(step, component, scope) if distribution else None,
             parallel=self._feed(component, component.parallel, scope) if component.parallel else None,
-            under=under,
+            under=conditions,
             sweep=plan_sweep(step, step.sweep, scope) if step.sweep else None,
         )
 
-    def _feed(self, component: CommandComponent, written: Parallel, scope: Scope) -> Feed:
+    def _feed(self, component: CommandComponent, task: Parallel, scope: Scope) -> Feed:
         """The feed of a parallel step; a kind of task that is not run here is noted."""
-        if written.kind != "run_function":
-            message = f"a parallel task of type {written.kind} is not run locally"
-            self.report.error("AZD349", message, component.where / "task" / "type", hint="locally: run_function")
+        if task.kind != "run_function":
+            message = f"a parallel task of type {task.kind} is not run locally"
+            self._report.error("AZD349", message, component.where / "task" / "type", hint="locally: run_function")
 
         def whole(key: str, least: int) -> int:
-            return scope.whole(getattr(written, key), component.where / key, least)
+            return scope.whole(getattr(task, key), component.where / key, least)
 
-        most = -1 if written.error_threshold is None else whole("error_threshold", -1)
-        size = mini_batch_size(scope.render(written.mini_batch_size)) if written.mini_batch_size else None
-        if written.mini_batch_size and size is None:
-            self.report.error("AZD172", "mini_batch_size is no size", component.where / "mini_batch_size")
+        error_threshold = -1 if task.error_threshold is None else whole("error_threshold", -1)
+        size = mini_batch_size(scope.render(task.mini_batch_size)) if task.mini_batch_size else None
+        if task.mini_batch_size and size is None:
+            self._report.error("AZD172", "mini_batch_size is no size", component.where / "mini_batch_size")
         return Feed(
-            entry_script=written.entry_script,
-            input=_sole_name(written.input_data),
-            append_row_to=_sole_name(written.append_row_to) or None,
+            entry_script=task.entry_script,
+            input=_sole_name(task.input_data),
+            append_row_to=_sole_name(task.append_row_to) or None,
             mini_batch_size=size[0] if size else None,
             in_bytes=bool(size and size[1]),
-            partition_keys=written.partition_keys,
+            partition_keys=task.partition_keys,
             workers=whole("max_concurrency_per_instance", 1),
-            error_threshold=most,
-            few_results_fail=most >= 0 or written.error_threshold is None,
+            error_threshold=error_threshold,
+            few_results_fail=error_threshold >= 0 or task.error_threshold is None,
             mini_batch_error_threshold=whole("mini_batch_error_threshold", -1),
             max_retries=whole("max_retries", 0),
             timeout=whole("timeout", 1),
@@ -216,60 +214,48 @@ class _Planner:
 
     def _processes(self, step: Step, component: CommandComponent, scope: Scope) -> int:
         """Processes of a distributed step; a kind that is not run here is noted."""
-        where = (step if step.distribution else component).where / "distribution"
-        distribution = step.distribution or component.distribution or {}
+        distribution, where = not_honoured.setting(step, component, "distribution")
         kind, servers = distribution["type"], "parameter_server_count"
         hint = "'azdistill submit' takes it; locally: pytorch, and tensorflow without parameter servers"
         if kind not in ("pytorch", "tensorflow"):
             message = f"step '{step.name}': distribution of type {kind} is not run locally"
-            self.report.error("AZD348", message, where / "type", hint=hint)
+            self._report.error("AZD348", message, where / "type", hint=hint)
         elif scope.whole(distribution.get(servers, 0), where / servers, 0):
             message = f"step '{step.name}': parameter servers are not run locally"
-            self.report.error("AZD348", message, where / servers, hint=hint)
+            self._report.error("AZD348", message, where / servers, hint=hint)
         if kind == "tensorflow":
-            instances = (step.resources or component.resources or {}).get("instance_count", 1)
+            instances = not_honoured.setting(step, component, "resources")[0].get("instance_count", 1)
             return scope.whole(distribution.get("worker_count", instances), where / "worker_count")
         return scope.whole(distribution.get("process_count_per_instance", 1), where / "process_count_per_instance")
 
     def _outputs(
-        self, step: Step, component: CommandComponent | PipelineComponent, standing: Mapping[str, Path]
+        self, step: Step, component: CommandComponent | PipelineComponent, standing_paths: Mapping[str, Path]
     ) -> dict[str, PlannedOutput]:
         planned = {}
         for name, declared in component.outputs.items():
             setting = step.outputs.get(name)
-            kept = None
+            path = None
             if isinstance(setting, Output):
-                kept = self.standing(setting)
+                path = self.standing(setting)
             elif isinstance(setting, Binding):
-                kept = standing.get(".".join(setting.path[2:]))
+                path = standing_paths.get(".".join(setting.path[2:]))
             # A value is handed on, never kept in a place of its own.
-            kept = None if declared.type in PRIMITIVES else kept
-            if kept and setting and isinstance(component, CommandComponent):
-                self.claims.add(kept, declared.type, setting.where)
-            planned[name] = PlannedOutput(declared.type, kept, bool(kept and self.home.is_store(kept)))
+            path = None if declared.type in PRIMITIVES else path
+            if path and setting and isinstance(component, CommandComponent):
+                self._locations.claim(path, declared.type, setting.where)
+            planned[name] = PlannedOutput(declared.type, path, bool(path and self._home.is_store(path)))
         return planned
 
     def _registered(self, step: Step) -> None:
         message = f"step '{step.name}' runs the registered component {step.component}"
         hint = "name the component's YAML file under local.components in azdistill.yml"
-        self.report.error("AZD342", message, step.where / ("trial" if step.sweep else "component"), hint=hint)
-
-    def _path(self, what: str, path: str, kind: str, where: Where) -> Bound | None:
-        def tell(text: str) -> None:
-            self.notes.append(not_honoured.Note.at(where, text))
-
-        found = data_locations.local_input(self.home, what, path, kind, where, self.report, self.data, tell)
-        return Local(found, kind) if found else None
+        self._report.error("AZD342", message, step.where / ("trial" if step.sweep else "component"), hint=hint)
 
 
-def _sole_name(written: str | None) -> str:
+def _sole_name(expression: str | None) -> str:
     """The name in ``${{inputs.NAME}}`` or ``${{outputs.NAME}}``, alone or before the rest of a path."""
-    found = [reference for reference, _ in expressions.references(expressions.parse(written or ""))]
-    return found[0].name if found else ""
-
-
-def _text_of(value: Any) -> str | None:
-    return None if value is None else str(value)
+    references = [reference for reference, _ in expressions.references(expressions.parse(expression or ""))]
+    return references[0].name if references else ""
 
 
 def _is_on(value: object) -> bool:

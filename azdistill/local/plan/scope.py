@@ -32,14 +32,14 @@ class Scope:
 
     def bound(self, step: Step, declared: Mapping[str, Input]) -> dict[str, Bound]:
         """What a step's inputs are: as given, else the declared default; those without a value are left out."""
-        found: dict[str, Bound] = {}
+        bindings: dict[str, Bound] = {}
         for name, input_ in declared.items():
-            given = self._value(step.inputs[name], input_.type) if name in step.inputs else None
-            default = None if given or input_.is_data else values.default_text(input_.type, input_.default)
-            bound = given or (Text(default) if default is not None else None)
+            binding = self._value(step.inputs[name], input_.type) if name in step.inputs else None
+            default = None if binding or input_.is_data else values.default_text(input_.type, input_.default)
+            bound = binding or (Text(default) if default is not None else None)
             if bound:
-                found[name] = bound
-        return found
+                bindings[name] = bound
+        return bindings
 
     def _value(self, value: Value, kind: str) -> Bound | None:
         if isinstance(value, Binding):
@@ -58,9 +58,9 @@ class Scope:
         if isinstance(value.value, str):
             parts = expressions.parse(value.value)
             for reference, _ in expressions.references(parts):
-                if isinstance(made := self.follow(reference.path), Made):
+                if isinstance(source := self.follow(reference.path), Made):
                     message = (
-                        f"{reference} is known only when step '{made.step}' has ended: it cannot stand within text"
+                        f"{reference} is known only when step '{source.step}' has ended: it cannot stand within text"
                     )
                     hint = "bind it to an input of its own, and put the text around it in the command"
                     self.report.error("AZD337", message, value.where, hint=hint, needle=reference.raw)
@@ -108,9 +108,9 @@ class Scope:
             case ("parent", "jobs", name, "outputs", *rest) if name in self.jobs:
                 return _maker(self.jobs[name], self.prefix, ".".join(rest))
             case ("parent", "jobs", name, "inputs", *rest) if name in self.jobs:
-                other, key = self.jobs[name], ".".join(rest)
-                declared = other.component.inputs if not isinstance(other.component, str | None) else {}
-                return self.bound(other, {key: declared[key]}).get(key) if key in declared else None
+                step, key = self.jobs[name], ".".join(rest)
+                declared = step.component.inputs if not isinstance(step.component, str | None) else {}
+                return self.bound(step, {key: declared[key]}).get(key) if key in declared else None
         return None
 
 
@@ -123,34 +123,34 @@ def _maker(step: Step, prefix: str, output: str) -> Made | None:
 
 def maker(jobs: Mapping[str, Step], prefix: str, output: str) -> Made | None:
     """The command step's output that is bound to a pipeline's own output: the first of them, unless that is skipped."""
-    wanted = ("parent", "outputs", *output.split("."))
-    found: list[Made] = []
+    path = ("parent", "outputs", *output.split("."))
+    makers: list[Made] = []
     for step in jobs.values():
         for name, setting in step.outputs.items():
-            if isinstance(setting, Binding) and setting.path == wanted and (made := _maker(step, prefix, name)):
-                found += made.makers
-    others = tuple(found[1:]) if any(step.choice for step in jobs.values()) else ()
-    return Made(found[0].step, found[0].output, others) if found else None
+            if isinstance(setting, Binding) and setting.path == path and (source := _maker(step, prefix, name)):
+                makers += source.makers
+    alternatives = tuple(makers[1:]) if any(step.choice for step in jobs.values()) else ()
+    return Made(makers[0].step, makers[0].output, alternatives) if makers else None
 
 
-def under(scope: Scope, outer: Under) -> dict[str, Under]:
-    """What holds for each step of a pipeline, ``outer`` being what holds for the pipeline itself."""
+def under(scope: Scope, parent: Under) -> dict[str, Under]:
+    """What holds for each step of a pipeline, ``parent`` being what holds for the pipeline itself."""
     jobs, prefix = scope.jobs, scope.prefix
     owners = {
-        node.name: (step, wanted) for step in jobs.values() if step.choice for node, wanted in step.choice.nodes()
+        node.name: (step, branch) for step in jobs.values() if step.choice for node, branch in step.choice.nodes()
     }
     loops = {step.body.name: step for step in jobs.values() if step.body}
     conditions = {name: _condition(step, scope) for name, step in jobs.items() if step.choice}
 
     def gates(name: str) -> tuple[Gate, ...]:
         if name not in owners:
-            return outer.gates
-        owner, wanted = owners[name]
-        return (*gates(owner.name), Gate(prefix + owner.name, conditions[owner.name], wanted))
+            return parent.gates
+        owner, branch = owners[name]
+        return (*gates(owner.name), Gate(prefix + owner.name, conditions[owner.name], branch))
 
     def elsewhere(step: Step) -> Problem | None:
-        found = loops.get(step.name, step)
-        return outer.elsewhere or (_refusal(found, prefix) if found.only_on_azure else None)
+        owner = loops.get(step.name, step)
+        return parent.elsewhere or (_refusal(owner, prefix) if owner.only_on_azure else None)
 
     return {name: Under(gates(name), elsewhere(step), _after(step, scope)) for name, step in jobs.items()}
 
@@ -178,19 +178,19 @@ def _after(step: Step, scope: Scope) -> frozenset[str]:
         return frozenset()
     paths = [value.path for value in step.inputs.values() if isinstance(value, Binding)]
     paths += [path for path, _, _ in bindings_of(step)]
-    found = (scope.follow(path) for path in paths)
-    return frozenset(maker.step for made in found if isinstance(made, Made) for maker in made.makers)
+    sources = (scope.follow(path) for path in paths)
+    return frozenset(maker.step for source in sources if isinstance(source, Made) for maker in source.makers)
 
 
 def in_one_round(step: Step) -> Step:
     """``step`` without what it hands itself, as the body of a loop does from one round to the next."""
-    own = ("parent", "jobs", step.name)
-    kept = {n: v for n, v in step.inputs.items() if not (isinstance(v, Binding) and v.path[:3] == own)}
-    return step if len(kept) == len(step.inputs) else replace(step, inputs=kept)
+    own_path = ("parent", "jobs", step.name)
+    inputs = {n: v for n, v in step.inputs.items() if not (isinstance(v, Binding) and v.path[:3] == own_path)}
+    return step if len(inputs) == len(step.inputs) else replace(step, inputs=inputs)
 
 
-def refuse_elsewhere(held: Iterable[Under]) -> None:
+def refuse_elsewhere(conditions: Iterable[Under]) -> None:
     """Raise one SpecError for all steps that would have to run on Azure."""
-    problems = list(dict.fromkeys(each.elsewhere for each in held if each.elsewhere))
+    problems = list(dict.fromkeys(each.elsewhere for each in conditions if each.elsewhere))
     if problems:
         raise SpecError(sorted(problems, key=lambda problem: (problem.file, problem.line, problem.column)))

@@ -34,45 +34,47 @@ def select(plan: Plan, selection: Selection) -> Plan:
     """
     if not selection:
         return plan
-    meant = _meant(plan, selection)
-    needed = _closed(meant, {name: step.needs for name, step in plan.steps.items()})
+    chosen = _meant(plan, selection)
+    needed = _closed(chosen, {name: step.needs for name, step in plan.steps.items()})
     steps = {name: step for name, step in plan.steps.items() if name in needed}
-    outputs = {name: kept for name, made in plan.outputs.items() if (kept := _kept(made, steps))}
+    outputs = {name: remainder for name, source in plan.outputs.items() if (remainder := _reachable(source, steps))}
     return replace(
         plan,
         steps=steps,
         outputs=outputs,
-        given=frozenset(steps.keys() - meant),
-        left_out={name: made for name, made in plan.outputs.items() if name not in outputs},
+        given=frozenset(steps.keys() - chosen),
+        left_out={name: source for name, source in plan.outputs.items() if name not in outputs},
         apart=tuple(name for name in plan.steps if name not in steps),
     )
 
 
-def _kept(made: Made, steps: Mapping[str, PlannedStep]) -> Made | None:
+def _reachable(source: Made, steps: Mapping[str, PlannedStep]) -> Made | None:
     """What is left of the makers of an output; None where none is."""
-    kept = [maker for maker in made.makers if maker.step in steps]
-    return replace(kept[0], others=tuple(kept[1:])) if kept else None
+    makers = [maker for maker in source.makers if maker.step in steps]
+    return replace(makers[0], others=tuple(makers[1:])) if makers else None
 
 
 def left_out(plan: Plan) -> list[str]:
     """A line for each output of the pipeline that is not written."""
-    return [f"skipping output '{name}': step '{made.step}' was not selected" for name, made in plan.left_out.items()]
+    return [
+        f"skipping output '{name}': step '{source.step}' was not selected" for name, source in plan.left_out.items()
+    ]
 
 
 def missing(plan: Plan, names: Sequence[str]) -> UserError:
     """The error for steps that are not selected and whose results are not there."""
-    told = [
+    lines = [
         f"step '{name}' is not selected, and its result, which {_users(plan, name)}, is not there" for name in names
     ]
     name = names[0]
     hint = f"select it too (--only {name}), or run the pipeline once: it is then in the cache"
     if not plan.steps[name].deterministic:
         hint = f"it is not deterministic, so no cache has it: --resume RUN takes that run's, --only {name} makes it"
-    return UserError("; ".join(told), code="AZD375", hint=hint)
+    return UserError("; ".join(lines), code="AZD375", hint=hint)
 
 
 def _users(plan: Plan, name: str) -> str:
-    users = [other for other, step in plan.steps.items() if name in step.needs]
+    users = [user for user, step in plan.steps.items() if name in step.needs]
     return f"{', '.join(map(repr, users))} need{'s' * (len(users) == 1)}"
 
 
@@ -82,7 +84,8 @@ def _meant(plan: Plan, selection: Selection) -> set[str]:
     needs = {name: step.needs for name, step in plan.steps.items()}
     if selection.only:
         return _named(plan.steps, selection.only)
-    after = _closed(_named(plan.steps, selection.since), _turned(needs)) if selection.since else set(needs)
+    users = {name: [user for user, step in plan.steps.items() if name in step.needs] for name in needs}
+    after = _closed(_named(plan.steps, selection.since), users) if selection.since else set(needs)
     before = _closed(_named(plan.steps, selection.until), needs) if selection.until else set(needs)
     if not after & before:
         begin, end = ", ".join(selection.since), ", ".join(selection.until)
@@ -91,27 +94,23 @@ def _meant(plan: Plan, selection: Selection) -> set[str]:
 
 
 def _named(steps: Mapping[str, PlannedStep], names: Iterable[str]) -> set[str]:
-    found: set[str] = set()
+    chosen: set[str] = set()
     for name in names:
         these = {step for step in steps if step == name or step.startswith(f"{name}.")}
         these |= {step for step, planned in steps.items() if name in (gate.name for gate in planned.under.gates)}
         if not these:
-            known = [*steps, *dict.fromkeys(step.rpartition(".")[0] for step in steps if "." in step)]
-            known += dict.fromkeys(gate.name for planned in steps.values() for gate in planned.under.gates)
-            raise UserError(f"the pipeline has no step '{name}'", code="AZD373", hint=did_you_mean(name, known))
-        found |= these
-    return found
+            choices = [*steps, *dict.fromkeys(step.rpartition(".")[0] for step in steps if "." in step)]
+            choices += dict.fromkeys(gate.name for planned in steps.values() for gate in planned.under.gates)
+            raise UserError(f"the pipeline has no step '{name}'", code="AZD373", hint=did_you_mean(name, choices))
+        chosen |= these
+    return chosen
 
 
 def _closed(names: Iterable[str], next_: Mapping[str, Iterable[str]]) -> set[str]:
     """``names`` and all that can be reached from them."""
-    found, waiting = set(names), list(names)
+    reached, waiting = set(names), list(names)
     while waiting:
-        new = set(next_[waiting.pop()]) - found
-        found |= new
+        new = set(next_[waiting.pop()]) - reached
+        reached |= new
         waiting += new
-    return found
-
-
-def _turned(needs: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
-    return {name: [other for other, wanted in needs.items() if name in wanted] for name in needs}
+    return reached

@@ -78,7 +78,9 @@ class Under:
     def needs(self) -> frozenset[str]:
         """Names of the steps that must have ended before it is known whether the step runs."""
         conditions = (gate.condition for gate in self.gates)
-        return self.after | {maker.step for made in conditions if isinstance(made, Made) for maker in made.makers}
+        return self.after | {
+            maker.step for condition in conditions if isinstance(condition, Made) for maker in condition.makers
+        }
 
 
 #: Nothing.
@@ -164,8 +166,8 @@ class PlannedSweep:
         }
         policy = asdict(self.policy) if self.policy else None
         wired = {name: _spelt(template) for name, template in self.templates.items() if name not in ignored}
-        more = {"policy": policy, "trial_timeout": self.trial_timeout, **({"inputs": wired} if wired else {})}
-        return {**plain, "space": space_mapping(self.space), **more}
+        optional = {"policy": policy, "trial_timeout": self.trial_timeout, **({"inputs": wired} if wired else {})}
+        return {**plain, "space": space_mapping(self.space), **optional}
 
     def choices(self) -> list[str]:
         """All that may be chosen, as text."""
@@ -186,8 +188,8 @@ def _spelt(template: Template) -> list[Any]:
     return [part.text if isinstance(part, expressions.Text) else {"bound": str(part)} for part in template]
 
 
-def _texts(given: Iterable[Any]) -> Iterator[str]:
-    for value in given:
+def _texts(choices: Iterable[Any]) -> Iterator[str]:
+    for value in choices:
         if isinstance(value, Distribution):
             yield from _texts(value.values)
         elif isinstance(value, Mapping):

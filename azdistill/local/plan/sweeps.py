@@ -42,24 +42,20 @@ def plan_sweep(step: Step, sweep: Sweep, scope: Scope) -> PlannedSweep:
 
 def _templates(step: Step, sweep: Sweep, scope: Scope) -> dict[str, Template]:
     """The inputs that are given hyperparameters of other names, or text around them."""
-    found: dict[str, Template] = {}
+    templates: dict[str, Template] = {}
     for name, value in step.inputs.items():
         text = value.value if isinstance(value, Literal) else str(value) if hasattr(value, "mode") else None
         parts = expressions.parse(text) if isinstance(text, str) and SEARCHED in text else ()
         if name in sweep.search_space or not any(r.path[0] == SEARCHED for r, _ in expressions.references(parts)):
             continue
-        found[name] = tuple(
-            part if isinstance(part, expressions.Reference) and part.path[0] == SEARCHED else _filled(part, scope)
+        # Once filled in it is text: a value is never read for expressions.
+        templates[name] = tuple(
+            expressions.Text(scope.render(part.raw), part.position)
+            if isinstance(part, expressions.Reference) and part.path[0] != SEARCHED
+            else part
             for part in parts
         )
-    return found
-
-
-def _filled(part: expressions.Part, scope: Scope) -> expressions.Part:
-    if isinstance(part, expressions.Reference):
-        # Once filled in it is text: a value is never read for expressions.
-        return expressions.Text(scope.render(part.raw), part.position)
-    return part
+    return templates
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,25 +89,25 @@ class _Reader:
 
     def _value(self, item: Any) -> Any:
         if isinstance(item, Mapping):
-            return {name: self._value(inner) for name, inner in item.items()}
+            return {name: self._value(element) for name, element in item.items()}
         if isinstance(item, Distribution):
             return self.distribution(item)
         return self.scope.render(item) if isinstance(item, str) and "${{" in item else item
 
-    def policy(self, written: Termination, where: Where) -> Policy:
+    def policy(self, termination: Termination, where: Where) -> Policy:
         numbers: dict[str, Any] = {
             key: self.number(value, where / key)
             for key in ("slack_factor", "slack_amount", "truncation_percentage")
-            if (value := getattr(written, key)) is not None
+            if (value := getattr(termination, key)) is not None
         }
-        filled = replace(written, **numbers)
-        if filled != written:
+        filled = replace(termination, **numbers)
+        if filled != termination:
             check_termination(filled, where, self.scope.report)
-        every = self.whole(written.evaluation_interval or 0, where / "evaluation_interval", 0)
+        every = self.whole(termination.evaluation_interval or 0, where / "evaluation_interval", 0)
         return Policy(
-            kind=written.kind,
+            kind=termination.kind,
             every=max(every, 1),
-            not_before=max(self.whole(written.delay_evaluation or 0, where / "delay_evaluation", 0), 1),
+            not_before=max(self.whole(termination.delay_evaluation or 0, where / "delay_evaluation", 0), 1),
             slack_factor=float(numbers.get("slack_factor", 0)),
             slack_amount=float(numbers.get("slack_amount", 0)),
             percentage=int(numbers.get("truncation_percentage", 0)),

@@ -113,11 +113,11 @@ def restrict_attempt(step: PlannedStep, attempt: Attempt) -> None:
         restrict(place, folders=place.resolve().is_relative_to(attempt.home.resolve()))
 
 
-def append_logged(attempt: Attempt, known: Sequence[Record] = ()) -> None:
-    """Add what a step logged to MLflow files to its metrics file, and what is ``known`` from elsewhere."""
+def append_logged(attempt: Attempt, records: Sequence[Record] = ()) -> None:
+    """Add what a step logged to MLflow files to its metrics file, and these ``records`` of it from elsewhere."""
     for path in mlflow_files.texts(attempt.mlflow):
         redact_file(path)
-    logged = [*known, *(mlflow_files.records(attempt.mlflow) if attempt.mlflow.is_dir() else ())]
+    logged = [*records, *(mlflow_files.records(attempt.mlflow) if attempt.mlflow.is_dir() else ())]
     if logged:
         with open(attempt.metrics, "a", encoding="utf-8") as file:
             file.writelines(strict_json.dumps(strict_json.exact(clean(record))) + "\n" for record in logged)
@@ -132,9 +132,11 @@ def strange(metrics: Path) -> list[str]:
     wrong = [number for number, line in enumerate(lines, 1) if line.strip() and not is_record(line)]
     if not wrong:
         return []
-    told = f"{len(wrong)} line{'s' * (len(wrong) != 1)} of the metrics file passed over, the first is line {wrong[0]}"
-    shown = lines[wrong[0] - 1][:200].decode("utf-8", "replace")
-    return [f'{told}: {shown} (a record is {{"kind": "metric", "name": "loss", "value": 0.5, "step": 1}})']
+    summary = (
+        f"{len(wrong)} line{'s' * (len(wrong) != 1)} of the metrics file passed over, the first is line {wrong[0]}"
+    )
+    first_line = lines[wrong[0] - 1][:200].decode("utf-8", "replace")
+    return [f'{summary}: {first_line} (a record is {{"kind": "metric", "name": "loss", "value": 0.5, "step": 1}})']
 
 
 def settle(metrics: Path) -> str:
@@ -164,9 +166,9 @@ def redact_file(path: Path, *, end: bool = False) -> None:
         after += b"\n"
     if after != before:
         # Another file, in one go: what reads along knows by its inode that places in it have moved.
-        beside = path.with_name(f".{path.name}.anew")
-        beside.write_bytes(after)
-        beside.replace(path)
+        fresh = path.with_name(f".{path.name}.anew")
+        fresh.write_bytes(after)
+        fresh.replace(path)
 
 
 def _redact_line(line: str) -> str:
@@ -216,7 +218,10 @@ def finished(
 ) -> tuple[Path, Manifest] | None:
     """The attempt of this run that succeeded with this very key, if its outputs are what it wrote."""
     names = [name for name, output in step.outputs.items() if not output.standing]
-    since = max((_ended(run_folder, maker) for maker in _fillers(plan, step)), default=0)
+    # What the stores hold that it reads is in no key, but when the steps that fill them ended is known.
+    sources = (bound for bound in step.inputs.values() if isinstance(bound, Made))
+    fillers = [bound.step for bound in sources if plan.steps[bound.step].outputs[bound.output].store]
+    since = max((_written(filled) for filler in fillers for filled in attempts(run_folder, filler)), default=0)
     for attempt in attempts(run_folder, step.name):
         manifest = Manifest.read(attempt)
         if not manifest or not key.is_of(attempt):
@@ -224,17 +229,6 @@ def finished(
         if manifest.matches(outputs_of(attempt, names), hash_of) and manifest.holds(step.in_place, hash_of):
             return (attempt, manifest) if _written(attempt) >= since else None
     return None
-
-
-def _fillers(plan: Plan, step: PlannedStep) -> Iterator[str]:
-    """The steps whose stores a step reads: what is in these is in no key, but when they ended is known."""
-    for bound in step.inputs.values():
-        if isinstance(bound, Made) and plan.steps[bound.step].outputs[bound.output].store:
-            yield bound.step
-
-
-def _ended(run_folder: Path, step: str) -> int:
-    return max((_written(attempt) for attempt in attempts(run_folder, step)), default=0)
 
 
 def _written(attempt: Path) -> int:
@@ -251,25 +245,20 @@ def outputs_of(attempt: Path, names: list[str]) -> dict[str, Path]:
     return {name: outputs / name for name in names}
 
 
-def unfinished(attempt: Path) -> Path | None:
-    """What the last attempt before this one that wrote anything did write, where it did not succeed; else None.
+def previous(attempt: Path) -> Mapping[str, str]:
+    """The variable that leads a step to what its previous attempt wrote (docs/contributing/local-runner.md): the last
+    one before this that wrote anything, where it did not succeed. Attempts that were ended before are passed over.
 
-    None, too, where that was made of other code or data: its journal would answer another question. Attempts that were
-    ended before they wrote anything are passed over.
+    None where that was made of other code or data: its journal would answer another question.
     """
     for number in range(int(attempt.name) - 1, 0, -1):
         last = attempt.parent / str(number)
-        before = last / "outputs"
-        if _written(last) or before.is_symlink():
-            return None
-        if before.is_dir() and next(walk_files(before), None):
-            return before if same_key(last, attempt) else None
-    return None
-
-
-def previous(attempt: Path) -> Mapping[str, str]:
-    """The variable that leads a step to what its previous attempt wrote (docs/contributing/local-runner.md)."""
-    found = unfinished(attempt)
-    if found:
-        make_read_only(found)
-    return {"AZDISTILL_PREVIOUS_ATTEMPT": str(found)} if found else {}
+        outputs = last / "outputs"
+        if _written(last) or outputs.is_symlink():
+            return {}
+        if outputs.is_dir() and next(walk_files(outputs), None):
+            if not same_key(last, attempt):
+                return {}
+            make_read_only(outputs)
+            return {"AZDISTILL_PREVIOUS_ATTEMPT": str(outputs)}
+    return {}

@@ -76,9 +76,9 @@ class Containers:
 
     def inherited(self, variables: Mapping[str, str]) -> dict[str, str]:
         """What containers see of the caller's variables."""
-        kept = {name: value for name, value in variables.items() if not _matches(name, _PLACES)}
+        passed_on = {name: value for name, value in variables.items() if not _matches(name, _PLACES)}
         # Whoever starts a container is seldom known in its image, and would have no home.
-        return {"HOME": "/tmp", **kept}
+        return {"HOME": "/tmp", **passed_on}
 
     def network(self, step: PlannedStep) -> str:
         """The network of a step's container: none, unless the step or the command line asks for one."""
@@ -92,20 +92,20 @@ class Containers:
         ``data``: what it reads and is the user's, so that it reads what links in there lead to as well.
         """
         network = self.network(step)
-        written = {Path(path) for path in write}
-        seen = {Path(path) for path in read} - written
+        writable = {Path(path) for path in write}
+        readable = {Path(path) for path in read} - writable
         variables = dict(job.environment)
         for name in _CERTIFICATES:
-            found = variables.get(name)
-            if found and network != "none" and os.path.exists(found):
-                seen.add(Path(found))
+            certificates = variables.get(name)
+            if certificates and network != "none" and os.path.exists(certificates):
+                readable.add(Path(certificates))
             else:
                 variables.pop(name, None)
         container = Container(
             image=self.fingerprint(step)["image"],
-            read=tuple(sorted(seen)),
-            write=tuple(sorted(written)),
-            linked=linked((Path(path) for path in data), (job.folder, *seen, *written)),
+            read=tuple(sorted(readable)),
+            write=tuple(sorted(writable)),
+            linked=linked((Path(path) for path in data), (job.folder, *readable, *writable)),
             network=network,
             hosts=self._hosts(network),
             limits=self._limits_of(step),
@@ -154,7 +154,7 @@ def linked(roots: Iterable[Path], places: Iterable[Path]) -> dict[Path, Path]:
     search = _Search(places)
     for root in roots:
         search.look(str(root))
-    return {Path(inside): Path(here) for inside, here in search.found.items()}
+    return {Path(inside): Path(target) for inside, target in search.found.items()}
 
 
 class _Ours(Exception):
@@ -172,51 +172,51 @@ class _Search:
         real = os.path.realpath(root)
         todo = [] if _is_ours(real) else [(os.path.normpath(root), real, frozenset({real}))]
         while todo:
-            inside, here, above = todo.pop()
-            for link in _links(here):
-                target = self._add(link, inside + link[len(here) :], above)
+            inside, folder, ancestors = todo.pop()
+            for link in _links(folder):
+                target = self._add(link, inside + link[len(folder) :], ancestors)
                 if target and os.path.isdir(real := self.found[target]):
-                    todo.append((target, real, above | {real}))
+                    todo.append((target, real, ancestors | {real}))
 
-    def _add(self, link: str, inside: str, above: frozenset[str]) -> str | None:
+    def _add(self, link: str, inside: str, ancestors: frozenset[str]) -> str | None:
         """Note what ``link`` leads to, and say where that lies in the container, unless it is seen there anyway."""
         try:
-            here, target = _follow(link, _own_text), _follow(inside, self._text)
+            host_target, target = _follow(link, _own_text), _follow(inside, self._text)
         except (OSError, _Ours):
             return None
         # What leads nowhere, or round in a ring, is not counted as data either.
-        if not os.path.exists(here) or here in above or f"{target}/".startswith(_PROGRAMS):
+        if not os.path.exists(host_target) or host_target in ancestors or f"{target}/".startswith(_PROGRAMS):
             return None
-        known = self._here(target)
-        if known is None:
-            self._seen[target] = self.found[target] = here
+        host_place = self._here(target)
+        if host_place is None:
+            self._seen[target] = self.found[target] = host_target
             return target
-        if os.path.realpath(known) != here:
-            message = f"the link {link} leads to {here}, and in a container to {known}"
+        if os.path.realpath(host_place) != host_target:
+            message = f"the link {link} leads to {host_target}, and in a container to {host_place}"
             raise UserError(message, code="AZD399", hint="put a copy in its place, or make it an absolute link")
         return None
 
     def _here(self, inside: str) -> str | None:
         """What lies at a place of the container; None for what is not of this machine."""
-        above = inside
-        while above not in self._seen:
-            if above == "/":
+        ancestor = inside
+        while ancestor not in self._seen:
+            if ancestor == "/":
                 return None
-            above = os.path.dirname(above)
-        return self._seen[above] + inside[len(above) :]
+            ancestor = os.path.dirname(ancestor)
+        return self._seen[ancestor] + inside[len(ancestor) :]
 
     def _text(self, inside: str) -> str | None:
-        here = self._here(inside)
-        return os.readlink(here) if here and os.path.islink(here) else None
+        host_place = self._here(inside)
+        return os.readlink(host_place) if host_place and os.path.islink(host_place) else None
 
 
 def _links(folder: str) -> Iterator[str]:
     """Every link under a folder, without those of a state folder."""
-    for above, folders, names in os.walk(folder):
-        if _is_state(above):
+    for parent, folders, names in os.walk(folder):
+        if _is_state(parent):
             folders.clear()
             continue
-        yield from (path for name in (*folders, *names) if os.path.islink(path := os.path.join(above, name)))
+        yield from (path for name in (*folders, *names) if os.path.islink(path := os.path.join(parent, name)))
 
 
 def _follow(path: str, text_at: Callable[[str], str | None]) -> str:
@@ -227,9 +227,9 @@ def _follow(path: str, text_at: Callable[[str], str | None]) -> str:
         if name == "..":
             at = os.path.dirname(at)
         elif name not in ("", "."):
-            text = text_at(there := os.path.join(at, name))
+            text = text_at(place := os.path.join(at, name))
             if text is None:
-                at = there
+                at = place
                 continue
             if (met := met + 1) > _MOST:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)

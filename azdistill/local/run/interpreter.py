@@ -38,19 +38,19 @@ _PROXY = re.compile(r".*_proxy", re.IGNORECASE)
 
 def passed_on() -> dict[str, str]:
     """The caller's variables that steps see. Those that may hold a secret are hidden from all text."""
-    passed = {name: value for name, value in os.environ.items() if any(fnmatchcase(name, p) for p in PASSED)}
-    for name, value in passed.items():
+    variables = {name: value for name, value in os.environ.items() if any(fnmatchcase(name, p) for p in PASSED)}
+    for name, value in variables.items():
         if _SECRET.fullmatch(name):
             redact.register(value)
         elif _PROXY.fullmatch(name) and "@" in value:
             redact.register(value.rpartition("@")[0].rpartition("//")[2])
-    return passed
+    return variables
 
 
 def without_secrets() -> dict[str, str]:
     """What a program needs that a step is started with, and nothing that may be a credential."""
-    passed = {name: value for name, value in passed_on().items() if not _SECRET.fullmatch(name)}
-    return {"PATH": os.environ.get("PATH", os.defpath), **passed}
+    variables = {name: value for name, value in passed_on().items() if not _SECRET.fullmatch(name)}
+    return {"PATH": os.environ.get("PATH", os.defpath), **variables}
 
 
 #: Reads names and versions from the names of the folders that hold them: reading each METADATA takes 20 times longer.
@@ -116,14 +116,14 @@ def _stat(executable: Path, probe: dict[str, Any]) -> list[Any]:
 
 def _file(path: str) -> tuple[str, int, int]:
     real = os.path.realpath(path)
-    found = os.stat(real) if os.path.exists(real) else None
-    return real, found.st_mtime_ns if found else 0, found.st_size if found else 0
+    stat = os.stat(real) if os.path.exists(real) else None
+    return real, stat.st_mtime_ns if stat else 0, stat.st_size if stat else 0
 
 
 def _probe(executable: Path) -> dict[str, Any]:
     try:
         # The caller's folder and PYTHON* variables are not what a step sees; the packages in its HOME are.
-        done = subprocess.run(
+        completed = subprocess.run(
             [executable, "-E", "-c", _PROBE],
             env=without_secrets(),
             capture_output=True,
@@ -131,7 +131,7 @@ def _probe(executable: Path) -> dict[str, Any]:
             check=True,
             timeout=120,
         )
-        probe: dict[str, Any] = json.loads(done.stdout)
+        probe: dict[str, Any] = json.loads(completed.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise MachineError(f"{executable} does not answer as a Python interpreter", code="AZD306") from error
     return probe

@@ -44,9 +44,9 @@ class Tail:
 
     def read(self) -> list[Record]:
         """The new records; lines that are none are passed over."""
-        whole = self._whole_lines()
-        self._offset += len(whole)
-        lines = whole.split(b"\n")
+        complete = self._whole_lines()
+        self._offset += len(complete)
+        lines = complete.split(b"\n")
         self._lines += len(lines) - 1
         return [record for line in lines if (record := _record(line)) and _says_all(record)]
 
@@ -81,17 +81,14 @@ def is_record(line: bytes) -> bool:
 
 def _says_all(record: Record) -> bool:
     if record["kind"] == "progress":
-        return all(_counts(record.get(name)) for name in ("done", "total", "rate", "eta"))
+        # A bar and a time can be drawn of them: no infinity, no number of hundreds of digits.
+        counts = [count for name in ("done", "total", "rate", "eta") if (count := record.get(name)) is not None]
+        return all(isinstance(count, int | float) and abs(count) < _MOST for count in counts)
     if record["kind"] not in ("metric", "param", "tag"):
         return True
     if not isinstance(record.get("name"), str) or "value" not in record:
         return False
     return record["kind"] != "metric" or isinstance(record["value"], int | float)
-
-
-def _counts(value: Any) -> bool:
-    """Whether a bar and a time can be drawn of ``value``: no infinity, no number of hundreds of digits."""
-    return value is None or (isinstance(value, int | float) and abs(value) < _MOST)
 
 
 def _record(line: bytes) -> Record | None:

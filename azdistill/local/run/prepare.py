@@ -97,14 +97,14 @@ def _variables(
     places: Mapping[str, Path],
 ) -> dict[str, str]:
     """The environment of a step; of two that name a variable the later one counts."""
-    written = {name: as_word(str(path)) for name, path in places.items()}
+    output_paths = {name: as_word(str(path)) for name, path in places.items()}
     hidden = secret_values(secrets_of(step))
-    own = step.trial_of or step.name
+    owner = step.trial_of or step.name
     shims = context.log.folder / "bin" / step.name
     return {
-        **({THREADS: str(context.threads[own])} if context.threads.get(own) else {}),
+        **({THREADS: str(context.threads[owner])} if context.threads.get(owner) else {}),
         **context.inherited,
-        **({} if context.containers else {"PATH": _path(context.interpreters[own], shims)}),
+        **({} if context.containers else {"PATH": _path(context.interpreters[owner], shims)}),
         # What Azure ML sets for every job.
         "AZUREML_RUN_ID": attempt.attempt_id,
         "AZUREML_ROOT_RUN_ID": context.log.run_id,
@@ -112,12 +112,12 @@ def _variables(
         # A step's lines must reach its log when they are printed.
         "PYTHONUNBUFFERED": "1",
         **{f"AZURE_ML_INPUT_{name}": path for name, path in data.items()},
-        **{f"AZURE_ML_OUTPUT_{name}": path for name, path in written.items()},
+        **{f"AZURE_ML_OUTPUT_{name}": path for name, path in output_paths.items()},
         "AZDISTILL_METRICS_FILE": str(attempt.metrics),
         **previous(attempt.folder),
-        **_mlflow_variables(context, step, attempt, _uses_mlflow(step, code)),
+        **_mlflow_variables(context, step, attempt, code),
         **context.variables,
-        **_script_variables(step, data, written, store_inputs(step, context.plan)),
+        **_script_variables(step, data, output_paths, store_inputs(step, context.plan)),
         **hidden,
         **step.environment_variables,
     }
@@ -136,30 +136,27 @@ def _path(interpreter: Interpreter, shims: Path) -> str:
     return os.pathsep.join((str(shims), str(folder), inherited))
 
 
-def _mlflow_variables(context: RunContext, step: PlannedStep, attempt: Attempt, uses_mlflow: bool) -> dict[str, str]:
+def _mlflow_variables(context: RunContext, step: PlannedStep, attempt: Attempt, code: Snapshot) -> dict[str, str]:
     """The MLflow variables of a step; without a network it logs to files, which are read when it has ended.
 
     So does one whose outputs are values, which it may only log, a trial, whose primary metric is read while it
     runs, and one whose code does not name MLflow: a library may log all the same, and would to a run of its own.
     """
-    own = any(output.kind in PRIMITIVES for output in step.outputs.values()) or step.trial_of is not None
+    own_files = any(output.kind in PRIMITIVES for output in step.outputs.values()) or step.trial_of is not None
     apart = context.containers is not None and context.containers.network(step) != "host"
-    files = apart or own
+    files = apart or own_files
+    # Code that knows the metrics file does not log to MLflow itself.
+    uses_mlflow = "mlflow" in step.component.command or code.mentions(b"mlflow", b"AZDISTILL_METRICS_FILE")
     variables = context.tracking.variables(step.name, uses_mlflow and not files) if context.tracking else {}
     if "MLFLOW_RUN_ID" in variables and not files:
         return variables
-    if not (variables or own):
+    if not (variables or own_files):
         return {}
     attempt.mlflow.mkdir()
     without_run = {name: value for name, value in variables.items() if name != "MLFLOW_RUN_ID"}
     # A store of files whose folder is there has no experiment until one is named.
     experiment = {"MLFLOW_EXPERIMENT_NAME": context.plan.experiment}
     return {**without_run, **experiment, **mlflow_files.variables(attempt.mlflow)}
-
-
-def _uses_mlflow(step: PlannedStep, code: Snapshot) -> bool:
-    """Whether a step may log to MLflow itself; code that knows the metrics file does not."""
-    return "mlflow" in step.component.command or code.mentions(b"mlflow", b"AZDISTILL_METRICS_FILE")
 
 
 def _contained(
@@ -175,22 +172,18 @@ def _contained(
     read = [*data.values(), *(texts[name] for name in data), *previous(attempt.folder).values()]
     write = [attempt.outputs, *step.standing.values(), *([attempt.mlflow] if attempt.mlflow.is_dir() else [])]
     spelt = [as_word(str(path)) for path in write]
-    own = [name for name, bound in step.inputs.items() if isinstance(bound, Local)]
-    linked = [place for name in own for place in (data[name], texts[name])]
+    user_inputs = [name for name, bound in step.inputs.items() if isinstance(bound, Local)]
+    linked = [place for name in user_inputs for place in (data[name], texts[name])]
     return containers.keep(job, step, read, [*write, *spelt, attempt.metrics], linked)
-
-
-def secret_names(values: Iterable[str]) -> list[str]:
-    """The variables that ``values`` refer to, in order."""
-    return list(dict.fromkeys(match[1] for value in values if (match := _SECRET_REFERENCE.fullmatch(value))))
 
 
 def secrets_of(step: PlannedStep) -> list[str]:
     """Names of the caller's variables that a step's inputs and variables refer to."""
-    written = (bound for bound in step.inputs.values() if not isinstance(bound, Passed))
-    literals = [bound.text for bound in written if isinstance(bound, Text)]
+    bindings = (bound for bound in step.inputs.values() if not isinstance(bound, Passed))
+    literals = [bound.text for bound in bindings if isinstance(bound, Text)]
     searched = step.sweep.choices() if step.sweep else ()
-    return secret_names([*literals, *searched, *step.environment_variables.values()])
+    values = (*literals, *searched, *step.environment_variables.values())
+    return list(dict.fromkeys(match[1] for value in values if (match := _SECRET_REFERENCE.fullmatch(value))))
 
 
 def hide_secrets(variables: Iterable[str]) -> None:
@@ -223,12 +216,10 @@ def secret_values(variables: Iterable[str]) -> dict[str, str]:
 
 def _log_passed_values(step: PlannedStep, metrics: Path) -> None:
     """Write down, as parameters of a step's run, the values that others gave it; of literals they are known before."""
-    given = {name: bound.text for name, bound in step.inputs.items() if isinstance(bound, Passed)}
-    if given:
-        lines = [
-            strict_json.dumps({"kind": "param", "name": name, "value": text}) + "\n" for name, text in given.items()
-        ]
-        metrics.write_text("".join(lines), encoding="utf-8")
+    texts = {name: bound.text for name, bound in step.inputs.items() if isinstance(bound, Passed)}
+    records = ({"kind": "param", "name": name, "value": text} for name, text in texts.items())
+    if texts:
+        metrics.write_text("".join(strict_json.dumps(record) + "\n" for record in records), encoding="utf-8")
 
 
 def _render(step: PlannedStep, inputs: Mapping[str, str], paths: Mapping[str, Path]) -> str:
@@ -266,24 +257,24 @@ def _command(step: PlannedStep, text: str) -> str:
 
 
 def _script_variables(
-    step: PlannedStep, inputs: Mapping[str, str], outputs: Mapping[str, str], standing: Collection[str]
+    step: PlannedStep, inputs: Mapping[str, str], outputs: Mapping[str, str], unhashed: Collection[str]
 ) -> dict[str, str]:
     """What the scripts are told in the environment.
 
-    ``inputs`` and ``outputs`` are where its data lies; ``standing`` names the inputs that no key knows the content of.
+    ``inputs`` and ``outputs`` are where its data lies; ``unhashed`` names the inputs that no key knows the content of.
     """
     if step.parallel is None:
         return {}
     target = step.parallel.append_row_to
-    told = {
+    settings = {
         **asdict(step.parallel),
         "input": inputs[step.parallel.input],
         "kind": step.component.inputs[step.parallel.input].type,
         "append_row_to": outputs[target] if target else None,
-        "standing": step.parallel.input in standing,
+        "standing": step.parallel.input in unhashed,
         "journal": _journal(step, target, outputs),
     }
-    return {PARALLEL: strict_json.dumps(told)}
+    return {PARALLEL: strict_json.dumps(settings)}
 
 
 def _journal(step: PlannedStep, target: str | None, outputs: Mapping[str, str]) -> str | None:
@@ -292,14 +283,14 @@ def _journal(step: PlannedStep, target: str | None, outputs: Mapping[str, str]) 
     None where the step has outputs of its own besides them: what the script writes there, if only in ``shutdown()``,
     has to be of every mini-batch.
     """
-    own = [name for name, output in step.outputs.items() if not output.standing]
-    return os.path.dirname(outputs[own[0]]) if own == [target] else None
+    outputs_of_attempt = [name for name, output in step.outputs.items() if not output.standing]
+    return os.path.dirname(outputs[outputs_of_attempt[0]]) if outputs_of_attempt == [target] else None
 
 
 def _speller(command: str) -> Callable[[expressions.Reference, str], str]:
     """Gives a path as ``command`` can hold it where a reference stands."""
-    found = contexts(expressions.parse(command))
-    bare = {reference.position for reference, where in found if where in (UNQUOTED, NESTED)}
+    references = contexts(expressions.parse(command))
+    bare = {reference.position for reference, where in references if where in (UNQUOTED, NESTED)}
 
     def spell(reference: expressions.Reference, path: str) -> str:
         fits = PLAIN if reference.position in bare else _QUOTED
@@ -312,11 +303,11 @@ def as_word(path: str) -> str:
     """``path``, or one over a link to the same place, spelt so that a shell takes it for one word."""
     head, tail = path, ""
     while not PLAIN.fullmatch(head):
-        above, _, name = head.rpartition("/")
+        parent, _, name = head.rpartition("/")
         if not PLAIN.fullmatch(name):
             return _link(head) + tail
         # The link is as far up as can be: programs treat a folder and a link to one differently.
-        head, tail = above, f"/{name}{tail}"
+        head, tail = parent, f"/{name}{tail}"
     return path
 
 
@@ -335,19 +326,14 @@ def _folder_of_links() -> Path:
     base = next(place for place in (tempfile.gettempdir(), "/tmp") if PLAIN.fullmatch(place) or place == "/tmp")
     folder = Path(base, f"azdistill-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
-        if found.st_mode & 0o7077:
+    status = folder.lstat()
+    if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022:
+        if status.st_mode & 0o7077:
             # The links in it name the user's projects.
             make_private(folder)
-        _remove_dead_links(folder)
+        for link in folder.iterdir():
+            if link.is_symlink() and not link.exists():
+                link.unlink(missing_ok=True)
         return folder
     # Somebody else made it: what lies there cannot be trusted.
     return Path(tempfile.mkdtemp(prefix="azdistill-", dir=base))
-
-
-def _remove_dead_links(folder: Path) -> None:
-    """Remove links to what is no longer there."""
-    for link in folder.iterdir():
-        if link.is_symlink() and not link.exists():
-            link.unlink(missing_ok=True)

@@ -67,12 +67,12 @@ def text_of(bound: Bound, results: Mapping[str, Result]) -> str:
 
 def store_inputs(step: PlannedStep, plan: Plan) -> set[str]:
     """The inputs that are stores of azdistill's, so that no key says what is in them."""
-    return {name for name, made in _made(step) if plan.steps[made.step].outputs[made.output].store}
+    return {name for name, source in _made(step) if plan.steps[source.step].outputs[source.output].store}
 
 
 def shared_inputs(step: PlannedStep, plan: Plan) -> set[str]:
     """The inputs that lie where other steps and runs may write as well."""
-    return {name for name, made in _made(step) if made.output in plan.steps[made.step].in_place}
+    return {name for name, source in _made(step) if source.output in plan.steps[source.step].in_place}
 
 
 def _made(step: PlannedStep) -> list[tuple[str, Made]]:
@@ -94,12 +94,14 @@ def skipped(step: PlannedStep, results: Mapping[str, Result]) -> str:
     UserError AZD335 for a condition that turned out neither true nor false.
     """
     for gate in step.under.gates:
-        told = _closed(gate, results)
+        reason = _closed(gate, results)
         # Of several the outermost decides, whichever is known first: what is told does not depend on who was faster.
-        if told or told is None:
-            return told or ""
+        if reason or reason is None:
+            return reason or ""
     for name, bound in step.inputs.items():
-        if isinstance(bound, Made) and _needed(step, name) and _is_skipped(bound, results):
+        declared = step.component.inputs[name]
+        is_needed = not declared.optional and declared.default is None
+        if isinstance(bound, Made) and is_needed and _is_skipped(bound, results):
             return f"it needs '{bound.step}', which was skipped"
     return ""
 
@@ -111,11 +113,11 @@ def _closed(gate: Gate, results: Mapping[str, Result]) -> str | None:
     elif _is_skipped(gate.condition, results):
         return f"the condition of '{gate.name}' is not known: '{gate.condition.step}' was skipped"
     else:
-        made = _taken(gate.condition, results)
-        if made.step not in results or not results[made.step].well:
+        source = _taken(gate.condition, results)
+        if source.step not in results or not results[source.step].well:
             return None
-        written = value_outputs.read(results[made.step].outputs[made.output])
-        value = _boolean(gate, written, f", written by step '{made.step}',")
+        text = value_outputs.read(results[source.step].outputs[source.output])
+        value = _boolean(gate, text, f", written by step '{source.step}',")
     return "" if value == gate.wanted else f"'{gate.name}' is {str(value).lower()}"
 
 
@@ -127,19 +129,14 @@ def _boolean(gate: Gate, text: str, origin: str = "") -> bool:
         raise UserError(message, code="AZD335") from None
 
 
-def _is_skipped(made: Made, results: Mapping[str, Result]) -> bool:
-    return all(maker.step in results and results[maker.step].reason == BRANCH for maker in made.makers)
+def _is_skipped(source: Made, results: Mapping[str, Result]) -> bool:
+    return all(maker.step in results and results[maker.step].reason == BRANCH for maker in source.makers)
 
 
-def _taken(made: Made, results: Mapping[str, Result]) -> Made:
+def _taken(source: Made, results: Mapping[str, Result]) -> Made:
     """Of all that may make something, the one that was not skipped."""
-    open_ = (each for each in made.makers if each.step not in results or results[each.step].reason != BRANCH)
-    return next(open_, made)
-
-
-def _needed(step: PlannedStep, name: str) -> bool:
-    declared = step.component.inputs[name]
-    return not declared.optional and declared.default is None
+    open_ = (each for each in source.makers if each.step not in results or results[each.step].reason != BRANCH)
+    return next(open_, source)
 
 
 def settled(step: PlannedStep, results: Mapping[str, Result], plan: Plan) -> PlannedStep:
@@ -147,10 +144,10 @@ def settled(step: PlannedStep, results: Mapping[str, Result], plan: Plan) -> Pla
 
     UserError AZD334 for a value that does not fit its input.
     """
-    found = {name: _settled(step, name, bound, results, plan) for name, bound in step.inputs.items()}
-    if all(found[name] is bound for name, bound in step.inputs.items()):
+    inputs = {name: _settled(step, name, bound, results, plan) for name, bound in step.inputs.items()}
+    if all(inputs[name] is bound for name, bound in step.inputs.items()):
         return step
-    return replace(step, inputs={name: bound for name, bound in found.items() if bound is not None})
+    return replace(step, inputs={name: bound for name, bound in inputs.items() if bound is not None})
 
 
 def _settled(step: PlannedStep, name: str, bound: Bound, results: Mapping[str, Result], plan: Plan) -> Bound | None:
@@ -160,24 +157,24 @@ def _settled(step: PlannedStep, name: str, bound: Bound, results: Mapping[str, R
         declared = step.component.inputs[name]
         default = None if declared.is_data else values.default_text(declared.type, declared.default)
         return None if default is None else Text(default)
-    made = _taken(bound, results)
-    if plan.steps[made.step].outputs[made.output].kind in PRIMITIVES:
-        return value_outputs.passed(step, name, made, results[made.step].outputs[made.output])
-    return made
+    source = _taken(bound, results)
+    if plan.steps[source.step].outputs[source.output].kind in PRIMITIVES:
+        return value_outputs.passed(step, name, source, results[source.step].outputs[source.output])
+    return source
 
 
 def withheld(plan: Plan, results: Mapping[str, Result]) -> dict[str, str]:
     """The pipeline's outputs that are not written because their steps were skipped, and why."""
     return {
-        name: f"step '{made.step}' was skipped ({results[made.step].detail})"
-        for name, made in plan.outputs.items()
-        if _is_skipped(made, results)
+        name: f"step '{source.step}' was skipped ({results[source.step].detail})"
+        for name, source in plan.outputs.items()
+        if _is_skipped(source, results)
     }
 
 
 def given_out(plan: Plan, results: Mapping[str, Result]) -> dict[str, Made]:
     """The pipeline's other outputs, each as what made it."""
-    return {name: _taken(made, results) for name, made in plan.outputs.items() if not _is_skipped(made, results)}
+    return {name: _taken(source, results) for name, source in plan.outputs.items() if not _is_skipped(source, results)}
 
 
 def is_worth_another_attempt(exit_code: int | None) -> bool:

@@ -76,9 +76,11 @@ class Scheduler:
             self._run_steps()
             self._skip_rest()
             status, error, outputs = self._outcome(deliver, signals)
-            kept = withheld(plan, self._results) if outputs or status == "completed" else {}
+            not_written = withheld(plan, self._results) if outputs or status == "completed" else {}
             seconds = time.monotonic() - started
-            ended = Event.of("run_ended", status=status, seconds=seconds, outputs=outputs, withheld=kept, error=error)
+            ended = Event.of(
+                "run_ended", status=status, seconds=seconds, outputs=outputs, withheld=not_written, error=error
+            )
             self._log.append(ended)
         self._tell(ended)
         return self._log.state
@@ -173,7 +175,7 @@ class Scheduler:
                 return f"step '{need}' failed"
             if result and result.reason == FAILURE:
                 return result.detail
-        failed = next((other for other, result in self._results.items() if result.status == "failed"), "")
+        failed = next((name for name, result in self._results.items() if result.status == "failed"), "")
         return f"step '{failed}' failed, and the run stops there (--keep-going)"
 
     def _outcome(
@@ -196,10 +198,10 @@ class Scheduler:
     def _with_rest(self) -> tuple[str, str]:
         """The status and error of a run whose selected steps ended well: those that are left as they were count too."""
         steps = self._log.state.steps
-        left = [name for name in self._plan.apart if name in steps and steps[name].status == "failed"]
-        if not left:
+        failed = [name for name in self._plan.apart if name in steps and steps[name].status == "failed"]
+        if not failed:
             return "completed", ""
-        return "failed", f"step '{left[0]}', which is not selected, had failed: {steps[left[0]].error}"
+        return "failed", f"step '{failed[0]}', which is not selected, had failed: {steps[failed[0]].error}"
 
     def _hear(self, event: Event) -> None:
         """Keep an event, and tell everybody who listens; called from several threads."""

@@ -85,18 +85,18 @@ class StepRunner:
         # Before the key is taken: what is written where others may write as well, from here on, is not in it.
         shared = _stamps(step, results, shared_inputs(step, context.plan))
         key = result_key(context, step, results, code)
-        if known := _reuse(context, step, key):
-            return known
+        if reused := _reuse(context, step, key):
+            return reused
         if step.name in context.plan.given:
             raise missing(context.plan, [step.name])
         work = _Work(step, results, code, key, shared)
         if step.sweep:
             return self._run_trials(step, work, room)
-        for left in range(context.retries, -1, -1):
+        for retries_left in range(context.retries, -1, -1):
             result = self._attempt(work)
-            if not (left and result.again):
+            if not (retries_left and result.again):
                 break
-            if not self._wait(step, context.retries - left, result):
+            if not self._wait(step, context.retries - retries_left, result):
                 return Result("canceled", result.seconds, result.exit_code, "canceled")
         return result
 
@@ -210,8 +210,8 @@ class StepRunner:
         if absent := outputs.missing(needed, kinds):
             names = ", ".join(map(repr, absent))
             return _failure(ended, f"the command ended with exit code 0 but did not write output {names}")
-        made = {name: path for name, path in prepared.places.items() if name not in step.standing}
-        error = broken_metrics or outputs.stray(made, self._visible_places(prepared))
+        outputs_made = {name: path for name, path in prepared.places.items() if name not in step.standing}
+        error = broken_metrics or outputs.stray(outputs_made, self._visible_places(prepared))
         error = error or value_outputs.wrong(step, prepared.places)
         return _failure(ended, error) if error else None
 
@@ -233,8 +233,8 @@ class StepRunner:
         before: outputs.Seen,
     ) -> Result:
         """Make what a step wrote its result; ``keeps``: in the cache, where other runs find it."""
-        made = {name: path for name, path in places.items() if name not in step.standing}
-        manifest = outputs.record(made, step.in_place, before)
+        committed = {name: path for name, path in places.items() if name not in step.standing}
+        manifest = outputs.record(committed, step.in_place, before)
         # Of a result that goes into the cache the entry's manifest is what counts.
         manifest.write(attempt.folder, durable=not keeps)
         digest = None
@@ -250,10 +250,10 @@ class StepRunner:
             if entry:
                 # For people who look around in the run's folder; nothing reads it.
                 attempt.outputs.symlink_to(os.path.relpath(entry.folder / "outputs", attempt.folder))
-                digest, made, manifest = entry.folder.name, entry.outputs, entry.manifest
+                digest, committed, manifest = entry.folder.name, entry.outputs, entry.manifest
             else:
                 manifest.write(attempt.folder)
-        every = {**made, **step.standing}
+        every = {**committed, **step.standing}
         return Result("completed", seconds, 0, "", every, manifest.contents(), attempt.metrics, digest)
 
 
@@ -295,17 +295,17 @@ def _reuse(context: RunContext, step: PlannedStep, key: ResultKey) -> Result | N
     if not before:
         return None
     attempt, manifest = before
-    made = outputs_of(attempt, list(manifest.outputs))
-    return _reused(step, manifest, made, attempt / METRICS, key.digest if may_reuse(context, step) else None)
+    places = outputs_of(attempt, list(manifest.outputs))
+    return _reused(step, manifest, places, attempt / METRICS, key.digest if may_reuse(context, step) else None)
 
 
 def _reused(
-    step: PlannedStep, manifest: Manifest, made: Mapping[str, Path], metrics: Path, digest: str | None
+    step: PlannedStep, manifest: Manifest, places: Mapping[str, Path], metrics: Path, digest: str | None
 ) -> Result:
     """The result of a step that need not run."""
     for name in step.standing:
         make_room(step, name)
-    return Result("cached", 0.0, None, "", {**made, **step.standing}, manifest.contents(), metrics, digest)
+    return Result("cached", 0.0, None, "", {**places, **step.standing}, manifest.contents(), metrics, digest)
 
 
 def _stopped_by(error: Exception) -> Result:
@@ -338,8 +338,8 @@ def _changed(before: Stamps, after: Stamps, ended: Ended, shared: Collection[str
     """
     differ = []
     for name, files in before.items():
-        now = {key: stamp for key, stamp in after[name].items() if name not in shared or key in files}
-        differ += [name] if now != files else []
+        stamps = {key: stamp for key, stamp in after[name].items() if name not in shared or key in files}
+        differ += [name] if stamps != files else []
     if not differ:
         return None
     names = ", ".join(map(repr, differ))

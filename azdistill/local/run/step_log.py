@@ -63,12 +63,15 @@ class LogWriter:
         self._held = ""
 
     def _safe_cut(self) -> int:
-        held, longest = self._held, redact.longest()
+        pending, longest = self._held, redact.longest()
         # Every line of a secret is registered by itself, so a line that has ended holds no half of one.
-        cut = max(len(held) - max(longest - 1, 0), held.rfind("\n") + 1)
-        whole = redact.redact(held)
+        cut = max(len(pending) - max(longest - 1, 0), pending.rfind("\n") + 1)
+        redacted = redact.redact(pending)
         start = cut
-        while cut > 0 and not (self._is_between_words(cut, start) and _parts(held, cut) == whole):
+        while cut > 0 and not (
+            self._is_between_words(cut, start)
+            and redact.redact(pending[:cut]) + redact.redact(pending[cut:]) == redacted
+        ):
             cut -= 1
         return cut
 
@@ -82,19 +85,15 @@ class LogWriter:
         data = memoryview(text.encode("utf-8", "surrogateescape"))
         while data:
             data = data[os.write(self._file, data) :]
-        *lines, rest = (self._line + text).split("\n")
+        *lines, last = (self._line + text).split("\n")
         for line in lines:
             self._line = line
             self._show()
         # A progress bar rewrites its line: only its latest state is kept.
-        self._line = rest[rest.rstrip("\r").rfind("\r") + 1 :][-_LONGEST_LINE:]
+        self._line = last[last.rstrip("\r").rfind("\r") + 1 :][-_LONGEST_LINE:]
 
     def _show(self) -> None:
         line = self._line.rstrip("\r")
         # Once more: a secret with a control sequence in it is whole only now.
         self._on_line(redact.redact(harmless(line[line.rfind("\r") + 1 :]))[:_LONGEST_LINE])
         self._line = ""
-
-
-def _parts(text: str, cut: int) -> str:
-    return redact.redact(text[:cut]) + redact.redact(text[cut:])

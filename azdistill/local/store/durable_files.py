@@ -66,17 +66,33 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def lock(handle: int, *, shared: bool = False, wait: bool = False) -> bool | None:
+    """Lock an open file or folder until it is closed, however its process ends; False where another process has it.
+
+    None where nothing can be locked: a file system without locks, or Windows, where runs are looked at but never made.
+    """
+    try:
+        import fcntl
+
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return None
+    return True
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` so that a reader, now or after a crash, sees the old file or the new one."""
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
-        with open(beside, "w", encoding="utf-8") as file:
+        with open(fresh, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        os.replace(fresh, path)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        fresh.unlink(missing_ok=True)
         raise
     sync(path.parent)
 

@@ -53,13 +53,13 @@ class Event:
 
     def as_entry(self) -> dict[str, Any] | None:
         """What the log keeps of it; None for a kind that it does not keep."""
-        kept = KEPT.get(self.kind)
-        if kept is None:
+        schema = KEPT.get(self.kind)
+        if schema is None:
             return None
         about = {"step": self.step or None, "trial": self.trial}
-        known = {name: value for name, value in about.items() if value is not None}
-        fields = {name: value for name, value in self.fields.items() if name in kept.must or name in kept.may}
-        return {"time": self.time, "event": self.kind, **known, **fields}
+        owner = {name: value for name, value in about.items() if value is not None}
+        fields = {name: value for name, value in self.fields.items() if name in schema.must or name in schema.may}
+        return {"time": self.time, "event": self.kind, **owner, **fields}
 
 
 def trial_name(step: str, number: int) -> str:
@@ -312,10 +312,10 @@ class RunState:
             if name in before:
                 self.steps[name] = before[name]
         for name in fields["steps"]:
-            known = before.get(name, StepState())
+            earlier = before.get(name, StepState())
             # How often a step was tried stays known; what came of it is found out again.
             self.steps[name] = StepState(
-                attempts=known.attempts, log=known.log, trials=known.trials, best_trial=known.best_trial
+                attempts=earlier.attempts, log=earlier.log, trials=earlier.trials, best_trial=earlier.best_trial
             )
 
     def _end(self, event: Event) -> None:

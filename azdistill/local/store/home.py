@@ -47,12 +47,12 @@ class Home:
         """Whether a run would fetch the file at ``path`` before its first step; so far nobody has."""
         return self.looking and path.parent.name == AWAITED and path.is_relative_to(self.downloads)
 
-    def exposed(self, standing: Iterable[Path]) -> list[str]:
-        """What to say where others can read what is kept here, or in ``standing`` places that lead out of it."""
-        return exposed(self.root, standing)
+    def exposed(self, places: Iterable[Path]) -> list[str]:
+        """What to say where others can read what is kept here, or in ``places`` that lead out of it."""
+        return exposed(self.root, places)
 
-    def prepare(self, standing: Iterable[Path] = ()) -> Home:
-        """Make the folders, for the user alone, and those that hold ``standing`` places; a MachineError where that
+    def prepare(self, places: Iterable[Path] = ()) -> Home:
+        """Make the folders, for the user alone, and those that hold ``places``; a MachineError where that
         cannot be.
         """
         doing, folders = f"cannot write the state folder {self.root}", (self.runs, self.cache, self.cache / "tmp")
@@ -60,7 +60,7 @@ class Home:
             _refuse_lost(folder, doing)
         with disk_errors(doing, also=_NO_PLACE):
             open_state_folder(self.root)
-            for folder in (*folders, *self._outermost(standing)):
+            for folder in (*folders, *self._outermost(places)):
                 make_private(folder)
         return self
 
@@ -75,9 +75,9 @@ class Home:
             return self.root / uri_path.removeprefix("azdistill").lstrip("/")
         return self.root / "datastores" / datastore / uri_path
 
-    def is_store(self, standing: Path) -> bool:
+    def is_store(self, place: Path) -> bool:
         """Whether a standing place is azdistill's own, on no datastore of the user's."""
-        return not standing.is_relative_to(self.root / "datastores")
+        return not place.is_relative_to(self.root / "datastores")
 
 
 def _refuse_lost(folder: Path, doing: str) -> None:

@@ -67,8 +67,8 @@ def is_abandoned(mark: str, folder: Path) -> bool:
 
 
 def _parts(mark: str) -> tuple[str, str, str]:
-    pid, _, rest = mark.partition(" ")
-    started, _, world = rest.partition(" ")
+    pid, _, tail = mark.partition(" ")
+    started, _, world = tail.partition(" ")
     return pid, started, world
 
 

@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 
 from azdistill import strict_json
 from azdistill.errors import UserError, did_you_mean
-from azdistill.local.store.durable_files import remove_tree, write_whole
+from azdistill.local.store.durable_files import lock, remove_tree, write_whole
 from azdistill.local.store.events import KEPT, Event, RunState
 from azdistill.local.store.home import Home
 from azdistill.local.store.process_marks import is_alive as is_alive
@@ -36,7 +36,9 @@ class EventLog:
         self._path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            self._claim()
+            if lock(self._file) is False:
+                hint = "another process writes to its log; wait until it has ended"
+                raise UserError(f"the run '{path.parent.name}' is going on", code="AZD312", hint=hint)
             self._cut_off()
         except BaseException:
             os.close(self._file)
@@ -46,9 +48,9 @@ class EventLog:
         """Add one event: all of it or, where the disk is full, nothing; half a line would hide what comes later."""
         before = os.fstat(self._file).st_size
         try:
-            rest = memoryview(line)
-            while rest:
-                rest = rest[os.write(self._file, rest) :]
+            unwritten = memoryview(line)
+            while unwritten:
+                unwritten = unwritten[os.write(self._file, unwritten) :]
             if durable:
                 os.fsync(self._file)
         except OSError:
@@ -62,18 +64,6 @@ class EventLog:
         file, self._file = self._file, -1
         os.close(file)
 
-    def _claim(self) -> None:
-        # Imported here: there is none on Windows, where runs are looked at but never made.
-        import fcntl
-
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"the run '{self._path.parent.name}' is going on", code="AZD312", hint=_WAIT) from None
-        except OSError:
-            # A file system that knows no locks.
-            return
-
     def _cut_off(self) -> None:
         """Cut the log off where belief ends. More than the half line that a kill leaves is kept beside it."""
         log = self._path.read_bytes()
@@ -82,21 +72,6 @@ class EventLog:
             self._path.with_suffix(".damaged").write_bytes(log)
         if length < len(log):
             os.ftruncate(self._file, length)
-
-
-_WAIT = "another process writes to its log; wait until it has ended"
-
-
-def is_written(path: Path) -> bool:
-    """Whether a process writes to the log, or may: not every file system can tell."""
-    try:
-        import fcntl
-
-        with open(path, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except (ImportError, OSError):
-        return True
-    return False
 
 
 def read_events(path: Path) -> list[Event]:
@@ -137,12 +112,12 @@ def _is_event(entry: Any) -> bool:
     """Whether a line is an event. One that lacks what it should hold is as torn as half a line."""
     if not isinstance(entry, dict) or not isinstance(entry.get("event"), str):
         return False
-    kept = KEPT.get(entry["event"])
-    if kept is None:
+    schema = KEPT.get(entry["event"])
+    if schema is None:
         return True
     return (
-        all(isinstance(entry.get(name), kind) for name, kind in kept.must.items())
-        and all(isinstance(entry[name], kind) for name, kind in kept.may.items() if name in entry)
+        all(isinstance(entry.get(name), kind) for name, kind in schema.must.items())
+        and all(isinstance(entry[name], kind) for name, kind in schema.may.items() if name in entry)
         and all(isinstance(name, str) for several in ("steps", "headline") for name in entry.get(several, ()))
     )
 
@@ -191,9 +166,9 @@ class RunLog:
             return
         steps = {name: step.as_json() for name, step in state.steps.items()}
         summary = {"run_id": state.run_id, "pipeline": state.pipeline, "status": state.status, "seconds": state.seconds}
-        whole = clean({**summary, "steps": steps, "outputs": state.outputs})
+        document = clean({**summary, "steps": steps, "outputs": state.outputs})
         with contextlib.suppress(OSError):
-            write_whole(self.folder / "run.json", strict_json.dumps(whole, indent=2))
+            write_whole(self.folder / "run.json", strict_json.dumps(document, indent=2))
 
 
 def load_run(folder: Path) -> RunState:
@@ -205,10 +180,14 @@ def load_run(folder: Path) -> RunState:
 
 
 def _is_going_on(run: RunState) -> bool:
+    if not is_elsewhere(run.runner):
+        return is_alive(run.runner)
     # The lock on the log is seen in every world; on a file system that knows none the run is believed to go on.
-    if is_elsewhere(run.runner):
-        return is_written(run.folder / "events.jsonl")
-    return is_alive(run.runner)
+    try:
+        with open(run.folder / "events.jsonl", "rb") as file:
+            return lock(file.fileno(), shared=True) is not True
+    except OSError:
+        return True
 
 
 def _fold(folder: Path) -> RunState:
@@ -234,13 +213,13 @@ class _Named(Protocol):
 _Run = TypeVar("_Run", bound=_Named)
 
 
-def named(wanted: str, runs: Sequence[_Run]) -> _Run | None:
+def named(name: str, runs: Sequence[_Run]) -> _Run | None:
     """Of ``runs`` the one with this id, or the only one whose id begins so. UserError where several do."""
-    found = [run for run in runs if run.run_id == wanted] or [run for run in runs if run.run_id.startswith(wanted)]
-    if len(found) > 1:
-        hint = ", ".join(run.run_id for run in found[:5])
-        raise UserError(f"several runs begin with '{wanted}'", code="AZD384", hint=hint)
-    return found[0] if found else None
+    matches = [run for run in runs if run.run_id == name] or [run for run in runs if run.run_id.startswith(name)]
+    if len(matches) > 1:
+        hint = ", ".join(run.run_id for run in matches[:5])
+        raise UserError(f"several runs begin with '{name}'", code="AZD384", hint=hint)
+    return matches[0] if matches else None
 
 
 def new_run_id(pipeline: str) -> str:
@@ -252,22 +231,22 @@ def new_run_id(pipeline: str) -> str:
 _SHOWN = 20
 
 
-def run_to_resume(home: Home, wanted: str, pipeline: str) -> RunState:
-    """The run that ``wanted`` stands for: an id, the beginning of exactly one, or ``latest`` of this pipeline.
+def run_to_resume(home: Home, name: str, pipeline: str) -> RunState:
+    """The run that ``name`` stands for: an id, the beginning of exactly one, or ``latest`` of this pipeline.
 
     UserError where there is none, or where it is of another pipeline.
     """
     runs = list_runs(home)
-    own = [run for run in runs if run.pipeline == pipeline]
-    if wanted == "latest":
-        if own:
-            return own[0]
+    own_runs = [run for run in runs if run.pipeline == pipeline]
+    if name == "latest":
+        if own_runs:
+            return own_runs[0]
         raise UserError(f"there is no run of {pipeline} to resume", code="AZD383", hint="run it without --resume")
-    found = named(wanted, runs)
-    if found is None:
-        hint = did_you_mean(wanted, [run.run_id for run in own[:_SHOWN]])
-        raise UserError(f"no run '{wanted}'", code="AZD385", hint=hint)
-    if found.pipeline != pipeline:
-        message = f"{found.run_id} is a run of {found.pipeline}, not of {pipeline}"
+    run = named(name, runs)
+    if run is None:
+        hint = did_you_mean(name, [run.run_id for run in own_runs[:_SHOWN]])
+        raise UserError(f"no run '{name}'", code="AZD385", hint=hint)
+    if run.pipeline != pipeline:
+        message = f"{run.run_id} is a run of {run.pipeline}, not of {pipeline}"
         raise UserError(message, code="AZD374", hint="give --resume with the file that it was started with")
-    return found
+    return run
