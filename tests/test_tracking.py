@@ -25,6 +25,9 @@ from azdistill.local.tracking import Tracker, environment, tracking_uri
 from azdistill.local.tracking.worker import VIEW_TAG, shared_view, show_columns, valid_name
 
 ROOT = Path(__file__).parents[1]
+#: What the tracker sends of an end that nothing more is to be said of.
+ENDED: dict[str, Any] = {"status": "completed", "tags": {}, "artifacts": [], "columns": [], "compared": True}
+STEP_ENDED: dict[str, Any] = {"status": "completed", "tags": {}, "outputs": {}, "artifacts": []}
 
 
 @pytest.fixture(scope="session")
@@ -33,8 +36,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("template")
     warnings: list[str] = []
     tracker = Tracker(f"sqlite:///{folder / 'mlflow.db'}", warnings.append)
-    tracker.run_started("template", "template", {}, {}, [])
-    tracker.run_ended("completed", {}, [])
+    tracker.send("run_started", name="template", experiment="template", params={}, tags={}, headline=[])
+    tracker.send("run_ended", **ENDED)
     tracker.close()
     assert warnings == []
     return folder / "mlflow.db"
@@ -394,11 +397,11 @@ def test_what_a_library_logs_unasked_is_of_the_step_that_called_it(project: Path
 def test_runs_begin_and_end_when_they_did_and_not_when_mlflow_was_told(project: Path) -> None:
     tracker = Tracker(tracking_uri(), lambda text: None)
     begun = time.time() * 1000 - 1
-    tracker.run_started("r", "e", {}, {"azdistill.run_id": "r"}, [])
-    tracker.step_started("s", {}, {})
-    tracker.record("s", {"kind": "metric", "name": "loss", "value": 1})
-    tracker.step_ended("s", "completed", {}, {}, [])
-    tracker.run_ended("completed", {}, [])
+    tracker.send("run_started", name="r", experiment="e", params={}, tags={"azdistill.run_id": "r"}, headline=[])
+    tracker.send("step_started", step="s", params={}, tags={})
+    tracker.send("record", step="s", record={"kind": "metric", "name": "loss", "value": 1})
+    tracker.send("step_ended", step="s", **STEP_ENDED)
+    tracker.send("run_ended", **ENDED)
     ended = time.time() * 1000
     # The process that does it is still importing MLflow.
     tracker.close()
@@ -474,9 +477,9 @@ def test_a_store_that_cannot_be_written_costs_a_warning(project: Path) -> None:
 def test_nobody_waits_for_a_store_that_does_not_answer(project: Path) -> None:
     warnings: list[str] = []
     tracker = Tracker("sqlite:////no/such/folder/mlflow.db", warnings.append)
-    tracker.run_started("r", "e", {}, {}, [])
-    assert tracker.child_run_id("s", 60) is None
-    tracker.run_ended("completed", {}, [])
+    tracker.send("run_started", name="r", experiment="e", params={}, tags={}, headline=[])
+    assert tracker.ask("child_run_id", 60, step="s") is None
+    tracker.send("run_ended", **ENDED)
     begun = time.monotonic()
     tracker.close()
     assert time.monotonic() - begun < 30
@@ -499,8 +502,8 @@ def test_a_wait_that_is_noticed_is_announced(project: Path, monkeypatch: pytest.
     told: list[str] = []
     monkeypatch.setattr("azdistill.local.tracking._NOTICED", 0.0)
     tracker = Tracker(tracking_uri(), told.append)
-    tracker.run_started("r", "e", {}, {}, [])
-    tracker.run_ended("completed", {}, [])
+    tracker.send("run_started", name="r", experiment="e", params={}, tags={}, headline=[])
+    tracker.send("run_ended", **ENDED)
     tracker.close(waiting=lambda: told.append("waiting"))
     assert told == ["waiting"]
 
@@ -509,8 +512,9 @@ def test_a_wait_that_is_noticed_is_announced(project: Path, monkeypatch: pytest.
 def test_a_runner_that_dies_leaves_no_run_open_and_no_process(project: Path) -> None:
     script = (
         "import os, sys; from azdistill.local.tracking import Tracker, environment, tracking_uri\n"
-        "t = Tracker(tracking_uri(), print); t.run_started('r', 'e', {}, {'azdistill.run_id': 'r'}, [])\n"
-        "print(t.child_run_id('s', 60), t._process.pid, flush=True); os.kill(os.getpid(), 9)"
+        "t = Tracker(tracking_uri(), print)\n"
+        "t.send('run_started', name='r', experiment='e', params={}, tags={'azdistill.run_id': 'r'}, headline=[])\n"
+        "print(t.ask('child_run_id', 60, step='s'), t._process.pid, flush=True); os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=90)
     pid = int(done.stdout.split()[-1])
@@ -601,15 +605,15 @@ def test_numbers_that_are_not_finite_reach_mlflow_and_come_back(project: Path) -
 
     warnings: list[str] = []
     tracker = Tracker(tracking_uri(), warnings.append)
-    tracker.run_started("r", "odd", {}, {"azdistill.run_id": "r"}, [])
-    tracker.step_started("s", {}, {})
-    tracker.record("s", {"kind": "metric", "name": "mine", "value": float("nan"), "step": 1})
-    run_id = tracker.child_run_id("s", 60)
+    tracker.send("run_started", name="r", experiment="odd", params={}, tags={"azdistill.run_id": "r"}, headline=[])
+    tracker.send("step_started", step="s", params={}, tags={})
+    tracker.send("record", step="s", record={"kind": "metric", "name": "mine", "value": float("nan"), "step": 1})
+    run_id = tracker.ask("child_run_id", 60, step="s")
     assert run_id
     MlflowClient(tracking_uri()).log_metric(run_id, "own", float("nan"), step=2)
-    logged = tracker.logged("s", 60)
-    tracker.step_ended("s", "completed", {}, {}, [])
-    tracker.run_ended("completed", {}, [])
+    logged = tracker.ask("logged", 60, step="s")
+    tracker.send("step_ended", step="s", **STEP_ENDED)
+    tracker.send("run_ended", **ENDED)
     tracker.close()
     assert warnings == []
     assert [(record["name"], record["value"]) for record in logged if record["kind"] == "metric"] == [("own", "NaN")]

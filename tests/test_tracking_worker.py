@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from azdistill import redact
-from azdistill.local.tracking import Tracker, _answer, worker
+from azdistill.local.tracking import Tracker, _message, worker
 from azdistill.local.tracking.worker import Session, as_taken
 
 URI = "https://user:pass-word-1@mlflow.example.org"
@@ -58,10 +59,11 @@ def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_mlflow_prints_is_no_answer_and_the_password_no_argument(noted: Path) -> None:
     warnings: list[str] = []
     tracker = Tracker(URI, warnings.append)
-    tracker.run_started("r", "e", {}, {}, [])
-    tracker.step_ended("first", "completed", {}, {}, [])
-    assert tracker.child_run_id("second", 60) == "run-second"
-    tracker.run_ended("completed", {}, [])
+    ended: dict[str, Any] = {"status": "completed", "tags": {}, "artifacts": []}
+    tracker.send("run_started", name="r", experiment="e", params={}, tags={}, headline=[])
+    tracker.send("step_ended", step="first", outputs={}, **ended)
+    assert tracker.ask("child_run_id", 60, step="second") == "run-second"
+    tracker.send("run_ended", columns=[], compared=True, **ended)
     tracker.close()
     assert warnings == []
     assert noted.read_text() == f"{URI} False"
@@ -76,7 +78,7 @@ def test_a_process_that_is_told_nothing_ends_and_costs_no_warning(noted: Path) -
 
 @pytest.mark.parametrize("line", [b"View run at: http://x\n", b"5\n", b"null\n", b"\xff\n", b"\n"])
 def test_a_line_that_is_no_answer_is_passed_over(line: bytes) -> None:
-    assert _answer(line) == {}
+    assert _message(line) == {}
 
 
 class Refused(Exception):
@@ -123,14 +125,15 @@ def test_the_only_metric_of_a_batch_that_a_store_refuses_costs_nothing_else(
     monkeypatch.setattr(worker, "say", lambda message: None)
     session = Session(URI)
     session._client = store = Store()
-    session._children, session._parent, session._headline = {"a": "A"}, "P", set()
+    session._runs = {"": "P", "a": "A"}
     records = [
         {"kind": "metric", "name": "loss", "value": 1, "timestamp": -5},
         {"kind": "param", "name": "rows", "value": "3"},
         {"kind": "tag", "name": "note", "value": "x"},
     ]
-    several = [{"step": "a", "record": record, "known": False} for record in records]
-    session.take({"do": "records", "records": several, "at": 1})
+    for record in records:
+        session.take({"do": "record", "step": "a", "record": record, "known": False, "at": 1})
+    session.flush()
     assert store.logged == [("A", ("rows", "3")), ("A", ("note", "x"))]
 
 
@@ -144,12 +147,13 @@ def test_a_record_that_mlflow_cannot_take_costs_a_warning_and_no_other_record(
     monkeypatch.setattr(worker, "say", said.append)
     session = Session(URI)
     session._client = store = Store()
-    session._children, session._parent, session._headline = {"a": "A", "b": "B"}, "P", {"a"}
+    session._runs, session._headline = {"": "P", "a": "A", "b": "B"}, {"a"}
     metric = {"kind": "metric", "name": "loss", "value": 1, "timestamp": 1}
     records = [metric, {**metric, **bad}, {"kind": "tag", "name": "note", "value": "x"}]
     records.append({"kind": "param", "name": "rows", "value": "\ud800"})
-    several = [{"step": step, "record": record, "known": False} for step in "ab" for record in records]
-    session.take({"do": "records", "records": several, "at": 1})
+    for step, record in itertools.product("ab", records):
+        session.take({"do": "record", "step": step, "record": record, "known": False, "at": 1})
+    session.flush()
     (warning,) = {message["warning"] for message in said}
     assert warning.startswith("MLflow: ")
     found = [("loss", 1.0), ("rows", "?"), ("note", "x")]

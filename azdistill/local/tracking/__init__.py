@@ -1,12 +1,13 @@
 """MLflow: one parent run per pipeline, one child per step, everything sent by a process of its own.
 
-Nothing here waits for MLflow but :meth:`Tracker.child_run_id` and :meth:`Tracker.close`; nothing here raises because of
-it. A store that cannot be written costs a warning.
+Nothing here waits for MLflow but :meth:`Tracker.ask` and :meth:`Tracker.close`; nothing here raises because of it. A
+store that cannot be written costs a warning.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import queue
@@ -24,13 +25,17 @@ from azdistill import redact, strict_json
 
 __all__ = ["Tracker", "tracking_uri"]
 
+#: Which of the metrics that a run logged its table shows, by the tags that its steps set.
+Columns = Callable[[Sequence[str], Mapping[str, str]], list[str]]
+#: How many columns a screen holds.
+_MOST_COLUMNS = 12
 _WORKER = Path(__file__).with_name("worker.py")
 #: Seconds after which somebody at a terminal wonders what is going on.
 _NOTICED = 1.5
 _SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "DATABRICKS_TOKEN")
 
 #: What any program needs, and MLflow's own settings.
-_PLAIN = (
+_BASICS = (
     *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_*", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_*", "XDG_*"),
     *("http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PYTHON*", "VIRTUAL_ENV", "MLFLOW_*"),
@@ -56,15 +61,22 @@ def tracking_uri() -> str:
     return uri
 
 
+def first_logged(logged: Sequence[str], tags: Mapping[str, str]) -> list[str]:
+    """As many of the metrics as a screen holds, in the order in which they were logged."""
+    return list(dict.fromkeys(logged))[:_MOST_COLUMNS]
+
+
 class Tracker:
-    """Sends one pipeline run to MLflow. Every method but the two that wait returns at once."""
+    """Sends one pipeline run to MLflow: names of :class:`azdistill.local.tracking.worker.Session`'s methods, and what
+    they get. Every method but the two that wait returns at once.
+    """
 
     def __init__(self, uri: str, warn: Callable[[str], None]) -> None:
         self.uri = uri
         self._warn = warn
         self._outbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        self._children: dict[str, str] = {}
-        self._logged: dict[str, list[dict[str, Any]]] = {}
+        self._questions = itertools.count()
+        self._answers: dict[int, Any] = {}
         self._answered = threading.Condition()
         self._over = False
         #: The later of the two messages that begin and end a run.
@@ -78,95 +90,27 @@ class Tracker:
         self._writer.start()
         self._reader.start()
 
-    def run_started(
-        self, name: str, experiment: str, params: Mapping[str, str], tags: Mapping[str, str], headline: Sequence[str]
-    ) -> None:
-        """The parent run. Metrics of the steps in ``headline`` are logged to it too."""
-        self._send(
-            {
-                "do": "run",
-                "name": name,
-                "experiment": experiment,
-                "params": params,
-                "tags": tags,
-                "headline": list(headline),
-            }
-        )
+    def send(self, method: str, **arguments: Any) -> None:
+        """Have ``method`` of the session called, as of now."""
+        if method in ("run_started", "run_ended"):
+            self._last = method
+        message = redact.clean({"do": method, **arguments})
+        self._outbox.put(message | {"at": int(time.time() * 1000)})
 
-    def step_started(
-        self, step: str, params: Mapping[str, str], tags: Mapping[str, str], *, parent: str | None = None
-    ) -> None:
-        """A child run, made when MLflow is ready; ``parent`` is the step that a trial belongs to."""
-        self._send({"do": "step", "step": step, "params": params, "tags": tags, "parent": parent})
-
-    def record(self, step: str, record: Mapping[str, Any], *, known: bool = False) -> None:
-        """A metric, parameter or tag of a step (docs/contributing/tracking.md); other kinds are left out.
-
-        ``known``: the step's run has it, and only the parent may be without.
-        """
-        if record.get("kind") in ("metric", "param", "tag") and "name" in record and "value" in record:
-            self._send({"do": "record", "step": step, "record": dict(record), "known": known})
-
-    def step_ended(
-        self,
-        step: str,
-        status: str,
-        tags: Mapping[str, str],
-        outputs: Mapping[str, Any],
-        artifacts: Sequence[Mapping[str, str]],
-    ) -> None:
-        """``outputs`` is kept as JSON; of ``artifacts`` (``path``, ``folder``) small files are copied."""
-        self._send(
-            {
-                **{"do": "step_end", "step": step, "status": status, "tags": tags},
-                **{"outputs": outputs, "artifacts": [dict(artifact) for artifact in artifacts]},
-            }
-        )
-
-    def run_ended(
-        self,
-        status: str,
-        tags: Mapping[str, str],
-        artifacts: Sequence[Mapping[str, str]],
-        columns: Sequence[str] = (),
-        *,
-        compared: bool = True,
-    ) -> None:
-        """The end of the parent, and of children that have not ended. The experiment's table shows ``columns``.
-
-        ``compared``: they are what pipelines are compared by, not only metrics of single steps.
-        """
-        self._send(
-            {
-                **{"do": "end", "status": status, "tags": tags, "columns": list(columns), "compared": compared},
-                "artifacts": [dict(artifact) for artifact in artifacts],
-            }
-        )
-
-    def child_run_id(self, step: str, timeout: float) -> str | None:
-        """The MLflow run id of a step, made now; None when MLflow does not answer in ``timeout`` seconds."""
-        self._send({"do": "child", "step": step})
+    def ask(self, method: str, timeout: float, **arguments: Any) -> Any:
+        """What ``method`` of the session gives back; None when MLflow does not answer in ``timeout`` seconds."""
+        question = next(self._questions)
+        self.send(method, question=question, **arguments)
         with self._answered:
-            self._answered.wait_for(lambda: self._over or step in self._children, timeout)
-            return self._children.get(step) or None
-
-    def logged(self, step: str, timeout: float) -> list[dict[str, Any]]:
-        """Metrics, parameters and tags that the step's run has and that did not come from here, as records; none when
-        MLflow does not answer in ``timeout`` seconds.
-        """
-        with self._answered:
-            self._logged.pop(step, None)
-        self._send({"do": "logged", "step": step})
-        with self._answered:
-            self._answered.wait_for(lambda: self._over or step in self._logged, timeout)
-            return self._logged.pop(step, [])
+            self._answered.wait_for(lambda: self._over or question in self._answers, timeout)
+            return self._answers.pop(question, None)
 
     def close(self, timeout: float = 120.0, waiting: Callable[[], None] = lambda: None) -> None:
         """Wait until everything has arrived; a warning if it has not after ``timeout`` seconds.
 
         ``waiting`` is called when the wait becomes one that a person notices.
         """
-        if self._last != "end":
+        if self._last != "run_ended":
             # No run was started, or none that has ended: there is nothing more to come.
             self._outbox.put(None)
         with self._answered:
@@ -185,11 +129,6 @@ class Tracker:
             self._process.wait()
         self._reader.join(2)
 
-    def _send(self, message: dict[str, Any]) -> None:
-        if message["do"] in ("run", "end"):
-            self._last = message["do"]
-        self._outbox.put(redact.clean(message) | {"at": int(time.time() * 1000)})
-
     def _write(self) -> None:
         assert self._process.stdin
         with contextlib.suppress(BrokenPipeError):
@@ -201,20 +140,18 @@ class Tracker:
 
     def _read(self) -> None:
         assert self._process.stdout
-        done = False
+        is_done = False
         for line in self._process.stdout:
-            answer = _answer(line)
-            if "warning" in answer:
-                self._tell(answer["warning"])
-            done = done or "done" in answer
+            message = _message(line)
+            if "warning" in message:
+                self._tell(message["warning"])
+            is_done = is_done or "done" in message
             with self._answered:
-                if "child" in answer:
-                    self._children[answer["child"]] = answer["run_id"] or ""
-                if "logged" in answer:
-                    self._logged[answer["logged"]] = answer["records"]
-                self._over = done
+                if "question" in message:
+                    self._answers[message["question"]] = message["answer"]
+                self._over = is_done
                 self._answered.notify_all()
-        if not done and self._last:
+        if not is_done and self._last:
             self._tell("MLflow tracking ended early")
         with self._answered:
             self._over = True
@@ -224,13 +161,13 @@ class Tracker:
         self._warn(redact.redact(text))
 
 
-def _answer(line: bytes) -> dict[str, Any]:
+def _message(line: bytes) -> dict[str, Any]:
     """What the process says; nothing where a library has printed into it."""
     try:
-        answer = json.loads(line)
+        message = json.loads(line)
     except ValueError:
         return {}
-    return answer if isinstance(answer, dict) else {}
+    return message if isinstance(message, dict) else {}
 
 
 def _start(uri: str) -> subprocess.Popen[bytes]:
@@ -241,12 +178,8 @@ def _start(uri: str) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        env={
-            **environment(uri),
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "PYTHONWARNINGS": "ignore",
-            "GIT_PYTHON_REFRESH": "quiet",
-        },
+        env=environment(uri)
+        | {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONWARNINGS": "ignore", "GIT_PYTHON_REFRESH": "quiet"},
     )
 
 
@@ -254,8 +187,8 @@ def environment(uri: str) -> dict[str, str]:
     """The caller's variables that MLflow needs for the store ``uri``: of keys, those of stores and no others."""
     if uri.partition(":")[0].partition("+")[0] not in _OWN or os.environ.get("MLFLOW_TRACKING_AUTH"):
         return dict(os.environ)
-    names = (*_PLAIN, *_STORAGE)
-    return {name: value for name, value in os.environ.items() if any(fnmatchcase(name, each) for each in names)}
+    patterns = (*_BASICS, *_STORAGE)
+    return {name: text for name, text in os.environ.items() if any(fnmatchcase(name, each) for each in patterns)}
 
 
 def _hide_credentials(uri: str) -> None:

@@ -12,8 +12,7 @@ from azdistill.local.outputs.manifest import Manifest, is_own, stray
 from azdistill.local.plan.steps import Plan, Text
 from azdistill.local.run.listener import Listener, Record, Tracking
 from azdistill.local.store.events import Event, RunState, StepState
-from azdistill.local.tracking import Tracker
-from azdistill.local.tracking.worker import Columns, first_logged
+from azdistill.local.tracking import Columns, Tracker, first_logged
 
 #: How long a step that logs to MLflow itself waits for its run id: a new store takes some seconds to be made.
 _WAIT = 90.0
@@ -49,16 +48,17 @@ class TrackingListener(Listener, Tracking):
     def variables(self, step: str, uses_mlflow: bool) -> dict[str, str]:
         """The MLflow variables of a step. One that logs itself gets its run's id, and waits for it if it must."""
         assert self._plan
-        found = {"MLFLOW_TRACKING_URI": self._tracker.uri, "MLFLOW_EXPERIMENT_NAME": self._plan.experiment}
+        variables = {"MLFLOW_TRACKING_URI": self._tracker.uri, "MLFLOW_EXPERIMENT_NAME": self._plan.experiment}
         if uses_mlflow:
-            run_id = self._tracker.child_run_id(step, _WAIT)
-            found |= {name: os.environ[name] for name in _CREDENTIALS if name in os.environ}
-            found |= {"MLFLOW_RUN_ID": run_id} if run_id else {}
+            run_id = self._tracker.ask("child_run_id", _WAIT, step=step)
+            variables |= {name: os.environ[name] for name in _CREDENTIALS if name in os.environ}
+            variables |= {"MLFLOW_RUN_ID": run_id} if run_id else {}
             self._direct.add(step)
-        return found
+        return variables
 
     def logged(self, step: str) -> list[Record]:
-        return [record | {"logged": True} for record in self._tracker.logged(step, _WAIT)]
+        records: list[Record] = self._tracker.ask("logged", _WAIT, step=step) or []
+        return [record | {"logged": True} for record in records]
 
     def hear(self, event: Event, run: RunState) -> None:
         match event.kind:
@@ -66,22 +66,20 @@ class TrackingListener(Listener, Tracking):
                 self._begin_run(run, event.fields["plan"])
             case "step_started":
                 self._begin(event.step, {"azdistill.attempt": str(event.fields["attempt"])}, anew=True)
-            case "record" if event.trial is not None:
-                self._record_trial(event.name, event.fields["record"])
             case "record":
-                self._record(event.step, event.fields["record"])
+                self._record(event, event.fields["record"])
             case "trial_drawn":
                 self._begin(event.step)
                 tags = {"azdistill.trial": str(event.trial)}
-                self._tracker.step_started(event.name, event.fields["hyperparameters"], tags, parent=event.step)
+                params = event.fields["hyperparameters"]
+                self._tracker.send("step_started", step=event.name, params=params, tags=tags, parent=event.step)
             case "trial_ended":
-                state = StepState(status=event.fields["status"], log=event.fields["log"])
-                self._tracker.step_ended(event.name, state.status, _tags(state), {}, self._files(event.name, state))
+                self._end(event.name, StepState(status=event.fields["status"], log=event.fields["log"]))
             case "sweep_ended":
                 record = {"kind": "tag", "name": "azdistill.best_trial", "value": "true"}
-                self._tracker.record(event.name, record)
+                self._tracker.send("record", step=event.name, record=record)
             case "step_ended":
-                self._end(event.step, run.steps[event.step])
+                self._end_step(event.step, run.steps[event.step])
             case "run_ended":
                 self._end_run(run)
 
@@ -93,43 +91,47 @@ class TrackingListener(Listener, Tracking):
             "mlflow.source.name": self._source,
             "mlflow.source.type": "LOCAL",
         }
-        self._tracker.run_started(run.run_id, plan.experiment, plan.params, tags, run.headline)
+        names = {"name": run.run_id, "experiment": plan.experiment, "headline": list(run.headline)}
+        self._tracker.send("run_started", params=plan.params, tags=tags, **names)
 
-    def _record(self, name: str, record: Record) -> None:
-        # The records of a cached step, which never starts, come first; MLflow keeps the first value of a parameter.
-        self._begin(name)
-        if record["kind"] == "artifact":
-            self._artifacts.setdefault(name, []).append(str(record.get("path")))
-        if record["kind"] == "tag":
-            self._step_tags[str(record.get("name"))] = str(record.get("value"))
-        if record["kind"] == "tag" and name in self._headline and str(record.get("name")).startswith("azdistill."):
-            self._tags[str(record["name"])] = str(record.get("value"))
+    def _record(self, event: Event, record: Record) -> None:
+        step, kind, name, text = event.name, record["kind"], str(record.get("name")), str(record.get("value"))
+        if event.trial is None:
+            # The records of a cached step, which never starts, come first; MLflow keeps the first value of a parameter.
+            self._begin(step)
+            if kind == "tag":
+                self._step_tags[name] = text
+        if kind == "artifact":
+            self._artifacts.setdefault(step, []).append(str(record.get("path")))
+        if kind == "tag" and step in self._headline and name.startswith("azdistill."):
+            self._tags[name] = text
         # The step's run has it already, and only the pipeline's may be without; from the cache neither has.
-        known = bool(record.get("logged")) and name in self._direct
-        if not known or name in self._headline:
-            self._tracker.record(name, record, known=known)
+        known = bool(record.get("logged")) and step in self._direct
+        is_complete = kind in ("metric", "param", "tag") and "name" in record and "value" in record
+        if is_complete and (not known or step in self._headline):
+            self._tracker.send("record", step=step, record=record, known=known)
 
-    def _record_trial(self, name: str, record: Record) -> None:
-        if record["kind"] == "artifact":
-            self._artifacts.setdefault(name, []).append(str(record.get("path")))
-        self._tracker.record(name, record)
-
-    def _end(self, name: str, step: StepState) -> None:
+    def _end_step(self, name: str, step: StepState) -> None:
         if step.status == "skipped" or (step.status == "canceled" and not step.attempts):
             return
         self._begin(name)
-        tags = _tags(step)
+        self._end(name, step)
+
+    def _end(self, name: str, step: StepState) -> None:
+        """The end of a step, or of a trial."""
+        tags = {"azdistill.status": step.status, "azdistill.cached": str(step.status == "cached").lower()}
         if step.key:
             tags["azdistill.cache_key"] = step.key
-        self._tracker.step_ended(name, step.status, tags, _listed(step), self._files(name, step))
+        files = {"outputs": _listed(step), "artifacts": self._files(name, step)}
+        self._tracker.send("step_ended", step=name, status=step.status, tags=tags, **files)
 
     def _end_run(self, run: RunState) -> None:
         assert self._plan
         artifacts = []
         for name, path in run.outputs.items():
             # Of steps in two branches that make one output, either is of its type.
-            made = self._plan.outputs[name]
-            if self._plan.steps[made.step].outputs[made.output].kind in _COPIED:
+            source = self._plan.outputs[name]
+            if self._plan.steps[source.step].outputs[source.output].kind in _COPIED:
                 artifacts.append({"path": path, "folder": name if Path(path).is_dir() else ""})
         tags = {**self._tags, "azdistill.status": run.status, "azdistill.seconds": f"{run.seconds:.3f}"}
         if skipped := [f"{name} ({step.reason})" for name, step in run.steps.items() if step.reason]:
@@ -138,35 +140,31 @@ class TrackingListener(Listener, Tracking):
         if not run.headline:
             # Where no step is the headline, those of all: they stand at the steps' runs, and at a sweep's trials.
             measured = [name for step in run.steps.values() for name in step.metrics]
-        shown = self._columns(measured, self._step_tags)
-        self._tracker.run_ended(run.status, tags, artifacts, shown, compared=bool(run.headline))
+        view = {"columns": self._columns(measured, self._step_tags), "compared": bool(run.headline)}
+        self._tracker.send("run_ended", status=run.status, tags=tags, artifacts=artifacts, **view)
 
     def _begin(self, name: str, tags: Mapping[str, str] | None = None, *, anew: bool = False) -> None:
         """Let MLflow know a step, once; ``anew``: it begins another attempt."""
         if anew or name not in self._begun:
             self._begun.add(name)
-            self._tracker.step_started(name, self._params(name), tags or {})
+            self._tracker.send("step_started", step=name, params=self._params(name), tags=tags or {})
 
     def _params(self, name: str) -> dict[str, str]:
         assert self._plan
         step = self._plan.steps[name]
         # Of a sweep they are the best trial's, known when it has ended.
         searched = step.sweep.space if step.sweep else ()
-        given = {key: bound for key, bound in step.inputs.items() if key not in searched}
-        return {key: bound.text for key, bound in given.items() if isinstance(bound, Text)}
+        texts = {key: bound for key, bound in step.inputs.items() if isinstance(bound, Text)}
+        return {key: bound.text for key, bound in texts.items() if key not in searched}
 
     def _files(self, name: str, step: StepState) -> list[Mapping[str, str]]:
-        found: list[Mapping[str, str]] = [{"path": step.log}] if step.log else []
+        files: list[Mapping[str, str]] = [{"path": step.log}] if step.log else []
         for path in self._artifacts.pop(name, []):
-            here = _where_now(Path(path), step)
+            current = _current_path(Path(path), step)
             # Its name is the step's to choose: one that is too long is no error of the run.
-            if os.path.exists(here) and not (self._apart and is_foreign(here, step)):
-                found.append({"path": str(here), "folder": here.name if here.is_dir() else ""})
-        return found
-
-
-def _tags(step: StepState) -> dict[str, str]:
-    return {"azdistill.status": step.status, "azdistill.cached": str(step.status == "cached").lower()}
+            if os.path.exists(current) and not (self._apart and is_foreign(current, step)):
+                files.append({"path": str(current), "folder": current.name if current.is_dir() else ""})
+        return files
 
 
 def is_foreign(path: Path, step: StepState) -> bool:
@@ -177,13 +175,12 @@ def is_foreign(path: Path, step: StepState) -> bool:
     return not any(is_own(path, place) for place in places) or bool(stray({"": path}, places))
 
 
-def _where_now(path: Path, step: StepState) -> Path:
+def _current_path(path: Path, step: StepState) -> Path:
     """Where a file of a step is after its outputs were committed, or were found in the cache of an earlier run."""
     for name, output in step.outputs.items():
-        marker = f"/outputs/{name}"
-        before, found, rest = str(path).partition(marker)
-        if found and "/attempts/" in before and (not rest or rest.startswith("/")):
-            return Path(output + rest)
+        attempt, marker, tail = str(path).partition(f"/outputs/{name}")
+        if marker and "/attempts/" in attempt and (not tail or tail.startswith("/")):
+            return Path(output + tail)
     return path
 
 

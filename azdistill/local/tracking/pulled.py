@@ -15,17 +15,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from azdistill.local.tracking.worker import Columns, first_logged, make_store, show_columns, valid_name
+from azdistill.local.tracking import Columns, first_logged
+from azdistill.local.tracking.worker import experiment_id, make_store, show_columns, valid_name
 from azdistill.redact import redact
 
 MARK = "azdistill.azure_run"
 _ENDS = {"Completed": "FINISHED", "Failed": "FAILED", "Canceled": "KILLED"}
 _PARAMS, _METRICS, _LONGEST = 100, 500, 5000
+#: One value of a metric: the value, milliseconds since 1970, step.
+Point = tuple[float, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class PulledEntry:
-    """One run to be written. ``metrics``: every value, as (value, milliseconds since 1970, step)."""
+    """One run to be written, with every value of its metrics."""
 
     key: str
     name: str
@@ -34,7 +37,7 @@ class PulledEntry:
     ended: float | None
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
-    metrics: Mapping[str, Sequence[tuple[float, int, int]]] = field(default_factory=dict)
+    metrics: Mapping[str, Sequence[Point]] = field(default_factory=dict)
     artifacts: Mapping[Path, str] = field(default_factory=dict)
 
 
@@ -52,19 +55,18 @@ class PulledStore:
 
     def is_whole(self, key: str) -> bool:
         """Whether a run and those of its steps are here as they ended."""
-        every = [experiment.experiment_id for experiment in self._client.search_experiments()]
-        found = self._find(every, key)
-        return found is not None and found.info.status in _ENDS.values()
+        run = self._find([experiment.experiment_id for experiment in self._client.search_experiments()], key)
+        return run is not None and run.info.status in _ENDS.values()
 
     def write(self, experiment: str, parent: PulledEntry, children: Sequence[PulledEntry]) -> bool:
         """Write a pipeline's run and those of its steps; whether anything was new."""
-        experiment_id = self._experiment(experiment)
-        top, changed = self._write(experiment_id, parent, {})
+        home = experiment_id(self._client, experiment)
+        top, changed = self._write(home, parent, {})
         for child in children:
-            run_id, more = self._write(experiment_id, child, {"mlflow.parentRunId": top})
-            if more:
+            run_id, is_new = self._write(home, child, {"mlflow.parentRunId": top})
+            if is_new:
                 self._end(run_id, child)
-            changed = changed or more
+            changed = changed or is_new
         if changed:
             # Last of all: a parent that has ended is whole.
             self._end(top, parent)
@@ -72,23 +74,22 @@ class PulledStore:
             tags = {name: value for child in children for name, value in child.tags.items()}
             # A server without such views loses nothing.
             with contextlib.suppress(Exception):
-                show_columns(self._client, experiment_id, self._columns(list(parent.metrics), tags), headline=True)
+                show_columns(self._client, home, self._columns(list(parent.metrics), tags), headline=True)
         return changed
 
-    def _write(self, experiment_id: str, entry: PulledEntry, more: Mapping[str, str]) -> tuple[str, bool]:
-        found = self._find([experiment_id], entry.key)
-        if found is not None and found.info.status in _ENDS.values():
-            return str(found.info.run_id), False
-        run_id = found.info.run_id if found else self._create(experiment_id, entry, more)
-        self._log(run_id, entry, set(found.data.params) if found else set())
+    def _write(self, experiment: str, entry: PulledEntry, tags: Mapping[str, str]) -> tuple[str, bool]:
+        run = self._find([experiment], entry.key)
+        if run is not None and run.info.status in _ENDS.values():
+            return str(run.info.run_id), False
+        run_id = run.info.run_id if run else self._create(experiment, entry, tags)
+        self._log(run_id, entry, set(run.data.params) if run else set())
         for path, folder in entry.artifacts.items():
             self._client.log_artifact(run_id, str(path), folder or None)
         return str(run_id), True
 
     def _end(self, run_id: str, entry: PulledEntry) -> None:
         if entry.status in _ENDS:
-            ended = int(entry.ended * 1000) if entry.ended is not None else None
-            self._client.set_terminated(run_id, _ENDS[entry.status], end_time=ended)
+            self._client.set_terminated(run_id, _ENDS[entry.status], end_time=_milliseconds(entry.ended))
 
     def _find(self, experiments: Sequence[str], key: str) -> Any:
         if not experiments:
@@ -96,46 +97,39 @@ class PulledStore:
         rows = self._client.search_runs(list(experiments), filter_string=f"tags.`{MARK}` = '{key}'", max_results=1)
         return rows[0] if rows else None
 
-    def _create(self, experiment_id: str, entry: PulledEntry, more: Mapping[str, str]) -> str:
-        tags = {**_tags(entry), **more, MARK: entry.key}
-        started = int(entry.started * 1000) if entry.started is not None else None
-        run = self._client.create_run(experiment_id, start_time=started, run_name=entry.name, tags=tags)
+    def _create(self, experiment: str, entry: PulledEntry, tags: Mapping[str, str]) -> str:
+        tags = {**_tags(entry), **tags, MARK: entry.key}
+        started = _milliseconds(entry.started)
+        run = self._client.create_run(experiment, start_time=started, run_name=entry.name, tags=tags)
         return str(run.info.run_id)
 
-    def _log(self, run_id: str, entry: PulledEntry, known: set[str]) -> None:
+    def _log(self, run_id: str, entry: PulledEntry, logged: set[str]) -> None:
         # Untyped in part.
         entities: Any = importlib.import_module("mlflow.entities")
-
-        params = [
-            entities.Param(valid_name(name), redact(text)[:_LONGEST])
-            for name, text in entry.params.items()
-            if valid_name(name) not in known
-        ]
+        texts = {valid_name(name): redact(text)[:_LONGEST] for name, text in entry.params.items()}
+        params = [entities.Param(name, text) for name, text in texts.items() if name not in logged]
         for start in range(0, len(params), _PARAMS):
             self._client.log_batch(run_id, params=params[start : start + _PARAMS])
-        metrics = [
-            entities.Metric(valid_name(name), *value)
-            for name, values in entry.metrics.items()
-            for value in self._new(run_id, name, values)
-        ]
+        new = {valid_name(name): self._new(run_id, name, points) for name, points in entry.metrics.items()}
+        metrics = [entities.Metric(name, *point) for name, points in new.items() for point in points]
         for start in range(0, len(metrics), _METRICS):
             self._client.log_batch(run_id, metrics=metrics[start : start + _METRICS])
         self._client.log_batch(run_id, tags=[entities.RunTag(name, text) for name, text in _tags(entry).items()])
 
-    def _new(self, run_id: str, name: str, values: Sequence[tuple[float, int, int]]) -> list[tuple[float, int, int]]:
+    def _new(self, run_id: str, name: str, points: Sequence[Point]) -> list[Point]:
         """Values that the store does not have yet."""
-        there = {(m.value, m.timestamp, m.step) for m in self._client.get_metric_history(run_id, valid_name(name))}
-        return [value for value in values if tuple(value) not in there]
+        stored = {(m.value, m.timestamp, m.step) for m in self._client.get_metric_history(run_id, valid_name(name))}
+        return [point for point in points if tuple(point) not in stored]
 
-    def _experiment(self, name: str) -> str:
-        found = self._client.get_experiment_by_name(name)
-        return str(found.experiment_id if found else self._client.create_experiment(name))
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return int(seconds * 1000) if seconds is not None else None
 
 
 def _tags(entry: PulledEntry) -> dict[str, str]:
     """What is kept of a run's tags; those of MLflow and of the service say things that hold only there."""
-    kept = {name: text for name, text in entry.tags.items() if not re.match(r"mlflow\.|azureml\.|_az", name)}
-    return {valid_name(name): redact(text)[:_LONGEST] for name, text in kept.items()}
+    own = {name: text for name, text in entry.tags.items() if not re.match(r"mlflow\.|azureml\.|_az", name)}
+    return {valid_name(name): redact(text)[:_LONGEST] for name, text in own.items()}
 
 
 def _hush() -> None:

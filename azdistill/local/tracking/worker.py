@@ -1,9 +1,9 @@
 """The process that talks to MLflow, so that importing it and writing to its store delay no step.
 
-Reads one JSON message a line on stdin: the store's URI, then what happened, in order, each with the Unix time in
-milliseconds at which it did (``at``). Answers on what was stdout when it began: ``ready``, ``child`` with a step's run
-id, ``logged`` with what a step logged itself, ``warning``, and ``done``. The end of stdin before ``done`` means that
-the runner is gone: the runs that are open are marked as killed, within 1.2 seconds, and the process ends.
+Reads one JSON message a line on stdin: the store's URI, then calls of the methods of :class:`Session` (``do`` and its
+arguments), in order, each with the Unix time in milliseconds at which it was made (``at``). Answers on what was stdout
+when it began: ``answer`` to a call with a ``question``, ``warning``, and ``done``. The end of stdin before ``done``
+means that the runner is gone: the runs that are open are marked as killed, within 1.2 seconds, and the process ends.
 Started as a plain file and imports nothing of azdistill: what it is told has been redacted already.
 """
 
@@ -21,7 +21,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -36,13 +36,10 @@ VIEW_TAG = "mlflow.sharedViewState.azdistill"
 COLUMNS_TAG = "azdistill.headline_columns"
 #: Of several kinds of pipeline in one experiment each has its columns in the view, up to so many in all.
 _MOST_COLUMNS = 24
-#: Which of the metrics that a run logged its table shows, by the tags that its steps set.
-Columns = Callable[[Sequence[str], Mapping[str, str]], list[str]]
 _BATCH = 500
 _LAST_CHANCE = 1.2
-_ENDS = {"completed": "FINISHED", "cached": "FINISHED", "failed": "FAILED", "canceled": "KILLED", "killed": "KILLED"}
-#: A trial that was ended early.
-_ENDS["stopped"] = "KILLED"
+#: A trial that was ended early has stopped; what is not here has failed.
+_ENDS = {"completed": "FINISHED", "cached": "FINISHED", "canceled": "KILLED", "killed": "KILLED", "stopped": "KILLED"}
 _answers: TextIO = sys.stdout
 
 
@@ -51,18 +48,21 @@ def main() -> None:
     inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
     gone = threading.Event()
     threading.Thread(target=_listen, args=(inbox, gone), daemon=True).start()
-    opening = inbox.get()
-    if "uri" not in opening:
+    greeting = inbox.get()
+    if "uri" not in greeting:
         return
-    session = Session(opening["uri"])
-    for message in _grouped(inbox):
+    session = Session(greeting["uri"])
+    while True:
+        message = inbox.get()
         if gone.is_set():
             session.give_up()
             return
         session.take(message)
-        if message["do"] == "end":
+        if message["do"] == "run_ended":
             say({"done": True})
             return
+        if inbox.empty():
+            session.flush()
 
 
 def keep_stdout() -> None:
@@ -88,155 +88,132 @@ def _listen(inbox: queue.SimpleQueue[Message], gone: threading.Event) -> None:
     inbox.put({"do": "gone"})
 
 
-def _grouped(inbox: queue.SimpleQueue[Message]) -> Iterator[Message]:
-    """The messages in order, metric records that wait behind one another as one: a batch costs a store what one value
-    does.
-    """
-    held: Message | None = None
-    while True:
-        message, held = held or inbox.get(), None
-        if message["do"] == "record":
-            batch = [message]
-            while held is None and len(batch) < _BATCH and not inbox.empty():
-                following = inbox.get()
-                if following["do"] == "record":
-                    batch.append(following)
-                else:
-                    held = following
-            message = {"do": "records", "records": batch, "at": batch[0]["at"]}
-        yield message
-
-
 class Session:
     """The runs of one pipeline run in one MLflow store. A call that fails is told once and passed over."""
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
-        self._told: set[str] = set()
+        self._warnings: set[str] = set()
         self._client: Any = None
         self._experiment = ""
-        self._parent = ""
-        self._children: dict[str, str] = {}
+        #: MLflow's ids of the runs by step; the pipeline's, which comes first, is that of "".
+        self._runs: dict[str, str] = {}
         self._open: set[str] = set()
         self._headline: set[str] = set()
-        self._given: set[tuple[str, str]] = set()
+        #: Records that are not logged yet, each with its step.
+        self._records: list[tuple[str, Message]] = []
         #: Run, kind and name of what is logged from here, not by a step itself.
         self._ours: set[tuple[str, str, str]] = set()
         self._at = 0
 
     def take(self, message: Message) -> None:
-        """Do what one message asks for."""
-        self._at = message["at"]
+        """Do what one message asks for. Nothing is done after a start that failed."""
+        method, self._at = message["do"], message["at"]
+        arguments = {name: value for name, value in message.items() if name not in ("do", "at", "question")}
+        if method != "record" or len(self._records) >= _BATCH:
+            self.flush()
+        answer = None
         with self._telling():
-            getattr(self, f"_do_{message['do']}")(message)
+            if self._runs or method == "run_started":
+                answer = getattr(self, method)(**arguments)
+        if "question" in message:
+            # Somebody waits for this: the answer that there is none is an answer.
+            say({"question": message["question"], "answer": answer})
+
+    def flush(self) -> None:
+        """Log the records that have come meanwhile: a batch costs a store what one value does."""
+        records, self._records = self._records, []
+        for step in dict.fromkeys(step for step, _ in records):
+            with self._telling():
+                self._log(self._run(step), [record for owner, record in records if owner == step])
 
     def give_up(self) -> None:
         """Mark what is open as killed."""
-        for run_id in (*self._children.values(), self._parent):
+        for run_id in reversed(self._runs.values()):
             if run_id in self._open:
                 self._client.set_terminated(run_id, "KILLED")
 
-    def _do_run(self, message: Message) -> None:
+    def run_started(self, name: str, experiment: str, params: Message, tags: Message, headline: list[str]) -> None:
+        """The parent run. Metrics of the steps in ``headline`` are logged to it too."""
         make_store(self._uri)
         self._client = _mlflow("client").MlflowClient(self._uri)
-        self._experiment = self._experiment_id(message["experiment"])
-        self._headline = set(message["headline"])
-        self._parent = self._create(message["name"], message["tags"])
-        self._log_params(self._parent, message["params"])
-        say({"ready": True, "experiment": self._experiment, "run_id": self._parent})
+        self._experiment = experiment_id(self._client, experiment)
+        self._headline = set(headline)
+        self._runs[""] = self._create(name, tags)
+        self._log_params(self._runs[""], params)
 
-    def _do_step(self, message: Message) -> None:
-        if self._client is None:
-            return
-        run_id = self._child(message["step"], message["parent"])
-        for name, value in message["tags"].items():
-            self._client.set_tag(run_id, name, value)
-        self._log_params(run_id, message["params"])
+    def step_started(self, step: str, params: Message, tags: Message, parent: str = "") -> None:
+        """A child run; ``parent`` is the step that a trial belongs to."""
+        run_id = self._run(step, parent)
+        self._set_tags(run_id, tags)
+        self._log_params(run_id, params)
 
-    def _do_child(self, message: Message) -> None:
-        step, run_id = message["step"], None
-        try:
-            run_id = self._child(step) if self._client else None
-        finally:
-            # Somebody waits for this: the answer that there is none is an answer.
-            say({"child": step, "run_id": run_id})
+    def record(self, step: str, record: Message, known: bool = False) -> None:
+        """A metric, parameter or tag of a step (docs/contributing/tracking.md).
 
-    def _do_records(self, message: Message) -> None:
-        by_step: dict[str, list[Message]] = {}
-        for each in message["records"]:
-            by_step.setdefault(each["step"], []).append(each)
-        for step, several in by_step.items() if self._client else ():
-            with self._telling():
-                self._log(self._child(step), [each["record"] for each in several if not each["known"]])
-            if step in self._headline:
-                with self._telling():
-                    self._log(self._parent, [each["record"] for each in several if each["record"]["kind"] == "metric"])
+        ``known``: the step's run has it, and only the parent may be without.
+        """
+        with self._telling(f"the {record['kind']} {str(record['name'])[:250]}: "):
+            sound = as_taken(record, self._at)
+            if not known:
+                self._records.append((step, sound))
+            if step in self._headline and sound["kind"] == "metric":
+                self._records.append(("", sound))
 
-    def _do_logged(self, message: Message) -> None:
-        found: list[Message] = []
-        try:
-            found = self._logged(self._child(message["step"])) if self._client else []
-        finally:
-            say({"logged": message["step"], "records": found})
+    def child_run_id(self, step: str) -> str:
+        """The id of a step's run, which is made now if it has to be."""
+        return self._run(step)
 
-    def _logged(self, run_id: str) -> list[Message]:
+    def logged(self, step: str) -> list[Message]:
+        """Metrics, parameters and tags that the step's run has and that did not come from here, as records."""
+        run_id = self._run(step)
         data = self._client.get_run(run_id).data
 
-        def theirs(kind: str, found: Message) -> Message:
-            return {name: value for name, value in found.items() if (run_id, kind, name) not in self._ours}
+        def theirs(kind: str, texts: Message) -> list[Message]:
+            names = [name for name in texts if (run_id, kind, name) not in self._ours]
+            return [{"kind": kind, "name": name, "value": texts[name]} for name in names]
 
-        metrics, params, tags = (theirs(kind, getattr(data, f"{kind}s")) for kind in ("metric", "param", "tag"))
-        values = [each for name in metrics for each in self._client.get_metric_history(run_id, name)]
-        tags = {name: value for name, value in tags.items() if not name.startswith(("mlflow.", "azdistill."))}
-        return [
-            *({"kind": "param", "name": n, "value": v} for n, v in params.items() if (run_id, n) not in self._given),
-            *({"kind": "tag", "name": name, "value": value} for name, value in tags.items()),
-            *(
-                {
-                    "kind": "metric",
-                    "name": each.key,
-                    "value": _written(each.value),
-                    "step": each.step,
-                    "timestamp": each.timestamp,
-                }
-                for each in sorted(values, key=lambda each: each.timestamp)
-            ),
+        tags = {name: text for name, text in data.tags.items() if not name.startswith(("mlflow.", "azdistill."))}
+        names = [record["name"] for record in theirs("metric", data.metrics)]
+        points = [point for name in names for point in self._client.get_metric_history(run_id, name)]
+        metrics = [
+            {"kind": "metric", "name": p.key, "value": _written(p.value), "step": p.step, "timestamp": p.timestamp}
+            for p in sorted(points, key=lambda point: point.timestamp)
         ]
+        return [*theirs("param", data.params), *theirs("tag", tags), *metrics]
 
-    def _do_step_end(self, message: Message) -> None:
-        if self._client is None:
-            return
-        run_id = self._child(message["step"])
-        for name, value in message["tags"].items():
-            self._client.set_tag(run_id, name, value)
-        if message["outputs"]:
-            self._client.log_dict(run_id, message["outputs"], "outputs.json")
-        self._keep(run_id, message["artifacts"])
-        self._end(run_id, message["status"])
+    def step_ended(self, step: str, status: str, tags: Message, outputs: Message, artifacts: list[Message]) -> None:
+        """``outputs`` is kept as JSON; of ``artifacts`` (``path``, ``folder``) small files are copied."""
+        run_id = self._run(step)
+        self._set_tags(run_id, tags)
+        if outputs:
+            self._client.log_dict(run_id, outputs, "outputs.json")
+        self._keep(run_id, artifacts)
+        self._end(run_id, status)
 
-    def _do_end(self, message: Message) -> None:
-        if self._client is None:
-            return
-        for name, value in message["tags"].items():
-            self._client.set_tag(self._parent, name, value)
-        if message["columns"]:
+    def run_ended(
+        self, status: str, tags: Message, artifacts: list[Message], columns: list[str], compared: bool
+    ) -> None:
+        """The end of the parent, and of children that have not ended. The experiment's table shows ``columns``.
+
+        ``compared``: they are what pipelines are compared by, not only metrics of single steps.
+        """
+        self._set_tags(self._runs[""], tags)
+        if columns:
             # A server without such views loses nothing.
             with contextlib.suppress(Exception):
-                show_columns(self._client, self._experiment, message["columns"], headline=message["compared"])
-        self._keep(self._parent, message["artifacts"])
-        for run_id in [run_id for run_id in self._children.values() if run_id in self._open]:
-            self._end(run_id, message["status"])
-        self._end(self._parent, message["status"])
+                show_columns(self._client, self._experiment, columns, headline=compared)
+        self._keep(self._runs[""], artifacts)
+        for run_id in reversed(self._runs.values()):
+            if run_id in self._open:
+                self._end(run_id, status)
 
-    def _experiment_id(self, name: str) -> str:
-        for _ in range(2):
-            found = self._client.get_experiment_by_name(name)
-            if found:
-                return str(found.experiment_id)
-            with contextlib.suppress(Exception):
-                # Another run may make it at the same moment; then it is there the second time.
-                return str(self._client.create_experiment(name))
-        return str(self._client.create_experiment(name))
+    def _run(self, step: str, parent: str = "") -> str:
+        """The run of a step, or of a trial of the step ``parent``."""
+        if step not in self._runs:
+            above = self._run(parent)
+            self._runs[step] = self._create(step, {"mlflow.parentRunId": above, "azdistill.step": step})
+        return self._runs[step]
 
     def _create(self, name: str, tags: Message) -> str:
         # When it began, not when this process got round to it: a new store takes seconds to be made.
@@ -244,55 +221,40 @@ class Session:
         self._open.add(run.info.run_id)
         return str(run.info.run_id)
 
-    def _child(self, step: str, above: str | None = None) -> str:
-        """The run of a step, or of a trial of the step ``above``."""
-        if step not in self._children:
-            parent = self._child(above) if above else self._parent
-            self._children[step] = self._create(step, {"mlflow.parentRunId": parent, "azdistill.step": step})
-        return self._children[step]
-
     def _end(self, run_id: str, status: str) -> None:
         self._open.discard(run_id)
         self._client.set_terminated(run_id, _ENDS.get(status, "FAILED"), end_time=self._at)
 
-    def _log(self, run_id: str, records: list[Message]) -> None:
-        sound = [record for each in records if (record := self._sound(each))]
-        self._ours |= {(run_id, record["kind"], record["name"]) for record in sound}
-        metrics = [
-            _mlflow("entities").Metric(r["name"], r["value"], r["timestamp"], r["step"])
-            for r in sound
-            if r["kind"] == "metric"
-        ]
-        with self._telling():
-            self._log_rows(run_id, metrics=metrics)
-        self._log_params(run_id, {r["name"]: r["value"] for r in sound if r["kind"] == "param"})
-        for record in sound:
-            if record["kind"] == "tag":
-                with self._telling():
-                    self._client.set_tag(run_id, record["name"], record["value"])
+    def _set_tags(self, run_id: str, tags: Message) -> None:
+        for name, text in tags.items():
+            self._client.set_tag(run_id, name, text)
 
-    def _sound(self, record: Message) -> Message | None:
-        """A record as MLflow takes it; None, and a warning, for one that it cannot."""
-        with self._telling(f"the {record['kind']} {str(record['name'])[:250]}: "):
-            return as_taken(record, self._at)
-        return None
+    def _log(self, run_id: str, records: list[Message]) -> None:
+        kinds = {kind: [record for record in records if record["kind"] == kind] for kind in ("metric", "param", "tag")}
+        metric = _mlflow("entities").Metric
+        with self._telling():
+            points = [metric(r["name"], r["value"], r["timestamp"], r["step"]) for r in kinds["metric"]]
+            self._log_rows(run_id, "metrics", points)
+        self._log_params(run_id, {record["name"]: record["value"] for record in kinds["param"]})
+        for tag in kinds["tag"]:
+            with self._telling():
+                self._client.set_tag(run_id, tag["name"], tag["value"])
+        self._ours |= {(run_id, record["kind"], record["name"]) for record in records}
 
     def _log_params(self, run_id: str, params: Message) -> None:
-        # A step may log an input of its own in another form (15 for 15.0), which MLflow refuses: what was given stands.
-        fresh = {name: value for name, value in params.items() if (run_id, valid_name(name)) not in self._given}
-        names = list(fresh)
-        for some in (names[start : start + 100] for start in range(0, len(names), 100)):
-            rows = [_mlflow("entities").Param(valid_name(name), str(fresh[name])[:_LIMIT]) for name in some]
+        # A step may log an input of its own in another form (15 for 15.0), which MLflow refuses: the first one stands.
+        texts = {valid_name(name): str(value)[:_LIMIT] for name, value in params.items()}
+        names = [name for name in texts if (run_id, "param", name) not in self._ours]
+        for batch in (names[start : start + 100] for start in range(0, len(names), 100)):
             with self._telling():
-                self._log_rows(run_id, params=rows)
-                self._given |= {(run_id, valid_name(name)) for name in some}
+                self._log_rows(run_id, "params", [_mlflow("entities").Param(name, texts[name]) for name in batch])
+                self._ours |= {(run_id, "param", name) for name in batch}
 
-    def _log_rows(self, run_id: str, **several: list[Any]) -> None:
+    def _log_rows(self, run_id: str, kind: str, rows: list[Any]) -> None:
         """Log rows of one kind in one call. A store that refuses one of them refuses all: then each goes by itself."""
-        [(kind, rows)] = several.items()
         try:
             if rows:
-                self._client.log_batch(run_id, **several)
+                self._client.log_batch(run_id, **{kind: rows})
         except Exception as error:
             if getattr(error, "error_code", "") != "INVALID_PARAMETER_VALUE" or len(rows) == 1:
                 raise
@@ -304,12 +266,14 @@ class Session:
         """Copy small files into the store, and list the large ones."""
         large = []
         for artifact in artifacts:
-            for path, folder in _files(Path(artifact["path"]), artifact.get("folder") or ""):
+            for path, folder in _files(Path(artifact["path"]), artifact.get("folder", "")):
                 size = path.stat().st_size
                 if size <= COPY_UP_TO:
                     self._client.log_artifact(run_id, str(path), folder or None)
                 else:
-                    large.append({"path": str(path), "size": size, "sha256": _sha256(path)})
+                    with open(path, "rb") as file:
+                        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                    large.append({"path": str(path), "size": size, "sha256": sha256})
         if large:
             self._client.log_dict(run_id, {"files": large}, "large_files.json")
 
@@ -319,26 +283,20 @@ class Session:
         try:
             yield
         except Exception as error:  # noqa: BLE001 (see above)
-            self._warn(f"MLflow: {of}{_first_line(error)}")
-
-    def _warn(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
-            say({"warning": text})
-
-
-def first_logged(logged: Sequence[str], tags: Mapping[str, str]) -> list[str]:
-    """As many of the metrics as a screen holds, in the order in which they were logged."""
-    return list(dict.fromkeys(logged))[: _MOST_COLUMNS // 2]
+            first_line = (str(error).splitlines() or [""])[0]
+            text = f"MLflow: {of}{type(error).__name__}: {first_line[:300]}"
+            if text not in self._warnings:
+                self._warnings.add(text)
+                say({"warning": text})
 
 
-def show_columns(client: Any, experiment_id: str, metrics: Sequence[str], *, headline: bool) -> None:
+def show_columns(client: Any, experiment: str, metrics: Sequence[str], *, headline: bool) -> None:
     """Store a view of the experiment with these columns: MLflow's page shows no metric until one is chosen.
 
     All runs of an experiment share the view. What pipelines are compared by (``headline``) joins what the view shows
     already; the metrics of single steps never take its place.
     """
-    tags = client.get_experiment(experiment_id).tags
+    tags = client.get_experiment(experiment).tags
     stored = _stored_columns(tags)
     # Views of earlier versions are known by names such as "model.accuracy", which no single step logs.
     if COLUMNS_TAG in tags and not headline:
@@ -348,11 +306,11 @@ def show_columns(client: Any, experiment_id: str, metrics: Sequence[str], *, hea
     elif not headline and any("." in name for name in stored):
         return
     names = [valid_name(name) for name in metrics]
-    richer, other = (names, stored) if len(names) >= len(stored) else (stored, names)
-    shown = list(dict.fromkeys([*richer, *other]))[:_MOST_COLUMNS]
-    client.set_experiment_tag(experiment_id, VIEW_TAG, json.dumps(shared_view(shown), allow_nan=False))
+    richer, poorer = (names, stored) if len(names) >= len(stored) else (stored, names)
+    columns = list(dict.fromkeys([*richer, *poorer]))[:_MOST_COLUMNS]
+    client.set_experiment_tag(experiment, VIEW_TAG, json.dumps(shared_view(columns), allow_nan=False))
     if headline:
-        client.set_experiment_tag(experiment_id, COLUMNS_TAG, json.dumps(shown, allow_nan=False))
+        client.set_experiment_tag(experiment, COLUMNS_TAG, json.dumps(columns, allow_nan=False))
 
 
 def _stored_columns(tags: Mapping[str, str]) -> list[str]:
@@ -386,11 +344,11 @@ def valid_name(name: str) -> str:
 
 def as_taken(record: Message, now: int) -> Message:
     """A record as every store takes it, at the time ``now`` where it has none. Raises for what no store can hold."""
-    taken = {"kind": record["kind"], "name": valid_name(record["name"])}
+    sound = {"kind": record["kind"], "name": valid_name(record["name"])}
     if record["kind"] != "metric":
-        return {**taken, "value": str(record["value"]).encode("utf-8", "replace").decode()}
+        return {**sound, "value": str(record["value"]).encode("utf-8", "replace").decode()}
     times = {"step": _long(record.get("step") or 0), "timestamp": _long(record.get("timestamp") or now)}
-    return {**taken, "value": float(record["value"]), **times}
+    return {**sound, "value": float(record["value"]), **times}
 
 
 def _written(value: float) -> float | str:
@@ -405,25 +363,22 @@ def _long(value: Any) -> int:
     return number
 
 
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"
-
-
 def _files(root: Path, folder: str) -> list[tuple[Path, str]]:
     if root.is_file():
         return [(root, folder)]
-    found = sorted(path for path in root.rglob("*") if path.is_file())[:MOST_FILES]
-    return [(path, "/".join(part for part in (folder, _parent(path, root)) if part)) for path in found]
+    paths = sorted(path for path in root.rglob("*") if path.is_file())[:MOST_FILES]
+    return [(path, Path(folder, path.parent.relative_to(root)).as_posix()) for path in paths]
 
 
-def _parent(path: Path, root: Path) -> str:
-    relative = path.parent.relative_to(root).as_posix()
-    return "" if relative == "." else relative
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def experiment_id(client: Any, name: str) -> str:
+    """The id of an experiment, which is made where there is none."""
+    for _ in range(2):
+        if experiment := client.get_experiment_by_name(name):
+            return str(experiment.experiment_id)
+        with contextlib.suppress(Exception):
+            # Another run may make it at the same moment; then it is there the second time.
+            return str(client.create_experiment(name))
+    return str(client.create_experiment(name))
 
 
 def make_store(uri: str) -> None:
