@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +55,38 @@ class Cancellation:
         return self._deadline
 
 
+class Watch(ABC):
+    """Ends an attempt when its time or the user's patience is over: politely, and after a grace for good."""
+
+    def __init__(self, job: Job, cancellation: Cancellation) -> None:
+        self._cancellation = cancellation
+        self._timeout = time.monotonic() + job.timeout if job.timeout else None
+        self._kill_at: float | None = None
+        self.timed_out = self.canceled = self._killed = False
+
+    def check_time(self) -> None:
+        """Do what is due by now."""
+        now, deadline = time.monotonic(), self._cancellation.deadline
+        is_over = self._timeout is not None and now > self._timeout
+        if deadline is not None or is_over:
+            if self._kill_at is None:
+                self.canceled, self.timed_out = deadline is not None, deadline is None
+                self.terminate()
+            deadline = now + GRACE if deadline is None else deadline
+            self._kill_at = min(self._kill_at or deadline, deadline)
+        if self._kill_at and now >= self._kill_at and not self._killed:
+            self._killed = True
+            self.kill()
+
+    @abstractmethod
+    def terminate(self) -> None:
+        """Ask the attempt to end."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """End it."""
+
+
 class Runner(Protocol):
     """Starts attempts. One instance serves a whole run and several threads."""
 
@@ -62,3 +97,16 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """End whatever of this run may still live."""
+
+
+def start_guard(*command: str) -> subprocess.Popen[bytes]:
+    """Start a guard, a script with its arguments, in a session of its own; only its stdin is held here."""
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={},
+        start_new_session=True,
+        cwd="/",
+    )

@@ -38,8 +38,8 @@ def kill_group(group: int, number: int = signal.SIGKILL) -> None:
 def sweep(mark: str, seconds: float = 1.5) -> int:
     """Kill every process whose environment holds ``mark`` (NAME=value), until none is left; count the signals sent."""
     sent, until = 0, time.monotonic() + seconds
-    while found := marked(mark):
-        sent += kill(found)
+    while pids := marked(mark):
+        sent += kill(pids)
         if time.monotonic() > until:
             break
         time.sleep(0.01)
@@ -48,71 +48,70 @@ def sweep(mark: str, seconds: float = 1.5) -> int:
 
 def kill(pids: list[int] | set[int]) -> int:
     """Kill processes that may be gone already; how many were there."""
-    there = 0
+    sent = 0
     for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)
-            there += 1
+            sent += 1
         except (ProcessLookupError, PermissionError):
             continue
-    return there
+    return sent
+
+
+def processes() -> list[int]:
+    """Ids of all other processes; empty where there is no /proc."""
+    names = os.listdir("/proc") if os.path.isdir("/proc/self") else []
+    return [int(name) for name in names if name.isdigit() and int(name) != os.getpid()]
+
+
+def contents(pid: int, name: str) -> bytes:
+    """A file about a process; empty where that is gone, or another's."""
+    try:
+        with open(f"/proc/{pid}/{name}", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def opened(pid: int) -> list[str]:
+    """What a process holds open, as Linux names it (``pipe:[7]``); empty where that is gone, or another's."""
+    try:
+        return [os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")]
+    except OSError:
+        return []
 
 
 def holders(pipe: int) -> list[int]:
-    """Ids of the other processes that hold the pipe of this inode number open; empty where there is no /proc."""
-    found = []
-    for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
-        if name.isdigit() and int(name) != os.getpid():
-            try:
-                held = [os.readlink(f"/proc/{name}/fd/{number}") for number in os.listdir(f"/proc/{name}/fd")]
-            except OSError:
-                continue
-            if f"pipe:[{pipe}]" in held:
-                found.append(int(name))
-    return found
+    """Ids of the other processes that hold the pipe of this inode number open."""
+    return [pid for pid in processes() if f"pipe:[{pipe}]" in opened(pid)]
+
+
+def marked(mark: str) -> list[int]:
+    """Ids of the other live processes whose environment holds ``mark``."""
+    variable = b"\0" + mark.encode() + b"\0"
+    return [pid for pid in processes() if variable in b"\0" + contents(pid, "environ") + b"\0"]
 
 
 def members(group: int) -> list[int]:
-    """Ids of the processes of a group that have not ended."""
+    """Ids of the other processes of a group that have not ended."""
     if not os.path.isdir("/proc/self"):
         return listed(group)
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    # The name of the program, in brackets, may hold anything.
-                    state, _, its_group = file.read().rpartition(b")")[2].split()[:3]
-            except (OSError, ValueError):
-                continue
-            if int(its_group) == group and state not in (b"Z", b"X"):
-                found.append(int(name))
-    return found
+    pids = []
+    for pid in processes():
+        # The name of the program, in brackets, may hold anything.
+        state, _, its_group = (contents(pid, "stat").rpartition(b")")[2].split() or (b"X", b"", b"0"))[:3]
+        if int(its_group) == group and state not in (b"Z", b"X"):
+            pids.append(pid)
+    return pids
 
 
 def listed(group: int) -> list[int]:
     """The same, asked of the program ps: where there is no /proc (macOS)."""
     import subprocess
 
-    asked = subprocess.run(["ps", "-A", "-o", "pid=,pgid=,stat="], capture_output=True, text=True, check=False)
-    rows = [line.split() for line in asked.stdout.splitlines()]
+    listing = subprocess.run(["ps", "-A", "-o", "pid=,pgid=,stat="], capture_output=True, text=True, check=False)
+    rows = [line.split() for line in listing.stdout.splitlines()]
     return [int(row[0]) for row in rows if len(row) > 2 and row[1] == str(group) and not row[2].startswith("Z")]
-
-
-def marked(mark: str) -> list[int]:
-    """Ids of the live processes whose environment holds ``mark``; empty where there is no /proc."""
-    wanted = b"\0" + mark.encode() + b"\0"
-    found = []
-    for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
-        if name.isdigit() and int(name) != os.getpid():
-            try:
-                with open(f"/proc/{name}/environ", "rb") as file:
-                    environment = file.read()
-            except OSError:
-                continue
-            if wanted in b"\0" + environment + b"\0":
-                found.append(int(name))
-    return found
 
 
 if __name__ == "__main__":

@@ -13,16 +13,14 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from azdistill.errors import MachineError, UserError
 from azdistill.local.runners import guard
-from azdistill.local.runners.base import GRACE, Cancellation, Ended, Job
+from azdistill.local.runners.base import GRACE, Cancellation, Ended, Job, Watch, start_guard
 
 _SHELL = "/bin/bash"
 _GATE = f'read -r go && exec {_SHELL} -c "$0" < /dev/null'
@@ -40,14 +38,15 @@ class ProcessRunner:
             raise MachineError(f"{_SHELL} is missing", code="AZD301", hint="steps are run by it, as on Azure")
         self._mark = mark
         self._lock = threading.Lock()
-        self._guard = _start_guard(mark)
+        self._guard = start_guard(guard.__file__, mark)
 
     def run(self, job: Job, output: Callable[[bytes], None], cancellation: Cancellation) -> Ended:
         """See :class:`azdistill.local.runners.base.Runner`."""
         started = time.monotonic()
         with self._child(job) as child:
-            end = _Watch(child, job, cancellation).follow(output)
-        return Ended(_as_shell(child.returncode), time.monotonic() - started, **end)
+            watch = _ProcessWatch(child, job, cancellation)
+            watch.follow(output)
+        return Ended(_as_shell(child.returncode), time.monotonic() - started, watch.timed_out, watch.canceled)
 
     def close(self) -> None:
         """Dismiss the guard, which sweeps what is left of the run before it goes."""
@@ -83,18 +82,16 @@ class ProcessRunner:
                 raise MachineError("the guard process of this run was killed", code="AZD302") from gone
 
 
-class _Watch:
-    """Reads a child to the end of its output and ends it when its time or the user's patience is over."""
+class _ProcessWatch(Watch):
+    """Reads a child to the end of its output, and ends it when it is time."""
 
     def __init__(self, child: subprocess.Popen[bytes], job: Job, cancellation: Cancellation) -> None:
-        self._child, self._job, self._cancellation = child, job, cancellation
-        self._timeout = time.monotonic() + job.timeout if job.timeout else None
-        self._kill_at: float | None = None
-        self._timed_out = self._canceled = self._killed = False
+        super().__init__(job, cancellation)
+        self._child, self._mark = child, f"AZUREML_RUN_ID={job.attempt_id}"
         self._holders: set[int] = set()
         self._left_at: float | None = None
 
-    def follow(self, output: Callable[[bytes], None]) -> dict[str, bool]:
+    def follow(self, output: Callable[[bytes], None]) -> None:
         assert self._child.stdout
         descriptor = self._child.stdout.fileno()
         with selectors.DefaultSelector() as selector:
@@ -107,35 +104,24 @@ class _Watch:
                     output(chunk)
                 elif _has_ended(self._child) and not self._is_ending():
                     # The command is over, but something it started holds its output open.
-                    self._clear()
+                    self.kill()
                     if self._is_left(descriptor):
                         break
-                self._check_time()
+                self.check_time()
         pause = _POLL / 500
         while not _has_ended(self._child) or self._is_ending():
-            self._check_time()
+            self.check_time()
             time.sleep(pause)
             pause = min(pause * 2, _POLL / 10)
-        if self._timed_out or self._canceled:
-            self._clear()
-        return {"timed_out": self._timed_out, "canceled": self._canceled}
+        if self.timed_out or self.canceled:
+            self.kill()
 
-    def _check_time(self) -> None:
-        now = time.monotonic()
-        if self._cancellation.deadline is not None:
-            self._end_politely("_canceled", self._cancellation.deadline)
-        elif self._timeout and now > self._timeout:
-            self._end_politely("_timed_out", now + GRACE)
-        if self._kill_at and now >= self._kill_at and not self._killed:
-            self._killed = True
-            self._clear()
+    def terminate(self) -> None:
+        guard.kill_group(self._child.pid, signal.SIGTERM)
 
-    def _end_politely(self, reason: str, deadline: float) -> None:
-        if self._kill_at is None:
-            setattr(self, reason, True)
-            guard.kill_group(self._child.pid, signal.SIGTERM)
-            self._kill_at = deadline
-        self._kill_at = min(self._kill_at, deadline)
+    def kill(self) -> None:
+        guard.kill_group(self._child.pid)
+        guard.sweep(self._mark)
 
     def _is_ending(self) -> bool:
         """Whether something of the command's group was asked to end and still has time to."""
@@ -145,28 +131,11 @@ class _Watch:
         """End what left the group and cleared its environment; whether even so the output is held for too long."""
         pipe = os.fstat(descriptor).st_ino
         # What holds the pipe twice in a row is no step of this run that is just being started, and holds everything.
-        found = set(guard.holders(pipe))
-        guard.kill(self._holders & found)
-        self._holders = found
+        holders = set(guard.holders(pipe))
+        guard.kill(self._holders & holders)
+        self._holders = holders
         self._left_at = self._left_at or time.monotonic() + GRACE
         return time.monotonic() > self._left_at
-
-    def _clear(self) -> None:
-        guard.kill_group(self._child.pid)
-        guard.sweep(f"AZUREML_RUN_ID={self._job.attempt_id}")
-
-
-def _start_guard(mark: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-I", "-S", str(Path(guard.__file__)), mark]
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={},
-        start_new_session=True,
-        cwd="/",
-    )
 
 
 def _start(job: Job) -> subprocess.Popen[bytes]:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from azdistill.errors import MachineError
+from azdistill.local.runners import guard
 
 _HOST = "127.0.0.1"
 _PROCESS = Path(__file__).with_name("ui_process.py")
@@ -93,11 +94,10 @@ def _is_listened_to_by(session: int, port: int) -> bool:
     """Whether it is a process of this session that listens; where the system does not say, what answers is believed."""
     try:
         rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-        inodes = {row[9] for row in rows if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port}
-        processes = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     except OSError:
         return True
-    return any(inodes & _sockets(process) for process in processes if _session(process) == session)
+    sockets = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port}
+    return any(sockets.intersection(guard.opened(pid)) for pid in guard.processes() if _session(pid) == session)
 
 
 def _session(process: int) -> int:
@@ -105,16 +105,6 @@ def _session(process: int) -> int:
         return os.getsid(process)
     except OSError:
         return 0
-
-
-def _sockets(process: int) -> set[str]:
-    """Inode numbers of the sockets that a process holds."""
-    found = set()
-    with contextlib.suppress(OSError):
-        for name in os.listdir(f"/proc/{process}/fd"):
-            with contextlib.suppress(OSError):
-                found.add(os.readlink(f"/proc/{process}/fd/{name}").removeprefix("socket:[").removesuffix("]"))
-    return found
 
 
 def _free(port: int) -> int:
@@ -127,9 +117,9 @@ def _free(port: int) -> int:
 
 
 def _any_free() -> int:
-    for wanted in (_FIRST, 0):
+    for port in (_FIRST, 0):
         with contextlib.suppress(OSError):
-            return _bound(wanted)
+            return _bound(port)
     raise MachineError(f"no free port on {_HOST}", code="AZD380")
 
 

@@ -89,8 +89,7 @@ def engine_errors(doing: str) -> Iterator[None]:
 
 
 def _first(error: BaseException) -> str:
-    said = getattr(error, "explanation", None) or str(error)
-    lines = str(said).strip().splitlines()
+    lines = str(getattr(error, "explanation", None) or error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
@@ -100,10 +99,10 @@ def gateway(engine: Engine, network: str) -> str | None:
 
     with engine_errors(f"looking for network {network}"):
         try:
-            found = engine.api.inspect_network(network)
+            settings = engine.api.inspect_network(network)
         except NotFound:
             return None
-    configs = (found.get("IPAM") or {}).get("Config") or []
+    configs = (settings.get("IPAM") or {}).get("Config") or []
     return next((str(config["Gateway"]) for config in configs if config.get("Gateway")), None)
 
 
@@ -129,11 +128,11 @@ def _is_orphan(engine: Engine, entry: dict[str, Any]) -> bool:
     if entry.get("State") not in ("created", "exited", "dead"):
         return False
     try:
-        found = engine.api.inspect_container(entry["Id"])
+        container = engine.api.inspect_container(entry["Id"])
     except NotFound:
         return False
     # Both are UTC, in a form that sorts; one that never ran ended in the year 1.
-    last = max(found["Created"], found["State"]["FinishedAt"])
+    last = max(container["Created"], container["State"]["FinishedAt"])
     return bool(last < f"{datetime.now(UTC) - timedelta(seconds=LONG_AGO):%Y-%m-%dT%H:%M:%S}")
 
 

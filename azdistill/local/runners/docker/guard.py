@@ -48,18 +48,18 @@ def sweep(path: str, label: str, quiet: float = QUIET, patience: float = PATIENC
 
     An engine that is busy or starts anew says nothing of containers, and is asked again for ``patience`` seconds.
     """
-    removed, before, now = 0, None, time.monotonic()
+    removed, last, now = 0, None, time.monotonic()
     until, giving_up = now + quiet, now + patience
     while now < min(until, giving_up):
-        found = labelled(path, label)
-        for identity in found or ():
+        containers = labelled(path, label)
+        for identity in containers or ():
             _ask(path, "DELETE", f"/containers/{identity}?force=1&v=1")
             removed += 1
         now = time.monotonic()
-        if found is None or found:
+        if containers is None or containers:
             until = now + quiet
-        if found is not None and found != before:
-            before, giving_up = found, now + patience
+        if containers is not None and containers != last:
+            last, giving_up = containers, now + patience
         time.sleep(0.05)
     return removed
 

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import io
 import os
+import queue
 import re
 import tarfile
 import threading
@@ -22,14 +23,15 @@ from typing import Any
 import yaml
 
 from azdistill.aml.models import Environment
-from azdistill.errors import MachineError, UserError
+from azdistill.errors import Interrupted, MachineError, UserError
 from azdistill.local.runners.base import Cancellation
 from azdistill.local.runners.docker.engine import Engine, engine_errors
-from azdistill.local.runners.docker.progress import Answer, answers, refuse_canceled
 from azdistill.local.store.durable_files import digest, walk_files
 
 REPOSITORY = "azdistill-environment"
 _DOCKERIGNORE = ".dockerignore"
+_POLL = 0.1
+Answer = Mapping[str, Any]
 #: conda is what Azure ML builds such environments with; an image that has none gets an error that says so.
 _CONDA_DOCKERFILE = """\
 FROM {image}
@@ -73,7 +75,7 @@ class Images:
         self._engine, self._settings, self._say = engine, settings, say
         self._cancellation = cancellation or Cancellation()
         self._lock = threading.Lock()
-        self._found: list[tuple[str | Environment | None, str]] = []
+        self._images: list[tuple[str | Environment | None, str]] = []
 
     def identity(self, environment: str | Environment | None, step: str) -> str:
         """The id (``sha256:...``) of the image for ``environment``, which is built or pulled where it is not there.
@@ -89,35 +91,35 @@ class Images:
 
     def _once(self, environment: str | Environment | None, find: Callable[[], str]) -> str:
         with self._lock:
-            refuse_canceled(self._cancellation)
+            _refuse_canceled(self._cancellation)
             # Compared, not hashed: what an environment holds may be a mapping. There are few.
-            for known, image in self._found:
-                if known == environment:
+            for earlier, image in self._images:
+                if earlier == environment:
                     return image
             if image := find():
-                self._found.append((environment, image))
+                self._images.append((environment, image))
             return image
 
-    def _identity(self, made: str | Context) -> str:
-        if isinstance(made, str):
-            return self._present(made) or self._pull(made)
+    def _identity(self, source: str | Context) -> str:
+        if isinstance(source, str):
+            return self._present(source) or self._pull(source)
         # The build would pull what it starts from, and the tag would not be the same the next time.
-        for base in made.bases():
+        for base in source.bases():
             with contextlib.suppress(MachineError):  # The build tells why, or finds it in a way of its own.
                 self._present(base) or self._pull(base)
-        tag = made.tag(self._present)
-        return self._present(tag) or self._build(made, tag)
+        tag = source.tag(self._present)
+        return self._present(tag) or self._build(source, tag)
 
-    def _known(self, made: str | Context) -> str:
-        return self._present(made if isinstance(made, str) else made.tag(self._present))
+    def _known(self, source: str | Context) -> str:
+        return self._present(source if isinstance(source, str) else source.tag(self._present))
 
     def is_named(self, environment: str | Environment | None) -> bool:
         """Whether an image is known to stand for an environment; whether it can be had is another question."""
         return isinstance(environment, Environment) or bool(_mapped(_reference(environment), self._settings.instead))
 
     def _made_of(self, environment: str | Environment | None, step: str) -> str | Context:
-        if found := _mapped(_reference(environment), self._settings.instead):
-            return _folder(found, "Dockerfile", self._arguments("*")) if isinstance(found, Path) else found
+        if image := _mapped(_reference(environment), self._settings.instead):
+            return _folder(image, "Dockerfile", self._arguments("*")) if isinstance(image, Path) else image
         if isinstance(environment, Environment):
             return self._declared(environment)
         raise UserError(unnamed(environment, step), code="AZD396", hint=NAME_ONE)
@@ -153,19 +155,19 @@ class Images:
             self._follow(lambda api: api.pull(repository, tag=tag, stream=True, decode=True), f"pulling {name}")
         return self._present(name)
 
-    def _build(self, made: Context, tag: str) -> str:
+    def _build(self, context: Context, tag: str) -> str:
         self._say(f"building {tag}")
         with engine_errors(f"building {tag}"):
-            self._follow(lambda api: api.build(**self._order(made, tag)), f"building {tag}")
+            self._follow(lambda api: api.build(**self._order(context, tag)), f"building {tag}")
         return self._present(tag)
 
-    def _order(self, made: Context, tag: str) -> dict[str, Any]:
+    def _order(self, context: Context, tag: str) -> dict[str, Any]:
         return {
-            "fileobj": made.archive(),
+            "fileobj": context.archive(),
             "custom_context": True,
-            "dockerfile": made.dockerfile,
+            "dockerfile": context.dockerfile,
             "tag": tag,
-            "buildargs": dict(made.arguments),
+            "buildargs": dict(context.arguments),
             "network_mode": self._settings.network,
             "labels": {"azdistill.environment": tag},
             "rm": True,
@@ -175,7 +177,7 @@ class Images:
 
     def _follow(self, ask: Callable[[Any], Iterable[Answer]], doing: str) -> None:
         last: list[str] = []
-        for answer in answers(self._engine, ask, self._cancellation):
+        for answer in _engine_answers(self._engine, ask, self._cancellation):
             if text := str(answer.get("stream") or "").rstrip():
                 last = [*last[-19:], text]
                 self._say(text)
@@ -200,30 +202,24 @@ class Context:
 
     def bases(self) -> list[str]:
         """The images that the Dockerfile starts from, its build arguments filled in, and not its own stages."""
-        text = "\n".join(_instructions(self._text()))
+        text = "\n".join(_instructions(_bytes(self.files[self.dockerfile]).decode("utf-8", "replace")))
         values = dict(re.findall(r"(?im)^\s*ARG\s+(\w+)=\s*\"?([^\s\"]+)\"?\s*$", text)) | dict(self.arguments)
-        written = re.findall(r"(?im)^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", text)
+        lines = re.findall(r"(?im)^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", text)
         argument = r"\$\{?(\w+)(?::-([^}]*))?\}?"
-        named = [re.sub(argument, lambda found: values.get(found[1]) or found[2] or "", name) for name, _ in written]
-        stages = [stage.lower() for _, stage in written]
+        named = [re.sub(argument, lambda match: values.get(match[1]) or match[2] or "", name) for name, _ in lines]
+        stages = [stage.lower() for _, stage in lines]
         return [name for at, name in enumerate(named) if name.lower() not in ("", "scratch", *stages[:at])]
 
     def archive(self) -> io.BytesIO:
         """The files as the tar that the engine takes. Times and owners are left out: they are nobody's matter."""
-        made = io.BytesIO()
-        with tarfile.open(fileobj=made, mode="w") as tar:
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
             for name, content in sorted(self.files.items()):
-                data = content if isinstance(content, bytes) else content.read_bytes()
                 entry = tarfile.TarInfo(name)
-                entry.size, entry.mode = len(data), 0o755 if _executable(content) else 0o644
-                tar.addfile(entry, io.BytesIO(data))
-        made.seek(0)
-        return made
-
-    def _text(self) -> str:
-        content = self.files[self.dockerfile]
-        data = content if isinstance(content, bytes) else content.read_bytes()
-        return data.decode("utf-8", "replace")
+                entry.size, entry.mode = len(_bytes(content)), 0o755 if _executable(content) else 0o644
+                tar.addfile(entry, io.BytesIO(_bytes(content)))
+        archive.seek(0)
+        return archive
 
 
 def _instructions(text: str) -> Iterator[str]:
@@ -232,8 +228,8 @@ def _instructions(text: str) -> Iterator[str]:
     for line in lines:
         while line.rstrip().endswith("\\"):
             # A comment between the lines of an instruction is none of it.
-            more = next((each for each in lines if not each.lstrip().startswith("#")), "")
-            line = f"{line.rstrip()[:-1]} {more}"
+            following = next((each for each in lines if not each.lstrip().startswith("#")), "")
+            line = f"{line.rstrip()[:-1]} {following}"
         if not line.lstrip().startswith("#"):
             yield line
         for end in re.findall(r"<<-?\s*[\"']?(\w+)", line) if re.match(r"\s*(RUN|COPY|ADD)\b", line, re.I) else ():
@@ -262,9 +258,12 @@ def _ignored(folder: Path) -> Callable[[str], bool]:
     return lambda name: bool(lines) and bool(matcher.matches(name))
 
 
+def _bytes(content: bytes | Path) -> bytes:
+    return content if isinstance(content, bytes) else content.read_bytes()
+
+
 def _mark(content: bytes | Path) -> str:
-    data = content if isinstance(content, bytes) else content.read_bytes()
-    return f"{hashlib.sha256(data).hexdigest()}{'x' if _executable(content) else ''}"
+    return f"{hashlib.sha256(_bytes(content)).hexdigest()}{'x' if _executable(content) else ''}"
 
 
 def _executable(content: bytes | Path) -> bool:
@@ -291,3 +290,53 @@ def _split(name: str) -> tuple[str, str | None]:
         return name, None
     repository, _, tag = last.partition(":")
     return (f"{head}/{repository}" if head else repository), tag or "latest"
+
+
+def _engine_answers(
+    engine: Engine, ask: Callable[[Any], Iterable[Answer]], cancellation: Cancellation
+) -> Iterator[Answer]:
+    """What ``ask`` gets from a connection of its own.
+
+    Interrupted when the run is canceled: the connection is hung up, at which the engine leaves off as well.
+    """
+    from docker.types import CancellableStream
+
+    inbox: queue.SimpleQueue[Answer | BaseException | None] = queue.SimpleQueue()
+    responses: list[Any] = []
+    connection = engine.connection(responses.append)
+    # Read by another thread, because an engine may be silent for long.
+    reader = threading.Thread(target=_read, args=(lambda: ask(connection), inbox.put), daemon=True)
+    reader.start()
+    try:
+        while (answer := _next(inbox, cancellation)) is not None:
+            yield answer
+    finally:
+        if responses and reader.is_alive():
+            # It may end by itself at this very moment, and has no socket then.
+            with contextlib.suppress(OSError, AttributeError):
+                CancellableStream(None, responses[-1]).close()
+
+
+def _refuse_canceled(cancellation: Cancellation) -> None:
+    """Raise Interrupted if the run is canceled."""
+    if cancellation.asked.is_set():
+        raise Interrupted("the run was interrupted", code="AZD371")
+
+
+def _read(ask: Callable[[], Iterable[Answer]], put: Callable[[Answer | BaseException | None], None]) -> None:
+    try:
+        for answer in ask():
+            put(answer)
+        put(None)
+    except BaseException as error:  # noqa: BLE001 - raised again in the thread that follows
+        put(error)
+
+
+def _next(inbox: queue.SimpleQueue[Answer | BaseException | None], cancellation: Cancellation) -> Answer | None:
+    while True:
+        _refuse_canceled(cancellation)
+        with contextlib.suppress(queue.Empty):
+            answer = inbox.get(timeout=_POLL)
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer

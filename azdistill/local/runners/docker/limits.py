@@ -34,23 +34,23 @@ class Limits:
     gpus: bool = False
 
 
-def parse(written: Any, limits: Limits) -> tuple[Limits, tuple[str, ...]]:
-    """``limits`` with what is ``written`` (text or a list) in its place, and the arguments that are not honoured."""
+def parse(arguments: Any, limits: Limits) -> tuple[Limits, tuple[str, ...]]:
+    """``limits`` with what ``arguments`` (text or a list) set in its place, and those that are not honoured."""
     try:
-        words = list(map(str, written)) if isinstance(written, list) else shlex.split(str(written or ""))
+        words = list(map(str, arguments)) if isinstance(arguments, list) else shlex.split(str(arguments or ""))
     except ValueError:
-        return limits, (str(written),)
-    left: list[str] = []
+        return limits, (str(arguments),)
+    not_honoured: list[str] = []
     while words:
         word = words.pop(0)
         name, equals, value = word.partition("=")
         # -e A=b: a value of its own belongs to the word before it.
         following = [words.pop(0)] if not equals and words and not words[0].startswith("-") else []
-        given = _with(limits, _NAMES.get(name), value if equals else "".join(following))
-        if given is None:
-            left.append(" ".join([word, *following]))
-        limits = given or limits
-    return limits, tuple(left)
+        changed = _with(limits, _NAMES.get(name), value if equals else "".join(following))
+        if changed is None:
+            not_honoured.append(" ".join([word, *following]))
+        limits = changed or limits
+    return limits, tuple(not_honoured)
 
 
 def _with(limits: Limits, name: str | None, value: str) -> Limits | None:

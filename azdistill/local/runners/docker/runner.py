@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from azdistill.errors import AzdistillError, MachineError
-from azdistill.local.runners.base import GRACE, Cancellation, Ended, Job
+from azdistill.local.runners.base import Cancellation, Ended, Job, Watch, start_guard
 from azdistill.local.runners.docker import guard
 from azdistill.local.runners.docker.engine import LABEL, OWNER, SESSION, Engine, engine_errors, remove, sweep_orphans
 from azdistill.local.runners.docker.limits import Limits
@@ -68,18 +66,19 @@ class DockerRunner:
         self._engine, self._run_id, self._container_of = engine, run_id, container_of
         sweep_orphans(engine)
         self._session = secrets.token_hex(16)
-        self._guard = _start_guard(engine, self._session)
+        self._guard = start_guard(guard.__file__, engine.socket, f"{SESSION}={self._session}")
 
     def run(self, job: Job, output: Callable[[bytes], None], cancellation: Cancellation) -> Ended:
         """See :class:`azdistill.local.runners.base.Runner`."""
         started = time.monotonic()
         identity = self._create(job)
         try:
-            end = _Watch(self._engine, identity, job, cancellation).follow(output)
+            watch = _ContainerWatch(self._engine, identity, job, cancellation)
+            watch.follow(output)
             code = self._exit_code(identity, output)
         finally:
             remove(self._engine, identity)
-        return Ended(code, time.monotonic() - started, **end)
+        return Ended(code, time.monotonic() - started, watch.timed_out, watch.canceled)
 
     def close(self) -> None:
         """Remove what is left of the run and dismiss the guard."""
@@ -94,9 +93,7 @@ class DockerRunner:
             raise MachineError("the guard process of this run was killed", code="AZD302")
         container = self._container_of(job)
         with engine_errors("creating a container"):
-            made = self._engine.api.create_container_from_config(self._config(job, container))
-        identity: str = made["Id"]
-        return identity
+            return str(self._engine.api.create_container_from_config(self._config(job, container))["Id"])
 
     def _config(self, job: Job, container: Container) -> dict[str, Any]:
         return {
@@ -148,17 +145,15 @@ class DockerRunner:
         return int(ended["StatusCode"])
 
 
-class _Watch:
-    """Reads a container to the end of its output and ends it when its time or the user's patience is over."""
+class _ContainerWatch(Watch):
+    """Reads a container to the end of its output, and ends it when it is time."""
 
     def __init__(self, engine: Engine, identity: str, job: Job, cancellation: Cancellation) -> None:
-        self._engine, self._identity, self._cancellation = engine, identity, cancellation
-        self._timeout = time.monotonic() + job.timeout if job.timeout else None
-        self._kill_at: float | None = None
-        self._timed_out = self._canceled = self._killed = False
+        super().__init__(job, cancellation)
+        self._engine, self._identity = engine, identity
         self._failure: BaseException | None = None
 
-    def follow(self, output: Callable[[bytes], None]) -> dict[str, bool]:
+    def follow(self, output: Callable[[bytes], None]) -> None:
         with engine_errors("starting a container"):
             stream = self._engine.api.attach(self._identity, stdout=True, stderr=True, stream=True, logs=False)
             self._engine.api.start(self._identity)
@@ -166,12 +161,17 @@ class _Watch:
         reader.start()
         while reader.is_alive():
             reader.join(_POLL)
-            self._check_time()
+            self.check_time()
         if isinstance(self._failure, AzdistillError | OSError):
             raise self._failure
         if self._failure:
             raise MachineError(f"the output of a container was lost: {self._failure}", code="AZD395")
-        return {"timed_out": self._timed_out, "canceled": self._canceled}
+
+    def terminate(self) -> None:
+        self._signal("SIGTERM")
+
+    def kill(self) -> None:
+        self._signal("SIGKILL")
 
     def _read(self, stream: Any, output: Callable[[bytes], None]) -> None:
         try:
@@ -179,23 +179,6 @@ class _Watch:
                 output(chunk)
         except Exception as error:  # noqa: BLE001 - raised again in the thread that follows
             self._failure = error
-
-    def _check_time(self) -> None:
-        now = time.monotonic()
-        if self._cancellation.deadline is not None:
-            self._end_politely("_canceled", self._cancellation.deadline)
-        elif self._timeout and now > self._timeout:
-            self._end_politely("_timed_out", now + GRACE)
-        if self._kill_at and now >= self._kill_at and not self._killed:
-            self._killed = True
-            self._signal("SIGKILL")
-
-    def _end_politely(self, reason: str, deadline: float) -> None:
-        if self._kill_at is None:
-            setattr(self, reason, True)
-            self._signal("SIGTERM")
-            self._kill_at = deadline
-        self._kill_at = min(self._kill_at, deadline)
 
     def _signal(self, name: str) -> None:
         from docker.errors import APIError
@@ -209,16 +192,3 @@ def _mount(place: Path, path: Path, read_only: bool = False) -> Any:
     from docker.types import Mount
 
     return Mount(target=str(place), source=str(path), type="bind", read_only=read_only)
-
-
-def _start_guard(engine: Engine, session: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-I", "-S", str(Path(guard.__file__)), engine.socket, f"{SESSION}={session}"]
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={},
-        start_new_session=True,
-        cwd="/",
-    )
