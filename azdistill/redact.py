@@ -33,11 +33,11 @@ _SHORTEST_LINE = 12
 _PIECE = 12
 _RUN = re.compile(rf"[A-Za-z0-9+/_-]{{{_PIECE},}}")
 _ESCAPE = re.compile("%[0-9A-F]{2}")
-_NOTHING = re.compile(r"(?!)")
 
-#: Up to so many forms are found as fast without a look beforehand.
-_FEW = 30
+#: A text is cut into blocks of this length. One that holds a form of two blocks less one character holds a whole block
+#: of it, wherever that begins: a key file has hundreds of forms, and most text no block of them.
 _BLOCK = 6
+_LONG = 2 * _BLOCK - 1
 
 
 class _Search:
@@ -45,43 +45,37 @@ class _Search:
 
     def __init__(self, forms: frozenset[str], encoded: frozenset[str], words: frozenset[str]) -> None:
         self.forms, self.encoded, self.words = forms, encoded, words
-        self._pieces = _parts(encoded, _PIECE)
-        self._piece_blocks = _parts(encoded, _BLOCK)
         # Whether a word ends where it seems to is seen from two characters more.
         self.longest = max([0, *map(len, forms), *(len(word) + 3 for word in words)])
-        self._pattern = _any_of(forms)
-        self._word = re.compile("|".join(map(_word, sorted(words, key=len, reverse=True)))) if words else None
-        # A key file has hundreds of forms, and most text none of them. Cut into blocks, a text that holds a form of
-        # two blocks less one character holds one whole block of it, wherever that begins.
-        least = _without_larger(forms) if len(forms) > _FEW else []
-        long = [form for form in least if len(form) >= 2 * _BLOCK - 1]
-        self._blocks = _parts(long, _BLOCK)
-        short = least[: len(least) - len(long)]
-        self._short = _any_of(short) if long and short else None
+        self._pieces = _parts(encoded, _PIECE)
+        long = {form for form in forms if len(form) >= _LONG}
+        # Where none is that holds no other, none is.
+        least = [form for form in long if not any(part in form for part in long - {form})]
+        self._blocks = _parts(least, _BLOCK) | _parts(encoded, _BLOCK)
+        self._pattern = _any_of(map(re.escape, forms))
+        self._short = _any_of(map(re.escape, forms - long))
+        self._word = _any_of(map(_word, words))
 
     def hide(self, text: str, names: bool) -> str:
-        whole = self._pattern.sub(MASK, text) if self._may_be_in(text) else text
-        whole = _RUN.sub(self._hide_pieces, whole) if _has_block(whole, self._piece_blocks) else whole
-        return self._word.sub(MASK, whole) if self._word and not names else whole
+        if self._blocks.isdisjoint([text[at : at + _BLOCK] for at in range(0, len(text), _BLOCK)]):
+            text = self._short.sub(MASK, text)
+        else:
+            text = _RUN.sub(self._hide_pieces, self._pattern.sub(MASK, text))
+        return text if names else self._word.sub(MASK, text)
 
-    def _hide_pieces(self, found: re.Match[str]) -> str:
-        run, pieces = found[0], self._pieces
+    def _hide_pieces(self, match: re.Match[str]) -> str:
+        run, pieces = match[0], self._pieces
         at = [place for place in range(len(run) - _PIECE + 1) if run[place : place + _PIECE] in pieces]
         return f"{run[: at[0]]}{MASK}{run[at[-1] + _PIECE :]}" if at else run
-
-    def _may_be_in(self, text: str) -> bool:
-        if not self._blocks or (self._short and self._short.search(text)):
-            return True
-        return _has_block(text, self._blocks)
 
 
 def _parts(texts: Iterable[str], length: int) -> set[str]:
     return {text[at : at + length] for text in texts for at in range(len(text) - length + 1)}
 
 
-def _has_block(text: str, blocks: set[str]) -> bool:
-    """Whether a text that is cut into blocks has one of these."""
-    return not blocks.isdisjoint([text[at : at + _BLOCK] for at in range(0, len(text), _BLOCK)])
+def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
+    """Finds any of ``patterns``, the longest first, and nothing where there are none."""
+    return re.compile("|".join(sorted(patterns, key=len, reverse=True)) or r"(?!)")
 
 
 _search: _Search | None = None
@@ -100,9 +94,9 @@ def register(*values: str) -> None:
     encoded = {text for value in long for text in _encoded(value.encode("utf-8", "surrogateescape"))}
     words = {form for value in hidden if len(value) < SHORTEST for form in _words(value)}
     with _lock:
-        known = _search or _Search(frozenset(), frozenset(), frozenset())
-        if not (forms <= known.forms and words <= known.words):
-            _search = _Search(known.forms | forms, known.encoded | encoded, known.words | words)
+        earlier = _search or _Search(frozenset(), frozenset(), frozenset())
+        if not (forms <= earlier.forms and words <= earlier.words):
+            _search = _Search(earlier.forms | forms, earlier.encoded | encoded, earlier.words | words)
 
 
 def redact(text: str, *, names: bool = False) -> str:
@@ -135,11 +129,11 @@ def _clean(value: Any, names: bool) -> Any:
         return redact(value, names=names or value.startswith("/"))
     if isinstance(value, Mapping):
         return {
-            redact(str(key), names=True): _clean(inner, names or (key in _NAMES and not isinstance(inner, Mapping)))
-            for key, inner in value.items()
+            redact(str(key), names=True): _clean(field, names or (key in _NAMES and not isinstance(field, Mapping)))
+            for key, field in value.items()
         }
     if isinstance(value, list | tuple):
-        return [_clean(inner, names) for inner in value]
+        return [_clean(element, names) for element in value]
     return value
 
 
@@ -160,15 +154,6 @@ def has_words() -> bool:
     return bool(_search and _search.words)
 
 
-def _without_larger(forms: Iterable[str]) -> list[str]:
-    """The forms that hold no other: where none of these is, none is. The shortest first."""
-    least: list[str] = []
-    for form in sorted(forms, key=len):
-        if not any(other in form for other in least):
-            least.append(form)
-    return least
-
-
 def _word(form: str) -> str:
     """Finds ``form`` where it is no part of a longer word, and not of a row of its own first or last character.
 
@@ -177,12 +162,6 @@ def _word(form: str) -> str:
     first, last = re.escape(form[0]), re.escape(form[-1])
     begins = rf"(?:(?<![{_IN_WORD}])(?<!\w\.)|(?<=\\[nrt]))(?<!{first})"
     return rf"{begins}{re.escape(form)}(?![{_IN_WORD}]|\.\w)(?!{last})"
-
-
-def _any_of(forms: Iterable[str]) -> re.Pattern[str]:
-    if not forms:
-        return _NOTHING
-    return re.compile("|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)))
 
 
 def _forms(value: str) -> set[str]:
@@ -203,7 +182,7 @@ def _words(value: str) -> set[str]:
 def _spellings(value: str, raw: bytes) -> set[str]:
     forms = {value, strict_json.dumps(value)[1:-1], strict_json.dumps(value, ensure_ascii=False)[1:-1]}
     for encoded in (quote(raw, safe=""), quote(raw), quote_plus(raw)):
-        forms |= {encoded, _ESCAPE.sub(lambda found: found[0].lower(), encoded)}
+        forms |= {encoded, _ESCAPE.sub(lambda match: match[0].lower(), encoded)}
     forms |= {raw.hex(), raw.hex().upper(), html.escape(value)}
     # As Python's repr shows it, alone or in a text that has a double quote, where every single one is escaped.
     return forms | {repr(value)[1:-1], repr(f'"{value}')[2:-1]}
@@ -214,14 +193,14 @@ def _encoded(raw: bytes) -> set[str]:
 
     The characters that depend on the neighbours are cut off at both ends.
     """
-    found = set()
+    texts = set()
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         for shift in range(3):
             encoded = encode(b"\0" * shift + raw).decode().rstrip("=")
             head = (shift * 8 + 5) // 6
             tail = len(encoded) if (shift + len(raw)) % 3 == 0 else len(encoded) - 1
-            found.add(encoded[head:tail])
-    return found
+            texts.add(encoded[head:tail])
+    return texts
 
 
 def _base64_lines(raw: bytes) -> set[str]:

@@ -170,8 +170,7 @@ def test_a_key_file_is_made_ready_in_one_go(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("KEY_FILE", KEY_FILE)
     hide_secrets(["KEY_FILE"])
     hide_secrets(["KEY_FILE"])
-    assert len(made) <= 2
-    assert max(made) > 200
+    assert len([count for count in made if count > 200]) == 1
 
 
 def test_text_without_a_secret_is_not_searched_for_each_of_many_forms(monkeypatch: pytest.MonkeyPatch) -> None:
