@@ -33,8 +33,8 @@ OF_LIBRARIES = {
         "sys",
     ): "Python's own, as the user's script sees them",
     ("local/in_step/parallel_worker.py", "EntryScript.logger"): "a logger",
-    ("local/in_step/parallel_worker.py", "inner"): "a module made for the user's script",
-    ("local/in_step/parallel_worker.py", "outer"): "a module made for the user's script",
+    ("local/in_step/parallel_worker.py", "module"): "a module made for the user's script",
+    ("local/in_step/parallel_worker.py", "package"): "a module made for the user's script",
     ("local/runners/docker/images.py", "entry"): "an entry of a tar file",
     ("local/tracking/ui_process.py", "sys"): "the arguments of MLflow's own program",
 }

@@ -91,7 +91,7 @@ def test_a_long_answer_is_put_together_once(monkeypatch: pytest.MonkeyPatch) -> 
     """Adding each of its pieces to all before takes seconds here."""
     pieces = iter([*([b"x" * 64] * 20_000), b'"\n"next'])
     worker = Worker.__new__(Worker)
-    worker._held, worker._answers = b'"', open(os.devnull, "rb", buffering=0)  # noqa: SIM115 (closed below)
+    worker._unread, worker._answers = b'"', open(os.devnull, "rb", buffering=0)  # noqa: SIM115 (closed below)
     worker.process = SimpleNamespace(stdin=SimpleNamespace(write=len, flush=lambda: None))  # type: ignore[assignment]
     monkeypatch.setattr(select, "select", lambda *arguments: ([1], [], []))
     monkeypatch.setattr(os, "read", lambda descriptor, size: next(pieces))
@@ -99,4 +99,4 @@ def test_a_long_answer_is_put_together_once(monkeypatch: pytest.MonkeyPatch) -> 
         assert worker.ask({}, None) == "x" * 1_280_000
     finally:
         worker._answers.close()
-    assert worker._held == b'"next'
+    assert worker._unread == b'"next'

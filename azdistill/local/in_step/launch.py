@@ -32,8 +32,8 @@ def main() -> int:
     count, kind, command = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     # A signal to the group reaches the processes by itself; this one stays to tell how they ended.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
-    told, word = (workers(count), "worker") if kind == "tensorflow" else (processes(count), "rank")
-    ranks = [start(command, variables) for variables in told]
+    variables, word = (workers(count), "worker") if kind == "tensorflow" else (processes(count), "rank")
+    ranks = [start(command, environment) for environment in variables]
     marks = [f"[{word} {number}] ".encode() if count > 1 else b"" for number in range(count)]
     readers = [in_background(relay, rank, marks[number]) for number, rank in enumerate(ranks)]
     code = wait(ranks, word)
@@ -95,27 +95,27 @@ def free_ports(count: int) -> list[int]:
 def relay(rank: subprocess.Popen[bytes], mark: bytes) -> None:
     """Print what a process prints line by line, each line whole and behind ``mark``."""
     assert rank.stdout
-    descriptor, held = rank.stdout.fileno(), bytearray()
+    descriptor, buffer = rank.stdout.fileno(), bytearray()
     while chunk := os.read(descriptor, _CHUNK):
-        held += chunk
+        buffer += chunk
         # Looked for in what is new: a long line comes in many pieces.
-        end = len(held) - len(chunk) + ended if (ended := chunk.rfind(b"\n") + 1) else cut(held)
-        put(marked(bytes(held[:end]), mark))
-        del held[:end]
-    put(marked(bytes(held), mark))
+        end = len(buffer) - len(chunk) + ended if (ended := chunk.rfind(b"\n") + 1) else cut(buffer)
+        put(marked(bytes(buffer[:end]), mark))
+        del buffer[:end]
+    put(marked(bytes(buffer), mark))
 
 
-def cut(held: bytearray) -> int:
+def cut(buffer: bytearray) -> int:
     """How much of an unfinished line is printed now, as a line of its own.
 
     What is one word stays so: a secret is found, and hidden, in one piece only.
     """
-    if len(held) <= _CHUNK:
+    if len(buffer) <= _CHUNK:
         return 0
     # What a progress bar writes over has ended as well. The last one may be the first half of a line's end.
-    if drawn := held.rfind(b"\r", 0, -1) + 1:
+    if drawn := buffer.rfind(b"\r", 0, -1) + 1:
         return drawn
-    return 0 if len(held) <= _LONGEST else held.rfind(b" ") + 1 or len(held)
+    return 0 if len(buffer) <= _LONGEST else buffer.rfind(b" ") + 1 or len(buffer)
 
 
 def marked(text: bytes, mark: bytes) -> bytes:
@@ -136,7 +136,7 @@ def wait(ranks: list[subprocess.Popen[bytes]], word: str) -> int:
     for number, rank in enumerate(ranks):
         in_background(lambda number=number, rank=rank: ended.put((number, shell_code(rank.wait()))))
     first, kill_at = 0, None
-    for left in range(len(ranks) - 1, -1, -1):
+    for running in range(len(ranks) - 1, -1, -1):
         try:
             number, code = ended.get(timeout=None if kill_at is None else max(0.0, kill_at - time.monotonic()))
         except queue.Empty:
@@ -146,8 +146,8 @@ def wait(ranks: list[subprocess.Popen[bytes]], word: str) -> int:
         if code and not first:
             first = code
             if len(ranks) > 1:
-                others = ": ending the others" if left else ""
-                put(f"[launch] {word} {number} ended with exit code {code}{others}\n".encode())
+                consequence = ": ending the others" if running else ""
+                put(f"[launch] {word} {number} ended with exit code {code}{consequence}\n".encode())
             # The group, so that what the processes started hears of it too.
             os.killpg(0, signal.SIGTERM)
             kill_at = time.monotonic() + GRACE

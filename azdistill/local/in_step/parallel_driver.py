@@ -11,6 +11,7 @@ until then, so that another attempt runs only the others.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -43,7 +44,7 @@ class Worker:
     def __init__(self, number: int, settings: dict[str, Any], arguments: list[str]) -> None:
         answers, self._write = os.pipe()
         self._answers = os.fdopen(answers, "rb", buffering=0)
-        self._held = b""
+        self._unread = b""
         script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "parallel_worker.py")
         self.process = subprocess.Popen(
             [sys.executable, script, str(self._write), *arguments],
@@ -65,33 +66,32 @@ class Worker:
         except OSError:
             raise EOFError from None
         until = None if timeout is None else time.monotonic() + timeout
-        pieces = [self._held]
+        pieces = [self._unread]
         while b"\n" not in pieces[-1]:
-            left = None if until is None else max(0.0, until - time.monotonic())
-            if not select.select([self._answers], [], [], left)[0]:
+            patience = None if until is None else max(0.0, until - time.monotonic())
+            if not select.select([self._answers], [], [], patience)[0]:
                 raise TimeoutError
             chunk = os.read(self._answers.fileno(), 1 << 16)
             if not chunk:
                 raise EOFError
             pieces.append(chunk)
-        line, self._held = b"".join(pieces).split(b"\n", 1)
+        line, self._unread = b"".join(pieces).split(b"\n", 1)
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def end(self) -> int:
-        """Kill it, hand on its last lines, and return its exit code."""
+    def kill(self) -> int:
+        """Kill it, and return its exit code."""
         self.process.kill()
+        return self.finish()
+
+    def finish(self) -> int:
+        """Let it call ``shutdown()`` and end by itself, hand on its last lines, and return its exit code."""
+        assert self.process.stdin
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         code = self.process.wait()
         self._reader.join(1.0)
         self._answers.close()
-        return code
-
-    def finish(self) -> int:
-        """Let it call ``shutdown()`` and end by itself; its exit code."""
-        assert self.process.stdin
-        self.process.stdin.close()
-        code = self.process.wait()
-        self._reader.join(1.0)
         return code
 
 
@@ -109,22 +109,21 @@ class Driver:
         #: Whether what mini-batches gave is all that came of them: what a shutdown() was to write is nowhere else.
         self._whole = True
         self._workers: dict[int, Worker] = {}
-        self._told = 0.0
+        self._progress_at = 0.0
         self.target = results_file(settings)
         self.journal = Journal(settings["journal"], os.environ.get("AZDISTILL_PREVIOUS_ATTEMPT"), self.target)
 
     def run(self) -> None:
         """All mini-batches; raises Stop where the thresholds do not allow what failed."""
-        first = self._start(0)
-        self.batches = self._split(first)
+        self.batches = self._split(self._start(0))
         items = sum(batch["count"] for batch in self.batches)
         self.results.update(self.journal.begin(self.batches, self._data()))
-        left = [number for number in range(len(self.batches)) if number not in self.results]
-        count = max(1, min(self.settings["workers"], len(left)))
+        open_batches = [number for number in range(len(self.batches)) if number not in self.results]
+        count = max(1, min(self.settings["workers"], len(open_batches)))
         say(f"{len(self.batches)} mini-batches, {items} items, {count} workers")
         if self.results:
             say(f"{len(self.results)} mini-batches were done by the previous attempt")
-        for number in left:
+        for number in open_batches:
             self._todo.put(number)
         threads = [in_background(self._work, number) for number in range(count)]
         for thread in threads:
@@ -153,9 +152,8 @@ class Driver:
         return worker
 
     def _split(self, worker: Worker) -> list[dict[str, Any]]:
-        request = {"split": True}
         try:
-            answer = worker.ask(request, None)
+            answer = worker.ask({"split": True}, None)
         except EOFError:
             raise Stop(f"init() of {self.settings['entry_script']} failed") from None
         if "error" in answer:
@@ -178,7 +176,7 @@ class Driver:
                 break
             worker = self._try(number, worker, batch)
         if worker and self._stop:
-            worker.end()
+            worker.kill()
         elif worker:
             self._finish(number, worker)
 
@@ -193,7 +191,7 @@ class Driver:
     def _try(self, number: int, worker: Worker | None, batch: int) -> Worker | None:
         """Run one mini-batch, again where it fails; the worker that is alive afterwards."""
         tries = self.settings["max_retries"] + 1
-        kept = None
+        best = None
         for attempt in range(1, tries + 1):
             worker = worker or self._start(number)
             answer, why = None, ""
@@ -202,10 +200,10 @@ class Driver:
                 why = answer.get("error", "")
             except TimeoutError:
                 why = f"run() took longer than {self.settings['timeout']} s"
-                worker.end()
+                worker.kill()
                 worker = None
             except EOFError:
-                why = f"its worker ended with exit code {worker.end()}"
+                why = f"its worker ended with exit code {worker.kill()}"
                 worker = None
             if self._stop:
                 return worker
@@ -213,12 +211,12 @@ class Driver:
                 self._halt(answer["fatal"])
                 return worker
             if answer and not why:
-                kept = answer
+                best = answer
                 if not self._missing(batch, answer):
                     break
                 why = f"run() gave {answer['count']} results for {self.batches[batch]['count']} items"
             say(f"mini-batch {batch}, attempt {attempt} of {tries}: {why}")
-        self._keep(batch, kept)
+        self._keep(batch, best)
         return worker
 
     def _keep(self, batch: int, answer: dict[str, Any] | None) -> None:
@@ -241,16 +239,15 @@ class Driver:
 
     def _judge(self) -> None:
         limits = self.settings
-        percent = 100.0 * self.failed_batches / max(1, len(self.batches))
-        most = limits["allowed_failed_percent"]
         for failed, limit, what in (
             (self.failed_batches, limits["mini_batch_error_threshold"], "mini-batches (mini_batch_error_threshold"),
             (self.failed_items, limits["error_threshold"], "items (error_threshold"),
         ):
             if 0 <= limit < failed:
                 self._halt(f"{failed} {what} {limit}) failed")
-        if percent > most:
-            self._halt(f"{percent:.0f}% of the mini-batches failed (allowed_failed_percent {most:g})")
+        percent, limit = 100.0 * self.failed_batches / max(1, len(self.batches)), limits["allowed_failed_percent"]
+        if percent > limit:
+            self._halt(f"{percent:.0f}% of the mini-batches failed (allowed_failed_percent {limit:g})")
 
     def _halt(self, why: str) -> None:
         with self._lock:
@@ -263,9 +260,9 @@ class Driver:
         path = os.environ.get("AZDISTILL_METRICS_FILE")
         now = time.monotonic()
         with self._lock:
-            if not path or (not force and now - self._told < PROGRESS_EVERY):
+            if not path or (not force and now - self._progress_at < PROGRESS_EVERY):
                 return
-            self._told = now
+            self._progress_at = now
             line = {"kind": "progress", "done": len(self.results), "total": len(self.batches), "text": "mini-batches"}
         with open(path, "ab", buffering=0) as file:
             file.write(json.dumps({**line, "rate": None, "eta": None}, allow_nan=False).encode() + b"\n")
@@ -295,9 +292,9 @@ def say(text: str) -> None:
     put(f"[parallel] {text}\n".encode())
 
 
-def taken(arguments: list[str], settings: dict[str, Any]) -> dict[str, Any]:
+def with_arguments(arguments: list[str], settings: dict[str, Any]) -> dict[str, Any]:
     """``settings`` with what the arguments say in Azure ML's place of them; they stay the script's own too."""
-    found = dict(settings)
+    changed = dict(settings)
     for position, word in enumerate(arguments):
         name, _, value = word[2:].partition("=") if word.startswith("--") else ("", "", "")
         value = value or (arguments[position + 1] if position + 1 < len(arguments) else "")
@@ -305,23 +302,23 @@ def taken(arguments: list[str], settings: dict[str, Any]) -> dict[str, Any]:
             continue
         try:
             if name == "append_row_file_name":
-                found[name] = os.path.basename(value)
+                changed[name] = os.path.basename(value)
             elif name == "allowed_failed_percent":
-                found[name] = float(value)
+                changed[name] = float(value)
             else:
-                found["mini_batch_error_threshold" if name == "allowed_failed_count" else name] = int(value)
+                changed["mini_batch_error_threshold" if name == "allowed_failed_count" else name] = int(value)
                 if name == "error_threshold":
-                    found["few_results_fail"] = int(value) >= 0
+                    changed["few_results_fail"] = int(value) >= 0
         except ValueError:
             raise Stop(f"--{name} should be a number, not '{value}'") from None
-    return found
+    return changed
 
 
 def main() -> int:
     settings = {"allowed_failed_percent": 100.0, "append_row_file_name": FILE_NAME}
     settings.update(json.loads(os.environ["AZDISTILL_PARALLEL"]))
     try:
-        driver = Driver(taken(sys.argv[1:], settings), sys.argv[1:])
+        driver = Driver(with_arguments(sys.argv[1:], settings), sys.argv[1:])
         driver.run()
         driver.write()
         driver.journal.remove()

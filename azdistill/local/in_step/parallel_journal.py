@@ -33,14 +33,14 @@ class Journal:
         if self._path is None:
             return {}
         mark = _mark(batches, data)
-        kept = dict(_read(self._previous, mark)) if self._previous and not self._others(self._previous) else {}
+        answers = dict(_read(self._previous, mark)) if self._previous and not self._others(self._previous) else {}
         draft = f"{self._path}.part"
         with open(draft, "w", encoding="utf-8") as file:
             file.write(json.dumps({"of": mark}, allow_nan=False) + "\n")
-            file.writelines(_line(number, answer) for number, answer in kept.items())
+            file.writelines(_line(number, answer) for number, answer in answers.items())
         # Whole or not at all: what an attempt takes over must not be less for the one after it.
         os.replace(draft, self._path)
-        return kept
+        return answers
 
     def add(self, number: int, answer: dict[str, Any]) -> None:
         """Keep the answer of a mini-batch that needs no other try."""
@@ -65,24 +65,21 @@ def _line(number: int, answer: dict[str, Any]) -> str:
 
 def _mark(batches: list[dict[str, Any]], data: str | None) -> str:
     """A hash of how the input is split, and of when the files in ``data`` were written."""
-    found = [(os.path.relpath(path, data), *_stat(path)) for path in _files(data)] if data else []
+    tree = os.walk(data, followlinks=True) if data else ()
+    files = sorted(os.path.join(folder, name) for folder, _, names in tree for name in names)
+    if data and os.path.isfile(data):
+        files = [data]
+    stamps = [(os.path.relpath(path, data), *_stat(path)) for path in files]
     counts = [batch["count"] for batch in batches]
-    return hashlib.sha256(json.dumps([found, counts], allow_nan=False).encode()).hexdigest()
-
-
-def _files(data: str) -> list[str]:
-    if os.path.isfile(data):
-        return [data]
-    walked = os.walk(data, followlinks=True)
-    return sorted(os.path.join(folder, name) for folder, _, names in walked for name in names)
+    return hashlib.sha256(json.dumps([stamps, counts], allow_nan=False).encode()).hexdigest()
 
 
 def _stat(path: str) -> tuple[int, int]:
     try:
-        found = os.stat(path)
+        stat = os.stat(path)
     except OSError:
         return (0, 0)
-    return (found.st_size, found.st_mtime_ns)
+    return (stat.st_size, stat.st_mtime_ns)
 
 
 def _read(folder: str, mark: str) -> Iterator[tuple[int, dict[str, Any]]]:

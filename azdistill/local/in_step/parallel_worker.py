@@ -7,12 +7,14 @@ of the script stay prints; answers go to the descriptor.
 
 from __future__ import annotations
 
+import glob
 import importlib
 import importlib.util
 import inspect
 import json
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -20,6 +22,9 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+READERS = ("read_delimited", "read_parquet", "read_json_lines")
+TRANSFORMATIONS = (*READERS, "keep_columns", "drop_columns", "extract_columns_from_partition_format")
+ENCODINGS = {"utf8": "utf-8", "iso88591": "iso-8859-1", "latin1": "latin-1", "ascii": "ascii", "utf16": "utf-16"}
 
 
 def main() -> None:
@@ -62,20 +67,20 @@ def provide_entry_script() -> None:
     EntryScript.logger.addHandler(handler)
     EntryScript.logger.setLevel(logging.INFO)
     EntryScript.logger.propagate = False
-    inner, outer = ModuleType("azureml_user.parallel_run"), ModuleType("azureml_user")
-    inner.EntryScript, outer.parallel_run = EntryScript, inner  # type: ignore[attr-defined]
-    outer.__path__ = []
-    sys.modules |= {"azureml_user": outer, "azureml_user.parallel_run": inner}
+    module, package = ModuleType("azureml_user.parallel_run"), ModuleType("azureml_user")
+    module.EntryScript, package.parallel_run = EntryScript, module  # type: ignore[attr-defined]
+    package.__path__ = []
+    sys.modules |= {"azureml_user": package, "azureml_user.parallel_run": module}
 
 
 def load(script: str) -> ModuleType:
     name = os.path.splitext(os.path.basename(script))[0]
-    found = importlib.util.spec_from_file_location(name, script)
-    if found is None or found.loader is None:
+    spec = importlib.util.spec_from_file_location(name, script)
+    if spec is None or spec.loader is None:
         raise ImportError(f"{script} is no Python script")
-    module = importlib.util.module_from_spec(found)
+    module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    found.loader.exec_module(module)
+    spec.loader.exec_module(module)
     return module
 
 
@@ -132,10 +137,10 @@ class Source:
             raise ValueError("partition_keys need a table (an mltable that reads one)")
         files = self._files()
         size = self._settings["mini_batch_size"] or 10
-        if self._settings["in_bytes"]:
-            return [{"files": some, "count": len(some)} for some in by_bytes(files, size)]
         groups = [files[start : start + size] for start in range(0, len(files), size)]
-        return [{"files": some, "count": len(some)} for some in groups]
+        if self._settings["in_bytes"]:
+            groups = by_bytes(files, size)
+        return [{"files": group, "count": len(group)} for group in groups]
 
     def take(self, batch: dict[str, Any]) -> Any:
         """A mini-batch as ``run()`` gets it: a list of paths, or a DataFrame."""
@@ -150,25 +155,16 @@ class Source:
         if os.path.isfile(self._path):
             return [self._path]
         if self._settings["kind"] == "mltable":
-            files: list[str] = self._mltable().files()
-            return files
+            return MLTable(self._path).files()
         walked = os.walk(self._path, followlinks=True)
         return sorted(os.path.join(folder, name) for folder, _, names in walked for name in names)
 
     def _is_table(self) -> bool:
-        return self._settings["kind"] == "mltable" and bool(self._mltable().is_table)
-
-    def _mltable(self) -> Any:
-        sys.path.insert(0, HERE)
-        try:
-            table = importlib.import_module("parallel_table")
-        finally:
-            sys.path.remove(HERE)
-        return table.MLTable(self._path)
+        return self._settings["kind"] == "mltable" and MLTable(self._path).is_table
 
     def _read_table(self) -> Any:
         if self._table is None:
-            self._table = self._mltable().read()
+            self._table = MLTable(self._path).read()
         return self._table
 
     def _read_partitions(self) -> list[tuple[Any, Any]]:
@@ -193,8 +189,8 @@ class Source:
         size = self._settings["mini_batch_size"] or 1 << 20
         rows = size
         if self._settings["in_bytes"] or not self._settings["mini_batch_size"]:
-            each = max(1, len(table.to_csv(index=False)) // max(1, len(table)))
-            rows = max(1, size // each)
+            bytes_of_row = max(1, len(table.to_csv(index=False)) // max(1, len(table)))
+            rows = max(1, size // bytes_of_row)
         ends = range(0, len(table), rows)
         return [{"start": at, "end": min(at + rows, len(table)), "count": min(rows, len(table) - at)} for at in ends]
 
@@ -208,15 +204,113 @@ def keyed(keys: list[str], value: Any) -> dict[str, str | None]:
 
 def by_bytes(files: list[str], size: int) -> list[list[str]]:
     groups: list[list[str]] = []
-    held = 0
+    filled = 0
     for file in files:
         bytes_of = os.path.getsize(file)
-        if not groups or held + bytes_of > size:
+        if not groups or filled + bytes_of > size:
             groups.append([])
-            held = 0
+            filled = 0
         groups[-1].append(file)
-        held += bytes_of
+        filled += bytes_of
     return groups
+
+
+class MLTable:
+    """The table, or the files, that the folder of a ``MLTable`` file stands for: YAML with ``paths`` (file, folder or
+    pattern) and ``transformations``. Where the package ``mltable`` is installed it reads the table; else pandas does,
+    for the transformations that are named here.
+    """
+
+    def __init__(self, folder: str) -> None:
+        import yaml
+
+        self.folder = folder
+        path = folder if os.path.isfile(folder) else os.path.join(folder, "MLTable")
+        if not os.path.isfile(path):
+            raise ValueError(f"there is no file MLTable in {folder}")
+        with open(path, encoding="utf-8") as file:
+            document = yaml.safe_load(file) or {}
+        self._paths = document.get("paths") or []
+        #: Names of transformations and their arguments.
+        self._steps: list[tuple[str, Any]] = []
+        for step in document.get("transformations") or []:
+            self._steps += step.items() if isinstance(step, dict) else [(step, None)]
+        self._base = os.path.dirname(path)
+
+    @property
+    def is_table(self) -> bool:
+        """Whether something reads the files as rows."""
+        return any(name in READERS for name, _ in self._steps)
+
+    def files(self) -> list[str]:
+        """The files it names, in order."""
+        files: list[str] = []
+        for source in self._paths:
+            kind, address = next((kind, str(address)) for kind, address in source.items())
+            if "://" in address and not address.startswith("file://"):
+                raise ValueError(f"{address} is not on this machine")
+            path = os.path.join(self._base, address.replace("file://", ""))
+            if kind == "folder":
+                files += [os.path.join(at, name) for at, _, names in os.walk(path) for name in names]
+            elif kind == "pattern":
+                files += [file for file in glob.glob(path, recursive=True) if os.path.isfile(file)]
+            else:
+                files.append(path)
+        return sorted(dict.fromkeys(files))
+
+    def read(self) -> Any:
+        """The table as a DataFrame."""
+        unknown = [name for name, _ in self._steps if name not in TRANSFORMATIONS]
+        if unknown:
+            return self._with_mltable(unknown)
+        pandas = importlib.import_module("pandas")
+        parts = [self._read(pandas, file) for file in self.files()]
+        table = pandas.concat(parts, ignore_index=True) if parts else pandas.DataFrame()
+        for name, arguments in self._steps:
+            columns = [arguments] if isinstance(arguments, str) else arguments
+            if name == "keep_columns":
+                table = table[columns]
+            elif name == "drop_columns":
+                table = table.drop(columns=columns)
+        return table
+
+    def _with_mltable(self, unknown: list[str]) -> Any:
+        try:
+            mltable = importlib.import_module("mltable")
+        except ImportError:
+            names = ", ".join(unknown)
+            raise ValueError(f"the transformation {names} needs the package mltable: pip install mltable") from None
+        return mltable.load(self._base).to_pandas_dataframe()
+
+    def _read(self, pandas: Any, file: str) -> Any:
+        table: Any = None
+        for name, arguments in self._steps:
+            arguments = arguments or {}
+            if name == "read_delimited":
+                table = self._delimited(pandas, file, arguments)
+            elif name == "read_parquet":
+                table = pandas.read_parquet(file)
+            elif name == "read_json_lines":
+                table = pandas.read_json(file, lines=True)
+            if name in READERS and arguments.get("include_path_column"):
+                table.insert(0, "Path", file)
+            if name == "extract_columns_from_partition_format":
+                for column, text in self._columns(file, arguments["partition_format"]).items():
+                    table[column] = text
+        return table
+
+    def _delimited(self, pandas: Any, file: str, arguments: dict[str, Any]) -> Any:
+        encoding = ENCODINGS.get(str(arguments.get("encoding", "utf8")).lower(), arguments.get("encoding"))
+        header = None if arguments.get("header") == "no_header" else 0
+        return pandas.read_csv(file, sep=arguments.get("delimiter", ","), header=header, encoding=encoding)
+
+    def _columns(self, file: str, partition_format: str) -> dict[str, str]:
+        """The values of a path's parts: ``/{Store}/{Brand}/*.parquet`` names them."""
+        pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(partition_format).replace(r"\*", "[^/]*"))
+        match = re.search(pattern + "$", file) or re.search(pattern, file)
+        if not match:
+            raise ValueError(f"{file} does not fit the partition format {partition_format}")
+        return match.groupdict()
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ SCRIPTS = ".azdistill"
 PARALLEL = "AZDISTILL_PARALLEL"
 _PYTHON = 'exec "$(command -v python || command -v python3)" -I -S'
 _LAUNCH = ("launch.py",)
-_PARALLEL = ("parallel_driver.py", "parallel_worker.py", "parallel_table.py", "parallel_journal.py", *_LAUNCH)
+_PARALLEL = ("parallel_driver.py", "parallel_worker.py", "parallel_journal.py", *_LAUNCH)
 
 
 @dataclass(frozen=True, slots=True)
