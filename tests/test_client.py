@@ -10,7 +10,7 @@ import pytest
 from client_program import SANDBOX
 
 from azdistill import DistillationJob, MLClient, UserError, aml
-from azdistill.client import evaluation, names
+from azdistill.client import evaluation
 from azdistill.compile.naming import student_name
 from azdistill.recipe.refer import Weights
 
@@ -62,21 +62,21 @@ def test_a_job_knows_what_its_model_will_be_called(tmp_path: Path) -> None:
 
 
 def test_a_model_name_says_which_student_before_or_after() -> None:
-    assert names.model_name("phi-4-mini-distilled") == names.ModelName("phi-4-mini", "distilled")
-    assert names.model_name("a-distilled-baseline") == names.ModelName("a-distilled", "baseline")
+    assert evaluation.model_name("phi-4-mini-distilled") == evaluation.ModelName("phi-4-mini", "distilled")
+    assert evaluation.model_name("a-distilled-baseline") == evaluation.ModelName("a-distilled", "baseline")
     with pytest.raises(UserError, match="did you mean 'phi-distilled'") as raised:
-        names.model_name("phi-distiled", ["phi-distilled"])
+        evaluation.model_name("phi-distiled", ["phi-distilled"])
     assert raised.value.code == "AZD490"
     with pytest.raises(UserError):
-        names.model_name("-distilled")
+        evaluation.model_name("-distilled")
 
 
 def test_a_metric_has_the_name_that_people_use_and_its_own() -> None:
     measured = {"accuracy": 0.5, "bleu": 0.25, "latency_ms_p50": 12, "model": "m", "ci": {}, "f": None, "gate": True}
-    assert names.pick(measured, ["accuracy", "bleu_score", "inference_time", "bleu"]) == {
+    assert evaluation.pick(measured, ["accuracy", "bleu_score", "inference_time", "bleu"]) == {
         **{"accuracy": 0.5, "bleu_score": 0.25, "inference_time": 12.0, "bleu": 0.25}
     }
-    everything = names.pick(measured, None)
+    everything = evaluation.pick(measured, None)
     assert everything == {
         **{"accuracy": 0.5, "bleu": 0.25, "latency_ms_p50": 12.0, "bleu_score": 0.25, "inference_time": 12.0}
     }
@@ -84,21 +84,22 @@ def test_a_metric_has_the_name_that_people_use_and_its_own() -> None:
 
 
 def test_the_accuracy_of_free_text_is_the_share_that_equals_the_reference() -> None:
-    assert names.pick({"accuracy": None, "exact_match": 0.125}, ["accuracy"]) == {"accuracy": 0.125}
+    assert evaluation.pick({"accuracy": None, "exact_match": 0.125}, ["accuracy"]) == {"accuracy": 0.125}
 
 
 def test_an_unknown_metric_is_named_with_the_nearest() -> None:
     with pytest.raises(UserError, match="did you mean 'bleu_score'"):
-        names.check_metrics(["accuracy", "blue_score"])
+        evaluation.check_metrics(["accuracy", "blue_score"])
     with pytest.raises(UserError, match="gives no bleu_score") as raised:
-        names.pick({"accuracy": 0.5}, ["bleu_score"])
+        evaluation.pick({"accuracy": 0.5}, ["bleu_score"])
     assert raised.value.code == "AZD492"
 
 
 def subject(tmp_path: Path, **inputs: str) -> evaluation.Subject:
     (tmp_path / "test.jsonl").write_text("{}\n")
     weights = Weights("path", str(STUDENT))
-    return evaluation.subject("tiny-distilled", "distilled", weights, {"task_type": "NLU_QA", **inputs})
+    origin = evaluation.Origin(weights, {"task_type": "NLU_QA", **inputs}, {})
+    return evaluation.Subject("tiny-distilled", "distilled", origin)
 
 
 def test_a_model_is_measured_as_the_run_that_made_it_says(tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_test_data_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_task_that_nobody_knows_is_asked_for() -> None:
     with pytest.raises(UserError, match="is not known") as raised:
-        evaluation.task_of(None, "phi-baseline")
+        _ = evaluation.Subject("phi-baseline", "baseline", evaluation.Origin(Weights("id", "phi"), {}, {})).task
     assert "task_type=" in raised.value.hint
 
 

@@ -29,8 +29,8 @@ class MLClient:
     ) -> None:
         from azdistill.client.workspace import Workspace
 
-        given = (credential, subscription_id, resource_group_name, workspace_name, registry_name)
-        self._become_workspace(Workspace.of(*given, **kwargs))
+        names = (subscription_id, resource_group_name, workspace_name, registry_name)
+        self._become_workspace(Workspace.of(credential, *names, **kwargs))
 
     @classmethod
     def from_config(

@@ -11,7 +11,7 @@ from typing import Any
 
 from azdistill import aml, compile
 from azdistill.aml.models import Pipeline
-from azdistill.client import evaluation, names
+from azdistill.client.evaluation import Clock, Models, Origin
 from azdistill.client.job import DistillationJob
 from azdistill.client.mlflow_columns import columns
 from azdistill.client.progress import Lines, say
@@ -29,7 +29,7 @@ from azdistill.local import (
     tracking_uri,
 )
 from azdistill.permissions import copy_out
-from azdistill.recipe.refer import weights_of
+from azdistill.recipe.refer import Weights
 from azdistill.redact import redact
 
 #: A run's status in the words of Azure ML. ``lost``: the process that ran it is gone.
@@ -38,7 +38,7 @@ _STATUSES = {
     **{"canceled": "Canceled", "lost": "NotResponding"},
 }
 #: So many lines of a log's end are searched for what went wrong, and so many are told.
-_LAST_LINES, _LINES_SAID = 200, 4
+_LAST_LINES, _REASON_LINES = 200, 4
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,9 @@ def _why(name: str, step: StepState) -> str:
     except OSError:
         lines = []
     begins = next((number for number, line in enumerate(lines) if re.match(r"error\[", line)), None)
-    said = [step.error] if begins is None else lines[begins : begins + _LINES_SAID]
-    words = "\n  ".join(line.rstrip() for line in said if not line.startswith("[azdistill] "))
-    return redact(f"step '{name}': {words}" + (f"\n  log: {step.log}" if step.log else ""))
+    reason = [step.error] if begins is None else lines[begins : begins + _REASON_LINES]
+    text = "\n  ".join(line.rstrip() for line in reason if not line.startswith("[azdistill] "))
+    return redact(f"step '{name}': {text}" + (f"\n  log: {step.log}" if step.log else ""))
 
 
 class LocalJobs:
@@ -142,12 +142,14 @@ class LocalJobs:
 
     def get(self, name: str) -> LocalJob:
         """The run of that name. UserError AZD495 where there is none."""
-        runs = list_runs(self._home)
-        found = next((run for run in runs if run.run_id == name), None)
-        if found is None:
-            hint = did_you_mean(name, [run.run_id for run in runs])
+        return _job(self._run_of(name))
+
+    def _run_of(self, name: str) -> RunState:
+        runs = {run.run_id: run for run in list_runs(self._home)}
+        if name not in runs:
+            hint = did_you_mean(name, list(runs))
             raise UserError(f"there is no run '{name}' in {self._home.root}", code="AZD495", hint=hint)
-        return _job(found)
+        return runs[name]
 
     def list(self, **_: Any) -> list[LocalJob]:
         """All runs, newest first."""
@@ -155,7 +157,8 @@ class LocalJobs:
 
     def stream(self, name: str) -> None:
         """Print the logs of a run's steps. A run here has ended before its job is known. RunFailed where it failed."""
-        job, run = self.get(name), next(run for run in list_runs(self._home) if run.run_id == name)
+        run = self._run_of(name)
+        job = _job(run)
         for step_name, step in run.steps.items():
             text = Path(step.log).read_text(encoding="utf-8", errors="replace") if step.log else ""
             for line in text.splitlines():
@@ -167,8 +170,7 @@ class LocalJobs:
     def download(self, name: str, *, download_path: str | Path = ".", output_name: str | None = None, **_: Any) -> None:
         """Copy a run's outputs (or the one named) to ``download_path/named-outputs/<output>/``, as the SDK does."""
         job = self.get(name)
-        wanted = [output_name] if output_name else list(job.outputs)
-        for output in wanted:
+        for output in [output_name] if output_name else list(job.outputs):
             if output not in job.outputs:
                 hint = did_you_mean(output, list(job.outputs))
                 raise UserError(f"the run {name} has no output '{output}'", code="AZD495", hint=hint)
@@ -179,59 +181,37 @@ class LocalJobs:
         raise _unknown(f"jobs.{name}")
 
 
-class LocalModels:
+class LocalModels(Models):
     """``models`` of a client on this machine."""
 
     def __init__(self, jobs: LocalJobs) -> None:
         self._jobs = jobs
 
-    def evaluate(
-        self,
-        model_name: str,
-        test_data: str | Path,
-        metrics: Sequence[str] | None = None,
-        timeout: float | None = None,
-        *,
-        task_type: str | None = None,
-    ) -> dict[str, float]:
-        """Measure a model on ``test_data``: ``<student>-distilled``, or ``<student>-baseline``, the student as it was.
+    def _makers(self) -> dict[str, list[LocalJob]]:
+        runs: dict[str, list[LocalJob]] = {}
+        for job in self._jobs.list():
+            if job.model_name:
+                runs.setdefault(job.model_name, []).append(job)
+        return runs
 
-        ``metrics`` as in :mod:`azdistill.client.names` (None: all there are). UserError for a name that leads nowhere,
-        RunFailed where the run that makes the model, or the measuring, failed. A run here has ended before its job is
-        known: there is nothing to wait for, and ``timeout`` is for Azure.
-        """
-        names.check_metrics(metrics)
-        subject = self._subject(model_name, task_type)
-        mapping = evaluation.evaluation_of(subject, test_data)
+    def _settings(self, runs: Sequence[LocalJob]) -> tuple[dict[str, str], dict[str, str]]:
+        return runs[0].inputs if runs else {}, {}
+
+    def _distilled(self, name: str, runs: Sequence[LocalJob], known_names: Sequence[str], clock: Clock) -> Origin:
+        maker = next((job for job in runs if "model" in job.outputs), None)
+        if maker is None and runs:
+            raise RunFailed(f"the run that makes {name} is {runs[0].status}: {runs[0].error}", code="AZD496")
+        if maker is None:
+            hint = did_you_mean(name, known_names) or "jobs.create_or_update(DistillationJob(...)) makes one"
+            raise UserError(f"no run made a model '{name}'", code="AZD490", hint=hint)
+        return Origin(Weights("path", maker.outputs["model"]), maker.inputs, {})
+
+    def _measure(self, name: str, mapping: dict[str, Any], clock: Clock) -> bytes:
         pipeline = aml.pipeline_from(mapping, Path.cwd(), "models.evaluate")
         job = self._jobs.run(pipeline, "models.evaluate", [])
         if job.status != "Completed":
-            raise RunFailed(f"measuring {model_name} failed (run {job.name}): {job.error}", code="AZD496")
-        report = (Path(job.outputs["report"]) / "comparison.json").read_bytes()
-        return names.pick(evaluation.measured(report, subject.column), metrics)
-
-    def _subject(self, name: str, task_type: str | None) -> evaluation.Subject:
-        made = [job for job in self._jobs.list() if job.model_name]
-        known = {ending for job in made for ending in names.both(str(job.model_name))}
-        wanted = names.model_name(name, sorted(known))
-        runs = [job for job in made if job.model_name == wanted.distilled]
-        if wanted.column == "distilled":
-            return self._distilled(name, runs, sorted(known), task_type)
-        inputs = runs[0].inputs if runs else {}
-        source = evaluation.source_of(inputs) or weights_of(wanted.student, Path.cwd(), "student")
-        return evaluation.subject(name, wanted.column, source, inputs, task_type)
-
-    def _distilled(
-        self, name: str, runs: list[LocalJob], known: list[str], task_type: str | None
-    ) -> evaluation.Subject:
-        done = next((job for job in runs if "model" in job.outputs), None)
-        if done is None and runs:
-            raise RunFailed(f"the run that makes {name} is {runs[0].status}: {runs[0].error}", code="AZD496")
-        if done is None:
-            hint = did_you_mean(name, known) or "jobs.create_or_update(DistillationJob(...)) makes one"
-            raise UserError(f"no run made a model '{name}'", code="AZD490", hint=hint)
-        source = evaluation.path(done.outputs["model"])
-        return evaluation.subject(name, "distilled", source, done.inputs, task_type)
+            raise RunFailed(f"measuring {name} failed (run {job.name}): {job.error}", code="AZD496")
+        return (Path(job.outputs["report"]) / "comparison.json").read_bytes()
 
     def __getattr__(self, name: str) -> Any:
         raise _unknown(f"models.{name}")

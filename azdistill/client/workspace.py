@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from azdistill.client import evaluation, names
-from azdistill.client.following import FollowLines
+from azdistill.client import verdict
+from azdistill.client.evaluation import Clock, Models, Origin
 from azdistill.client.job import DistillationJob
 from azdistill.client.progress import say
 from azdistill.cloud.jobs import distilled_models
 from azdistill.cloud.jobs.distilled_models import MODEL_TAG
 from azdistill.cloud.jobs.download import read
-from azdistill.cloud.jobs.follow import Job, follow, get_job
+from azdistill.cloud.jobs.follow import FollowListener, Job, JobStep, follow, get_job
+from azdistill.cloud.jobs.job import ENDED
 from azdistill.cloud.jobs.outputs import Outputs
 from azdistill.cloud.jobs.recent import remember
 from azdistill.cloud.submit.prepare import Prepared, prepare, prepare_mapping
@@ -25,16 +25,16 @@ from azdistill.cloud.workspace.connect import CONFIG, Connection, Where, config_
 from azdistill.cloud.workspace.errors import explain
 from azdistill.cloud.workspace.quiet import hushed
 from azdistill.errors import RunFailed, ServiceError, UserError, did_you_mean
-from azdistill.recipe.refer import weights_of
+from azdistill.recipe.refer import Weights
 
 
 class Workspace:
     """A workspace (or registry) and the real client for it, which is made when it is first used."""
 
-    def __init__(self, connection: Connection, made: Any = None, **options: Any) -> None:
-        self.connection, self._made, self._options = connection, made, options
+    def __init__(self, connection: Connection, client: Any = None, **options: Any) -> None:
+        self.connection, self._client, self._options = connection, client, options
         self.jobs = Jobs(self)
-        self.models = Models(self)
+        self.models = WorkspaceModels(self)
 
     @classmethod
     def of(
@@ -69,27 +69,27 @@ class Workspace:
         """As azure-ai-ml's ``from_config``: ``path`` is config.json, or a folder to look for it in and above."""
         if path is None and file_name is None:
             return cls(connect(Where(cloud=cloud), credential=credential), **options)
-        found = _config(Path(path or ".").expanduser().absolute(), file_name)
-        return cls(connect(replace(found, cloud=cloud), credential=credential), **options)
+        where = _config(Path(path or ".").expanduser().absolute(), file_name)
+        return cls(connect(replace(where, cloud=cloud), credential=credential), **options)
 
     @property
     def ml_client(self) -> Any:
         """The real client."""
-        if self._made is None:
-            self._made = self.connection.make_client(**self._options) if self._options else self.connection.ml_client
-        return self._made
+        if self._client is None:
+            self._client = self.connection.make_client(**self._options) if self._options else self.connection.ml_client
+        return self._client
 
 
 def _config(start: Path, file_name: str | None) -> Where:
     if start.is_file():
         return config_at(start)
-    wanted = (file_name, f".azureml/{file_name}") if file_name else CONFIG
+    names = (file_name, f".azureml/{file_name}") if file_name else CONFIG
     for folder in (start, *start.parents):
-        for name in wanted:
+        for name in names:
             if (folder / name).is_file():
                 return config_at(folder / name)
     raise UserError(
-        f"{start} and the folders above it hold no {' or '.join(wanted)}",
+        f"{start} and the folders above it hold no {' or '.join(names)}",
         code="AZD411",
         hint="download it from the workspace's page in Azure ML studio",
     )
@@ -140,71 +140,36 @@ class Jobs:
         return getattr(self._real, name)
 
 
-class Models:
+class WorkspaceModels(Models):
     """``ml_client.models``: azure-ai-ml's operations, and ``evaluate``."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
 
-    def evaluate(
-        self,
-        model_name: str,
-        test_data: str | Path,
-        metrics: Sequence[str] | None = None,
-        timeout: float | None = None,
-        *,
-        task_type: str | None = None,
-    ) -> dict[str, float]:
-        """Measure a model on ``test_data`` in a job: ``<student>-distilled``, or ``<student>-baseline``.
+    def _makers(self) -> dict[str, list[str]]:
+        return distilled_models.makers(self._connection)
 
-        Waits for the run that makes the model, then for the job that measures it, with progress on stderr; ``timeout``
-        is for both together, in seconds. ServiceError AZD493 where it runs out (what was submitted goes on), UserError
-        for a name that leads nowhere, RunFailed where the run or the measuring failed.
-        """
-        names.check_metrics(metrics)
-        clock = _Clock(timeout)
-        subject = self._subject(model_name, task_type, clock)
-        mapping = evaluation.evaluation_of(subject, test_data)
-        prepared = prepare_mapping(mapping, Path.cwd(), source="models.evaluate")
-        name = self._workspace.jobs.submit(prepared, {"azdistill.evaluates": model_name})
-        job = self._ended(name, f"the job that measures {model_name}", clock)
-        report = read(self._connection, Outputs(self._connection, job).of_pipeline("report")[0], "comparison.json")
-        return names.pick(evaluation.measured(report, subject.column), metrics)
+    def _settings(self, runs: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+        return _settings_of(get_job(self._connection, runs[0])) if runs else ({}, {})
 
-    def _subject(self, name: str, task_type: str | None, clock: _Clock) -> evaluation.Subject:
-        made = distilled_models.makers(self._connection)
-        known = sorted(each for distilled in made for each in names.both(distilled))
-        wanted = names.model_name(name, known)
-        runs = made.get(wanted.distilled, [])
-        job = get_job(self._connection, runs[0]) if runs else None
-        if wanted.column == "baseline":
-            inputs = distilled_models.inputs_of(job) if job else {}
-            source = evaluation.source_of(inputs) or weights_of(wanted.student, Path.cwd(), "student")
-            return evaluation.subject(name, "baseline", source, inputs, task_type, _where(job))
-        return self._distilled(name, job, known, task_type, clock)
-
-    def _distilled(
-        self, name: str, job: Job | None, known: list[str], task_type: str | None, clock: _Clock
-    ) -> evaluation.Subject:
-        if job is None:
+    def _distilled(self, name: str, runs: Sequence[str], known_names: Sequence[str], clock: Clock) -> Origin:
+        if not runs:
             asset = distilled_models.registered(self._connection, name)
             if asset is None:
-                hint = did_you_mean(name, known) or "jobs.create_or_update(DistillationJob(...)) makes one"
+                hint = did_you_mean(name, known_names) or "jobs.create_or_update(DistillationJob(...)) makes one"
                 raise UserError(f"no run makes a model '{name}', and none is registered", code="AZD490", hint=hint)
-            return evaluation.subject(name, "distilled", evaluation.path(asset), {}, task_type)
-        done = (
-            self._ended(job.name, f"the run that makes {name}", clock) if not job.has_ended else _completed(job, name)
-        )
-        return evaluation.subject(
-            name,
-            "distilled",
-            distilled_models.distilled(done),
-            distilled_models.inputs_of(done),
-            task_type,
-            _where(done),
-        )
+            return Origin(Weights("path", asset), {}, {})
+        job = get_job(self._connection, runs[0])
+        job = _completed(job, name) if job.has_ended else self._ended(job.name, f"the run that makes {name}", clock)
+        return Origin(distilled_models.distilled(job), *_settings_of(job))
 
-    def _ended(self, run: str, what: str, clock: _Clock) -> Job:
+    def _measure(self, name: str, mapping: dict[str, Any], clock: Clock) -> bytes:
+        prepared = prepare_mapping(mapping, Path.cwd(), source="models.evaluate")
+        run = self._workspace.jobs.submit(prepared, {"azdistill.evaluates": name})
+        job = self._ended(run, f"the job that measures {name}", clock)
+        return read(self._connection, Outputs(self._connection, job).of_pipeline("report")[0], "comparison.json")
+
+    def _ended(self, run: str, what: str, clock: Clock) -> Job:
         say(f"waiting for {what}: {run}")
         try:
             job = follow(self._connection, run, FollowLines(), logs=False, timeout=clock.left())
@@ -225,17 +190,6 @@ class Models:
         return getattr(self._workspace.ml_client.models, name)
 
 
-class _Clock:
-    """How much of a timeout is left."""
-
-    def __init__(self, timeout: float | None) -> None:
-        self._end = None if timeout is None else time.monotonic() + timeout
-
-    def left(self) -> float | None:
-        """Seconds, not below 0; None without a timeout."""
-        return None if self._end is None else max(self._end - time.monotonic(), 0.0)
-
-
 def _completed(job: Job, what: str) -> Job:
     if job.status == "Completed":
         return job
@@ -245,5 +199,21 @@ def _completed(job: Job, what: str) -> Job:
     raise RunFailed(f"{what} is {job.status} ({job.name}): {why}", code="AZD496", hint=hint)
 
 
-def _where(job: Job | None) -> dict[str, Any]:
-    return distilled_models.where_of(job, "evaluate") if job else {}
+def _settings_of(job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
+    return distilled_models.inputs_of(job), distilled_models.where_of(job, "evaluate")
+
+
+class FollowLines(FollowListener):
+    """Tells how a job on Azure goes."""
+
+    def step_changed(self, step: JobStep) -> None:
+        took = f" in {step.seconds:.0f} s" if step.status in ENDED and step.seconds is not None else ""
+        say(f"  {step.name}: {step.status}{' (reused)' if step.reused else ''}{took}")
+
+    def trouble(self, text: str) -> None:
+        say(f"  still waiting: {text}")
+
+    def ended(self, job: Job) -> None:
+        say(f"{job.name}: {job.status}")
+        if line := verdict.of_tags(job.tags):
+            say(line)

@@ -14,7 +14,7 @@ from loopback import Workspace
 
 from azdistill import DistillationJob, MLClient, RunFailed, ServiceError, UserError
 from azdistill.client.verdict import NOT_BETTER, SENTENCE
-from azdistill.client.workspace import Jobs, Models
+from azdistill.client.workspace import Jobs, WorkspaceModels
 
 WORKSPACE = re.compile(r"AZURE_(SUBSCRIPTION_ID|RESOURCE_GROUP|ML_WORKSPACE)|AZUREML_ARM_.*")
 
@@ -212,7 +212,7 @@ def client_of(at: tuple[Workspace, Path]) -> MLClient:
 def test_nothing_of_the_sdks_operations_is_hidden() -> None:
     from azure.ai.ml.operations import JobOperations, ModelOperations
 
-    for ours, theirs in ((Jobs, JobOperations), (Models, ModelOperations)):
-        own = {name for name in vars(ours) if not name.startswith("_")}
+    for ours, theirs in ((Jobs, JobOperations), (WorkspaceModels, ModelOperations)):
+        own = {name for name in dir(ours) if not name.startswith("_")}
         # What ours define beside the SDK's: `submit` and `evaluate` are no names of theirs.
         assert own & set(dir(theirs)) <= {"create_or_update"}
