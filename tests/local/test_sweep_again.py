@@ -14,7 +14,7 @@ from sweep_helpers import KEEP, LOG, came_to, choice, given, log, sweep_step, te
 from azdistill.errors import UserError
 from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.sweep import search
-from azdistill.local.sweep.metrics import LiveMetric
+from azdistill.local.sweep.trial import LiveMetric
 
 Run = Callable[..., Finished]
 AGAIN = Options(resume="latest")

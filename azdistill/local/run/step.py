@@ -103,7 +103,8 @@ class StepRunner:
     def _run_trials(self, step: PlannedStep, work: _Work, room: int) -> Result:
         """The trials of a sweep step, and the best one's outputs as its own."""
         # Imported here: few pipelines have a sweep.
-        from azdistill.local.sweep.search import search
+        from azdistill.local.sweep.search import Search
+        from azdistill.local.sweep.trial import hand_over
 
         def run_trial(trial: PlannedStep, cancellation: Cancellation, hear: Hear) -> Result:
             return StepRunner(replace(self._context, cancellation=cancellation), hear).run(trial, work.results)
@@ -111,7 +112,7 @@ class StepRunner:
         attempt, started = self._begin(work), time.monotonic()
         self._tell_start(step, attempt)
         with self._log(step, attempt) as log:
-            end = search(
+            best = Search(
                 self._context,
                 step,
                 work.results,
@@ -120,12 +121,12 @@ class StepRunner:
                 hear=self._hear,
                 say=lambda line: log.feed(f"{line}\n".encode()),
                 room=room,
-            )
-            if end.failed:
-                log.note(end.failed.error)
-                return replace(end.failed, seconds=time.monotonic() - started)
+            ).run()
+            if isinstance(best, Result):
+                log.note(best.error)
+                return replace(best, seconds=time.monotonic() - started)
             places, before = make_places(step, attempt), outputs.look_at(step.in_place)
-            end.hand_over(places, frozenset(step.standing), attempt.metrics)
+            hand_over(best, places, frozenset(step.standing), attempt.metrics)
             keeps = may_reuse(self._context, step) and _stamps(step, work.results, work.shared.keys()) == work.shared
             return self._commit(step, work, attempt, places, keeps, time.monotonic() - started, before)
 

@@ -78,8 +78,8 @@ def _value(name: str, one: Distribution, draw: Draw, base: float) -> Any:
     if not isinstance(chosen, Mapping):
         return chosen
     return {
-        key: _value(f"{name}.{number}.{key}", inner, draw, base) if isinstance(inner, Distribution) else inner
-        for key, inner in chosen.items()
+        key: _value(f"{name}.{number}.{key}", part, draw, base) if isinstance(part, Distribution) else part
+        for key, part in chosen.items()
     }
 
 
@@ -116,49 +116,50 @@ def _rounded(value: float, q: float) -> int | float:
 
 def dimensions(space: Mapping[str, Distribution]) -> dict[str, Distribution]:
     """Everything that is drawn, by name; what stands inside a choice too, whether it is chosen or not."""
-    found: dict[str, Distribution] = {}
+    flat: dict[str, Distribution] = {}
     for name, one in space.items():
-        found[name] = one
-        for number, value in enumerate(one.values):
-            inner = value.items() if isinstance(value, Mapping) else ()
-            found |= dimensions({f"{name}.{number}.{key}": o for key, o in inner if isinstance(o, Distribution)})
-    return found
+        flat[name] = one
+        for number, choice in enumerate(one.values):
+            parts = choice.items() if isinstance(choice, Mapping) else ()
+            flat |= dimensions(
+                {f"{name}.{number}.{key}": part for key, part in parts if isinstance(part, Distribution)}
+            )
+    return flat
 
 
 def _grid(space: Mapping[str, Distribution]) -> Iterator[dict[str, Any]]:
     """Every combination, the last hyperparameter changing first."""
-    choices = [[value for item in one.values for value in _alternatives(item)] for one in space.values()]
+    choices = [[point for choice in one.values for point in _alternatives(choice)] for one in space.values()]
     for values in itertools.product(*choices):
         yield dict(zip(space, values, strict=True))
 
 
-def _alternatives(item: Any) -> Iterator[Any]:
-    if not isinstance(item, Mapping):
-        yield item
+def _alternatives(choice: Any) -> Iterator[Any]:
+    if not isinstance(choice, Mapping):
+        yield choice
         return
-    nested = {key: inner for key, inner in item.items() if isinstance(inner, Distribution)}
-    for chosen in _grid(nested):
-        yield {key: chosen.get(key, inner) for key, inner in item.items()}
+    for values in _grid({key: part for key, part in choice.items() if isinstance(part, Distribution)}):
+        yield {**choice, **values}
 
 
 def _drawn(sweep: PlannedSweep) -> list[Draw]:
     """All points of random sampling, drawn as numbers from 0 to 1 and told no result."""
     import optuna
 
-    found = dimensions(sweep.space)
-    shares: dict[str, Any] = {name: optuna.distributions.FloatDistribution(0, 1) for name in found}
+    flat = dimensions(sweep.space)
+    shares: dict[str, Any] = {name: optuna.distributions.FloatDistribution(0, 1) for name in flat}
     with _quiet():
         study = optuna.create_study(sampler=_random_sampler(sweep))
         if sweep.sobol:
             # The sequence covers what the first trial has drawn: this one stands for it.
             middle = optuna.trial.create_trial(params=dict.fromkeys(shares, 0.5), distributions=shares, value=0.0)
             study.add_trial(middle)
-        asked = []
+        draws = []
         for _ in range(sweep.total):
             trial = study.ask(shares)
             study.tell(trial, 0.0)
-            asked.append(trial.params)
-    return [{name: _index(one, params[name]) for name, one in found.items()} for params in asked]
+            draws.append({name: _index(one, trial.params[name]) for name, one in flat.items()})
+    return draws
 
 
 def _index(one: Distribution, share: float) -> float:
@@ -218,10 +219,10 @@ class _Bayesian:
         with _quiet():
             # Also where it is known: what is drawn after it is then what an unbroken run would draw.
             trial = self._study.ask(self._space)
-            found, params = trial.number, trial.params
+            optunas_number, params = trial.number, trial.params
             if draw is not None and draw.keys() == self._space.keys() and draw != params:
-                found, params = self._put_in_place_of(trial, draw), dict(draw)
-        self._asked[number] = found
+                optunas_number, params = self._put_in_place_of(trial, draw), dict(draw)
+        self._asked[number] = optunas_number
         return point(self._sweep, params)
 
     def _put_in_place_of(self, trial: Any, draw: Draw) -> int:

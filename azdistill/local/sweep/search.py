@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,9 @@ from azdistill.local.run.listener import Record, Tail
 from azdistill.local.run.result import Result
 from azdistill.local.runners.base import Cancellation
 from azdistill.local.store.events import Event, Hear, TrialState
-from azdistill.local.sweep.metrics import logged, reported
-from azdistill.local.sweep.sampling import Point, make_sampler
+from azdistill.local.sweep.sampling import make_sampler
 from azdistill.local.sweep.stopping import Stopping
-from azdistill.local.sweep.trial import Trial, TrialCancellation, hand_over, trial_step
+from azdistill.local.sweep.trial import Trial, TrialCancellation, logged, reported, trial_step
 
 #: Runs one trial, as a step of its own, to its end; tells what happens to it.
 RunTrial = Callable[[PlannedStep, Cancellation, Hear], Result]
@@ -32,39 +32,11 @@ _POLL = 0.1
 _WORDS = {"stopped": "ended early"}
 
 
-@dataclass(frozen=True, slots=True)
-class End:
-    """What a sweep came to: its ``best`` trial, or how the step ``failed``."""
-
-    best: Trial | None = None
-    failed: Result | None = None
-
-    def hand_over(self, places: Mapping[str, Path], standing: frozenset[str], metrics: Path) -> None:
-        """Give the sweep step what the best trial made (:func:`azdistill.local.sweep.trial.hand_over`)."""
-        assert self.best
-        hand_over(self.best, places, standing, metrics)
-
-
-def search(
-    context: RunContext,
-    step: PlannedStep,
-    results: Mapping[str, Result],
-    key: str,
-    *,
-    run_trial: RunTrial,
-    hear: Hear,
-    say: Callable[[str], None],
-    room: int,
-) -> End:
-    """Run the trials of a sweep step whose key in the cache is ``key``, at most ``room`` of them at a time.
+class Search:
+    """The trials of a sweep step whose key in the cache is ``key``, at most ``room`` of them at a time.
 
     ``say`` takes a line for people.
     """
-    return _Search(context, step, results, key, run_trial, hear, say, room).run()
-
-
-class _Search:
-    """One sweep. :meth:`run` returns when no trial of it lives any more."""
 
     def __init__(
         self,
@@ -72,6 +44,7 @@ class _Search:
         step: PlannedStep,
         results: Mapping[str, Result],
         key: str,
+        *,
         run_trial: RunTrial,
         hear: Hear,
         say: Callable[[str], None],
@@ -83,9 +56,9 @@ class _Search:
         self._sampler = make_sampler(step.sweep)
         self._stopping = Stopping(step.sweep.policy, step.sweep.maximize) if step.sweep.policy else None
         self._at_once = 1 if step.exclusive else min(self._sweep.concurrent, room)
-        before = context.log.state.steps[step.name].trials if context.log.resumed else {}
+        trials = context.log.state.steps[step.name].trials if context.log.resumed else {}
         # Of another search space a draw is no point of this one, and another policy may have let a trial go on.
-        self._known = {number: trial for number, trial in before.items() if trial.sweep == key}
+        self._earlier = {number: trial for number, trial in trials.items() if trial.sweep == key}
         self._running: dict[int, Trial] = {}
         self._trials: list[Trial] = []
         self._ended: queue.SimpleQueue[tuple[Trial, Result]] = queue.SimpleQueue()
@@ -93,8 +66,11 @@ class _Search:
         self._began = time.monotonic()
         self._timed_out = False
 
-    def run(self) -> End:
-        """Run trials until all have been, or time or the user's patience is over."""
+    def run(self) -> Trial | Result:
+        """Run trials until all have been, or time or the user's patience is over, and none of them lives any more.
+
+        Returns the best trial, or how the step failed.
+        """
         self._introduce()
         try:
             while self._start() or self._running:
@@ -105,8 +81,8 @@ class _Search:
             self._end_all()
             raise
         end = self._outcome()
-        if end.best:
-            self._hear(Event.of("sweep_ended", self._step.name, end.best.number, total=self._sampler.size))
+        if isinstance(end, Trial):
+            self._hear(Event.of("sweep_ended", self._step.name, end.number, total=self._sampler.size))
         return end
 
     def _end_all(self) -> None:
@@ -127,24 +103,23 @@ class _Search:
 
     def _start(self) -> bool:
         """Start what there is room for; whether anything did."""
-        begun = False
-        while self._goes_on() and len(self._running) < self._at_once:
+        before = len(self._trials)
+        while not self._is_over() and len(self._trials) < self._sampler.size and len(self._running) < self._at_once:
             self._begin(len(self._trials) + 1)
-            begun = True
-        return begun
+        return len(self._trials) > before
 
-    def _goes_on(self) -> bool:
-        over = self._timed_out or self._context.cancellation.asked.is_set()
-        return not over and len(self._trials) < self._sampler.size
+    def _is_over(self) -> bool:
+        return self._timed_out or self._context.cancellation.asked.is_set()
 
     def _begin(self, number: int) -> None:
-        known = self._known.get(number)
+        earlier = self._earlier.get(number)
         # Side by side, trials end in no fixed order, and a sampler that learns would go another way this time.
-        point = self._sampler.ask(number, known.draw if known and self._sweep.concurrent > 1 else None)
-        trial = self._trial(number, point)
+        point = self._sampler.ask(number, earlier.draw if earlier and self._sweep.concurrent > 1 else None)
+        step = trial_step(self._step, number, point.values)
+        trial = Trial(number, step, point, TrialCancellation(self._context.cancellation))
         self._trials.append(trial)
         self._tell("trial_drawn", trial)
-        if known and self._stopped_before(trial, known):
+        if earlier and self._stopped_before(trial, earlier):
             return
 
         def work() -> None:
@@ -155,19 +130,15 @@ class _Search:
         # Waited for from here on: where something went wrong before this, nothing is there that could end.
         self._running[number] = trial
 
-    def _trial(self, number: int, point: Point) -> Trial:
-        step = trial_step(self._step, number, point.values)
-        return Trial(number, step, point, TrialCancellation(self._context.cancellation))
-
-    def _stopped_before(self, trial: Trial, known: TrialState) -> bool:
-        """Whether a trial was ended early before this run was resumed, with what it is given now; it is taken then."""
+    def _stopped_before(self, trial: Trial, earlier: TrialState) -> bool:
+        """Whether a trial was ended early before this run was resumed, with the inputs of now; it is taken then."""
         last = next(attempts(self._context.log.folder, trial.step.name), None)
-        if known.status != "stopped" or last is None:
+        if earlier.status != "stopped" or last is None:
             return False
         if not key_of(self._context, trial.step, self._results).is_of(last):
             return False
-        values = reported(last / METRICS, self._sweep.primary_metric)[: known.reports]
-        trial.take_earlier(known, last / METRICS, values)
+        values = reported(last / METRICS, self._sweep.primary_metric)[: earlier.reports]
+        trial.take_earlier(earlier, last / METRICS, values)
         self._end(trial, "stopped", "", values)
         return True
 
@@ -182,14 +153,12 @@ class _Search:
 
     def _take(self) -> None:
         """Take what has ended, waiting a moment for it."""
-        try:
-            wait = bool(self._running)
+        with contextlib.suppress(queue.Empty):
+            patience = _POLL if self._running else 0
             while True:
-                trial, result = self._ended.get(timeout=_POLL if wait else 0)
-                wait = False
+                trial, result = self._ended.get(timeout=patience)
+                patience = 0
                 self._took(trial, result)
-        except queue.Empty:
-            return
 
     def _took(self, trial: Trial, result: Result) -> None:
         trial.take(result, result.metrics or self._metrics_of(trial))
@@ -219,25 +188,22 @@ class _Search:
 
     def _progress(self) -> dict[str, object]:
         """How far the search has got, as a record of a metrics file."""
-        done, total, seconds = len(self._trials) - len(self._running), self._sampler.size, self._seconds()
-        rate = done / seconds if seconds > 0 else 0.0
+        count, total, seconds = len(self._trials) - len(self._running), self._sampler.size, self._seconds()
+        rate = count / seconds if seconds > 0 else 0.0
         best = f"best so far: trial {self._best.number}" if self._best else ""
-        eta = (total - done) / rate if rate else None
-        return {"kind": "progress", "done": done, "total": total, "rate": rate, "eta": eta, "text": best}
+        eta = (total - count) / rate if rate else None
+        return {"kind": "progress", "done": count, "total": total, "rate": rate, "eta": eta, "text": best}
 
     def _seconds(self) -> float:
         return time.monotonic() - self._began
 
     def _is_better(self, trial: Trial) -> bool:
         """Better than the best so far; of equals the one with the lower number."""
-        if self._best is None:
-            return True
-        first, second = trial.metric, self._best.metric
-        assert first is not None
-        assert second is not None
-        if first == second:
-            return trial.number < self._best.number
-        return (first > second) is self._sweep.maximize
+        if self._best is None or trial.metric == self._best.metric:
+            return self._best is None or trial.number < self._best.number
+        assert trial.metric is not None
+        assert self._best.metric is not None
+        return (trial.metric > self._best.metric) is self._sweep.maximize
 
     def _line(self, trial: Trial) -> str:
         drawn = ", ".join(f"{name}={_short(text)}" for name, text in trial.hyperparameters.items())
@@ -254,7 +220,7 @@ class _Search:
         sweep = self._sweep
         if sweep.timeout and self._seconds() > sweep.timeout:
             self._timed_out = True
-        if self._timed_out or self._context.cancellation.asked.is_set():
+        if self._is_over():
             for trial in self._running.values():
                 if not trial.cancellation.asked.is_set():
                     trial.cancellation.ask()
@@ -283,30 +249,26 @@ class _Search:
         drawn = {"hyperparameters": trial.hyperparameters, "draw": dict(trial.point.draw), "sweep": self._key}
         self._hear(Event.of(kind, self._step.name, trial.number, **drawn, **fields))
 
-    def _outcome(self) -> End:
+    def _outcome(self) -> Trial | Result:
         canceled = any(trial.status == "canceled" for trial in self._trials)
         if self._context.cancellation.asked.is_set() and (canceled or len(self._trials) < self._sampler.size):
-            return End(failed=Result("canceled", error="canceled"))
+            return Result("canceled", error="canceled")
         if self._timed_out:
-            return _failed(f"the sweep was ended after limits.timeout of {self._sweep.timeout:g} s")
-        return End(self._best) if self._best else self._failure()
+            return Result("failed", error=f"the sweep was ended after limits.timeout of {self._sweep.timeout:g} s")
+        return self._best or self._failure()
 
-    def _failure(self) -> End:
+    def _failure(self) -> Result:
         failed = [trial for trial in self._trials if trial.status == "failed"]
         if failed and len(failed) == len(self._trials):
             first = failed[0]
             error = f"all {len(failed)} trials failed; trial {first.number}: {first.error}"
-            return End(failed=replace(first.result, error=error))
+            return replace(first.result, error=error)
         metric = self._sweep.primary_metric
         if any(trial.reported for trial in self._trials if trial.status == "stopped"):
-            return _failed(f"no trial that logged '{metric}' ran to its end")
+            return Result("failed", error=f"no trial that logged '{metric}' ran to its end")
         names = list(dict.fromkeys(name for trial in self._trials if trial.metrics for name in logged(trial.metrics)))
-        known = f"logged: {', '.join(names[:20])}; {did_you_mean(metric, names)}" if names else "no metric was logged"
-        return _failed(f"no trial logged the primary metric '{metric}' ({known})")
-
-
-def _failed(error: str) -> End:
-    return End(failed=Result("failed", error=error))
+        hint = f"logged: {', '.join(names[:20])}; {did_you_mean(metric, names)}" if names else "no metric was logged"
+        return Result("failed", error=f"no trial logged the primary metric '{metric}' ({hint})")
 
 
 def _short(text: str) -> str:

@@ -39,13 +39,11 @@ class Stopping:
         policy = self._policy
         if interval < policy.not_before or interval % policy.every:
             return False
-        at = {number: self._at(number, values, interval) for number, values in reports.items()}
-        known = {number: standing for number, standing in at.items() if standing}
-        return _POLICIES[policy.kind](policy, self._maximize, known, trial)
+        long_enough = {number: values for number, values in reports.items() if len(values) >= interval}
+        standings = {number: self._at(number, values, interval) for number, values in long_enough.items()}
+        return _POLICIES[policy.kind](policy, self._maximize, standings, trial)
 
-    def _at(self, number: int, values: Sequence[float], interval: int) -> Standing | None:
-        if len(values) < interval:
-            return None
+    def _at(self, number: int, values: Sequence[float], interval: int) -> Standing:
         course = self._courses.get(number)
         if course is None or course.values is not values:
             # Another attempt of the trial reports anew.
@@ -95,24 +93,24 @@ def _upward(value: float, maximize: bool) -> float:
     return -math.inf if math.isnan(value) else value if maximize else -value
 
 
-def _bandit(policy: Policy, maximize: bool, known: Mapping[int, Standing], trial: int) -> bool:
+def _bandit(policy: Policy, maximize: bool, standings: Mapping[int, Standing], trial: int) -> bool:
     """Worse than the best trial at this interval by more than the slack."""
-    best = max(standing.best for standing in known.values())
+    best = max(standing.best for standing in standings.values())
     factor = policy.slack_factor
     # Azure ML: below best / (1 + factor) where more is better, above best * (1 + factor) where less is.
     share = factor / (1 + factor) if maximize else factor
     slack = policy.slack_amount or (abs(best) * share if math.isfinite(best) else 0.0)
-    return known[trial].best < best - slack
+    return standings[trial].best < best - slack
 
 
-def _median(policy: Policy, maximize: bool, known: Mapping[int, Standing], trial: int) -> bool:
+def _median(policy: Policy, maximize: bool, standings: Mapping[int, Standing], trial: int) -> bool:
     """Its best value is worse than the median of the running averages of all trials."""
-    return known[trial].best < median(standing.average for standing in known.values())
+    return standings[trial].best < median(standing.average for standing in standings.values())
 
 
-def _truncation(policy: Policy, maximize: bool, known: Mapping[int, Standing], trial: int) -> bool:
+def _truncation(policy: Policy, maximize: bool, standings: Mapping[int, Standing], trial: int) -> bool:
     """Among the worst ``percentage`` of all trials at this interval; of equal ones none is."""
-    last = {number: standing.last for number, standing in known.items()}
+    last = {number: standing.last for number, standing in standings.items()}
     not_better = sum(value <= last[trial] for number, value in last.items() if number != trial)
     return not_better < len(last) * policy.percentage // 100
 
