@@ -46,7 +46,7 @@ def test_a_defect_between_two_trials_leaves_no_run_that_waits_for_ever(
     def broken(*arguments: object) -> bool:
         raise UserError("the code is gone", code="AZD320")
 
-    monkeypatch.setattr(search, "has_fields", broken)
+    monkeypatch.setattr(search, "key_of", broken)
     second = run({"s": cut_short(project, early_termination=POLICY)}, options=AGAIN)
     assert statuses(second) == {"s": "failed"}
     assert second.state.steps["s"].error == "the code is gone"
