@@ -130,11 +130,9 @@ class Model(BaseModel):
     def hosted_at(self, endpoint: str | None) -> Hosting | None:
         """Where an endpoint of this model is, as far as the catalogue knows; Azure where no endpoint is given yet."""
         host = (urlsplit(endpoint).hostname or "").rstrip(".") if endpoint else ""
-        for hosting in self.hosting:
-            served = host.endswith(DOMAINS[hosting.where]) if endpoint else hosting.where == "azure"
-            if served:
-                return hosting
-        return None
+        if not endpoint:
+            return self.hosted_by("azure")
+        return next((hosting for hosting in self.hosting if host.endswith(DOMAINS[hosting.where])), None)
 
     def hosted_by(self, where: str) -> Hosting | None:
         """What is known of the model at one host."""
@@ -171,12 +169,11 @@ def known_names(role: Literal["teacher", "student"]) -> list[str]:
 def by_asset_name(name: str) -> Model | None:
     """The model that an Azure name belongs to, such as the connection ``Meta-Llama-3-1-405B-Instruct-vkn``."""
     word = _squeezed(name)
-    matches = {_squeezed(known): model for known, model in _by_word().items()}
-    if word in matches:
-        return matches[word]
+    names = {_squeezed(name): model for name, model in _by_word().items()}
     # People append a suffix of their own; a short name is too easily the start of another model's.
-    longest = max((known for known in matches if len(known) >= 16 and word.startswith(known)), key=len, default=None)
-    return matches[longest] if longest else None
+    starts = (name for name in names if name == word or (len(name) >= 16 and word.startswith(name)))
+    longest = max(starts, key=len, default="")
+    return names.get(longest)
 
 
 def _squeezed(name: str) -> str:

@@ -15,7 +15,7 @@ value of a secret: text that comes from outside goes through :mod:`azdistill.red
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal
 
@@ -37,8 +37,7 @@ class Problem:
     def as_json(self) -> dict[str, Any]:
         """The object that ``azdistill validate --json`` prints for this problem."""
         keys = ("code", "severity", "file", "line", "column", "message", "hint")
-        fields = asdict(self)
-        return {key: fields[key] for key in keys}
+        return {key: getattr(self, key) for key in keys}
 
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)

@@ -2,6 +2,9 @@
 
 A step is not trusted with its files' modes. A container without any capability can still mark a copy of a shell
 set-user-ID, and on this machine that shell runs as whoever started azdistill.
+
+The state folder, ``./.azdistill`` or where ``AZDISTILL_HOME`` leads, is its user's alone: rows, paid answers and logs
+lie in it, and, while a step runs, whatever that writes.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import contextlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from azdistill.trees import walk_files
@@ -20,6 +23,14 @@ SPECIAL = 0o7000
 _OTHERS = 0o077
 #: What grants rights beside the mode: capabilities of a program, and access lists.
 _GRANTS = frozenset({"security.capability", "system.posix_acl_access", "system.posix_acl_default"})
+FOLDER = ".azdistill"
+#: What azdistill itself keeps there; the folders that a pipeline names lie beside it.
+NAMES = ("runs", "cache", "downloads", "interpreters", "datastores", "pulled", "hashes.sqlite", "submitted.jsonl")
+#: What may lie in a state folder that says nothing of whose it is.
+_KNOWN = frozenset({*NAMES, "hashes.sqlite-journal", "hashes.sqlite-shm", "hashes.sqlite-wal", "answers"})
+#: Written into the state folder so that git leaves it alone, as .venv and .ruff_cache do.
+_IGNORE = "# Made by azdistill.\n*\n"
+_IGNORED_BY = ".gitignore"
 
 
 def make_private(folder: Path) -> bool:
@@ -31,11 +42,11 @@ def make_private(folder: Path) -> bool:
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:
-        found = folder.stat()
-        if not stat.S_ISDIR(found.st_mode):
+        status = folder.stat()
+        if not stat.S_ISDIR(status.st_mode):
             raise
-        mode = found.st_mode & 0o700
-        if not found.st_mode & (SPECIAL | _OTHERS) or found.st_uid != os.geteuid():
+        mode = status.st_mode & 0o700
+        if not status.st_mode & (SPECIAL | _OTHERS) or status.st_uid != os.geteuid():
             return False
     else:
         # Whatever the umask; and in a folder with the set-group-ID bit a new one has it too.
@@ -57,24 +68,24 @@ def make_folders(folder: Path) -> None:
     while not folder.exists():
         missing.append(folder)
         folder = folder.parent
-    for made in reversed(missing):
-        made.mkdir(exist_ok=True)
-        mode = made.stat().st_mode
+    for new in reversed(missing):
+        new.mkdir(exist_ok=True)
+        mode = new.stat().st_mode
         if mode & SPECIAL:
-            os.chmod(made, mode & 0o777)
+            os.chmod(new, mode & 0o777)
 
 
 def copy_file(source: Path | str, target: Path | str) -> None:
     """Copy content and time. ``target`` is a file of its own, with the rights of a new one: as the umask says, and
     executable where ``source`` is.
     """
-    found = os.stat(source)
+    status = os.stat(source)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(target)
-    executable = found.st_mode & 0o111
+    executable = status.st_mode & 0o111
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o777 if executable else 0o666))
     shutil.copyfile(source, target)
-    os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def copy_out(source: Path, target: Path) -> None:
@@ -96,24 +107,26 @@ def restrict(root: Path, *, usable: bool = False, apart: bool = False, folders: 
     for path in _everything(root):
         # A process that has left its step may still be at work there.
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            found = os.lstat(path)
-            if _is_ours(found) and (folders or stat.S_ISREG(found.st_mode)):
-                _restrict(root, path, found, usable=usable, apart=apart)
+            status = os.lstat(path)
+            if _is_ours(status) and (folders or stat.S_ISREG(status.st_mode)):
+                _restrict(root, path, status, usable=usable, apart=apart)
 
 
-def _restrict(root: Path, path: str, found: os.stat_result, *, usable: bool, apart: bool) -> None:
-    is_folder, is_file = stat.S_ISDIR(found.st_mode), stat.S_ISREG(found.st_mode)
-    if stat.S_ISLNK(found.st_mode):
+def _restrict(root: Path, path: str, status: os.stat_result, *, usable: bool, apart: bool) -> None:
+    is_folder, is_file = stat.S_ISDIR(status.st_mode), stat.S_ISREG(status.st_mode)
+    if stat.S_ISLNK(status.st_mode):
         return
-    mode = stat.S_IMODE(found.st_mode)
-    wanted = mode & ~SPECIAL
+    old_mode = stat.S_IMODE(status.st_mode)
+    mode = old_mode & ~SPECIAL
     # What cannot be looked into would pass for empty.
-    wanted |= (0o700 if usable else 0o500) if is_folder else 0o600 if usable else 0
+    mode |= (0o700 if usable else 0o500) if is_folder else 0o600 if usable else 0
     grants = _grants(path)
-    if is_file and found.st_nlink > 1 and (apart or wanted != mode or grants):
-        _part(path)
-    elif wanted != mode or grants:
-        _set(root, path, wanted, grants)
+    if is_file and status.st_nlink > 1 and (apart or mode != old_mode or grants):
+        # A file of its own takes the place of this name.
+        copy_file(path, copy := f"{path}.copying")
+        os.replace(copy, path)
+    elif mode != old_mode or grants:
+        _set(root, path, mode, grants)
 
 
 def _everything(root: Path) -> Iterator[str]:
@@ -135,12 +148,6 @@ def _raise(error: OSError) -> None:
         raise error
 
 
-def _part(path: str) -> None:
-    beside = f"{path}.copying"
-    copy_file(path, beside)
-    os.replace(beside, path)
-
-
 def _set(root: Path, path: str, mode: int, grants: list[str]) -> None:
     """Change the mode of ``path``, and nothing that a link in its place or on the way to it leads to."""
     if not hasattr(os, "O_PATH"):
@@ -150,9 +157,8 @@ def _set(root: Path, path: str, mode: int, grants: list[str]) -> None:
     descriptor = os.open(root, os.O_PATH | os.O_NOFOLLOW)
     try:
         for name in way:
-            inner = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=descriptor)
-            os.close(descriptor)
-            descriptor = inner
+            parent, descriptor = descriptor, os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=descriptor)
+            os.close(parent)
         if not stat.S_ISLNK(os.fstat(descriptor).st_mode):
             itself = f"/proc/self/fd/{descriptor}"
             for grant in grants:
@@ -172,5 +178,57 @@ def _grants(path: str) -> list[str]:
         return []
 
 
-def _is_ours(found: os.stat_result) -> bool:
-    return not hasattr(os, "geteuid") or os.geteuid() in (found.st_uid, 0)
+def _is_ours(status: os.stat_result) -> bool:
+    return not hasattr(os, "geteuid") or os.geteuid() in (status.st_uid, 0)
+
+
+def open_state_folder(root: Path) -> None:
+    """Make the state folder, or close to others the one that is there. In a folder of the user's own, which holds other
+    things too, only what is azdistill's is closed.
+    """
+    is_whole = _is_state_folder(root)
+    if is_whole:
+        if make_private(root):
+            # An earlier version left what steps made as they made it.
+            restrict(root)
+        if not (root / _IGNORED_BY).exists():
+            (root / _IGNORED_BY).write_text(_IGNORE, encoding="utf-8")
+    for name in NAMES:
+        folder = root / name
+        # A link to a folder for datastores may lead to data that others work with as well.
+        if (
+            folder.is_dir()
+            and (folder.is_symlink() or not is_whole)
+            and not (folder.is_symlink() and name == "datastores")
+        ):
+            make_private(folder)
+
+
+def exposed(root: Path, places: Iterable[Path] = ()) -> list[str]:
+    """What to say of a state folder that others can enter all the same, and of ``places`` in it that lie elsewhere."""
+    warnings = []
+    if is_open(root):
+        mode = stat.S_IMODE(root.stat().st_mode)
+        why = "it cannot be closed" if _is_state_folder(root) else "it holds other things too, so it is not closed"
+        warnings.append(
+            f"others can enter the state folder {root} (mode {mode:04o}; {why}): name another, AZDISTILL_HOME"
+        )
+    real = root.resolve()
+    for place in places:
+        if not place.resolve().is_relative_to(real):
+            warnings.append(
+                f"{place} leads out of the state folder, to {place.resolve()}: who may read it is said there"
+            )
+    return warnings
+
+
+def _is_state_folder(root: Path) -> bool:
+    """Whether a state folder is azdistill's, and no folder of the user's that holds the state among other things."""
+    if root.name == FOLDER or not root.exists():
+        return True
+    with contextlib.suppress(OSError):
+        if (root / _IGNORED_BY).read_text(encoding="utf-8", errors="replace") == _IGNORE:
+            return True
+    # Nor one that is everybody's, such as /tmp, however empty it is.
+    is_shared = root.stat().st_mode & stat.S_ISVTX
+    return not is_shared and all(path.name in _KNOWN for path in root.iterdir())

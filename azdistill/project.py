@@ -23,17 +23,17 @@ def create(folder: Path, task: str, *, force: bool = False) -> tuple[list[Path],
         raise UserError(f"{folder} is a file", code="AZD251")
     if folder.is_dir() and any(folder.iterdir()) and not force:
         raise UserError(f"{folder} is not empty", code="AZD251", hint="--force adds what is missing and keeps the rest")
-    written: list[Path] = []
-    kept: list[Path] = []
+    new: list[Path] = []
+    old: list[Path] = []
     for name, text in _files(folder.resolve().name, task):
         path = folder / name
         if path.exists():
-            kept.append(path)
+            old.append(path)
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-        written.append(path)
-    return written, kept
+        new.append(path)
+    return new, old
 
 
 def _files(name: str, task: str) -> Iterator[tuple[str, str]]:

@@ -51,15 +51,13 @@ class Hashing(Protocol):
         """One hash over the names and contents of all files under ``root``."""
 
 
-class Reading:
+class Reading(Hashing):
     """Hashes by reading, each time."""
 
     def file(self, path: Path) -> str:
-        """sha256 (hex) of a file's content."""
         return hash_file(path)
 
     def tree(self, root: Path) -> str:
-        """One hash over the names and contents of all files under ``root``."""
         return tree_digest({name: hash_file(path) for name, path in walk_files(root)})
 
 
@@ -72,8 +70,8 @@ class Snapshot:
 
     def hashes(self, hashes: Hashing) -> dict[str, str]:
         """The content hash of every file; of an archive, the hash of what it holds."""
-        found = {name: hashes.file(path) for name, path in self.files.items()}
-        return found | {name: f"zip:{hashes.tree(folder)}" for name, folder in self.zipped.items()}
+        files = {name: hashes.file(path) for name, path in self.files.items()}
+        return files | {name: f"zip:{hashes.tree(folder)}" for name, folder in self.zipped.items()}
 
     def executables(self) -> dict[str, str]:
         """The files that are executable, as ``NAME/executable``: no file is called so where NAME is one."""
@@ -156,9 +154,9 @@ class _Ignored:
 
 def _folder(folder: Path, prefix: str, ignored: _Ignored, inside: tuple[Path, ...]) -> dict[str, Path]:
     """The files of a folder by their names in the snapshot."""
-    for inner, _, _ in os.walk(folder, followlinks=False):
-        relative = Path(inner).relative_to(folder).as_posix()
-        ignored.enter(Path(inner), prefix if relative == "." else f"{prefix}{relative}/")
+    for place, _, _ in os.walk(folder, followlinks=False):
+        relative = Path(place).relative_to(folder).as_posix()
+        ignored.enter(Path(place), prefix if relative == "." else f"{prefix}{relative}/")
     files: dict[str, Path] = {}
     for name, path in walk_files(folder):
         files |= _file(path, prefix + name, ignored, inside)
@@ -203,13 +201,10 @@ def _zip(folder: Path, target: Path) -> None:
 def root_of(folder: Path, start: Path | None = None) -> Path:
     """The project of a file in ``folder``; ``start`` is the folder of the file that led there."""
     folder = Path(os.path.realpath(folder))
-    around = (folder, *folder.parents)
-    for above in around:
-        if os.path.exists(above / ".git"):
-            return above
-    for above in around:
-        if any(os.path.exists(above / mark) for mark in _MARKS):
-            return above
+    for marks in ((".git",), _MARKS):
+        for root in (folder, *folder.parents):
+            if any(os.path.exists(root / mark) for mark in marks):
+                return root
     if folder.is_relative_to(_OURS[0]):
         return _OURS[0]
     return start if start and folder.is_relative_to(start) else folder
@@ -228,8 +223,8 @@ def is_near(path: Path, root: Path) -> bool:
     import tempfile
 
     shared = Path(os.path.commonpath((os.path.realpath(path), root)))
-    whole = (Path.home(), tempfile.gettempdir())
-    return not any(Path(os.path.realpath(folder)).is_relative_to(shared) for folder in whole)
+    homes = (Path.home(), tempfile.gettempdir())
+    return not any(Path(os.path.realpath(folder)).is_relative_to(shared) for folder in homes)
 
 
 def leaves(path: Path, root: Path) -> bool:

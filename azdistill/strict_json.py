@@ -40,9 +40,9 @@ def _replaced(value: Any, stand_in: Callable[[float], Any]) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else stand_in(value)
     if isinstance(value, dict):
-        return {_key(key): _replaced(inner, stand_in) for key, inner in value.items()}
+        return {_key(key): _replaced(field, stand_in) for key, field in value.items()}
     if isinstance(value, list | tuple):
-        return [_replaced(inner, stand_in) for inner in value]
+        return [_replaced(element, stand_in) for element in value]
     return value
 
 

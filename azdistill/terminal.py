@@ -24,11 +24,11 @@ def harmless(text: str) -> str:
 
 def telling(lines: Sequence[str], most: int = 5) -> list[str]:
     """Of a log: the first lines that say ``error...``, else the last line of the last traceback, else its end."""
-    shown = [line for line in (harmless(line).rstrip() for line in lines) if line]
-    for number, line in enumerate(shown):
-        if _OURS.match(line):
-            return shown[number : number + most]
-    raised = [line for line in shown if _RAISED.match(line)]
-    if raised and any(line.startswith("Traceback ") for line in shown):
+    texts = [text for text in (harmless(line).rstrip() for line in lines) if text]
+    for number, text in enumerate(texts):
+        if _OURS.match(text):
+            return texts[number : number + most]
+    raised = [text for text in texts if _RAISED.match(text)]
+    if raised and any(text.startswith("Traceback ") for text in texts):
         return raised[-1:]
-    return shown[-most:]
+    return texts[-most:]

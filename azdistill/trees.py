@@ -52,14 +52,14 @@ def _is_ring(entry: os.DirEntry[str]) -> bool:
         return error.errno == errno.ELOOP
 
 
-def _walk(folder: Path, prefix: str, above: frozenset[str]) -> Iterator[tuple[str, Path]]:
+def _walk(folder: Path, prefix: str, ancestors: frozenset[str]) -> Iterator[tuple[str, Path]]:
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         path = Path(entry.path)
         if _is_ring(entry):
             yield f"{prefix}{entry.name}", path
         elif entry.is_dir():
             real = os.path.realpath(entry.path)
-            if real not in above:
-                yield from _walk(path, f"{prefix}{entry.name}/", above | {real})
+            if real not in ancestors:
+                yield from _walk(path, f"{prefix}{entry.name}/", ancestors | {real})
         elif entry.is_file():
             yield f"{prefix}{entry.name}", path

@@ -22,8 +22,7 @@ from azdistill import local
 ROOT = Path(__file__).parents[1]
 
 LEAVES = frozenset(
-    {"error_codes", "errors", "families", "permissions", "redact", "snapshot", "state_folder", "strict_json"}
-    | {"terminal", "trees"}
+    {"error_codes", "errors", "families", "permissions", "redact", "snapshot", "strict_json"} | {"terminal", "trees"}
 )
 #: part -> the parts whose arrows lead from it; it may import what they may, and the leaves.
 ARROWS: dict[str, frozenset[str]] = {
@@ -37,7 +36,6 @@ ARROWS: dict[str, frozenset[str]] = {
     "trees": frozenset({"errors"}),
     "snapshot": frozenset({"errors", "trees"}),
     "permissions": frozenset({"trees"}),
-    "state_folder": frozenset({"errors", "permissions"}),
     "strict_json": frozenset(),
     "aml": LEAVES,
     "local": frozenset({"aml"}),

@@ -11,7 +11,7 @@ import pytest
 
 from azdistill.cloud.jobs import recent
 from azdistill.local.store.home import Home
-from azdistill.state_folder import exposed, open_state_folder
+from azdistill.permissions import exposed, open_state_folder
 
 
 def mode(path: Path) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from azdistill import strict_json
 from azdistill.errors import UserError, did_you_mean
-from azdistill.state_folder import open_state_folder
+from azdistill.permissions import open_state_folder
 
 if TYPE_CHECKING:
     from azdistill.cloud.workspace.connect import Connection

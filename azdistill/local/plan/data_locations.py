@@ -13,7 +13,7 @@ from azdistill.local.outputs.manifest import is_file
 from azdistill.local.plan.not_honoured import Note
 from azdistill.local.plan.steps import Local
 from azdistill.local.store.home import Home
-from azdistill.state_folder import NAMES
+from azdistill.permissions import NAMES
 
 _DATASTORE = re.compile(r"azureml://(?:[^?#]*/)?datastores/([^/]+)/paths/(.*)")
 #: Types that are a folder always. A model of another type may be one file, and an mltable its MLTable file.

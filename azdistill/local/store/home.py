@@ -10,9 +10,8 @@ from pathlib import Path
 
 from azdistill.errors import MachineError
 from azdistill.local.store.durable_files import disk_errors
-from azdistill.permissions import make_private
-from azdistill.state_folder import FOLDER as FOLDER
-from azdistill.state_folder import exposed, open_state_folder
+from azdistill.permissions import FOLDER as FOLDER
+from azdistill.permissions import exposed, make_private, open_state_folder
 
 #: Of a dry run, where what a run would fetch is said to be. Nothing ever is.
 AWAITED = "awaited"
