@@ -118,9 +118,9 @@ def exit_code_of_step(returncode: int) -> int:
     return _STEP_EXITS.get(returncode, RunFailed.exit_code)
 
 
-def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """A hint naming the closest of ``known``, or all of them where none is close; empty when there are none."""
-    close = [name for name in known if name.lower() == word.lower()] or get_close_matches(word, known, n=1, cutoff=0.6)
+def did_you_mean(word: str, names: Sequence[str]) -> str:
+    """A hint naming the closest of ``names``, or all of them where none is close; empty when there are none."""
+    close = [name for name in names if name.lower() == word.lower()] or get_close_matches(word, names, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"
-    return f"known: {', '.join(known)}" if known else ""
+    return f"known: {', '.join(names)}" if names else ""

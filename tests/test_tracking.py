@@ -20,7 +20,7 @@ import yaml
 
 from azdistill import redact
 from azdistill.cli.runs import _newest_view, ui_command
-from azdistill.client.mlflow_columns import MOST, columns
+from azdistill.client.headline import MOST, columns
 from azdistill.local.tracking import Tracker, environment, tracking_uri
 from azdistill.local.tracking.worker import VIEW_TAG, shared_view, show_columns, valid_name
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from azdistill import strict_json
-from azdistill.client import verdict
+from azdistill.client.headline import verdict_of_tags
 from azdistill.errors import AzdistillError, Interrupted, RunFailed
 from azdistill.redact import clean, redact
 
@@ -69,7 +69,7 @@ def finish(connection: Connection, job: Job) -> None:
     Of a student that is not better than it was before that is said too.
     """
     error = error_of(job)
-    if line := verdict.of_tags(job.tags):
+    if line := verdict_of_tags(job.tags):
         click.echo(line, err=True)
     if error is None:
         return

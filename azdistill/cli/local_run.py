@@ -11,7 +11,7 @@ import click
 from azdistill import aml, compile
 from azdistill.aml.models import Pipeline
 from azdistill.cli.view import make_view
-from azdistill.client.mlflow_columns import columns
+from azdistill.client.headline import columns
 from azdistill.compile.sets import apply_sets, parse_sets
 from azdistill.errors import SpecError, UserError
 from azdistill.local import (

@@ -110,7 +110,7 @@ def _pull(connection: Connection, name: str, to_stderr: bool) -> bool:
 
 @functools.cache
 def _store(uri: str) -> PulledStore:
-    from azdistill.client.mlflow_columns import columns
+    from azdistill.client.headline import columns
     from azdistill.local import PulledStore
 
     with _storing():

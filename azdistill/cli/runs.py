@@ -196,7 +196,7 @@ def _print_runs(runs: Sequence[RunState | PulledRun]) -> None:
     from rich.text import Text
 
     from azdistill.cli.board import duration
-    from azdistill.client.mlflow_columns import columns
+    from azdistill.client.headline import columns
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("run", "status", "started", "time", "metrics"):

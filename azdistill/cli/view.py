@@ -10,7 +10,7 @@ from typing import TextIO
 
 from azdistill.cli.board import Board, Row, duration, shown
 from azdistill.cli.failure import error_lines
-from azdistill.client import verdict
+from azdistill.client.headline import verdict_of_metrics
 from azdistill.local import Event, Listener, Plan, RunState, StepState
 
 
@@ -131,7 +131,7 @@ def summary_lines(run: RunState, *, steps: bool = True) -> list[str]:
     lines += [line for name, step in run.steps.items() if (line := best_line(name, step))]
     lines += [f"{name}: {path}" for name, path in run.outputs.items()]
     lines += [f"{name}: not written: {why}" for name, why in run.withheld.items()]
-    return [*lines, line] if (line := verdict.of_metrics(run.metrics)) else lines
+    return [*lines, line] if (line := verdict_of_metrics(run.metrics)) else lines
 
 
 def why_failed(run: RunState) -> list[str]:

@@ -94,7 +94,7 @@ class Subject:
 
 
 class Models(ABC):
-    """``models`` of a client, as far as it measures them."""
+    """``models`` of a client, as far as it measures them. ``until`` is when patience ends (monotonic clock)."""
 
     def evaluate(
         self,
@@ -114,18 +114,18 @@ class Models(ABC):
         before its job is known: there is nothing to wait for, and ``timeout`` is for Azure.
         """
         check_metrics(metrics)
-        clock = Clock(timeout)
-        subject = self._subject(model_name, task_type, clock)
-        report = self._measure(model_name, evaluation_of(subject, test_data), clock)
+        until = None if timeout is None else time.monotonic() + timeout
+        subject = self._subject(model_name, task_type, until)
+        report = self._measure(model_name, evaluation_of(subject, test_data), until)
         return pick(measured(report, subject.column), metrics)
 
-    def _subject(self, name: str, task_type: str | None, clock: Clock) -> Subject:
+    def _subject(self, name: str, task_type: str | None, until: float | None) -> Subject:
         runs_by_model = self._makers()
-        known_names = sorted(ending for distilled in runs_by_model for ending in both(distilled))
-        model = model_name(name, known_names)
+        models = sorted(ending for distilled in runs_by_model for ending in both(distilled))
+        model = model_name(name, models)
         runs = runs_by_model.get(model.distilled, [])
         if model.column == "distilled":
-            return Subject(name, "distilled", self._distilled(name, runs, known_names, clock), task_type)
+            return Subject(name, "distilled", self._distilled(name, runs, models, until), task_type)
         inputs, where = self._settings(runs)
         weights = source_of(inputs) or weights_of(model.student, Path.cwd(), "student")
         return Subject(name, "baseline", Origin(weights, inputs, where), task_type)
@@ -139,23 +139,12 @@ class Models(ABC):
         """The inputs of the newest of these runs, and the compute of its evaluation."""
 
     @abstractmethod
-    def _distilled(self, name: str, runs: Sequence[Any], known_names: Sequence[str], clock: Clock) -> Origin:
+    def _distilled(self, name: str, runs: Sequence[Any], models: Sequence[str], until: float | None) -> Origin:
         """The distilled model ``name`` that these runs make."""
 
     @abstractmethod
-    def _measure(self, name: str, mapping: dict[str, Any], clock: Clock) -> bytes:
+    def _measure(self, name: str, mapping: dict[str, Any], until: float | None) -> bytes:
         """Run the pipeline that measures a model; the text of its comparison.json."""
-
-
-class Clock:
-    """How much of a timeout is left."""
-
-    def __init__(self, timeout: float | None) -> None:
-        self._end = None if timeout is None else time.monotonic() + timeout
-
-    def left(self) -> float | None:
-        """Seconds, not below 0; None without a timeout."""
-        return None if self._end is None else max(self._end - time.monotonic(), 0.0)
 
 
 def source_of(inputs: Mapping[str, Any]) -> Weights | None:

@@ -11,9 +11,9 @@ from typing import Any
 
 from azdistill import aml, compile
 from azdistill.aml.models import Pipeline
-from azdistill.client.evaluation import Clock, Models, Origin
+from azdistill.client.evaluation import Models, Origin
+from azdistill.client.headline import columns
 from azdistill.client.job import DistillationJob
-from azdistill.client.mlflow_columns import columns
 from azdistill.client.progress import Lines, say
 from azdistill.errors import Interrupted, RunFailed, SpecError, UserError, did_you_mean
 from azdistill.local import (
@@ -197,16 +197,16 @@ class LocalModels(Models):
     def _settings(self, runs: Sequence[LocalJob]) -> tuple[dict[str, str], dict[str, str]]:
         return runs[0].inputs if runs else {}, {}
 
-    def _distilled(self, name: str, runs: Sequence[LocalJob], known_names: Sequence[str], clock: Clock) -> Origin:
+    def _distilled(self, name: str, runs: Sequence[LocalJob], models: Sequence[str], until: float | None) -> Origin:
         maker = next((job for job in runs if "model" in job.outputs), None)
         if maker is None and runs:
             raise RunFailed(f"the run that makes {name} is {runs[0].status}: {runs[0].error}", code="AZD496")
         if maker is None:
-            hint = did_you_mean(name, known_names) or "jobs.create_or_update(DistillationJob(...)) makes one"
+            hint = did_you_mean(name, models) or "jobs.create_or_update(DistillationJob(...)) makes one"
             raise UserError(f"no run made a model '{name}'", code="AZD490", hint=hint)
         return Origin(Weights("path", maker.outputs["model"]), maker.inputs, {})
 
-    def _measure(self, name: str, mapping: dict[str, Any], clock: Clock) -> bytes:
+    def _measure(self, name: str, mapping: dict[str, Any], until: float | None) -> bytes:
         pipeline = aml.pipeline_from(mapping, Path.cwd(), "models.evaluate")
         job = self._jobs.run(pipeline, "models.evaluate", [])
         if job.status != "Completed":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from azdistill.client import verdict
+from azdistill.client.headline import verdict_of_metrics
 from azdistill.local import Event, Listener, Plan, RunState, StepState
 from azdistill.redact import redact
 
@@ -32,7 +32,7 @@ class Lines(Listener):
                 _say_end(event.step, run.steps[event.step])
             case "run_ended":
                 say(f"{run.run_id}: {run.status} in {run.seconds:.1f} s" + (f": {run.error}" if run.error else ""))
-                if line := verdict.of_metrics(run.metrics):
+                if line := verdict_of_metrics(run.metrics):
                     say(line)
 
 

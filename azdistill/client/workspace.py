@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from azdistill.client import verdict
-from azdistill.client.evaluation import Clock, Models, Origin
+from azdistill.client.evaluation import Models, Origin
+from azdistill.client.headline import verdict_of_tags
 from azdistill.client.job import DistillationJob
 from azdistill.client.progress import say
 from azdistill.cloud.jobs import distilled_models
@@ -152,27 +153,28 @@ class WorkspaceModels(Models):
     def _settings(self, runs: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         return _settings_of(get_job(self._connection, runs[0])) if runs else ({}, {})
 
-    def _distilled(self, name: str, runs: Sequence[str], known_names: Sequence[str], clock: Clock) -> Origin:
+    def _distilled(self, name: str, runs: Sequence[str], models: Sequence[str], until: float | None) -> Origin:
         if not runs:
             asset = distilled_models.registered(self._connection, name)
             if asset is None:
-                hint = did_you_mean(name, known_names) or "jobs.create_or_update(DistillationJob(...)) makes one"
+                hint = did_you_mean(name, models) or "jobs.create_or_update(DistillationJob(...)) makes one"
                 raise UserError(f"no run makes a model '{name}', and none is registered", code="AZD490", hint=hint)
             return Origin(Weights("path", asset), {}, {})
         job = get_job(self._connection, runs[0])
-        job = _completed(job, name) if job.has_ended else self._ended(job.name, f"the run that makes {name}", clock)
+        job = _completed(job, name) if job.has_ended else self._ended(job.name, f"the run that makes {name}", until)
         return Origin(distilled_models.distilled(job), *_settings_of(job))
 
-    def _measure(self, name: str, mapping: dict[str, Any], clock: Clock) -> bytes:
+    def _measure(self, name: str, mapping: dict[str, Any], until: float | None) -> bytes:
         prepared = prepare_mapping(mapping, Path.cwd(), source="models.evaluate")
         run = self._workspace.jobs.submit(prepared, {"azdistill.evaluates": name})
-        job = self._ended(run, f"the job that measures {name}", clock)
+        job = self._ended(run, f"the job that measures {name}", until)
         return read(self._connection, Outputs(self._connection, job).of_pipeline("report")[0], "comparison.json")
 
-    def _ended(self, run: str, what: str, clock: Clock) -> Job:
+    def _ended(self, run: str, what: str, until: float | None) -> Job:
         say(f"waiting for {what}: {run}")
+        timeout = None if until is None else max(until - time.monotonic(), 0.0)
         try:
-            job = follow(self._connection, run, FollowLines(), logs=False, timeout=clock.left())
+            job = follow(self._connection, run, FollowLines(), logs=False, timeout=timeout)
         except ServiceError as error:
             if error.code != "AZD443":
                 raise
@@ -215,5 +217,5 @@ class FollowLines(FollowListener):
 
     def ended(self, job: Job) -> None:
         say(f"{job.name}: {job.status}")
-        if line := verdict.of_tags(job.tags):
+        if line := verdict_of_tags(job.tags):
             say(line)

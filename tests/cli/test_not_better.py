@@ -9,9 +9,9 @@ import pytest
 
 from azdistill.cli import following
 from azdistill.cli.view import summary_lines
-from azdistill.client.following import FollowLines
+from azdistill.client.headline import SENTENCE
 from azdistill.client.progress import Lines
-from azdistill.client.verdict import SENTENCE
+from azdistill.client.workspace import FollowLines
 from azdistill.cloud.jobs.job import Job, job_from
 from azdistill.errors import RunFailed
 from azdistill.local.store.events import Event, RunState, StepState

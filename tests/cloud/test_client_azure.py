@@ -13,7 +13,7 @@ from client_program import PROGRAM, Ran, run, write_folder
 from loopback import Workspace
 
 from azdistill import DistillationJob, MLClient, RunFailed, ServiceError, UserError
-from azdistill.client.verdict import NOT_BETTER, SENTENCE
+from azdistill.client.headline import NOT_BETTER, SENTENCE
 from azdistill.client.workspace import Jobs, WorkspaceModels
 
 WORKSPACE = re.compile(r"AZURE_(SUBSCRIPTION_ID|RESOURCE_GROUP|ML_WORKSPACE)|AZUREML_ARM_.*")

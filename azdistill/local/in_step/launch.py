@@ -45,7 +45,8 @@ def main() -> int:
 
 def processes(count: int) -> list[dict[str, str]]:
     """What PyTorch's processes are told."""
-    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(count), "NODE_RANK": "0"}
+    [port] = free_ports(1)
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count), "NODE_RANK": "0"}
     return [{**address, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
 
 
@@ -73,11 +74,6 @@ def in_background(work: Callable[..., None], *arguments: object) -> threading.Th
     thread = threading.Thread(target=work, args=arguments, daemon=True)
     thread.start()
     return thread
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    return free_ports(1)[0]
 
 
 def free_ports(count: int) -> list[int]:
