@@ -154,7 +154,7 @@ def _drawn(sweep: PlannedSweep) -> list[Draw]:
             # The sequence covers what the first trial has drawn: this one stands for it.
             middle = optuna.trial.create_trial(params=dict.fromkeys(shares, 0.5), distributions=shares, value=0.0)
             study.add_trial(middle)
-        draws = []
+        draws: list[Draw] = []
         for _ in range(sweep.total):
             trial = study.ask(shares)
             study.tell(trial, 0.0)

@@ -96,8 +96,9 @@ def logged(metrics: Path) -> list[str]:
 
 def _value_of(record: Record, metric: str) -> float | None:
     value = record.get("value")
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if record["kind"] != "metric" or record.get("name") != metric or not is_number:
+    if record["kind"] != "metric" or record.get("name") != metric:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool):
         return None
     try:
         return float(value)
