@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from azdistill.aml import reader
 from azdistill.aml.fields import Fields, is_remote
@@ -38,22 +37,17 @@ def environment(where: Where, report: Report) -> Environment:
     build.known({"path", "dockerfile_path"}, "'build'")
     if not fields.data.get("image") and not fields.data.get("build"):
         report.error("AZD112", "an environment needs 'image' or 'build'", where)
+    conda = fields.data.get("conda_file")
     return Environment(
-        name=fields.text("name"),
+        **fields.texts("name", "image"),
         version=fields.text("version", scalar=True),
-        image=fields.text("image"),
-        conda_file=_conda(fields),
+        conda_file=conda if isinstance(conda, dict) else _local(fields, "conda_file"),
         build_path=_local(build, "path"),
         dockerfile_path=build.text("dockerfile_path") or "Dockerfile",
         description=fields.text("description") or "",
         tags=fields.words("tags"),
         where=where,
     )
-
-
-def _conda(fields: Fields) -> Path | dict[str, Any] | None:
-    value = fields.data.get("conda_file")
-    return value if isinstance(value, dict) else _local(fields, "conda_file")
 
 
 def _local(fields: Fields, key: str) -> Path | None:

@@ -101,10 +101,7 @@ def _flat(text: str, offset: int) -> Iterator[Text | Reference]:
 def references(parts: tuple[Part, ...]) -> Iterator[tuple[Reference, bool]]:
     """Each reference, and whether it stands in an optional block."""
     for part in parts:
-        if isinstance(part, Optional):
-            yield from ((inner, True) for inner in part.parts if isinstance(inner, Reference))
-        elif isinstance(part, Reference):
-            yield part, False
+        yield from ((piece, part is not piece) for piece in _within(part) if isinstance(piece, Reference))
 
 
 def references_in(text: str) -> Iterator[Reference]:
@@ -120,11 +117,11 @@ def spaced_or_unclosed(text: str) -> Iterator[tuple[str, Reference]]:
             yield match[0], Reference(tuple(inside.split(".")), match.start(), match[0])
 
 
-def fill(text: str, known: Mapping[ServiceWord, str]) -> str:
-    """The text with the service's words that are ``known`` replaced; everything else stays as it was written."""
-    given = {word.path: value for word, value in known.items()}
+def fill(text: str, words: Mapping[ServiceWord, str]) -> str:
+    """The text with the service's ``words`` replaced by their values; everything else stays as it was written."""
+    values = {word.path: value for word, value in words.items()}
     return "".join(
-        part.text if isinstance(part, Text) else given.get(".".join(part.path), part.raw) for part in _flat(text, 0)
+        part.text if isinstance(part, Text) else values.get(".".join(part.path), part.raw) for part in _flat(text, 0)
     )
 
 
@@ -136,11 +133,9 @@ def sole_reference(text: object) -> Reference | None:
 
 def unclosed(parts: tuple[Part, ...]) -> Iterator[int]:
     """Offsets of ``${{`` and ``$[[`` that open nothing: not closed, or not a path inside."""
-    for part in parts:
-        texts = part.parts if isinstance(part, Optional) else (part,)
-        for text in texts:
-            if isinstance(text, Text):
-                yield from (text.position + match.start() for match in _OPENING.finditer(text.text))
+    for text in [piece for part in parts for piece in _within(part)]:
+        if isinstance(text, Text):
+            yield from (text.position + match.start() for match in _OPENING.finditer(text.text))
 
 
 def pieces(parts: tuple[Part, ...], lookup: Lookup) -> list[tuple[str, Reference | None]]:
@@ -151,18 +146,14 @@ def pieces(parts: tuple[Part, ...], lookup: Lookup) -> list[tuple[str, Reference
     """
     rendered: list[tuple[str, Reference | None]] = []
     for part in parts:
-        if isinstance(part, Optional):
-            block = [_piece(inner, lookup) for inner in part.parts]
-            if all(text is not None for text, _ in block):
-                rendered += [(text or "", origin) for text, origin in block]
-        else:
-            text, origin = _piece(part, lookup)
-            rendered.append((text or "", origin))
+        block = [(piece.text, None) if isinstance(piece, Text) else (lookup(piece), piece) for piece in _within(part)]
+        if not isinstance(part, Optional) or all(text is not None for text, _ in block):
+            rendered += [(text or "", origin) for text, origin in block]
     return rendered
 
 
-def _piece(part: Text | Reference, lookup: Lookup) -> tuple[str | None, Reference | None]:
-    return (part.text, None) if isinstance(part, Text) else (lookup(part), part)
+def _within(part: Part) -> tuple[Text | Reference, ...]:
+    return part.parts if isinstance(part, Optional) else (part,)
 
 
 def render(parts: tuple[Part, ...], lookup: Lookup) -> str:

@@ -1,4 +1,9 @@
-"""Builds parallel components and steps from YAML data: a script whose ``run()`` is given mini-batches."""
+"""Builds parallel components and steps from YAML data: a script whose ``run()`` is given mini-batches.
+
+Azure ML's driver hands the script its ``program_arguments``, which are words where a command is a text for a shell;
+here bash takes them apart, as it does a command. What has another meaning between words than between commands is seen
+to here: line breaks are blanks, and what would end the words, or run something of its own, is found for the checks.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +11,9 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from azdistill.aml.arguments import on_one_line
 from azdistill.aml.components import INTERFACE_KEYS, interface, resources
 from azdistill.aml.environments import environment_of
+from azdistill.aml.expressions import parse, references
 from azdistill.aml.fields import Fields
 from azdistill.aml.models import CommandComponent, Parallel
 from azdistill.aml.source import Report, Where
@@ -20,6 +25,18 @@ SETTING_KEYS = {
 _TASK_KEYS = {"type", "code", "entry_script", "program_arguments", "model", "append_row_to", "environment"}
 _LEVELS = ("DEBUG", "INFO", "WARNING")
 TASKS = ("run_function", "function", "model")
+#: What expands, or runs something, outside single quotes; ``${NAME}`` alone does no harm.
+_EXPANDS = r"`|\$(?!\{\w+\})[({\[]"
+#: What stands between quotes (those of ``$'`` may be escaped in it), an escaped character, a variable, any other.
+_TOKEN = re.compile(
+    rf"""
+      (?P<open> (?:\$'(?:\\.|[^'\\])* | '[^']* | "(?:\\.|[^"\\])*)\Z )
+    | \$'(?:\\.|[^'\\])*' | '[^']*' | (?P<double> "(?:\\.|[^"\\])*" )
+    | \\. | \$(?:[$#]|\{{\w+\}}) | (?P<expands> {_EXPANDS} ) | (?P<operator> [;&|<>()] ) | (?P<hash> \# ) | .
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_EXPANDS_IN_QUOTES = re.compile(rf"(?:\\.|[^\\])*?(?P<expands>{_EXPANDS})", re.DOTALL)
 _SIZE = re.compile(r"(\d+)((?:[kmg]b)?)", re.IGNORECASE)
 _UNITS = {"": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30}
 
@@ -66,21 +83,17 @@ def settings(fields: Fields, base: Parallel) -> Parallel:
     retries.known(("max_retries", "timeout"), "retry_settings")
     retries.whole("max_retries", at_least=0)
     retries.whole("timeout", at_least=1)
-    fields.whole("max_concurrency_per_instance", at_least=1)
-    for key in ("error_threshold", "mini_batch_error_threshold"):
-        fields.whole(key, at_least=-1)
-    given: dict[str, Any] = {
-        "mini_batch_size": fields.text("mini_batch_size"),
-        "input_data": fields.text("input_data"),
+    numbers = {"max_concurrency_per_instance": 1, "error_threshold": -1, "mini_batch_error_threshold": -1}
+    for key, least in numbers.items():
+        fields.whole(key, at_least=least)
+    overrides: dict[str, Any] = {
+        **fields.texts("mini_batch_size", "input_data"),
+        **{key: fields.data.get(key) for key in numbers},
+        **{key: retries.data.get(key) for key in ("max_retries", "timeout")},
         "partition_keys": tuple(str(key) for _, key in fields.list("partition_keys")) or None,
-        "max_concurrency_per_instance": fields.data.get("max_concurrency_per_instance"),
-        "error_threshold": fields.data.get("error_threshold"),
-        "mini_batch_error_threshold": fields.data.get("mini_batch_error_threshold"),
-        "max_retries": retries.data.get("max_retries"),
-        "timeout": retries.data.get("timeout"),
         "logging_level": fields.choice("logging_level", _LEVELS, exact=True),
     }
-    return replace(base, **{name: value for name, value in given.items() if value is not None})
+    return replace(base, **{name: value for name, value in overrides.items() if value is not None})
 
 
 def mini_batch_size(text: str) -> tuple[int, bool] | None:
@@ -89,3 +102,38 @@ def mini_batch_size(text: str) -> tuple[int, bool] | None:
     if not found or int(found[1]) == 0:
         return None
     return int(found[1]) * _UNITS[found[2].lower()], bool(found[2])
+
+
+def on_one_line(text: str) -> str:
+    """Arguments with blanks for the line breaks between its words; those in quotes are part of an argument."""
+    return "".join(" " if token[0] == "\n" else token[0] for token in _TOKEN.finditer(text))
+
+
+def no_argument(text: str) -> tuple[int, str] | None:
+    """Where ``text`` (on one line) has what is no part of a word, and what that is; None where all of it is words."""
+    words, before = _words(text), " "
+    for token in _TOKEN.finditer(words):
+        kind, at = token.lastgroup, token.start()
+        inner = _EXPANDS_IN_QUOTES.match(token[0]) if kind == "double" else None
+        if kind == "open":
+            return len(text), "a quote that is not closed"
+        if kind == "operator":
+            return at, f"'{token[0]}'"
+        if kind == "hash" and before in " \t":
+            return at, "'#', which starts a comment"
+        if kind == "expands" or inner:
+            return _expansion(words, at + (inner.start("expands") if inner else 0))
+        before = token[0]
+    return None
+
+
+def _words(text: str) -> str:
+    """``text`` with letters for references, and blanks for what opens and closes optional blocks."""
+    for reference, _ in references(parse(text)):
+        end = reference.position + len(reference.raw)
+        text = f"{text[: reference.position]}{'x' * len(reference.raw)}{text[end:]}"
+    return re.sub(r"\$\[\[(.*?)\]\]", r"   \1  ", text, flags=re.DOTALL)
+
+
+def _expansion(text: str, at: int) -> tuple[int, str]:
+    return (at, "a backtick") if text[at] == "`" else (at + 1, f"'{text[at + 1]}' after a '$'")

@@ -169,8 +169,7 @@ def _output(fields: Fields, kind: str | None, modes: Collection[str]) -> Output:
     return Output(
         type="uri_folder" if kind in (None, _LEGACY_TYPE) else kind,
         mode=fields.choice("mode", modes),
-        path=fields.text("path"),
-        name=fields.text("name"),
+        **fields.texts("path", "name"),
         version=fields.text("version", scalar=True),
         is_control=fields.boolean("is_control") or False,
         description=fields.text("description") or "",

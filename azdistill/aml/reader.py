@@ -98,14 +98,12 @@ class _Composer:
             self.loader.get_event()  # document start
             data = self._node((), 0)
             self.loader.get_event()  # document end
-            self._only_one()
+            if not self.loader.check_event(yaml.StreamEndEvent):
+                event = self.loader.get_event()
+                self._fail("AZD103", "a second YAML document starts here; a spec is one document", event)
         except yaml.YAMLError as error:
             raise self._syntax(error) from None
         return data
-
-    def _only_one(self) -> None:
-        if not self.loader.check_event(yaml.StreamEndEvent):
-            self._fail("AZD103", "a second YAML document starts here; a spec is one document", self.loader.get_event())
 
     def _node(self, steps: Steps, depth: int) -> Any:
         event = self.loader.get_event()
@@ -127,12 +125,11 @@ class _Composer:
 
     def _count(self, event: Any, depth: int) -> int:
         if depth > MAX_DEPTH:
-            raise self._failure("AZD106", f"nested more than {MAX_DEPTH} deep", event)
+            raise self._fail("AZD106", f"nested more than {MAX_DEPTH} deep", event)
         self.nodes += 1
         if self.nodes > MAX_NODES:
-            raise self._failure(
-                "AZD106", f"more than {MAX_NODES} values (aliases count each time they are used)", event
-            )
+            message = f"more than {MAX_NODES} values (aliases count each time they are used)"
+            raise self._fail("AZD106", message, event)
         return self.nodes
 
     def _sequence(self, steps: Steps, depth: int) -> tuple[list[Any], Any]:
@@ -161,7 +158,7 @@ class _Composer:
     def _key(self, steps: Steps, depth: int) -> str:
         event = self.loader.peek_event()
         if not isinstance(event, yaml.ScalarEvent):
-            raise self._failure("AZD103", "a key is a single word, not a list, mapping or alias", event)
+            raise self._fail("AZD103", "a key is a single word, not a list, mapping or alias", event)
         self._count(self.loader.get_event(), depth)
         self._refuse_tag(event)
         return str(event.value)
@@ -183,7 +180,7 @@ class _Composer:
 
     def _alias(self, event: Any, steps: Steps) -> Any:
         if event.anchor not in self.anchors:
-            raise self._failure("AZD103", f"alias '*{event.anchor}' has no anchor before it", event)
+            raise self._fail("AZD103", f"alias '*{event.anchor}' has no anchor before it", event)
         origin, value, size = self.anchors[event.anchor]
         self.nodes += size
         self.values[steps] = _place(event.start_mark, event.end_mark)
@@ -203,12 +200,10 @@ class _Composer:
         if event.tag and event.tag != "!":
             self._fail("AZD105", f"tag '{event.tag}' is not allowed", event)
 
-    def _fail(self, code: str, message: str, event: Any) -> None:
+    def _fail(self, code: str, message: str, event: Any) -> SpecError:
+        """Note a problem; what it returns is raised where nothing can be read after it."""
         mark = event.start_mark
         self.problems.append(Problem(code, message, self.file, mark.line + 1, mark.column + 1))
-
-    def _failure(self, code: str, message: str, event: Any) -> SpecError:
-        self._fail(code, message, event)
         return SpecError(self.problems)
 
     def _syntax(self, error: yaml.YAMLError) -> SpecError:

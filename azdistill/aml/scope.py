@@ -56,6 +56,10 @@ class Scope:
         literal = value.value if kind else self._filled(value, depth)
         return Traced(kind, value.where, literal, absent=value.value is None)
 
+    def source_of(self, binding: Binding) -> Input | None:
+        """The input of the pipeline that something is bound to."""
+        return self.inputs.get(".".join(binding.path[2:])) if binding.path[:2] == ("parent", "inputs") else None
+
     def branches(self) -> Iterator[tuple[Step, Node, bool]]:
         """Every ``if_else`` with each step of its blocks, and the value of the condition that the step runs for."""
         for step in self.jobs.values():

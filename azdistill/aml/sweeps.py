@@ -43,8 +43,9 @@ def sweep(fields: Fields) -> Sweep:
     objective.known(("goal", "primary_metric"), "an objective")
     if objective.data:
         objective.require("an objective", "goal", "primary_metric")
+    space = {name: distribution(at, fields.report) for name, at, _ in fields.each(SEARCHED)}
     return Sweep(
-        search_space=_space(fields),
+        search_space={name: drawn for name, drawn in space.items() if drawn},
         sampling=_sampling(fields),
         goal=objective.choice("goal", GOALS) or "minimize",
         primary_metric=objective.text("primary_metric") or "",
@@ -63,11 +64,6 @@ def sweep_limits(fields: Fields) -> dict[str, Any]:
     if limits.data:
         limits.require("a sweep's 'limits'", "max_total_trials")
     return dict(limits.data)
-
-
-def _space(fields: Fields) -> dict[str, Distribution]:
-    found = {name: distribution(at, fields.report) for name, at, _ in fields.each(SEARCHED)}
-    return {name: one for name, one in found.items() if one}
 
 
 def distribution(where: Where, report: Report) -> Distribution | None:

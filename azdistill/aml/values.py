@@ -14,19 +14,15 @@ from typing import Any
 def parse(kind: str, value: Any) -> Any:
     """``value`` as an input of type ``kind`` holds it. Raises ValueError where it cannot."""
     if kind == "boolean":
-        return _boolean(value)
+        word = str(value).lower()
+        if word not in ("true", "false"):
+            raise ValueError("not true or false")
+        return word == "true"
     if kind in ("integer", "number"):
         return _number(kind, value)
     if isinstance(value, list | dict):
         raise ValueError("not a single value")
     return str(value) if kind == "string" else value
-
-
-def _boolean(value: Any) -> bool:
-    word = str(value).lower()
-    if word not in ("true", "false"):
-        raise ValueError("not true or false")
-    return word == "true"
 
 
 def _number(kind: str, value: Any) -> int | float:

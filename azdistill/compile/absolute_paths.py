@@ -21,28 +21,26 @@ def absolute_paths(mapping: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _runnable(node: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """A job, step, component, task or environment written in place."""
     done = dict(node)
-    for key in _PATHS:
-        if isinstance(node.get(key), str):
-            done[key] = _placed(node[key], folder)
-    for key in _NESTED:
-        if isinstance(node.get(key), dict):
-            done[key] = _runnable(node[key], folder)
-    environment = node.get("environment")
-    if isinstance(environment, str) and environment.startswith("file:"):
-        done["environment"] = f"file:{_placed(environment, folder)}"
-    if isinstance(node.get("build"), dict) and isinstance(node["build"].get("path"), str):
-        done["build"] = {**node["build"], "path": _placed(node["build"]["path"], folder)}
-    if isinstance(node.get("additional_includes"), list):
-        done["additional_includes"] = [_placed(item, folder) for item in node["additional_includes"]]
-    if isinstance(node.get("inputs"), dict):
-        done["inputs"] = {name: _input(value, folder) for name, value in node["inputs"].items()}
+    for key, value in node.items():
+        if key in _PATHS and isinstance(value, str):
+            done[key] = _placed(value, folder)
+        elif key in _NESTED and isinstance(value, dict):
+            done[key] = _runnable(value, folder)
+        elif key == "environment" and isinstance(value, str) and value.startswith("file:"):
+            done[key] = f"file:{_placed(value, folder)}"
+        elif key == "build":
+            done[key] = _with_path(value, folder)
+        elif key == "additional_includes" and isinstance(value, list):
+            done[key] = [_placed(item, folder) for item in value]
+        elif key == "inputs" and isinstance(value, dict):
+            done[key] = {name: _with_path(port, folder) for name, port in value.items()}
     if isinstance(node.get("jobs"), dict):
         jobs = node["jobs"].items()
         done["jobs"] = {name: _runnable(step, folder) if isinstance(step, dict) else step for name, step in jobs}
     return done
 
 
-def _input(value: Any, folder: Path) -> Any:
+def _with_path(value: Any, folder: Path) -> Any:
     if isinstance(value, dict) and isinstance(value.get("path"), str):
         return {**value, "path": _placed(value["path"], folder)}
     return value

@@ -23,6 +23,7 @@ _RENAMED = {"batch_size": "evaluation_batch_size", "dtype": "evaluation_dtype"}
 def inputs_of(reading: Reading) -> dict[str, Any]:
     """Name -> value, or ``{type, path}`` for data. Paths on this machine are absolute."""
     recipe = reading.sound
+    entry = catalog.find(recipe.teacher.model)
     inputs: dict[str, Any] = {
         **_data(recipe, reading.folder),
         "task_type": recipe.task,
@@ -32,8 +33,9 @@ def inputs_of(reading: Reading) -> dict[str, Any]:
         "method": recipe.method,
         **_set(recipe.curation),
         **_training(recipe),
-        **_evaluation(recipe),
-        **_lineage(recipe, reading.folder),
+        **{_RENAMED.get(key, key): value for key, value in _set(recipe.evaluation).items() if key != "gold_sft"},
+        "model_name": distilled_name(student_name(recipe.student.model, reading.folder)),
+        "teacher_licence": entry.terms.licence if entry else None,
     }
     return {name: _short(value) for name, value in inputs.items() if value is not None}
 
@@ -110,21 +112,6 @@ def _training(recipe: Recipe) -> dict[str, Any]:
         for name in ("top_k", "distillation_temperature", "distillation_alpha"):
             values.pop(name, None)
     return values
-
-
-def _evaluation(recipe: Recipe) -> dict[str, Any]:
-    values = {_RENAMED.get(name, name): value for name, value in _set(recipe.evaluation).items()}
-    values.pop("gold_sft", None)
-    return values
-
-
-def _lineage(recipe: Recipe, folder: Path) -> dict[str, Any]:
-    """What the registered model is called, and what its teacher's answers come under."""
-    known = catalog.find(recipe.teacher.model)
-    return {
-        "model_name": distilled_name(student_name(recipe.student.model, folder)),
-        "teacher_licence": known.terms.licence if known else None,
-    }
 
 
 def _set(section: Section) -> dict[str, Any]:

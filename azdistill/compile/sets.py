@@ -33,11 +33,8 @@ def apply_sets(pipeline: Pipeline, sets: Mapping[str, str]) -> Pipeline:
     inputs = dict(pipeline.inputs)
     for name, text in sets.items():
         if name not in inputs:
-            raise UserError(
-                f"--set {name}: the pipeline has no input '{name}'",
-                code="AZD361",
-                hint=did_you_mean(name, list(inputs)),
-            )
+            message = f"--set {name}: the pipeline has no input '{name}'"
+            raise UserError(message, code="AZD361", hint=did_you_mean(name, list(inputs)))
         inputs[name] = _replaced(inputs[name], name, text, _fed(pipeline.jobs, name))
     return replace(pipeline, inputs=inputs)
 
@@ -71,9 +68,8 @@ def _written(kind: str, text: str) -> object:
 def _fed(jobs: Mapping[str, Step], name: str) -> Input | None:
     """The component input that a pipeline's input goes to, the first of them."""
     for step in jobs.values():
-        if isinstance(step.component, str | None):
-            continue
+        declared = step.local_component.inputs if step.local_component else {}
         for key, value in step.inputs.items():
-            if isinstance(value, Binding) and value.path == ("parent", "inputs", name) and key in step.component.inputs:
-                return step.component.inputs[key]
+            if isinstance(value, Binding) and value.path == ("parent", "inputs", name) and key in declared:
+                return declared[key]
     return None

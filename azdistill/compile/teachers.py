@@ -11,7 +11,7 @@ from azdistill.compile.compute import named_for
 from azdistill.errors import UserError
 from azdistill.recipe.models import Recipe
 from azdistill.recipe.read import Reading
-from azdistill.recipe.refer import Weights, weights_of
+from azdistill.recipe.refer import weights_of
 from azdistill.sizing import skus
 
 #: What a teacher gets of whose size nothing is known.
@@ -38,21 +38,15 @@ def nodes_of(recipe: Recipe) -> int:
     return recipe.teacher.nodes or 1
 
 
-def weights(reading: Reading) -> Weights:
-    """The teacher's weights: those that the recipe gives, else those that its model's name stands for."""
-    teacher = reading.sound.teacher
-    return weights_of(teacher.weights or teacher.model, reading.folder, "teacher")
-
-
 def placed(reading: Reading) -> Placed | None:
     """The cheapest single machine that holds the teacher; None where the recipe names a compute for it."""
     recipe = reading.sound
     if not in_job(recipe) or named_for(recipe.compute, "teacher"):
         return None
-    found = _in_catalog(reading) or _in_folder(reading)
-    if found is None:
+    model = _in_catalog(reading) or _in_folder(reading)
+    if model is None:
         return Placed(HIGH_MEMORY_INSTANCE, "its size is not known here")
-    return _cheapest(recipe, *found)
+    return _cheapest(recipe, *model)
 
 
 def _in_catalog(reading: Reading) -> tuple[Architecture, float] | None:
@@ -68,14 +62,14 @@ def _in_catalog(reading: Reading) -> tuple[Architecture, float] | None:
 
 def _in_folder(reading: Reading) -> tuple[Architecture, float] | None:
     """The same of a teacher that lies on this machine; None where its files do not say."""
-    found = weights(reading)
-    if found.kind != "path" or found.value.startswith("azureml:"):
+    teacher = reading.sound.teacher
+    weights = weights_of(teacher.weights or teacher.model, reading.folder, "teacher")
+    if weights.kind != "path" or weights.value.startswith("azureml:"):
         return None
-    folder = Path(found.value)
+    folder = Path(weights.value)
     size = float(sum(file.stat().st_size for file in folder.rglob("*.safetensors")))
-    config = next(
-        (file for file in (folder / "config.json", *sorted(folder.rglob("config.json"))) if file.is_file()), None
-    )
+    configs = (folder / "config.json", *sorted(folder.rglob("config.json")))
+    config = next((file for file in configs if file.is_file()), None)
     try:
         return (sizing.read_config(config), size) if config and size else None
     except UserError:

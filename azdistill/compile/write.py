@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ _QUIET = {"teacher.api_key", "teacher_api_key", "teacher_key", "api_key"}
 
 def render(built: Built, folder: Path, sets: Mapping[str, str]) -> str:
     """The pipeline as text that may lie in ``folder``."""
-    lines = [f"{MARK} {_version()} from {_relative(built.reading.origin.source.file, folder)}."]
+    lines = [f"{MARK} {version('azdistill')} from {_relative(built.reading.origin.source.file, folder)}."]
     # A value may hold line ends, and a comment must stay one.
     shown = {name: "..." if name in _QUIET else " ".join(value.split()) for name, value in sets.items()}
     lines += [f"#   --set {name}={value}" for name, value in shown.items()]
@@ -72,12 +73,6 @@ def _relative(path: str, folder: Path) -> str:
         return path
     relative = Path(os.path.relpath(place, folder.resolve())).as_posix()
     return relative if relative.startswith(".") else f"./{relative}"
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("azdistill")
 
 
 class _Dumper(yaml.SafeDumper):

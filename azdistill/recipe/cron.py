@@ -60,10 +60,8 @@ def _wrong_count(expression: str, count: int) -> str:
 
 
 def _field(text: str, name: str, low: int, high: int, words: list[str]) -> tuple[int, ...]:
-    values: set[int] = set()
-    for part in text.split(","):
-        values |= _part(part, name, low, high, words)
-    return tuple(sorted(values))
+    parts = (_part(part, name, low, high, words) for part in text.split(","))
+    return tuple(sorted(set[int]().union(*parts)))
 
 
 def _part(part: str, name: str, low: int, high: int, words: list[str]) -> set[int]:
@@ -102,29 +100,18 @@ def recurrence_like(cron: Cron, now: datetime, time_zone: str) -> str | None:
     """
     if len(cron.weekdays) != 7:
         return None
-    interval = _interval(cron.months)
-    if interval is None:
+    # How many months lie between one and the next, the year round.
+    months = cron.months
+    gaps = {(later - month - 1) % 12 + 1 for month, later in zip(months, months[1:] + months[:1], strict=True)}
+    if len(gaps) != 1:
         return None
+    interval = gaps.pop()
     lines = ["schedule:", "  type: recurrence", "  frequency: month", f"  interval: {interval}"]
     if interval > 1:
-        year, month = _next(cron.months, now)
+        month = next((month for month in months if month >= now.month), months[0])
+        year = now.year if month >= now.month else now.year + 1
         lines.append(f'  start_time: "{year}-{month:02d}-01T00:00:00"')
     if time_zone != "UTC":
         lines.append(f"  time_zone: {time_zone}")
-    lines += ["  schedule:", f"    hours: {_flow(cron.hours)}", f"    minutes: {_flow(cron.minutes)}"]
-    return "\n".join([*lines, f"    month_days: {_flow(cron.days)}"])
-
-
-def _interval(months: tuple[int, ...]) -> int | None:
-    """How many months lie between one and the next of ``months``, the year round; None where that varies."""
-    gaps = {(later - month - 1) % 12 + 1 for month, later in zip(months, months[1:] + months[:1], strict=True)}
-    return gaps.pop() if len(gaps) == 1 else None
-
-
-def _next(months: tuple[int, ...], now: datetime) -> tuple[int, int]:
-    later = [month for month in months if month >= now.month]
-    return (now.year, later[0]) if later else (now.year + 1, months[0])
-
-
-def _flow(values: tuple[int, ...]) -> str:
-    return f"[{', '.join(map(str, values))}]"
+    lines += ["  schedule:", f"    hours: {list(cron.hours)}", f"    minutes: {list(cron.minutes)}"]
+    return "\n".join([*lines, f"    month_days: {list(cron.days)}"])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from azdistill.aml.source import Place, Source, Steps, Where
@@ -15,14 +15,14 @@ COMMAND_LINE = "--set"
 
 @dataclass(frozen=True)
 class Origin:
-    """``source`` as it was read, and the ``given`` settings that the command line put over it."""
+    """``source`` as it was read, and the settings of it that are ``overridden`` on the command line."""
 
     source: Source
-    given: frozenset[Steps] = field(default_factory=frozenset)
+    overridden: frozenset[Steps] = frozenset()
 
     def problem(self, code: str, message: str, steps: Steps = (), *, key: bool = False, **more: Any) -> Problem:
         """A problem at the setting ``steps``, or at the nearest thing around it that has a place."""
-        if any(steps[: len(path)] == path for path in self.given):
+        if any(steps[: len(path)] == path for path in self.overridden):
             return Problem(code, message, COMMAND_LINE, **more)
         if steps and isinstance(Where(self.source, steps[:-1]).value, str):
             # A section given as plain text: what is wrong with its model is wrong with the text.
@@ -30,10 +30,6 @@ class Origin:
         place = self.source.place(steps, key=key)
         line, column = (place.line, place.column) if place else (0, 0)
         return Problem(code, message, self.source.file, line, column, **more)
-
-    def giving(self, paths: Iterable[Steps]) -> Origin:
-        """With ``paths`` as given on the command line."""
-        return replace(self, given=self.given | set(paths))
 
     def moved(self, moves: Mapping[Steps, Steps]) -> Origin:
         """For a tree whose settings come from elsewhere in the file: new path -> the path it was written at."""

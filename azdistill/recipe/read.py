@@ -6,7 +6,7 @@ import copy
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -140,9 +140,9 @@ def interpret(origin: Origin, sets: Mapping[str, str], *, strict_env: bool = Tru
 
 
 def _apply(tree: Tree, sets: Mapping[str, str], origin: Origin) -> tuple[Origin, list[Problem]]:
-    """Write the sets into ``tree``; the origin then knows these settings as given on the command line."""
+    """Write the sets into ``tree``; the origin then knows that these settings stand on the command line."""
     problems: list[Problem] = []
-    given: list[Steps] = []
+    overridden: set[Steps] = set()
     for name, text in sets.items():
         try:
             path = names.locate(name)
@@ -150,8 +150,8 @@ def _apply(tree: Tree, sets: Mapping[str, str], origin: Origin) -> tuple[Origin,
             problems.append(Problem(error.code, error.message, COMMAND_LINE, hint=error.hint))
             continue
         names.put(tree, path, _typed(path, text, origin.source.base))
-        given.append(path)
-    return origin.giving(given), problems
+        overridden.add(path)
+    return replace(origin, overridden=origin.overridden | overridden), problems
 
 
 def _typed(path: names.Path, text: str, folder: Path) -> Any:
@@ -185,23 +185,17 @@ def _expand_env(tree: Any, path: Steps, origin: Origin, severity: Any) -> list[P
     problems: list[Problem] = []
     pairs = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
     for key, value in list(pairs):
-        inner = (*path, key)
-        if inner == ("teacher", "api_key"):
+        steps = (*path, key)
+        if steps == ("teacher", "api_key"):
             continue
         if isinstance(value, dict | list):
-            problems += _expand_env(value, inner, origin, severity)
+            problems += _expand_env(value, steps, origin, severity)
         elif isinstance(value, str):
-            missing = [name for name in _ENV.findall(value) if name not in os.environ]
-            problems += [
-                origin.problem(
-                    "AZD206",
-                    f"the environment variable {name} is not set",
-                    inner,
-                    severity=severity,
-                    hint=f"export {name}=..., or give {'.'.join(map(str, inner))} with --set",
-                )
-                for name in missing
-            ]
+            for name in _ENV.findall(value):
+                if name not in os.environ:
+                    message = f"the environment variable {name} is not set"
+                    hint = f"export {name}=..., or give {'.'.join(map(str, steps))} with --set"
+                    problems.append(origin.problem("AZD206", message, steps, severity=severity, hint=hint))
             tree[key] = _ENV.sub(lambda match: os.environ.get(match[1], match[0]), value)
     return problems
 
@@ -265,18 +259,15 @@ def _missing_files(tree: Tree, origin: Origin) -> list[Problem]:
 def _unresolved(tree: Tree, origin: Origin) -> list[Problem]:
     """Models that lead nowhere."""
     problems = _no_teacher(tree, origin)
-    wanted: list[tuple[Role, Steps, str | None]] = [
-        ("student", ("student", "model"), _text_at(tree, "student", "model")),
-        ("teacher", ("teacher", "weights"), _text_at(tree, "teacher", "weights")),
-    ]
-    for role, steps, name in wanted:
+    models: tuple[tuple[Role, str], ...] = (("student", "model"), ("teacher", "weights"))
+    for role, key in models:
+        name = _text_at(tree, role, key)
         if name and "${env:" not in name:
             try:
                 weights_of(name, origin.source.base, role)
             except UserError as error:
-                problems.append(
-                    origin.problem(error.code, f"{'.'.join(map(str, steps))}: {error.message}", steps, hint=error.hint)
-                )
+                message = f"{role}.{key}: {error.message}"
+                problems.append(origin.problem(error.code, message, (role, key), hint=error.hint))
     return problems
 
 

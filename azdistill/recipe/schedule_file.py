@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from azdistill.aml import check, examine, reader
 from azdistill.aml.checks.names import JOB_NAME
 from azdistill.aml.checks.secrets import literal_secrets
 from azdistill.aml.checks.survey import Survey
+from azdistill.aml.fields import Fields
 from azdistill.aml.loader import kind_of
 from azdistill.aml.models import Pipeline
 from azdistill.aml.pipelines import job_settings
@@ -59,9 +60,8 @@ def read_schedule(path: str | Path) -> ScheduleFile:
 
 def _gather(path: str | Path) -> tuple[ScheduleFile | None, list[Problem]]:
     source = reader.read(path)
-    where, report = Where(source), Report()
-    data = source.data
-    _unknown(where, data, _KEYS, report)
+    where, report, data = Where(source), Report(), source.data
+    Fields(where, report).known(_KEYS, "a schedule")
     literal_secrets(Survey(sources=[source]), report)
     for key in ("name", "trigger", "create_job"):
         if not data.get(key):
@@ -119,29 +119,29 @@ def _other_kind(detail: Any) -> bool:
 
 
 def _note(where: Where, detail: Any, report: Report) -> None:
-    path = tuple(part for part in detail["loc"] if isinstance(part, int) or part.isidentifier())
-    known = [part for part in path if isinstance(part, int) or part not in ("int", "list", "literal")]
-    dotted = ".".join(map(str, known))
+    # Beside keys and positions pydantic names the half of ``list | int`` that it tried.
+    path = [part for part in detail["loc"] if isinstance(part, int) or part.isidentifier()]
+    path = [part for part in path if part not in ("int", "list", "literal")]
+    dotted, place = ".".join(map(str, path)), _at(where, path)
     if detail["type"] == "extra_forbidden":
-        names = list((Pattern if len(known) > 1 else Schedule).model_fields)
-        hint = did_you_mean(str(known[-1]), names)
-        report.error("AZD110", f"unknown key '{known[-1]}'", _at(where, tuple(known)), hint=hint, key=True)
+        names = list((Pattern if len(path) > 1 else Schedule).model_fields)
+        hint = did_you_mean(str(path[-1]), names)
+        report.error("AZD110", f"unknown key '{path[-1]}'", place, hint=hint, key=True)
         return
     said, _, hint = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").partition("; ")
-    report.error("AZD205", f"{dotted}: {said}" if dotted else said, _at(where, tuple(known)), hint=hint)
+    report.error("AZD205", f"{dotted}: {said}" if dotted else said, place, hint=hint)
 
 
-def _at(where: Where, path: tuple[Any, ...]) -> Where:
-    for part in path:
-        where = where / part
-    return where
+def _at(where: Where, path: Iterable[str | int]) -> Where:
+    return Where(where.source, (*where.steps, *path))
 
 
 def _job(where: Where, report: Report) -> tuple[Path, dict[str, Any]] | None:
     """The file of the pipeline, and the pipeline with the changes that the schedule makes to it."""
     written = where.value if isinstance(where.value, dict) else {"job": where.value}
     at = where / "job" if isinstance(where.value, dict) else where
-    _unknown(where, written, (*_JOB_KEYS,), report)
+    if isinstance(where.value, dict):
+        Fields(where, report).known(_JOB_KEYS, "create_job")
     path = written.get("job")
     if not isinstance(path, str):
         report.error("AZD112", "create_job names no file: write job: ./pipeline.yml", at)
@@ -159,25 +159,15 @@ def _job(where: Where, report: Report) -> tuple[Path, dict[str, Any]] | None:
     if not isinstance(pipeline, Pipeline) or kind_of(reader.read(file).data) == "command job":
         report.error("AZD107", f"{path} is no pipeline job, and schedules run nothing else", at)
         return None
-    _unknown_inputs(where / "inputs", written.get("inputs") or {}, pipeline, report)
+    for name in Fields(where / "inputs", Report()).data:
+        if name not in pipeline.inputs:
+            hint = did_you_mean(name, list(pipeline.inputs))
+            report.error("AZD130", f"the pipeline has no input '{name}'", where / "inputs" / name, hint=hint, key=True)
     if isinstance(written.get("settings"), dict):
         job_settings(where / "settings", report)
     if changed := _changed(where / "inputs", pipeline, report):
         report.extend(problem for problem in check(changed) if problem not in problems)
     return file, _merged(reader.read(file).data, written)
-
-
-def _unknown(where: Where, data: Any, known: tuple[str, ...], report: Report) -> None:
-    for key in data if isinstance(data, dict) else ():
-        if key not in known:
-            report.error("AZD110", f"unknown key '{key}'", where / key, hint=did_you_mean(key, known), key=True)
-
-
-def _unknown_inputs(where: Where, inputs: Any, pipeline: Pipeline, report: Report) -> None:
-    for key in inputs if isinstance(inputs, dict) else ():
-        if key not in pipeline.inputs:
-            hint = did_you_mean(key, list(pipeline.inputs))
-            report.error("AZD130", f"the pipeline has no input '{key}'", where / key, hint=hint, key=True)
 
 
 def _changed(where: Where, pipeline: Pipeline, report: Report) -> Pipeline | None:

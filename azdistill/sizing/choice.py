@@ -18,13 +18,9 @@ CAPABILITY = {"V100": 7.0, "T4": 7.5, "A100": 8.0, "A10": 8.6, "H100": 9.0, "H10
 ENGINE_LEAST = 7.5
 #: The least that a precision runs on in vLLM (its tables of supported hardware; fp8 below 8.9 through Marlin kernels).
 _LEAST: dict[Precision, float] = {
-    "fp32": ENGINE_LEAST,
-    "fp16": ENGINE_LEAST,
-    "bf16": 8.0,
-    "fp8": 8.0,
-    "int8": 7.5,
-    "int4": 7.5,
-    "mxfp4": 8.0,
+    **dict.fromkeys(("fp32", "fp16"), ENGINE_LEAST),
+    **dict.fromkeys(("bf16", "fp8", "mxfp4"), 8.0),
+    **dict.fromkeys(("int8", "int4"), 7.5),
 }
 
 
@@ -94,33 +90,29 @@ def choose(
     fits: list[Fit] = []
     misfits: list[Misfit] = []
     for sku in (sku for sku in skus if sku.gpus):
-        found = _try(model, weights, precision, load, sku, most_stages)
-        fits.append(found) if isinstance(found, Fit) else misfits.append(Misfit(sku, found))
-    return Choice(tuple(sorted(fits, key=_order)), tuple(misfits))
-
-
-def _order(fit: Fit) -> tuple[bool, float, int, float]:
-    return (fit.price is None, fit.price or 0.0, fit.machines, fit.sku.total_gpu_memory_gib)
+        fit = _try(model, weights, precision, load, sku, most_stages)
+        fits.append(fit) if isinstance(fit, Fit) else misfits.append(Misfit(sku, fit))
+    fits.sort(key=lambda fit: (fit.price is None, fit.price or 0.0, fit.machines, fit.sku.total_gpu_memory_gib))
+    return Choice(tuple(fits), tuple(misfits))
 
 
 def _try(
     model: Architecture, weights: float, precision: Precision, load: Load, sku: Sku, most_stages: int
 ) -> Fit | str:
-    refused = _refused(sku, precision)
-    if refused:
-        return refused
+    if refusal := _refusal(sku, precision):
+        return refusal
     # Machines that no fast network joins cannot share a model.
-    most = most_stages if "infiniband" in (sku.interconnect or "") else 1
-    tried = (_replicate(model, weights, load, sku, stages) for stages in range(1, min(most, model.layers) + 1))
-    fits = [fit for fit in tried if fit is not None]
+    limit = most_stages if "infiniband" in (sku.interconnect or "") else 1
+    attempts = (_replicate(model, weights, load, sku, stages) for stages in range(1, min(limit, model.layers) + 1))
+    fits = [fit for fit in attempts if fit is not None]
     if fits:
         return min(fits, key=lambda fit: (fit.machines, fit.stages))
     return _why_not(model, weights, load, sku, most_stages)
 
 
-def _refused(sku: Sku, precision: Precision) -> str:
-    if refused := engine_refuses(sku):
-        return refused
+def _refusal(sku: Sku, precision: Precision) -> str:
+    if refusal := engine_refuses(sku):
+        return refusal
     capability = CAPABILITY[sku.gpu or ""]
     if capability < _LEAST[precision]:
         half = "; in fp16 it would do" if precision == "bf16" else ""
@@ -140,38 +132,35 @@ def engine_refuses(sku: Sku) -> str:
 
 def _replicate(model: Architecture, weights: float, load: Load, sku: Sku, stages: int) -> Fit | None:
     """The fewest replicas that share the requests so that each fits."""
-    gpu = sku.gpu_memory_gib or 0.0
-    parallel = splits(model, sku.gpus)
-    one = need(
-        model, weights, replace(load, concurrency=1), tensor_parallel=parallel, stages=stages, gpu_memory_gib=gpu
-    )
-    room = UTILIZATION * gpu * GIB - one.weights - one.overhead
-    each = min(load.concurrency, math.floor(room / one.kv)) if one.kv else load.concurrency
+    single = _need(model, weights, replace(load, concurrency=1), sku, stages)
+    room = UTILIZATION * (sku.gpu_memory_gib or 0.0) * GIB - single.weights - single.overhead
+    each = min(load.concurrency, math.floor(room / single.kv)) if single.kv else load.concurrency
     if each < 1:
         return None
     replicas = math.ceil(load.concurrency / each)
     if replicas * stages > MOST_MACHINES:
         return None
     share = math.ceil(load.concurrency / replicas)
-    held = need(
-        model, weights, replace(load, concurrency=share), tensor_parallel=parallel, stages=stages, gpu_memory_gib=gpu
-    )
-    return Fit(sku, parallel, stages, replicas, share, held)
+    shared = _need(model, weights, replace(load, concurrency=share), sku, stages)
+    return Fit(sku, splits(model, sku.gpus), stages, replicas, share, shared)
+
+
+def _need(model: Architecture, weights: float, load: Load, sku: Sku, stages: int) -> Need:
+    parallel, memory = splits(model, sku.gpus), sku.gpu_memory_gib or 0.0
+    return need(model, weights, load, tensor_parallel=parallel, stages=stages, gpu_memory_gib=memory)
 
 
 def _why_not(model: Architecture, weights: float, load: Load, sku: Sku, most_stages: int) -> str:
-    gpu = sku.gpu_memory_gib or 0.0
-    parallel = splits(model, sku.gpus)
+    gpu, parallel = sku.gpu_memory_gib or 0.0, splits(model, sku.gpus)
     usable = UTILIZATION * gpu
-    alone = replace(load, concurrency=1)
-    one = need(model, weights, alone, tensor_parallel=parallel, stages=1, gpu_memory_gib=gpu)
-    fixed = (one.weights + one.overhead) / GIB
+    single = _need(model, weights, replace(load, concurrency=1), sku, 1)
+    fixed = (single.weights + single.overhead) / GIB
     where = f"{parallel} x {sku.gpu} {gpu:g} GB"
     if fixed > usable:
-        more = "" if most_stages > 1 else "; a deployment puts one copy on one machine"
-        return f"weights and overhead take {fixed:.1f} GiB of the {usable:.1f} GiB usable on each GPU ({where}){more}"
-    if fixed + one.kv / GIB > usable:
+        copies = "" if most_stages > 1 else "; a deployment puts one copy on one machine"
+        return f"weights and overhead take {fixed:.1f} GiB of the {usable:.1f} GiB usable on each GPU ({where}){copies}"
+    if fixed + single.kv / GIB > usable:
         sequence = kv_bytes_per_sequence(model, load.context, load.kv_precision, parallel) / GIB
-        left = f"{usable - fixed:.1f} GiB remain on each GPU ({where})"
-        return f"{left}, and one request of {load.context} tokens takes {sequence:.1f}"
+        remainder = f"{usable - fixed:.1f} GiB remain on each GPU ({where})"
+        return f"{remainder}, and one request of {load.context} tokens takes {sequence:.1f}"
     return f"{load.concurrency} requests at once would take more than {MOST_MACHINES} machines"

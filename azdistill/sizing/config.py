@@ -13,13 +13,7 @@ from azdistill.catalog import Architecture, Precision
 from azdistill.errors import UserError
 
 _DTYPES: dict[str, Precision] = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
-_METHODS: dict[str, Precision] = {
-    "fp8": "fp8",
-    "fbgemm_fp8": "fp8",
-    "awq": "int4",
-    "gptq": "int4",
-    "mxfp4": "mxfp4",
-}
+_METHODS: dict[str, Precision] = {"fp8": "fp8", "fbgemm_fp8": "fp8", "mxfp4": "mxfp4"}
 
 
 def read_config(path: Path) -> Architecture:
@@ -43,11 +37,8 @@ def _architecture(config: dict[str, Any], file: Path) -> Architecture:
     names = ("num_hidden_layers", "num_attention_heads", "hidden_size", "vocab_size")
     missing = [name for name in names if not isinstance(config.get(name), int)]
     if missing:
-        raise UserError(
-            f"{file} does not say {', '.join(missing)}",
-            code="AZD471",
-            hint="memory can be worked out for decoder models in the form of Hugging Face transformers",
-        )
+        hint = "memory can be worked out for decoder models in the form of Hugging Face transformers"
+        raise UserError(f"{file} does not say {', '.join(missing)}", code="AZD471", hint=hint)
     heads = config["num_attention_heads"]
     layers = config["num_hidden_layers"]
     latent = config.get("kv_lora_rank")

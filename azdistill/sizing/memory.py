@@ -66,8 +66,8 @@ def weight_bytes(parameters: float, precision: Precision, architecture: Architec
     if precision in _WHOLE or architecture is None:
         return parameters * BITS[precision] / 8
     tables = 1 if architecture.tied_embeddings else 2
-    kept = min(parameters, tables * architecture.vocab_size * architecture.hidden_size)
-    return (parameters - kept) * BITS[precision] / 8 + kept * 2
+    embedding = min(parameters, tables * architecture.vocab_size * architecture.hidden_size)
+    return (parameters - embedding) * BITS[precision] / 8 + embedding * 2
 
 
 def kv_bytes_per_token(model: Architecture, kv_precision: str = "auto", tensor_parallel: int = 1) -> float:
@@ -85,8 +85,8 @@ def kv_bytes_per_sequence(
     model: Architecture, context: int, kv_precision: str = "auto", tensor_parallel: int = 1
 ) -> float:
     """Bytes that one request of ``context`` tokens takes on each GPU; sliding layers keep their window only."""
-    seen = min(context, model.sliding_window or context)
-    tokens = (model.layers - model.sliding_layers) * context + model.sliding_layers * seen
+    window = min(context, model.sliding_window or context)
+    tokens = (model.layers - model.sliding_layers) * context + model.sliding_layers * window
     return tokens * _kv_bytes_per_layer(model, kv_precision, tensor_parallel)
 
 

@@ -6,6 +6,7 @@ pipeline; what it holds and costs is then unknown.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import date
 from functools import cache
@@ -48,8 +49,8 @@ class Sku(BaseModel):
 
     def priced(self, price: float, source: str, day: date, *, low_priority: float | None = None) -> Sku:
         """The same size at another price."""
-        news = {"price": price, "low_priority_price": low_priority, "price_source": source, "as_of": day}
-        return self.model_copy(update=news)
+        update = {"price": price, "low_priority_price": low_priority, "price_source": source, "as_of": day}
+        return self.model_copy(update=update)
 
 
 @cache
@@ -61,31 +62,26 @@ def _entries() -> dict[str, Sku]:
 
 def all_of(prices: Mapping[str, float] | None = None) -> tuple[Sku, ...]:
     """Every size, in the file's order; ``prices`` (USD an hour by size, as in ``azdistill.yml``) come before ours."""
-    own = {name.lower(): price for name, price in (prices or {}).items()}
-    return tuple(_with_own(sku, own) for sku in _entries().values())
+    return tuple(_priced(sku, prices or {}) for sku in _entries().values())
 
 
 def find(name: str, prices: Mapping[str, float] | None = None) -> Sku | None:
     """The size of that name in any case, with or without ``Standard_``; None where it is not known here."""
-    own = {known.lower(): price for known, price in (prices or {}).items()}
     word = name.strip().lower()
     sku = _entries().get(word) or _entries().get(f"standard_{word}")
-    return _with_own(sku, own) if sku else None
+    return _priced(sku, prices or {}) if sku else None
 
 
 def get(name: str, prices: Mapping[str, float] | None = None) -> Sku:
     """Like :func:`find`, for sizes that have to be known: UserError AZD470 otherwise."""
     sku = find(name, prices)
     if sku is None:
-        names = [entry.name for entry in _entries().values()]
-        close = {known.lower(): known for known in names}
-        hint = did_you_mean(name.lower(), list(close))
-        for lower, known in close.items():
-            hint = hint.replace(lower, known)
+        names = {lower: entry.name for lower, entry in _entries().items()}
+        hint = re.sub(r"standard_\w+", lambda lower: names[lower[0]], did_you_mean(name.lower(), list(names)))
         raise UserError(f"nothing is known of the instance type '{name}'", code="AZD470", hint=hint)
     return sku
 
 
-def _with_own(sku: Sku, own: Mapping[str, float]) -> Sku:
-    price = own.get(sku.name.lower())
+def _priced(sku: Sku, prices: Mapping[str, float]) -> Sku:
+    price = next((price for name, price in prices.items() if name.lower() == sku.name.lower()), None)
     return sku if price is None else sku.priced(price, "azdistill.yml", date.today())

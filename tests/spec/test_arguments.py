@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from quoting import PROBE
 
 from azdistill import aml
-from azdistill.aml.arguments import no_argument, on_one_line
+from azdistill.aml.parallel_components import no_argument, on_one_line
 
 #: What makes a difference to a shell, alone and together.
 texts = st.lists(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from azdistill.aml.checks.survey import Survey
 from azdistill.aml.source import Report, Where
 
@@ -29,19 +27,14 @@ def dropped_keys(survey: Survey, report: Report) -> None:
 def local_compute(survey: Survey, report: Report) -> None:
     """AZD162."""
     places = [(f"step '{step.name}': ", step.where / "compute") for _, step in survey.steps() if step.compute]
-    for what, where in [*places, *_of_the_job(survey)]:
-        if str(where.value).lower() in ("local", "azureml:local"):
-            hint = "leave it out; 'azdistill run' runs every step on this machine whatever it says"
-            report.error("AZD162", f"{what}Azure ML pipelines have no local compute", where, hint=hint)
-
-
-def _of_the_job(survey: Survey) -> Iterator[tuple[str, Where]]:
-    """Where a pipeline job names the compute of all its steps."""
     for scope in survey.scopes:
         # A command job by itself may ask for this machine.
         if scope.is_job and "jobs" in (scope.where.value or {}):
-            yield "", scope.where / "compute"
-            yield "", scope.where / "settings" / "default_compute"
+            places += [("", scope.where / "compute"), ("", scope.where / "settings" / "default_compute")]
+    for subject, where in places:
+        if str(where.value).lower() in ("local", "azureml:local"):
+            hint = "leave it out; 'azdistill run' runs every step on this machine whatever it says"
+            report.error("AZD162", f"{subject}Azure ML pipelines have no local compute", where, hint=hint)
 
 
 def bare_references(survey: Survey, report: Report) -> None:

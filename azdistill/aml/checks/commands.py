@@ -35,14 +35,9 @@ def undefined_references(survey: Survey, report: Report) -> None:
     """AZD150."""
     for component, reference, _, number in _references(survey):
         if declared(component, reference) is None:
-            report.error(
-                "AZD150",
-                f"{reference} in the command is not declared",
-                component.place("command"),
-                hint=_suggestion(component, reference),
-                needle=reference.raw,
-                occurrence=number,
-            )
+            message, where = f"{reference} in the command is not declared", component.place("command")
+            hint = _suggestion(component, reference)
+            report.error("AZD150", message, where, hint=hint, needle=reference.raw, occurrence=number)
 
 
 def _suggestion(component: CommandComponent, reference: Reference) -> str:

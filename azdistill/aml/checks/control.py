@@ -47,9 +47,8 @@ def _no_boolean(given: Traced) -> str:
 
 
 def _may_be_absent(scope: Scope, condition: Binding) -> bool:
-    name = ".".join(condition.path[2:])
-    declared = scope.inputs.get(name) if condition.path[:2] == ("parent", "inputs") else None
-    return bool(declared and declared.optional and declared.default is None and name not in scope.arguments)
+    source, name = scope.source_of(condition), ".".join(condition.path[2:])
+    return bool(source and source.optional and source.default is None and name not in scope.arguments)
 
 
 def unknown_steps(survey: Survey, report: Report) -> None:

@@ -26,9 +26,8 @@ def _neighbour(path: Path) -> str:
 def _missing(report: Report, code: str, what: str, path: Path, where: Where, *, single: bool = False) -> None:
     """Note a file (``single``) or a file or folder that is not there; a pipe or a device is none."""
     if not (path.is_file() or (path.is_dir() and not single)):
-        report.error(
-            code, f"no {what} {where.value if isinstance(where.value, str) else path}", where, hint=_neighbour(path)
-        )
+        name = where.value if isinstance(where.value, str) else path
+        report.error(code, f"no {what} {name}", where, hint=_neighbour(path))
 
 
 def missing_code(survey: Survey, report: Report) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from azdistill.aml.checks.survey import Survey
-from azdistill.aml.models import CommandComponent, PipelineComponent
+from azdistill.aml.models import CommandComponent
+from azdistill.aml.scope import Scope
 from azdistill.aml.source import Report, Where
 
 _COMPONENT = re.compile(r"[a-z][a-z\d_]{0,254}")
@@ -23,7 +24,12 @@ def names_that_azure_refuses(survey: Survey, report: Report) -> None:
     """AZD115: names of components, jobs, steps, inputs and outputs."""
     for component in survey.interfaces():
         if component.name is not None and not _COMPONENT.fullmatch(component.name):
-            _component_name(survey, component, report)
+            # The component of a step is sent without its name, so that the pipeline runs all the same.
+            is_root = survey.is_root(component)
+            message = f"'{component.name}' is no name for a component"
+            message += "" if is_root else ": a pipeline runs it, but it cannot be registered"
+            hint = "lower-case letters, digits and '_', starting with a letter, at most 255"
+            report.add("AZD115", "error" if is_root else "warning", message, component.where / "name", hint=hint)
     for scope in survey.scopes:
         name = (scope.where / "name").value
         if scope.is_job and isinstance(name, str) and not JOB_NAME.fullmatch(name):
@@ -33,19 +39,10 @@ def names_that_azure_refuses(survey: Survey, report: Report) -> None:
         if not _STEP.fullmatch(step.name):
             message = f"'{step.name}' is no name for a step"
             report.error("AZD115", message, step.where, key=True, hint="lower-case letters, digits and '_'")
-    for where, table in _tables(survey):
-        _keys(where, table, report)
-
-
-def _component_name(survey: Survey, component: CommandComponent | PipelineComponent, report: Report) -> None:
-    message = f"'{component.name}' is no name for a component"
-    hint = "lower-case letters, digits and '_', starting with a letter, at most 255"
-    where = component.where / "name"
-    if survey.is_root(component):
-        report.error("AZD115", message, where, hint=hint)
-    else:
-        # The component of a step is sent without its name, so that the pipeline runs all the same.
-        report.warning("AZD115", message + ": a pipeline runs it, but it cannot be registered", where, hint=hint)
+    specs: list[CommandComponent | Scope] = [*survey.components, *survey.scopes]
+    for spec in specs:
+        _keys(spec.where / "inputs", spec.inputs, report)
+        _keys(spec.where / "outputs", spec.outputs, report)
 
 
 def _keys(where: Where, table: Mapping[str, Any], report: Report) -> None:
@@ -68,10 +65,3 @@ def reserved_names(survey: Survey, report: Report) -> None:
                 if name.lower() in RESERVED:
                     message = f"'{name}' is reserved and cannot name one of the {kind}"
                     report.error("AZD116", message, component.where / kind / name, key=True, hint=f"try '{name}_name'")
-
-
-def _tables(survey: Survey) -> Iterator[tuple[Where, Mapping[str, Any]]]:
-    tables = [(c.where, c.inputs, c.outputs) for c in survey.components]
-    for where, inputs, outputs in tables + [(s.where, s.inputs, s.outputs) for s in survey.scopes]:
-        yield where / "inputs", inputs
-        yield where / "outputs", outputs

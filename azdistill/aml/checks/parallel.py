@@ -5,11 +5,10 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from azdistill.aml.arguments import no_argument
 from azdistill.aml.checks.survey import Survey
 from azdistill.aml.expressions import parse, references, sole_reference
 from azdistill.aml.models import CommandComponent, Parallel
-from azdistill.aml.parallel_components import mini_batch_size
+from azdistill.aml.parallel_components import mini_batch_size, no_argument
 from azdistill.aml.source import Report, Where
 from azdistill.errors import did_you_mean
 
@@ -43,9 +42,8 @@ def input_data(survey: Survey, report: Report) -> None:
             message = f"input_data is '{parallel.input_data}', not a reference to an input"
             report.error("AZD171", message, place, hint=hint)
         elif reference.name not in component.inputs:
-            report.error(
-                "AZD171", f"there is no input '{reference.name}'", place, hint=did_you_mean(reference.name, data)
-            )
+            hint = did_you_mean(reference.name, data)
+            report.error("AZD171", f"there is no input '{reference.name}'", place, hint=hint)
         elif not component.inputs[reference.name].is_data:
             message = f"input '{reference.name}' is a value, which cannot be split into mini-batches"
             report.error("AZD171", message, place, hint=f"its type is {component.inputs[reference.name].type}")

@@ -8,7 +8,6 @@ from typing import Any
 
 from azdistill.aml.checks.survey import Survey
 from azdistill.aml.models import Literal
-from azdistill.aml.scope import Scope
 from azdistill.aml.source import Report, Where
 from azdistill.errors import UserError
 from azdistill.redact import register
@@ -62,9 +61,10 @@ def literal_secrets(survey: Survey, report: Report) -> None:
         for name, value in in_command(component.command):
             _found(report, f"'{name}' in the command is a literal secret", value, component.place("command"), value)
     # What an input was given elsewhere (--set, a program) stands in no file.
-    known = {id(source) for source in survey.sources}
-    given = [where for scope in survey.scopes for where in _given(scope) if id(where.source) not in known]
-    for start in [*(Where(source) for source in survey.sources), *given]:
+    files = {id(source) for source in survey.sources}
+    values = [declared.where for scope in survey.scopes if scope.is_job for declared in scope.inputs.values()]
+    outside = [where for where in values if id(where.source) not in files]
+    for start in [*(Where(source) for source in survey.sources), *outside]:
         for text, where in start.texts():
             for found in shaped(text):
                 _found(report, "this looks like a literal secret", found, where, found)
@@ -134,7 +134,3 @@ def _named(survey: Survey) -> Iterator[tuple[str, Any, Where]]:
             table = (where / key).value
             for name, value in table.items() if isinstance(table, dict) else ():
                 yield name, value, where / key / name
-
-
-def _given(scope: Scope) -> Iterator[Where]:
-    return (declared.where for declared in scope.inputs.values()) if scope.is_job else iter(())

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from azdistill.aml.models import CommandComponent, Component, Environment, Pipeline, PipelineComponent, Spec, Step
+from azdistill.aml.models import (
+    AzureOnly,
+    CommandComponent,
+    Component,
+    Environment,
+    Pipeline,
+    PipelineComponent,
+    Spec,
+    Step,
+)
 from azdistill.aml.scope import Scope, Traced
 from azdistill.aml.source import Source
 
@@ -47,48 +56,43 @@ class Survey:
 
 def survey(spec: Spec) -> Survey:
     """Walks ``spec`` and everything that it uses."""
-    found = Survey()
-    _visit(spec, found)
-    return found
-
-
-def _visit(spec: Spec, found: Survey) -> None:
-    found.add("sources", spec.where.source)
+    surveyed = Survey()
+    surveyed.add("sources", spec.where.source)
     if isinstance(spec, Environment):
-        found.add("environments", spec)
-    elif isinstance(spec, CommandComponent):
-        _component(spec, found)
-    elif isinstance(spec, PipelineComponent):
-        found.add("pipelines", spec)
-        _scope(Scope(spec.inputs, spec.outputs, spec.jobs, spec.where), found)
+        surveyed.add("environments", spec)
     elif isinstance(spec, Pipeline):
-        _scope(Scope(spec.inputs, spec.outputs, spec.jobs, spec.where, is_job=True), found)
+        _visit_steps(Scope(spec.inputs, spec.outputs, spec.jobs, spec.where, is_job=True), surveyed)
+    elif not isinstance(spec, AzureOnly):
+        _visit_component(spec, {}, surveyed)
+    return surveyed
 
 
-def _component(component: CommandComponent, found: Survey) -> None:
-    found.add("components", component)
-    if isinstance(component.environment, Environment):
-        found.add("environments", component.environment)
+def _visit_component(component: Component, arguments: Mapping[str, Traced], surveyed: Survey) -> None:
+    surveyed.add("sources", component.where.source)
+    if isinstance(component, CommandComponent):
+        surveyed.add("components", component)
+        if isinstance(component.environment, Environment):
+            surveyed.add("environments", component.environment)
+    else:
+        surveyed.add("pipelines", component)
+        scope = Scope(component.inputs, component.outputs, component.jobs, component.where, arguments)
+        _visit_steps(scope, surveyed)
 
 
-def _scope(scope: Scope, found: Survey) -> None:
-    found.scopes.append(scope)
+def _visit_steps(scope: Scope, surveyed: Survey) -> None:
+    surveyed.scopes.append(scope)
     for step in scope.jobs.values():
         if isinstance(step.environment, Environment):
-            found.add("environments", step.environment)
-        if isinstance(step.component, CommandComponent):
-            found.add("sources", step.component.where.source)
-            _component(step.component, found)
-        elif isinstance(step.component, PipelineComponent):
-            found.add("sources", step.component.where.source)
-            found.add("pipelines", step.component)
-            _scope(_nested(scope, step, step.component), found)
+            surveyed.add("environments", step.environment)
+        if component := step.local_component:
+            _visit_component(component, _arguments(scope, step, component), surveyed)
 
 
-def _nested(outer: Scope, step: Step, component: PipelineComponent) -> Scope:
+def _arguments(scope: Scope, step: Step, component: Component) -> dict[str, Traced]:
+    """What a step passes to the inputs of its component, as far as it is known."""
     arguments = {}
     for name, value in step.inputs.items():
-        declared, traced = component.inputs.get(name), outer.trace(value)
+        declared, traced = component.inputs.get(name), scope.trace(value)
         if declared and traced and not traced.absent:
             arguments[name] = Traced(declared.type, traced.where, traced.literal)
-    return Scope(component.inputs, component.outputs, component.jobs, component.where, arguments)
+    return arguments

@@ -27,43 +27,36 @@ def _sweeps(survey: Survey) -> Iterator[tuple[Step, Sweep]]:
 def unknown_hyperparameters(survey: Survey, report: Report) -> None:
     """AZD180 and AZD184: what is searched is an input of the trial, and is not given as well."""
     for step, sweep in _sweeps(survey):
+        component = step.component
+        inputs = (sweep.where / "inputs").value
+        inputs = inputs if isinstance(inputs, Mapping) else {}
         for name in sweep.search_space:
             where = sweep.where / "search_space" / name
-            if isinstance(step.component, CommandComponent) and not _is_used(step, sweep, name):
-                known = [given for given in step.component.inputs if given not in step.inputs]
+            is_used = any(_refers_to(value, name) for value in inputs.values())
+            if isinstance(component, CommandComponent) and name not in component.inputs and not is_used:
+                free = [key for key in component.inputs if key not in step.inputs]
                 message = f"step '{step.name}': its trial has no input '{name}' to search"
-                hint = did_you_mean(name, known) or "the trial has no inputs that are free"
+                hint = did_you_mean(name, free) or "the trial has no inputs that are free"
                 report.error("AZD180", message, where, key=True, hint=hint)
-            given = sweep.where / "inputs" / name
-            if given.value is not None and not _refers_to(given.value, name):
+            if inputs.get(name) is not None and not _refers_to(inputs[name], name):
                 message = f"'{name}' is searched, and is given as an input as well"
-                report.error("AZD184", message, given, key=True, hint="take one of them out")
-
-
-def _is_used(step: Step, sweep: Sweep, name: str) -> bool:
-    assert isinstance(step.component, CommandComponent)
-    inputs = _mapping((sweep.where / "inputs").value)
-    return name in step.component.inputs or any(_refers_to(value, name) for value in inputs.values())
+                where = sweep.where / "inputs" / name
+                report.error("AZD184", message, where, key=True, hint="take one of them out")
 
 
 def _refers_to(value: Any, name: str) -> bool:
     return isinstance(value, str) and f"search_space.{name}" in value
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
 def distributions(survey: Survey, report: Report) -> None:
     """AZD181, and AZD183 (a warning)."""
     for _, sweep in _sweeps(survey):
-        for one in _all_of(sweep):
-            check_distribution(one, report)
+        for drawn in _all_of(sweep):
+            check_distribution(drawn, report)
 
 
 def _all_of(sweep: Sweep) -> Iterator[Distribution]:
-    for one in sweep.search_space.values():
-        yield from _nested(one)
+    return (nested for drawn in sweep.search_space.values() for nested in _nested(drawn))
 
 
 def _nested(one: Distribution) -> Iterator[Distribution]:

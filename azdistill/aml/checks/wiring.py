@@ -163,7 +163,8 @@ def _missing_inputs(scope: Scope, step: Step, empty: list[Where], report: Report
         return
     for name, declared in component.inputs.items():
         value = step.inputs.get(name)
-        if isinstance(value, Binding) and _may_be_absent(scope, value) and not _is_optional(component, name):
+        source = scope.source_of(value) if isinstance(value, Binding) else None
+        if value and source and source.optional and not _is_optional(component, name):
             message = f"input '{name}' of step '{step.name}' is required, but {value} is optional"
             hint = "take 'optional: true' away there (a default may stay), or make both optional"
             report.error("AZD131", message, value.where, hint=hint)
@@ -216,13 +217,6 @@ def _fed_by(component: PipelineComponent, name: str) -> Iterator[tuple[Component
             bound = isinstance(value, Binding) and value.path == ("parent", "inputs", *name.split("."))
             if bound and (fed is None or key in fed.inputs):
                 yield fed, key
-
-
-def _may_be_absent(scope: Scope, value: Binding) -> bool:
-    if value.path[:2] != ("parent", "inputs"):
-        return False
-    source = scope.inputs.get(".".join(value.path[2:]))
-    return source is not None and source.optional
 
 
 def types_that_do_not_fit(survey: Survey, report: Report) -> None:
