@@ -379,7 +379,7 @@ def declared(step: str) -> dict[str, Any]:
 @pytest.mark.parametrize("step", STEPS)
 def test_the_table_of_steps_names_inputs_that_the_components_have(step: str) -> None:
     renamed = {word.partition("=")[0] for word in STEPS[step].names.split()}
-    assert renamed | set(STEPS[step].left.split()) | set(FLOWS[step]) <= set(declared(step)["inputs"])
+    assert renamed | set(STEPS[step].unfed.split()) | set(FLOWS[step]) <= set(declared(step)["inputs"])
 
 
 @pytest.mark.parametrize(

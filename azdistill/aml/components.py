@@ -93,46 +93,46 @@ def _family(fields: Fields, name: str) -> Path | None:
 
 def distribution(fields: Fields) -> dict[str, Any] | None:
     """How many processes run the command, and how they find each other."""
-    inner = Fields(fields.where / "distribution", fields.report)
-    if not inner.data:
+    section = Fields(fields.where / "distribution", fields.report)
+    if not section.data:
         return None
-    inner.require("a distribution", "type")
-    kind = inner.choice("type", tuple(DISTRIBUTIONS))
+    section.require("a distribution", "type")
+    kind = section.choice("type", tuple(DISTRIBUTIONS))
     if kind in DISTRIBUTIONS:
-        inner.known(("type", *DISTRIBUTIONS[kind]), f"a distribution of type {kind}")
+        section.known(("type", *DISTRIBUTIONS[kind]), f"a distribution of type {kind}")
     for key in ("process_count_per_instance", "worker_count", "parameter_server_count"):
-        inner.whole(key, at_least=0 if key == "parameter_server_count" else 1)
-    return {**inner.data, "type": kind}
+        section.whole(key, at_least=0 if key == "parameter_server_count" else 1)
+    return {**section.data, "type": kind}
 
 
 def resources(fields: Fields, *, dropped: bool = False) -> dict[str, Any] | None:
     """Where a command runs, and on how many machines. Of a component Azure ML drops unknown keys in silence."""
-    inner = Fields(fields.where / "resources", fields.report)
-    inner.known(_RESOURCE_KEYS, "resources", dropped=dropped)
-    inner.whole("instance_count", at_least=1)
-    inner.text("instance_type")
-    inner.text("shm_size")
-    return dict(inner.data) or None
+    section = Fields(fields.where / "resources", fields.report)
+    section.known(_RESOURCE_KEYS, "resources", dropped=dropped)
+    section.whole("instance_count", at_least=1)
+    section.text("instance_type")
+    section.text("shm_size")
+    return dict(section.data) or None
 
 
 def identity(fields: Fields) -> dict[str, Any] | None:
     """Whom a command or job runs as."""
-    inner = Fields(fields.where / "identity", fields.report)
-    if inner.data:
-        inner.require("an identity", "type")
-        kind = _HUMP.sub("_", str(inner.data.get("type"))).lower()
-        kind = kind if kind in _OF_IDENTITIES else inner.choice("type", tuple(_OF_IDENTITIES), exact=True) or ""
+    section = Fields(fields.where / "identity", fields.report)
+    if section.data:
+        section.require("an identity", "type")
+        kind = _HUMP.sub("_", str(section.data.get("type"))).lower()
+        kind = kind if kind in _OF_IDENTITIES else section.choice("type", tuple(_OF_IDENTITIES), exact=True) or ""
         if kind in _OF_IDENTITIES:
             # What a parallel step that is written in place says of it, azure-ai-ml hands on as it is.
-            more = ("msi_resource_id",) if "task" in fields.data else ()
-            inner.known(("type", *_OF_IDENTITIES[kind], *more), f"an identity of type {kind}")
-    return dict(inner.data) or None
+            extras = ("msi_resource_id",) if "task" in fields.data else ()
+            section.known(("type", *_OF_IDENTITIES[kind], *extras), f"an identity of type {kind}")
+    return dict(section.data) or None
 
 
 def queue_settings(fields: Fields) -> dict[str, Any]:
     """How a job waits for its compute."""
-    inner = Fields(fields.where / "queue_settings", fields.report)
-    inner.known(("job_tier", "priority"), "queue_settings")
-    inner.choice("job_tier", _TIERS)
-    inner.choice("priority", _PRIORITIES)
-    return dict(inner.data)
+    section = Fields(fields.where / "queue_settings", fields.report)
+    section.known(("job_tier", "priority"), "queue_settings")
+    section.choice("job_tier", _TIERS)
+    section.choice("priority", _PRIORITIES)
+    return dict(section.data)

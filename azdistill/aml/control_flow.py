@@ -40,37 +40,37 @@ def if_else(name: str, fields: Fields, opener: object = None) -> Step:
 
 
 def _condition(fields: Fields) -> bool | Binding | None:
-    written, where = fields.data.get("condition"), fields.where / "condition"
-    if isinstance(written, str) and written.strip().lower() in ("true", "false"):
-        return written.strip().lower() == "true"
-    if reference := sole_reference(written):
+    condition, where = fields.data.get("condition"), fields.where / "condition"
+    if isinstance(condition, str) and condition.strip().lower() in ("true", "false"):
+        return condition.strip().lower() == "true"
+    if reference := sole_reference(condition):
         return Binding(path=reference.path, where=where)
-    if written is not None and not isinstance(written, bool):
+    if condition is not None and not isinstance(condition, bool):
         hint = "write true, false, ${{parent.jobs.STEP.outputs.NAME}} or ${{parent.inputs.NAME}}"
         fields.report.error("AZD190", "the condition is neither true nor false nor a binding", where, hint=hint)
         return None
-    return written
+    return condition
 
 
 def _nodes(where: Where, report: Report) -> Iterator[Node]:
     """The steps of a block: one, or a list of them."""
-    written = where.value
-    places = [where / number for number in range(len(written))] if isinstance(written, list) else [where]
-    for place in places if written is not None else ():
+    block = where.value
+    places = [where / number for number in range(len(block))] if isinstance(block, list) else [where]
+    for place in places if block is not None else ():
         if node := _node(place, report):
             yield node
 
 
 def _node(where: Where, report: Report) -> Node | None:
-    written = where.value
-    reference = sole_reference(written)
+    node_value = where.value
+    reference = sole_reference(node_value)
     match reference.path if reference else ():
         case ("parent", "jobs", name):
             return Node(name=name, where=where)
-    bare = written if isinstance(written, str) and written.isidentifier() else ""
-    shown = f"'{written}'" if isinstance(written, str) else "this"
+    bare = node_value if isinstance(node_value, str) and node_value.isidentifier() else ""
+    subject = f"'{node_value}'" if isinstance(node_value, str) else "this"
     hint = f"did you mean '${{{{parent.jobs.{bare}}}}}'?" if bare else _NODE_HINT
-    report.error("AZD191", f"{shown} does not name a step", where, hint=hint)
+    report.error("AZD191", f"{subject} does not name a step", where, hint=hint)
     return None
 
 

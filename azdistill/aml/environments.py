@@ -65,8 +65,8 @@ def read_environment(where: Where, path: str, report: Report) -> Environment | N
     return environment(Where(source), report) if source else None
 
 
-def neighbours(file: Path, written: str, named_in: str) -> str:
-    """Which file may have been meant by a missing one, ``written`` so in ``named_in``: one of a like name beside it, or
+def neighbours(file: Path, path: str, named_in: str) -> str:
+    """Which file may have been meant by a missing one, ``path`` so in ``named_in``: one of a like name beside it, or
     the same one where it lies now, a folder deeper.
     """
     folder = file if file.is_dir() else file.parent
@@ -77,7 +77,7 @@ def neighbours(file: Path, written: str, named_in: str) -> str:
     deeper = sorted(folder.parent.glob(f"*/{folder.name}/{file.name}"))
     if len(deeper) == 1:
         added = deeper[0].parts[len(folder.parent.parts)]
-        return f"it lies at {Path(written).parent.parent / added / folder.name / file.name}"
+        return f"it lies at {Path(path).parent.parent / added / folder.name / file.name}"
     return "" if folder.is_dir() else f"there is no folder {folder}"
 
 

@@ -79,23 +79,23 @@ Lookup = Callable[[Reference], str | None]
 def parse(text: str) -> tuple[Part, ...]:
     """The parts of ``text``, in order; adjacent characters form one :class:`Text`."""
     parts: list[Part] = []
-    done = 0
-    while (opening := text.find("$[[", done)) >= 0 and (closing := text.find("]]", opening)) >= 0:
-        parts += _flat(text[done:opening], done)
+    end = 0
+    while (opening := text.find("$[[", end)) >= 0 and (closing := text.find("]]", opening)) >= 0:
+        parts += _flat(text[end:opening], end)
         parts.append(Optional(tuple(_flat(text[opening + 3 : closing], opening + 3)), opening))
-        done = closing + 2
-    return (*parts, *_flat(text[done:], done))
+        end = closing + 2
+    return (*parts, *_flat(text[end:], end))
 
 
 def _flat(text: str, offset: int) -> Iterator[Text | Reference]:
-    done = 0
+    end = 0
     for match in _REFERENCE.finditer(text):
-        if match.start() > done:
-            yield Text(text[done : match.start()], offset + done)
+        if match.start() > end:
+            yield Text(text[end : match.start()], offset + end)
         yield Reference(tuple(match[1].split(".")), offset + match.start(), match[0])
-        done = match.end()
-    if done < len(text):
-        yield Text(text[done:], offset + done)
+        end = match.end()
+    if end < len(text):
+        yield Text(text[end:], offset + end)
 
 
 def references(parts: tuple[Part, ...]) -> Iterator[tuple[Reference, bool]]:

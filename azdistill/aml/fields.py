@@ -40,10 +40,10 @@ class Fields:
         if data is not None and not isinstance(data, dict):
             self.wrong(where, "a mapping", data)
 
-    def wrong(self, where: Where, wanted: str, value: Any, hint: str = "") -> None:
-        """Note that ``value`` is not ``wanted``."""
+    def wrong(self, where: Where, expected: str, value: Any, hint: str = "") -> None:
+        """Note that ``value`` is not ``expected``."""
         name = f"'{where.steps[-1]}'" if where.steps else "the file"
-        self.report.error("AZD111", f"{name} should be {wanted}, not {kind_of(value)}", where, hint=hint)
+        self.report.error("AZD111", f"{name} should be {expected}, not {kind_of(value)}", where, hint=hint)
 
     def known(
         self,

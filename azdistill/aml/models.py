@@ -19,14 +19,10 @@ AZURE_ONLY = ("spark", "automl", "import", "data_transfer", *LOOPS)
 #: Kinds of distributions -> their keys, all of which must be there (azure-ai-ml, ``_schema/_sweep/search_space``).
 KINDS: dict[str, tuple[str, ...]] = {
     "choice": ("values",),
-    "uniform": ("min_value", "max_value"),
-    "loguniform": ("min_value", "max_value"),
-    "quniform": ("min_value", "max_value", "q"),
-    "qloguniform": ("min_value", "max_value", "q"),
-    "normal": ("mu", "sigma"),
-    "lognormal": ("mu", "sigma"),
-    "qnormal": ("mu", "sigma", "q"),
-    "qlognormal": ("mu", "sigma", "q"),
+    **dict.fromkeys(("uniform", "loguniform"), ("min_value", "max_value")),
+    **dict.fromkeys(("quniform", "qloguniform"), ("min_value", "max_value", "q")),
+    **dict.fromkeys(("normal", "lognormal"), ("mu", "sigma")),
+    **dict.fromkeys(("qnormal", "qlognormal"), ("mu", "sigma", "q")),
     "randint": ("upper",),
 }
 SAMPLINGS = ("random", "grid", "bayesian")

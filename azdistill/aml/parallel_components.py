@@ -44,8 +44,8 @@ _UNITS = {"": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30}
 def parallel_component(where: Where, report: Report) -> CommandComponent:
     """The parallel component written at ``where``."""
     fields = Fields(where, report)
-    known = INTERFACE_KEYS | SETTING_KEYS | {"task", "resources", "environment_variables"}
-    fields.known(known, "a parallel component", dropped=True)
+    keys = INTERFACE_KEYS | SETTING_KEYS | {"task", "resources", "environment_variables"}
+    fields.known(keys, "a parallel component", dropped=True)
     return CommandComponent(
         **interface(fields),
         **task(fields, "a parallel component"),
@@ -57,21 +57,21 @@ def parallel_component(where: Where, report: Report) -> CommandComponent:
 def task(fields: Fields, of: str) -> dict[str, Any]:
     """What parallel components and inline parallel steps share: the script, what it runs in, and how it is fed."""
     fields.require(of, "task", "input_data")
-    inner = Fields(fields.where / "task", fields.report)
-    inner.known(_TASK_KEYS, "a parallel task", dropped=True)
-    kind = inner.choice("type", TASKS)
-    if inner.data:
-        inner.require("a parallel task", "type", "environment", *(("entry_script",) if kind != "model" else ()))
+    section = Fields(fields.where / "task", fields.report)
+    section.known(_TASK_KEYS, "a parallel task", dropped=True)
+    kind = section.choice("type", TASKS)
+    if section.data:
+        section.require("a parallel task", "type", "environment", *(("entry_script",) if kind != "model" else ()))
     return {
-        "command": on_one_line(inner.text("program_arguments") or ""),
-        "code": inner.path("code"),
-        "environment": environment_of(inner, "environment"),
+        "command": on_one_line(section.text("program_arguments") or ""),
+        "code": section.path("code"),
+        "environment": environment_of(section, "environment"),
         "parallel": settings(
             fields,
             Parallel(
                 kind=kind or "run_function",
-                entry_script=inner.text("entry_script") or "",
-                append_row_to=inner.text("append_row_to"),
+                entry_script=section.text("entry_script") or "",
+                append_row_to=section.text("append_row_to"),
             ),
         ),
     }
@@ -98,10 +98,10 @@ def settings(fields: Fields, base: Parallel) -> Parallel:
 
 def mini_batch_size(text: str) -> tuple[int, bool] | None:
     """A mini-batch's size, and whether it is in bytes rather than files; None where ``text`` is none."""
-    found = _SIZE.fullmatch(text.strip())
-    if not found or int(found[1]) == 0:
+    size = _SIZE.fullmatch(text.strip())
+    if not size or int(size[1]) == 0:
         return None
-    return int(found[1]) * _UNITS[found[2].lower()], bool(found[2])
+    return int(size[1]) * _UNITS[size[2].lower()], bool(size[2])
 
 
 def on_one_line(text: str) -> str:
@@ -114,15 +114,15 @@ def no_argument(text: str) -> tuple[int, str] | None:
     words, before = _words(text), " "
     for token in _TOKEN.finditer(words):
         kind, at = token.lastgroup, token.start()
-        inner = _EXPANDS_IN_QUOTES.match(token[0]) if kind == "double" else None
+        quoted_expansion = _EXPANDS_IN_QUOTES.match(token[0]) if kind == "double" else None
         if kind == "open":
             return len(text), "a quote that is not closed"
         if kind == "operator":
             return at, f"'{token[0]}'"
         if kind == "hash" and before in " \t":
             return at, "'#', which starts a comment"
-        if kind == "expands" or inner:
-            return _expansion(words, at + (inner.start("expands") if inner else 0))
+        if kind == "expands" or quoted_expansion:
+            return _expansion(words, at + (quoted_expansion.start("expands") if quoted_expansion else 0))
         before = token[0]
     return None
 

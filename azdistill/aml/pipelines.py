@@ -109,10 +109,10 @@ def pipeline_component(where: Where, report: Report, opener: Opener) -> Pipeline
     return PipelineComponent(**shared, jobs=steps(fields, shared["inputs"], shared["outputs"], opener), where=where)
 
 
-def _filled(fields: Fields, component: PipelineComponent, given: Mapping[str, Input]) -> dict[str, Input]:
+def _filled(fields: Fields, component: PipelineComponent, values: Mapping[str, Input]) -> dict[str, Input]:
     """The inputs that ``component`` declares, with the values that the job gives them."""
     filled = dict(component.inputs)
-    for name, value in given.items():
+    for name, value in values.items():
         if name not in filled:
             hint = did_you_mean(name, list(filled))
             where = fields.where / "inputs" / name
@@ -151,17 +151,17 @@ def steps(
 
 
 def _kind(fields: Fields, opener: Opener) -> str | None:
-    written = fields.text("type")
-    if written is None and "trial" in fields.data:
+    type_text = fields.text("type")
+    if type_text is None and "trial" in fields.data:
         return "sweep"
-    if written is None:
+    if type_text is None:
         component = fields.data.get("component")
         opened = opener(fields.where / "component", component) if isinstance(component, str) else None
         return kind_of_component(opened) or "command"
-    kind = written.lower()
+    kind = type_text.lower()
     if kind not in BUILDERS:
         hint = did_you_mean(kind, list(BUILDERS))
-        fields.report.error("AZD113", f"unknown type of step '{written}'", fields.where / "type", hint=hint)
+        fields.report.error("AZD113", f"unknown type of step '{type_text}'", fields.where / "type", hint=hint)
     return kind
 
 
@@ -215,12 +215,12 @@ def _parallel_step(name: str, fields: Fields, opener: Opener) -> Step:
     keys = keys - _NOT_INLINE - {"environment"} | {"task"} if inline else keys
     _known(fields, keys, "a parallel step", inline, _OF_NO_PARALLEL_STEP)
     if inline:
-        inner = task(fields, "a parallel step without a component")
-        return _step(name, "parallel", fields, _inline_component(fields, {**inner, "resources": resources(fields)}))
+        runs = task(fields, "a parallel step without a component")
+        return _step(name, "parallel", fields, _inline_component(fields, {**runs, "resources": resources(fields)}))
     component = _component(fields, opener, "parallel")
     if isinstance(component, CommandComponent) and component.parallel:
-        own = settings(fields, component.parallel)
-        component = component if own == component.parallel else replace(component, parallel=own)
+        overridden = settings(fields, component.parallel)
+        component = component if overridden == component.parallel else replace(component, parallel=overridden)
     return _step(name, "parallel", fields, component)
 
 
@@ -257,9 +257,9 @@ def _component(fields: Fields, opener: Opener, kind: str, key: str = "component"
     if text is None or isinstance(absolute(where, text), str):
         return text
     component = opener(where, text)
-    found = kind_of_component(component) or kind
-    if found != kind:
-        fields.report.error("AZD113", f"a {kind} step cannot run a {found} component", where)
+    component_kind = kind_of_component(component) or kind
+    if component_kind != kind:
+        fields.report.error("AZD113", f"a {kind} step cannot run a {component_kind} component", where)
         return None
     return None if isinstance(component, AzureOnly) else component
 

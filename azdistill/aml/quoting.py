@@ -103,6 +103,9 @@ class Breakout:
     reason: str
     hint: str
 
+    def __str__(self) -> str:
+        return f"holds {self.reason}: {self.context} in the command, it would break out"
+
 
 @dataclass(frozen=True, slots=True)
 class _Place:
@@ -133,19 +136,15 @@ def contexts(parts: tuple[Part, ...]) -> list[tuple[Reference, str]]:
 
 def would_break_out(parts: tuple[Part, ...], reference: Reference, value: str) -> Breakout | None:
     """Whether ``value`` would break out where ``reference`` stands, every other value being harmless."""
-    rendered = pieces(parts, lambda other: value if other.path == reference.path else "x")
-    return next((found for found in breakouts(rendered) if found.reference.path == reference.path), None)
+    rendered = pieces(parts, lambda candidate: value if candidate.path == reference.path else "x")
+    return next((breakout for breakout in breakouts(rendered) if breakout.reference.path == reference.path), None)
 
 
 def render_command(command: str, lookup: Lookup) -> str:
     """The text for ``/bin/bash -c``. Raises :class:`UserError` AZD156 for a value that would break out."""
     rendered = pieces(parse(command), lookup)
-    for found in breakouts(rendered):
-        raise UserError(
-            f"the value of {found.reference} holds {found.reason}: {found.context} in the command, it would break out",
-            code="AZD156",
-            hint=found.hint,
-        )
+    for breakout in breakouts(rendered):
+        raise UserError(f"the value of {breakout.reference} {breakout}", code="AZD156", hint=breakout.hint)
     return "".join(text for text, _ in rendered)
 
 
@@ -166,10 +165,10 @@ class _Token(NamedTuple):
 def _tokens(template: str) -> Iterator[_Token]:
     """What bash makes of the template. The first token that nests holds all that follows."""
     at, begins = 0, True
-    while found := _TOKEN.match(template, at):
-        kind, end = found.lastgroup or "", found.end()
+    while match := _TOKEN.match(template, at):
+        kind, end = match.lastgroup or "", match.end()
         if kind == "nest":
-            yield _Token(at, len(template), kind, begins, found[0])
+            yield _Token(at, len(template), kind, begins, match[0])
             return
         if kind == "comment" and not begins:
             kind, end = "word", at + 1
@@ -179,28 +178,28 @@ def _tokens(template: str) -> Iterator[_Token]:
 
 def _places(rendered: Pieces, template: str) -> Iterator[_Place]:
     """Where each piece stands."""
-    if found := _EVALUATES.search(template):
-        opener = (found["command"] or found[0]).replace(_VALUE, "").split()[0]
+    if evaluation := _EVALUATES.search(template):
+        opener = (evaluation["command"] or evaluation[0]).replace(_VALUE, "").split()[0]
         yield from [_Place(NESTED, opener=opener, evaluated=True)] * len(rendered)
         return
     tokens = [*_tokens(template), _Token(len(template), len(template), "end", True)]
     starts, at = [token.start for token in tokens], 0
     for piece, _ in rendered:
         token, start, at = tokens[bisect_right(starts, at) - 1], at, at + len(piece)
-        whole = token.begins and (token.start, token.end) == (start, at)
-        alone = whole and template[at : at + 1] in _ENDS and not _TARGET.search(template[:start])
+        is_word = token.begins and (token.start, token.end) == (start, at)
+        alone = is_word and template[at : at + 1] in _ENDS and not _TARGET.search(template[:start])
         yield _Place(_MODES.get(token.kind, UNQUOTED), alone, token.text)
 
 
 def _active(value: str, place: _Place) -> str | None:
     """What in ``value`` could be more than data where it stands."""
-    if found := _NO_TEXT.search(value):
-        return "a NUL character" if found[0] == "\0" else "half a character (a lone surrogate)"
+    if unencodable := _NO_TEXT.search(value):
+        return "a NUL character" if unencodable[0] == "\0" else "half a character (a lone surrogate)"
     free = (_WORDS if place.alone else _DATA[place.mode]).match(value)
-    rest = value[free.end() if free else 0 :]
-    if not rest:
+    remainder = value[free.end() if free else 0 :]
+    if not remainder:
         return None
-    char = next((each for each in rest if place.alone and _NOT_IN_WORDS.match(each)), rest[0])
+    char = next((each for each in remainder if place.alone and _NOT_IN_WORDS.match(each)), remainder[0])
     return _NAMES.get(char, f"'{char}'")
 
 
@@ -224,11 +223,11 @@ def _misread(text: str, template: str, start: int, value: str, place: _Place) ->
 def _ends(text: str, template: str, start: int, end: int) -> bool:
     """Whether the value could make a line the last of a here-document, or be in the word that says which line is."""
     line, follower = text[text.rfind("\n", 0, start) + 1 : end].lstrip("\t"), text[end : end + 1]
-    for found in _HEREDOC.finditer(template):
-        delimiter = re.sub(r"['\"\\\n]", "", text[found.start(1) : found.end(1)])
+    for heredoc in _HEREDOC.finditer(template):
+        delimiter = re.sub(r"['\"\\\n]", "", text[heredoc.start(1) : heredoc.end(1)])
         if line in delimiter and (follower in "\n)`\\" or line + follower in delimiter):
             return True
-        if found.start(1) <= start < found.end(1) and re.search(
+        if heredoc.start(1) <= start < heredoc.end(1) and re.search(
             rf"^\t*{re.escape(delimiter)}(?:$|[)`])", text, re.MULTILINE
         ):
             return True

@@ -30,12 +30,12 @@ def read(path: str | Path) -> Source:
     """The YAML file at ``path``. Raises :class:`SpecError` where it cannot be read, is no UTF-8, or no safe YAML."""
     file = str(path)
     try:
-        found = os.stat(path)
+        status = os.stat(path)
         # A pipe or a device may never end.
-        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
             raise _error("AZD101", f"cannot read {file}: it is no file but a pipe, a socket or a device", file)
-        if found.st_size > MAX_BYTES:
-            raise _error("AZD106", f"{found.st_size} bytes are too many for a spec (the limit is {MAX_BYTES})", file)
+        if status.st_size > MAX_BYTES:
+            raise _error("AZD106", f"{status.st_size} bytes are too many for a spec (the limit is {MAX_BYTES})", file)
         raw = Path(path).read_bytes()
     except FileNotFoundError:
         link = f" (it is a link to {os.readlink(path)})" if os.path.islink(path) else ""
@@ -163,8 +163,8 @@ class _Composer:
         self._refuse_tag(event)
         return str(event.value)
 
-    def _merged(self, value: Any, child: Steps, event: Any, known: Collection[str]) -> dict[str, Any]:
-        """What a ``<<`` merges in, without the keys that are ``known``."""
+    def _merged(self, value: Any, child: Steps, event: Any, own_keys: Collection[str]) -> dict[str, Any]:
+        """What a ``<<`` merges in, without the keys that are ``own_keys``."""
         merged: dict[str, Any] = {}
         several = value if isinstance(value, list) else [value]
         for number, each in enumerate(several):
@@ -173,7 +173,7 @@ class _Composer:
                 continue
             origin = (*child, number) if isinstance(value, list) else child
             for key, content in each.items():
-                if key not in merged and key not in known:
+                if key not in merged and key not in own_keys:
                     merged[key] = content
                     self.aliases[(*child[:-1], key)] = (*self.aliases.get(origin, origin), key)
         return merged
@@ -220,8 +220,8 @@ class _Composer:
 
     def _unprintable(self) -> Problem:
         # The parser counts bytes, and names no line.
-        found = yaml.reader.Reader.NON_PRINTABLE.search(self.text)
-        position = found.start() if found else 0
+        match = yaml.reader.Reader.NON_PRINTABLE.search(self.text)
+        position = match.start() if match else 0
         before = self.text[:position]
         message = f"not YAML: a control character (U+{ord(self.text[position]):04X})"
         line, column = before.count("\n") + 1, position - before.rfind("\n")

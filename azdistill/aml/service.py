@@ -44,9 +44,9 @@ def meant_in(text: str) -> Iterator[tuple[str, str]]:
     """What looks like an expression, is none for its blanks or its end, and resembles a word of the service."""
     for raw, reference in spaced_or_unclosed(text):
         path = ".".join(reference.path)
-        meant = f"did you mean '{SERVICE_WORDS[path]}'?" if path in SERVICE_WORDS else misspelt(reference)
-        if meant:
-            yield raw, meant
+        suggestion = f"did you mean '{SERVICE_WORDS[path]}'?" if path in SERVICE_WORDS else misspelt(reference)
+        if suggestion:
+            yield raw, suggestion
 
 
 def harmless(text: str) -> str:
@@ -54,14 +54,14 @@ def harmless(text: str) -> str:
 
     A misspelt word is told as one, and need not be told as text, too.
     """
-    known = {
+    words = {
         ServiceWord(".".join(reference.path), ""): "x"
         for reference in references_in(text)
         if ".".join(reference.path) in SERVICE_WORDS or misspelt(reference)
     }
     for raw, _ in meant_in(text):
         text = text.replace(raw, "x")
-    return fill(text, known)
+    return fill(text, words)
 
 
 def outputs_of(pipeline: Pipeline) -> Iterator[tuple[str, Output]]:
@@ -77,17 +77,17 @@ def uses(pipeline: Pipeline, word: ServiceWord) -> bool:
     return any(".".join(reference.path) == word.path for text in texts for reference in references_in(text))
 
 
-def filled(pipeline: Pipeline, known: Mapping[ServiceWord, str]) -> Pipeline:
-    """The pipeline whose inputs have what is ``known`` in the place of the expressions."""
-    inputs = {name: _filled(declared, known) for name, declared in pipeline.inputs.items()}
+def filled(pipeline: Pipeline, words: Mapping[ServiceWord, str]) -> Pipeline:
+    """The pipeline whose inputs have what is ``words`` in the place of the expressions."""
+    inputs = {name: _filled(declared, words) for name, declared in pipeline.inputs.items()}
     return replace(pipeline, inputs=inputs)
 
 
-def _filled(declared: Input, known: Mapping[ServiceWord, str]) -> Input:
+def _filled(declared: Input, words: Mapping[ServiceWord, str]) -> Input:
     if declared.path is not None:
-        return replace(declared, path=fill(declared.path, known))
+        return replace(declared, path=fill(declared.path, words))
     text = declared.default
-    return replace(declared, default=fill(text, known)) if isinstance(text, str) else declared
+    return replace(declared, default=fill(text, words)) if isinstance(text, str) else declared
 
 
 def unfired(pipeline: Pipeline) -> list[Problem]:

@@ -48,13 +48,13 @@ class Source:
         """The place of the value (or key) at ``steps``, else of the nearest thing around it; None without text."""
         table = self.keys if key else self.values
         for length in range(len(steps), -1, -1):
-            known = steps[:length]
-            if known in self.aliases and length < len(steps):
-                return self.place(self.aliases[known] + steps[length:], key=key)
-            if found := table.get(known) or self.values.get(known):
-                return found
-            if known in self.aliases:
-                return self.place(self.aliases[known], key=key)
+            prefix = steps[:length]
+            if prefix in self.aliases and length < len(steps):
+                return self.place(self.aliases[prefix] + steps[length:], key=key)
+            if position := table.get(prefix) or self.values.get(prefix):
+                return position
+            if prefix in self.aliases:
+                return self.place(self.aliases[prefix], key=key)
             table = self.keys
         return None
 
@@ -123,13 +123,13 @@ class Report:
         """Note problems that were found elsewhere."""
         self.problems.extend(problems)
 
-    def error(self, code: str, message: str, where: Where, **more: Any) -> None:
+    def error(self, code: str, message: str, where: Where, **details: Any) -> None:
         """Note an error; see :meth:`add`."""
-        self.add(code, "error", message, where, **more)
+        self.add(code, "error", message, where, **details)
 
-    def warning(self, code: str, message: str, where: Where, **more: Any) -> None:
+    def warning(self, code: str, message: str, where: Where, **details: Any) -> None:
         """Note a warning; see :meth:`add`."""
-        self.add(code, "warning", message, where, **more)
+        self.add(code, "warning", message, where, **details)
 
     def add(
         self,

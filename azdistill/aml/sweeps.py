@@ -89,7 +89,7 @@ def distribution(where: Where, report: Report) -> Distribution | None:
 def _choice_value(where: Where, value: Any, fields: Fields) -> Any:
     """A value to choose; azure-ai-ml takes text, numbers and mappings, no booleans."""
     if isinstance(value, dict):
-        return {str(name): _inner_value(where / name, inner, fields) for name, inner in value.items()}
+        return {str(name): _inner_value(where / name, nested, fields) for name, nested in value.items()}
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         hint = f'write "{value}" between quotes' if isinstance(value, bool) else ""
         fields.report.error("AZD111", f"a value to choose is text or a number, not {value!r}", where, hint=hint)
@@ -119,86 +119,86 @@ def _number(fields: Fields, key: str) -> Any:
 def _sampling(fields: Fields) -> Sampling:
     if not isinstance(fields.data.get("sampling_algorithm"), dict):
         return Sampling(kind=fields.choice("sampling_algorithm", SAMPLINGS) or "random")
-    inner = Fields(fields.where / "sampling_algorithm", fields.report)
-    inner.require("a sampling algorithm", "type")
-    kind = inner.choice("type", SAMPLINGS) or "random"
-    inner.known(("type", *(("rule", "seed", "logbase") if kind == "random" else ())), f"{kind} sampling")
-    inner.whole("seed")
-    rule = inner.choice("rule", ("random", "sobol")) or "random"
-    return Sampling(kind=kind, rule=rule, seed=inner.data.get("seed"), logbase=inner.data.get("logbase"))
+    section = Fields(fields.where / "sampling_algorithm", fields.report)
+    section.require("a sampling algorithm", "type")
+    kind = section.choice("type", SAMPLINGS) or "random"
+    section.known(("type", *(("rule", "seed", "logbase") if kind == "random" else ())), f"{kind} sampling")
+    section.whole("seed")
+    rule = section.choice("rule", ("random", "sobol")) or "random"
+    return Sampling(kind=kind, rule=rule, seed=section.data.get("seed"), logbase=section.data.get("logbase"))
 
 
 def _termination(fields: Fields) -> Termination | None:
-    inner = Fields(fields.where / "early_termination", fields.report)
-    if not inner.data:
+    section = Fields(fields.where / "early_termination", fields.report)
+    if not section.data:
         return None
-    inner.require("early termination", "type")
-    kind = (inner.text("type") or "").replace("_", "").lower()
+    section.require("early termination", "type")
+    kind = (section.text("type") or "").replace("_", "").lower()
     kinds = {name.replace("_", ""): name for name in TERMINATIONS}
     if kind not in kinds:
         if kind:
-            hint = did_you_mean(str(inner.data["type"]), list(TERMINATIONS))
-            message = f"unknown kind of early termination '{inner.data['type']}'"
-            fields.report.error("AZD113", message, inner.where / "type", hint=hint)
+            hint = did_you_mean(str(section.data["type"]), list(TERMINATIONS))
+            message = f"unknown kind of early termination '{section.data['type']}'"
+            fields.report.error("AZD113", message, section.where / "type", hint=hint)
         return None
-    own = TERMINATIONS[kinds[kind]]
-    inner.known(("type", "evaluation_interval", "delay_evaluation", *own), f"early termination by {kinds[kind]}")
+    keys = TERMINATIONS[kinds[kind]]
+    section.known(("type", "evaluation_interval", "delay_evaluation", *keys), f"early termination by {kinds[kind]}")
     for key in ("evaluation_interval", "delay_evaluation"):
-        inner.whole(key, at_least=0)
+        section.whole(key, at_least=0)
     if kinds[kind] == "truncation_selection":
-        inner.require("early termination by truncation_selection", "truncation_percentage")
+        section.require("early termination by truncation_selection", "truncation_percentage")
     return Termination(
         kind=kinds[kind],
-        evaluation_interval=inner.data.get("evaluation_interval"),
-        delay_evaluation=inner.data.get("delay_evaluation"),
-        **{key: _number(inner, key) for key in own},
+        evaluation_interval=section.data.get("evaluation_interval"),
+        delay_evaluation=section.data.get("delay_evaluation"),
+        **{key: _number(section, key) for key in keys},
     )
 
 
-def searched(step: Step, found: Sweep) -> Step:
+def searched(step: Step, search: Sweep) -> Step:
     """``step`` as it sweeps: its trial's inputs that the search space names are bound to it.
 
     In the trial's command ``${{search_space.x}}`` is the input ``x``, which is declared where it is not yet.
     """
     component = step.component
-    step = replace(step, sweep=found, limits=found.limits)
+    step = replace(step, sweep=search, limits=search.limits)
     if not isinstance(component, CommandComponent):
         return step
-    component = _reading(component, found)
+    component = _reading(component, search)
     # By their names as written: one that cannot be drawn is a problem of its own.
     space = step.where / SEARCHED
-    written = space.value if isinstance(space.value, dict) else {}
-    bound = {name: Binding(path=(SEARCHED, name), where=space / name) for name in written if name in component.inputs}
+    names = space.value if isinstance(space.value, dict) else {}
+    bound = {name: Binding(path=(SEARCHED, name), where=space / name) for name in names if name in component.inputs}
     return replace(step, component=component, inputs={**step.inputs, **bound})
 
 
-def _reading(component: CommandComponent, found: Sweep) -> CommandComponent:
-    used = {match[1] for match in _REFERENCE.finditer(component.command)} & found.search_space.keys()
+def _reading(component: CommandComponent, search: Sweep) -> CommandComponent:
+    used = {match[1] for match in _REFERENCE.finditer(component.command)} & search.search_space.keys()
     if not used:
         return component
 
     def as_input(match: re.Match[str]) -> str:
         return f"${{{{inputs.{match[1]}}}}}" if match[1] in used else match[0]
 
-    missing = {name: declared(one) for name, one in found.search_space.items() if name in used}
+    missing = {name: declared(one) for name, one in search.search_space.items() if name in used}
     command = _REFERENCE.sub(as_input, component.command)
     return replace(component, command=command, inputs={**missing, **component.inputs})
 
 
-def declared(found: Distribution) -> Input:
+def declared(hyperparameter: Distribution) -> Input:
     """The input that a hyperparameter is where its trial declares none."""
-    whole = {"choice": "string", "randint": "integer"}
-    return Input(type=whole.get(found.kind, "number"), where=found.where)
+    types = {"choice": "string", "randint": "integer"}
+    return Input(type=types.get(hyperparameter.kind, "number"), where=hyperparameter.where)
 
 
-def space_mapping(found: Mapping[str, Distribution]) -> dict[str, Any]:
+def space_mapping(space: Mapping[str, Distribution]) -> dict[str, Any]:
     """The search space as plain data, for keys and seeds."""
-    return {name: _plain(one) for name, one in found.items()}
+    return {name: _plain(one) for name, one in space.items()}
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Distribution):
         return {"type": value.kind, "values": [_plain(item) for item in value.values], **value.numbers}
     if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
+        return {name: _plain(nested) for name, nested in value.items()}
     return value

@@ -107,7 +107,7 @@ def options_of(
 def open_pipeline(file: Path, sets: Sequence[str]) -> Pipeline:
     """The pipeline in ``file`` with ``--set`` applied, checked. Prints warnings; raises SpecError for errors."""
     opened = compile.open_file(file, parse_sets(sets))
-    pipeline = apply_sets(opened.pipeline, opened.left)
+    pipeline = apply_sets(opened.pipeline, opened.sets)
     problems = aml.check(pipeline)
     if any(problem.severity == "error" for problem in problems):
         raise SpecError(problems)

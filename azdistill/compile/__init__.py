@@ -11,8 +11,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from azdistill.compile.documents import Opened, load, open_file
+
 if TYPE_CHECKING:
-    from azdistill.compile.documents import Opened, load, open_file
     from azdistill.compile.recipe import Built, build, check, compile_recipe
 
 __all__ = ["Built", "Opened", "build", "check", "compile_recipe", "load", "open_file"]
@@ -21,9 +22,4 @@ __all__ = ["Built", "Opened", "build", "check", "compile_recipe", "load", "open_
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'azdistill.compile' has no attribute '{name}'")
-    home = "documents" if name in ("Opened", "load", "open_file") else "recipe"
-    return getattr(importlib.import_module(f"azdistill.compile.{home}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+    return getattr(importlib.import_module("azdistill.compile.recipe"), name)

@@ -20,24 +20,24 @@ def absolute_paths(mapping: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 def _runnable(node: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """A job, step, component, task or environment written in place."""
-    done = dict(node)
+    absolute = dict(node)
     for key, value in node.items():
         if key in _PATHS and isinstance(value, str):
-            done[key] = _placed(value, folder)
+            absolute[key] = _placed(value, folder)
         elif key in _NESTED and isinstance(value, dict):
-            done[key] = _runnable(value, folder)
+            absolute[key] = _runnable(value, folder)
         elif key == "environment" and isinstance(value, str) and value.startswith("file:"):
-            done[key] = f"file:{_placed(value, folder)}"
+            absolute[key] = f"file:{_placed(value, folder)}"
         elif key == "build":
-            done[key] = _with_path(value, folder)
+            absolute[key] = _with_path(value, folder)
         elif key == "additional_includes" and isinstance(value, list):
-            done[key] = [_placed(item, folder) for item in value]
+            absolute[key] = [_placed(item, folder) for item in value]
         elif key == "inputs" and isinstance(value, dict):
-            done[key] = {name: _with_path(port, folder) for name, port in value.items()}
+            absolute[key] = {name: _with_path(port, folder) for name, port in value.items()}
     if isinstance(node.get("jobs"), dict):
         jobs = node["jobs"].items()
-        done["jobs"] = {name: _runnable(step, folder) if isinstance(step, dict) else step for name, step in jobs}
-    return done
+        absolute["jobs"] = {name: _runnable(step, folder) if isinstance(step, dict) else step for name, step in jobs}
+    return absolute
 
 
 def _with_path(value: Any, folder: Path) -> Any:

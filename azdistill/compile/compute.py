@@ -48,8 +48,8 @@ def processes_of(compute: Compute) -> int:
     if compute.student_gpus:
         return compute.student_gpus
     where = named_for(compute, "student") or GPU_INSTANCE
-    known = skus.find(where) if is_instance_type(where) else None
-    return max(1, known.gpus) if known else 1
+    sku = skus.find(where) if is_instance_type(where) else None
+    return max(1, sku.gpus) if sku else 1
 
 
 def is_instance_type(where: str) -> bool:
@@ -59,12 +59,12 @@ def is_instance_type(where: str) -> bool:
 
 def named_for(compute: Compute, role: str) -> str | None:
     """What the recipe names for a role: the name of a compute or an instance type; None where it names nothing."""
-    own = getattr(compute, role) if role else None
-    if role == "evaluate" and own is None:
+    role_compute = getattr(compute, role) if role else None
+    if role == "evaluate" and role_compute is None:
         # It holds the same models on the same device as training did.
-        own = compute.student
-    wanted: str | None = own or compute.default
-    return wanted
+        role_compute = compute.student
+    named: str | None = role_compute or compute.default
+    return named
 
 
 def _named(where: str) -> str:

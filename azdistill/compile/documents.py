@@ -17,7 +17,7 @@ class Opened:
     """A pipeline, the sets that are still to be applied to its inputs, and what there is to say about it."""
 
     pipeline: Pipeline
-    left: dict[str, str]
+    sets: dict[str, str]
     warnings: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -27,21 +27,21 @@ def open_file(path: str | Path, sets: Mapping[str, str] | None = None) -> Opened
 
     A recipe takes all the sets; a pipeline takes none here, since they are values of its inputs.
     """
-    given = dict(sets or {})
+    values = dict(sets or {})
     data = reader.read(path).data
     if kind_of(data) is not None:
-        return Opened(aml.load_pipeline(path), given)
+        return Opened(aml.load_pipeline(path), values)
     # What reads recipes takes longer to import than a trivial pipeline to run.
     from azdistill import recipe
     from azdistill.compile.recipe import compile_recipe
 
     if not recipe.is_recipe(data):
-        return Opened(aml.load_pipeline(path), given)
-    built = compile_recipe(path, given)
+        return Opened(aml.load_pipeline(path), values)
+    built = compile_recipe(path, values)
     return Opened(built.pipeline(), {}, built.warnings, built.notes)
 
 
 def load(path: str | Path, sets: Mapping[str, str] | None = None) -> tuple[Pipeline, dict[str, str]]:
     """As :func:`open_file`, without what there is to say: the pipeline, and the sets still to be applied."""
     opened = open_file(path, sets)
-    return opened.pipeline, opened.left
+    return opened.pipeline, opened.sets

@@ -38,7 +38,7 @@ class Unreadable(Exception):
 class Gold:
     """Whether gold answers were seen (None: nobody can tell). ``why``: what was looked at, or why nobody can tell."""
 
-    seen: bool | None
+    present: bool | None
     why: str = ""
 
 
@@ -47,7 +47,7 @@ def has_gold(reading: Reading) -> bool:
     recipe = reading.sound
     if recipe.evaluation.gold_sft != "auto":
         return recipe.evaluation.gold_sft == "true"
-    return look_for_gold(reading).seen is True
+    return look_for_gold(reading).present is True
 
 
 def look_for_gold(reading: Reading) -> Gold:
@@ -73,7 +73,7 @@ def table() -> dict[str, Any]:
 
 def _gold_in(rows: Iterator[dict[str, Any]], data: Data) -> Gold:
     """Looks until a gold answer is seen. The first row says which columns count, as in prepare_data."""
-    shape, count, other = None, 0, None
+    shape, count, doubt = None, 0, None
     for row in islice(rows, PEEK):
         count += 1
         shape = shape or _shape_of(row, data.prompt_column)
@@ -81,11 +81,11 @@ def _gold_in(rows: Iterator[dict[str, Any]], data: Data) -> Gold:
             return Gold(None, f"its columns are not known ones ({', '.join(map(str, row)) or 'none'})")
         if _carries_answer(row, shape):
             return Gold(True)
-        other = other or _doubt(row, shape)
+        doubt = doubt or _doubt(row, shape)
     if not count:
         return Gold(None, "no row of it could be read")
-    if other:
-        return Gold(None, other)
+    if doubt:
+        return Gold(None, doubt)
     return Gold(False, f"the first {PEEK:,} training rows" if count == PEEK else "the training rows")
 
 
@@ -101,7 +101,7 @@ def _doubt(row: dict[str, Any], shape: dict[str, Any]) -> str | None:
     who = _last_role(row, shape)
     if who is not None and not (isinstance(who, str) and who in table()["roles"]):
         return f"the role {who!r} in its turns is not a known one"
-    names = {name for known in table()["shapes"] for name in known["gold"]} | set(table()["answers"])
+    names = {name for layout in table()["shapes"] for name in layout["gold"]} | set(table()["answers"])
     read = {*shape["gold"], *shape.get("columns", ()), *shape.get("context", ()), shape.get("turns")}
     column = next((name for name in row if name in names - read and _holds_something(row[name])), None)
     return f"its column '{column}' is not read as one (data.reference_column names the one that is)" if column else None
@@ -157,8 +157,8 @@ def _training_files(folder: Path, table: dict[str, Any]) -> list[Path]:
         return [path for one in folders for path in sorted(one.glob("*.arrow"))]
     files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in table["suffixes"] and path.is_file()]
     files = [path for path in files if path.name not in table["descriptions"]]
-    shown = [path for path in files if not any(part[0] in "._" for part in path.relative_to(folder).parts)]
-    return [path for path in shown if _split_of(path.relative_to(folder), splits) in (None, "training_data")]
+    visible = [path for path in files if not any(part[0] in "._" for part in path.relative_to(folder).parts)]
+    return [path for path in visible if _split_of(path.relative_to(folder), splits) in (None, "training_data")]
 
 
 def _split_of(path: Path, splits: dict[str, list[str]]) -> str | None:

@@ -28,13 +28,13 @@ LOOKED_UP = ("training_data", "validation_data", "test_data")
 @dataclass(frozen=True)
 class Step:
     """One node. Inputs of its component are fed by the pipeline's inputs of the same name, or as ``names`` says where
-    they differ (``mine=theirs``); those in ``left`` keep the component's default.
+    they differ (``mine=theirs``); those in ``unfed`` keep the component's default.
     """
 
     component: str
     hours: int
     names: str = ""
-    left: str = ""
+    unfed: str = ""
     role: str = ""
     gpu: bool = False
     kind: str = "command"
@@ -52,17 +52,17 @@ STEPS = {
     "prepare": Step("prepare_data", hours=2, names="seed=split_seed"),
     "teacher_shards": Step("shard_rows", hours=2),
     "teacher_parallel": Step(
-        "teacher_parallel", hours=48, names=_ENGINE_NAMES, left="dtype", role="teacher", gpu=True, kind="parallel"
+        "teacher_parallel", hours=48, names=_ENGINE_NAMES, unfed="dtype", role="teacher", gpu=True, kind="parallel"
     ),
     "teacher": Step("teacher_inference", hours=48, names="timeout=teacher_timeout", role="teacher"),
     "teacher_test": Step("teacher_inference", hours=12, names="timeout=teacher_timeout", role="teacher"),
     "curate": Step("curate", hours=2),
-    "teacher_logits": Step("teacher_logits", hours=48, left="batch_size", role="teacher_logits", gpu=True),
+    "teacher_logits": Step("teacher_logits", hours=48, unfed="batch_size", role="teacher_logits", gpu=True),
     "finetune": Step("finetune_student", hours=48, role="student", gpu=True),
     "finetune_gold": Step(
         "finetune_student",
         hours=48,
-        left="method distillation_temperature distillation_alpha",
+        unfed="method distillation_temperature distillation_alpha",
         role="student",
         gpu=True,
     ),
@@ -80,8 +80,8 @@ STEPS = {
 
 #: The steps that a teacher without an endpoint has in place of those above.
 IN_JOB = {
-    "teacher": Step("teacher_in_job", hours=48, names=_ENGINE_NAMES, left="dtype", role="teacher", gpu=True),
-    "teacher_test": Step("teacher_in_job", hours=12, names=_ENGINE_NAMES, left="dtype", role="teacher", gpu=True),
+    "teacher": Step("teacher_in_job", hours=48, names=_ENGINE_NAMES, unfed="dtype", role="teacher", gpu=True),
+    "teacher_test": Step("teacher_in_job", hours=12, names=_ENGINE_NAMES, unfed="dtype", role="teacher", gpu=True),
 }
 #: What ``teacher`` is where several machines answer: it puts together what they wrote.
 GATHER = Step("gather_rows", hours=2)
@@ -132,7 +132,7 @@ OUTPUTS = {
 def steps_of(reading: Reading) -> list[str]:
     """The names of the steps that this recipe needs, in order."""
     recipe = reading.sound
-    wanted = {
+    needed = {
         "teacher_shards": nodes_of(recipe) > 1,
         "teacher_parallel": nodes_of(recipe) > 1,
         "teacher_test": not recipe.teacher.weights,
@@ -140,7 +140,7 @@ def steps_of(reading: Reading) -> list[str]:
         "finetune_gold": has_gold(reading),
         **{f"resolve_{name}": isinstance(getattr(recipe.data, name), Latest) for name in LOOKED_UP},
     }
-    return [name for name in STEPS if wanted.get(name, True)]
+    return [name for name in STEPS if needed.get(name, True)]
 
 
 def step_of(name: str, reading: Reading) -> Step:
@@ -212,8 +212,8 @@ def _spread(place: dict[str, Any], step: Step, recipe: Recipe) -> dict[str, Any]
     return {**place, **({"resources": resources} if resources else {}), "distribution": distribution}
 
 
-def _flows(given: Mapping[str, str], names: list[str]) -> dict[str, str]:
-    flows = {key: origin.partition(".") for key, origin in given.items()}
+def _flows(sources: Mapping[str, str], names: list[str]) -> dict[str, str]:
+    flows = {key: origin.partition(".") for key, origin in sources.items()}
     return {
         key: f"${{{{parent.jobs.{step}.outputs.{output}}}}}"
         for key, (step, _, output) in flows.items()
@@ -223,10 +223,10 @@ def _flows(given: Mapping[str, str], names: list[str]) -> dict[str, str]:
 
 def _parameters(step: Step, inputs: dict[str, Any]) -> dict[str, str]:
     renamed = dict(pair.split("=") for pair in step.names.split())
-    taken = {
-        mine: renamed.get(mine, mine) for mine in assets.inputs_of(step.component) if mine not in step.left.split()
+    sources = {
+        mine: renamed.get(mine, mine) for mine in assets.inputs_of(step.component) if mine not in step.unfed.split()
     }
-    return {mine: f"${{{{parent.inputs.{theirs}}}}}" for mine, theirs in taken.items() if theirs in inputs}
+    return {mine: f"${{{{parent.inputs.{theirs}}}}}" for mine, theirs in sources.items() if theirs in inputs}
 
 
 def _outputs(name: str, step: Step) -> dict[str, Any]:

@@ -58,27 +58,27 @@ def _data(recipe: Recipe, folder: Path) -> dict[str, Any]:
     return data
 
 
-def _looked_up(wanted: Latest, folder: Path) -> dict[str, Any]:
+def _looked_up(lookup: Latest, folder: Path) -> dict[str, Any]:
     """What resolve_data is told: the reference, and the folder where a path of this machine starts."""
-    known = {"offset": wanted.offset} if wanted.offset else {}
-    reference = wanted.latest
+    offset = {"offset": lookup.offset} if lookup.offset else {}
+    reference = lookup.latest
     if reference.startswith("azureml:"):
         asset = not reference.startswith("azureml://") and not reference.endswith("@latest")
-        return {"reference": f"{reference}@latest" if asset else reference, **known}
+        return {"reference": f"{reference}@latest" if asset else reference, **offset}
     fixed = re.split(r"[*?{]", reference, maxsplit=1)[0].rpartition("/")[0]
     start = fixed + "/" if fixed or reference.startswith("/") else ""
     place = {"type": "uri_folder", "path": _placed(start or ".", folder)}
-    return {"reference": reference.removeprefix(start), "folder": place, **known}
+    return {"reference": reference.removeprefix(start), "folder": place, **offset}
 
 
 def _teacher(recipe: Recipe, reading: Reading) -> dict[str, Any]:
     teacher = recipe.teacher
-    known = catalog.find(teacher.model)
+    entry = catalog.find(teacher.model)
     inputs: dict[str, Any] = {
-        "teacher_model": teacher.deployment or (known and known.served_as) or _called(teacher.model, reading),
+        "teacher_model": teacher.deployment or (entry and entry.served_as) or _called(teacher.model, reading),
         "teacher_endpoint": teacher.endpoint,
         "teacher_key": teacher.key,
-        "api": teacher.api or (known.api if known and known.api != "chat_completions" else None),
+        "api": teacher.api or (entry.api if entry and entry.api != "chat_completions" else None),
         "prompts": teacher.prompts and {"type": "uri_folder", "path": _placed(teacher.prompts, reading.folder)},
         "stop": strict_json.dumps(teacher.stop) if isinstance(teacher.stop, list) else teacher.stop,
         "strategy": teacher.how,

@@ -84,7 +84,7 @@ def _about_gold(reading: Reading, mapping: dict[str, Any]) -> str:
     if "finetune_gold" in mapping["jobs"]:
         return "the training rows carry gold answers: the same student trained on those is a fourth column (gold_sft)"
     gold = look_for_gold(reading)
-    if gold.seen is None:
+    if gold.present is None:
         return (
             f"cannot tell whether the training rows carry gold answers: {gold.why}; "
             "there is no gold_sft column (evaluation.gold_sft: true makes one)"

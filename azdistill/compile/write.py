@@ -23,8 +23,8 @@ def render(built: Built, folder: Path, sets: Mapping[str, str]) -> str:
     """The pipeline as text that may lie in ``folder``."""
     lines = [f"{MARK} {version('azdistill')} from {_relative(built.reading.origin.source.file, folder)}."]
     # A value may hold line ends, and a comment must stay one.
-    shown = {name: "..." if name in _QUIET else " ".join(value.split()) for name, value in sets.items()}
-    lines += [f"#   --set {name}={value}" for name, value in shown.items()]
+    values = {name: "..." if name in _QUIET else " ".join(value.split()) for name, value in sets.items()}
+    lines += [f"#   --set {name}={value}" for name, value in values.items()]
     lines += ["# Change the recipe and compile it again, rather than this file."]
     lines += [f"# {note[0].upper()}{note[1:]}." for note in built.notes]
     body = yaml.dump(

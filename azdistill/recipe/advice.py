@@ -22,10 +22,10 @@ def advice(recipe: Recipe, origin: Origin, today: date | None = None) -> list[Pr
     # One that runs inside the job is asked of no host.
     hosted = recipe.teacher.endpoint is not None or not teacher.hub_id
     ending = _retirement(teacher, recipe.teacher.endpoint, today or date.today()) if hosted else None
-    found = [ending, _terms(teacher)]
+    warnings = [ending, _terms(teacher)]
     return [
         origin.problem(code, message, ("teacher", "model"), severity="warning", hint=hint)
-        for code, message, hint in filter(None, found)
+        for code, message, hint in filter(None, warnings)
     ]
 
 
@@ -47,19 +47,19 @@ def _instead(model: Model, hosting: Hosting, today: date) -> str:
     """What to use instead: the host's own replacement where that lives on, else what does among what we suggest."""
     named = catalog.find(hosting.replacement) if hosting.replacement else None
     if named is None:
-        said, lives = "the host names no replacement", False
+        advice_text, lives = "the host names no replacement", False
     else:
         ending = _ending(named, hosting.where, today)
-        said, lives = f"the host names {hosting.replacement} as its replacement{ending}", not ending
-    others = [] if lives else [one for one in _successors(model, hosting.where, today) if one != named]
-    living = [one for one in others if not _ending(one, hosting.where, today)]
+        advice_text, lives = f"the host names {hosting.replacement} as its replacement{ending}", not ending
+    alternatives = [] if lives else [one for one in _successors(model, hosting.where, today) if one != named]
+    living = [one for one in alternatives if not _ending(one, hosting.where, today)]
     direct = [one for one in living if one.name in model.suggestions]
     if chosen := direct or living[:1]:
-        said += f"; consider {' or '.join(one.name for one in chosen)}"
-    elif others:
-        longest = max(others, key=lambda one: _until(one, hosting.where))
-        said += f"; consider {longest.name}{_ending(longest, hosting.where, today)}"
-    return said
+        advice_text += f"; consider {' or '.join(one.name for one in chosen)}"
+    elif alternatives:
+        longest = max(alternatives, key=lambda one: _until(one, hosting.where))
+        advice_text += f"; consider {longest.name}{_ending(longest, hosting.where, today)}"
+    return advice_text
 
 
 def _ending(model: Model, where: str, today: date) -> str:
@@ -81,8 +81,8 @@ def _successors(model: Model, where: str, today: date) -> list[Model]:
         one = waiting.pop(0)
         hosting = one.hosted_by(where)
         names = [*one.suggestions, *([hosting.replacement] if hosting and hosting.replacement else [])]
-        fresh = [found for name in names if name not in order and (found := catalog.find(name))]
-        order |= {found.name: found for found in fresh}
+        fresh = [successor for name in names if name not in order and (successor := catalog.find(name))]
+        order |= {successor.name: successor for successor in fresh}
         waiting += fresh
     answering = [one for one in order.values() if not ((place := one.hosted_by(where)) and place.ends_before(today))]
     return [one for one in answering if one is not model]
@@ -97,9 +97,10 @@ def _terms(model: Model) -> tuple[str, str, str] | None:
     terms = model.terms
     if terms.outputs_may_train == "yes":
         return None
-    said = {
+    rule = {
         "no": "does not allow other models to be trained on its answers",
         "conditions": "allows other models to be trained on its answers under conditions",
         "unknown": "may or may not allow other models to be trained on its answers: that is not known here",
     }[terms.outputs_may_train]
-    return "AZD241", f"{model.name} ({terms.licence}) {said}", f"{terms.note} ({terms.source}, {terms.as_of})".strip()
+    hint = f"{terms.note} ({terms.source}, {terms.as_of})".strip()
+    return "AZD241", f"{model.name} ({terms.licence}) {rule}", hint

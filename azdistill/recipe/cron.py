@@ -93,10 +93,10 @@ def _value(text: str, part: str, name: str, low: int, high: int, words: list[str
     return int(text)
 
 
-def recurrence_like(cron: Cron, now: datetime, time_zone: str) -> str | None:
+def recurrence_like(cron: Cron, moment: datetime, time_zone: str) -> str | None:
     """YAML of the recurrence that fires as ``cron`` would with all its fields; None where no single one does.
 
-    ``now`` is local time in the zone: where only some months are meant, it starts with the first that is not over.
+    ``moment`` is local time in the zone: where only some months are meant, it starts with the first that is not over.
     """
     if len(cron.weekdays) != 7:
         return None
@@ -108,8 +108,8 @@ def recurrence_like(cron: Cron, now: datetime, time_zone: str) -> str | None:
     interval = gaps.pop()
     lines = ["schedule:", "  type: recurrence", "  frequency: month", f"  interval: {interval}"]
     if interval > 1:
-        month = next((month for month in months if month >= now.month), months[0])
-        year = now.year if month >= now.month else now.year + 1
+        month = next((month for month in months if month >= moment.month), months[0])
+        year = moment.year if month >= moment.month else moment.year + 1
         lines.append(f'  start_time: "{year}-{month:02d}-01T00:00:00"')
     if time_zone != "UTC":
         lines.append(f"  time_zone: {time_zone}")

@@ -40,8 +40,8 @@ class Firing:
     note: str = ""
 
     def __str__(self) -> str:
-        said = f"  ({self.note})" if self.note else ""
-        return f"{self.utc:%a %Y-%m-%d %H:%M} UTC   {self.local:%a %Y-%m-%d %H:%M %z}{said}"
+        remark = f"  ({self.note})" if self.note else ""
+        return f"{self.utc:%a %Y-%m-%d %H:%M} UTC   {self.local:%a %Y-%m-%d %H:%M %z}{remark}"
 
     def as_json(self) -> dict[str, str]:
         """The object that ``--json`` prints for this firing."""
@@ -59,12 +59,12 @@ def next_firings(schedule: Schedule, *, now: datetime, created: datetime | None 
 def firings(schedule: Schedule, *, now: datetime, created: datetime | None = None) -> Iterator[Firing]:
     """Every firing after ``now``, in order, within :data:`HORIZON`; see :func:`next_firings`."""
     zone = zone_of(schedule.time_zone).info
-    made, now = (created or now).astimezone(zone), now.astimezone(zone)
+    creation, now = (created or now).astimezone(zone), now.astimezone(zone)
     end = schedule.end_time and _moment(schedule.end_time, zone).utc
     if schedule.start_time is None and created is None:
         yield Firing(now.astimezone(UTC), now, "when the schedule is made: it has no start_time")
-    start = schedule.start_time or made.replace(tzinfo=None)
-    since = max(now, _moment(start, zone).local if schedule.start_time else made)
+    start = schedule.start_time or creation.replace(tzinfo=None)
+    since = max(now, _moment(start, zone).local if schedule.start_time else creation)
     for firing in _regular(schedule, start, since, zone):
         if end and firing.utc > end:
             return
@@ -85,17 +85,17 @@ def _regular(schedule: Schedule, start: datetime, since: datetime, zone: ZoneInf
     fits = _days(schedule, start.date())
     while day < last.date():
         if fits(day):
-            found = (_moment(datetime.combine(day, moment), zone) for moment in times)
+            day_firings = (_moment(datetime.combine(day, moment), zone) for moment in times)
             # A time that was moved may meet one that stands there anyway: the later of two, without a note, is it.
-            at = {firing.utc: firing for firing in found}
+            at = {firing.utc: firing for firing in day_firings}
             yield from (at[moment] for moment in sorted(at) if moment >= since.astimezone(UTC))
         day += timedelta(days=1)
 
 
 def _elapsed(start: datetime, step: timedelta, since: datetime, zone: ZoneInfo) -> Iterator[Firing]:
-    passed = max(timedelta(), since.astimezone(UTC) - start)
-    number = -(-passed // step)
-    while number * step < passed + HORIZON:
+    elapsed = max(timedelta(), since.astimezone(UTC) - start)
+    number = -(-elapsed // step)
+    while number * step < elapsed + HORIZON:
         moment = start + number * step
         yield Firing(moment, moment.astimezone(zone))
         number += 1
@@ -139,11 +139,11 @@ def _moment(naive: datetime, zone: ZoneInfo) -> Firing:
     """A local time as a moment, and what summer time did to it."""
     local = naive.replace(tzinfo=zone)
     utc = local.astimezone(UTC)
-    there = utc.astimezone(zone)
-    if there.replace(tzinfo=None) != naive:
-        return Firing(utc, there, f"{naive:%H:%M} does not exist that day: the clocks go forward")
+    local_time = utc.astimezone(zone)
+    if local_time.replace(tzinfo=None) != naive:
+        return Firing(utc, local_time, f"{naive:%H:%M} does not exist that day: the clocks go forward")
     twice = local.replace(fold=1).utcoffset() != local.utcoffset()
-    return Firing(utc, there, f"the first {naive:%H:%M} of two: the clocks go back" if twice else "")
+    return Firing(utc, local_time, f"the first {naive:%H:%M} of two: the clocks go back" if twice else "")
 
 
 @dataclass(frozen=True)
@@ -160,11 +160,11 @@ class Finding:
 def findings(schedule: Schedule, now: datetime | None = None) -> list[Finding]:
     """Everything to say about ``schedule`` at ``now``, errors and warnings."""
     now = now or datetime.now(UTC)
-    found = [*_ignored_fields(schedule, now), *_other_zone(schedule, now), *_short_months(schedule)]
-    return found if any(finding.severity == "error" for finding in found) else [*found, *_never(schedule, now)]
+    problems = [*_ignored_fields(schedule, now), *_other_zone(schedule, now), *_short_months(schedule)]
+    return problems if any(finding.severity == "error" for finding in problems) else [*problems, *_never(schedule, now)]
 
 
-def _ignored_fields(schedule: Schedule, now: datetime) -> Iterator[Finding]:
+def _ignored_fields(schedule: Schedule, moment: datetime) -> Iterator[Finding]:
     if schedule.type != "cron" or not schedule.expression:
         return
     cron = parse(schedule.expression)
@@ -176,8 +176,8 @@ def _ignored_fields(schedule: Schedule, now: datetime) -> Iterator[Finding]:
     every_weekday = len(cron.weekdays) == 7
     firing = "every day" if every_weekday else "every week on the days it names"
     message = f"Azure ML ignores {ignored} of a cron expression: '{schedule.expression}' would fire {firing}"
-    if same := recurrence_like(cron, now.astimezone(zone_of(schedule.time_zone).info), schedule.time_zone):
-        hint = f"this recurrence says the same:\n{same}"
+    if recurrence := recurrence_like(cron, moment.astimezone(zone_of(schedule.time_zone).info), schedule.time_zone):
+        hint = f"this recurrence says the same:\n{recurrence}"
     elif every_weekday:
         hint = (
             "no single recurrence has months at uneven distances; make a schedule of frequency month for each of them"
@@ -187,12 +187,12 @@ def _ignored_fields(schedule: Schedule, now: datetime) -> Iterator[Finding]:
     yield Finding("AZD260", "error", ("expression",), message, hint)
 
 
-def _other_zone(schedule: Schedule, now: datetime) -> Iterator[Finding]:
+def _other_zone(schedule: Schedule, moment: datetime) -> Iterator[Finding]:
     zone = zone_of(schedule.time_zone)
-    if zone.differs(now):
-        message = f"Azure ML knows {zone.asked} as '{zone.windows}', whose clock ({zone.iana}) differs from it at times"
-        same = zone.same_clock(now)
-        hint = f"'{same}' has the same clock for the year to come" if same else "UTC is the same everywhere"
+    if zone.differs(moment):
+        message = f"Azure ML knows {zone.name} as '{zone.windows}', whose clock ({zone.iana}) differs from it at times"
+        zone_name = zone.same_clock(moment)
+        hint = f"'{zone_name}' has the same clock for the year to come" if zone_name else "UTC is the same everywhere"
         yield Finding("AZD263", "warning", ("time_zone",), message, hint)
 
 
@@ -215,9 +215,9 @@ def _days_of_month(schedule: Schedule) -> tuple[tuple[str, ...], set[int]]:
     return ("start_time",), {schedule.start_time.day} if schedule.start_time else set()
 
 
-def _never(schedule: Schedule, now: datetime) -> Iterator[Finding]:
+def _never(schedule: Schedule, moment: datetime) -> Iterator[Finding]:
     # As if it had been made before: what it says counts, not that it fires when it is made.
-    if next_firings(schedule, now=now, created=now, count=1):
+    if next_firings(schedule, now=moment, created=moment, count=1):
         return
     if schedule.end_time:
         yield Finding("AZD261", "error", ("end_time",), f"nothing fires before end_time ({schedule.end_time})")

@@ -130,8 +130,8 @@ def _teacher(job: Tree, tree: Tree, moves: dict[Steps, Steps], origin: Origin) -
     if not isinstance(connection, dict):
         return []
     name = str(connection.get("name", ""))
-    known = catalog.by_asset_name(name)
-    tree["teacher"]["model"] = known.name if known else name
+    entry = catalog.by_asset_name(name)
+    tree["teacher"]["model"] = entry.name if entry else name
     moves[("teacher", "model")] = (*_CONNECTION, "name")
     key = connection.get("api_key")
     if key is None:
@@ -154,25 +154,25 @@ def _student(job: Tree, tree: Tree, moves: dict[Steps, Steps], origin: Origin) -
         tree.pop("student")
         return []
     match = re.fullmatch(r"azureml://registries/[^/]+/models/([^/]+)/(versions|labels)/[^/]+", str(path))
-    known = catalog.by_asset_name(match[1]) if match else None
-    tree["student"]["model"] = known.name if known else path
+    entry = catalog.by_asset_name(match[1]) if match else None
+    tree["student"]["model"] = entry.name if entry else path
     return []
 
 
 def _rate(job: Tree, tree: Tree, moves: dict[Steps, Steps], origin: Origin) -> list[Problem]:
     steps = ("hyperparameters", "learning_rate_multiplier")
-    written = _get(job, steps)
-    if written is None:
+    factor = _get(job, steps)
+    if factor is None:
         return []
     try:
-        rate = float(f"{float(written) * BASE_LEARNING_RATE:.12g}")
+        rate = float(f"{float(factor) * BASE_LEARNING_RATE:.12g}")
     except (TypeError, ValueError):
-        return [origin.problem("AZD205", f"{'.'.join(steps)}: should be a number; it is {written!r}", steps)]
+        return [origin.problem("AZD205", f"{'.'.join(steps)}: should be a number; it is {factor!r}", steps)]
     if tree["hyperparameters"].get("learning_rate") is not None:
         return [origin.problem("AZD205", "give one of learning_rate and learning_rate_multiplier", steps)]
     tree["hyperparameters"]["learning_rate"] = rate
     moves[("hyperparameters", "learning_rate")] = steps
-    message = f"learning_rate_multiplier {written} becomes learning_rate {rate:g}: {written} x {BASE_LEARNING_RATE:g}"
+    message = f"learning_rate_multiplier {factor} becomes learning_rate {rate:g}: {factor} x {BASE_LEARNING_RATE:g}"
     hint = "--set learning_rate=... says it outright"
     return [origin.problem("AZD222", message, steps, severity="warning", hint=hint)]
 
@@ -188,18 +188,18 @@ def _kept(job: Tree, tree: Tree, moves: dict[Steps, Steps], origin: Origin) -> l
 
 def _unknown(job: Tree, origin: Origin) -> list[Problem]:
     problems = []
-    known = set(_MOVES) | _ELSEWHERE | _NOT_SENT
-    heads = {path[:depth] for path in known for depth in range(1, len(path))}
+    paths = set(_MOVES) | _ELSEWHERE | _NOT_SENT
+    heads = {path[:depth] for path in paths for depth in range(1, len(path))}
     for steps in _leaves(job, heads):
-        if steps in known or any(steps[:depth] in known for depth in range(1, len(steps))):
+        if steps in paths or any(steps[:depth] in paths for depth in range(1, len(steps))):
             if steps in _NOT_SENT and _get(job, steps):
                 problems.append(_left_out(steps, origin))
         elif steps[0] == "hyperparameters":
             problems.append(_left_out(steps, origin))
         else:
             depth = len(steps) - 1
-            beside = {str(path[depth]) for path in known | heads if len(path) > depth and path[:depth] == steps[:depth]}
-            hint = did_you_mean(str(steps[-1]), sorted(beside))
+            peers = {str(path[depth]) for path in paths | heads if len(path) > depth and path[:depth] == steps[:depth]}
+            hint = did_you_mean(str(steps[-1]), sorted(peers))
             message = f"a distillation job has no key '{'.'.join(map(str, steps))}'"
             problems.append(origin.problem("AZD203", message, steps, key=True, hint=hint))
     return problems
@@ -213,7 +213,7 @@ def _left_out(steps: Steps, origin: Origin) -> Problem:
 def _leaves(value: Any, heads: set[Steps], steps: Steps = ()) -> list[Steps]:
     if not isinstance(value, dict) or (steps and steps not in heads):
         return [steps]
-    return [leaf for key, inner in value.items() for leaf in _leaves(inner, heads, (*steps, str(key)))]
+    return [leaf for key, child in value.items() for leaf in _leaves(child, heads, (*steps, str(key)))]
 
 
 def _get(tree: Any, steps: Steps) -> Any:

@@ -120,14 +120,10 @@ class Teacher(Section):
         return value
 
     @model_validator(mode="after")
-    def _either_asked_or_run(self) -> Teacher:
-        given = [name for name in IN_JOB_KEYS if getattr(self, name) is not None]
-        if self.endpoint is not None and given:
-            raise ValueError(f"{given[0]} is for a teacher that runs inside the job, but an endpoint is given")
-        return self
-
-    @model_validator(mode="after")
-    def _one_strategy(self) -> Teacher:
+    def _says_one_thing(self) -> Teacher:
+        in_job = [key for key in IN_JOB_KEYS if getattr(self, key) is not None]
+        if self.endpoint is not None and in_job:
+            raise ValueError(f"{in_job[0]} is for a teacher that runs inside the job, but an endpoint is given")
         if sum((bool(self.strategy), bool(self.chain_of_thought), bool(self.chain_of_density))) > 1:
             raise ValueError("give one of strategy, chain_of_thought and chain_of_density")
         return self
@@ -163,8 +159,8 @@ class Latest:
 def _looked_up(value: Any) -> Any:
     if isinstance(value, str) and value:
         return value
-    known = {"latest", "offset"}
-    if not isinstance(value, dict) or set(value) - known or not all(isinstance(part, str) for part in value.values()):
+    keys = {"latest", "offset"}
+    if not isinstance(value, dict) or set(value) - keys or not all(isinstance(part, str) for part in value.values()):
         raise ValueError("should be a path, or {latest: REFERENCE} with, where it is wanted, an offset such as -1d")
     reference, offset = value.get("latest"), value.get("offset")
     if not reference or (reference.startswith("azureml:") and not _FRESH.match(reference)):
@@ -321,15 +317,15 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _one_temperature(self) -> Recipe:
-        value, meant = self.hyperparameters.temperature, self.temperature_means
+        value, name = self.hyperparameters.temperature, self.temperature_means
         if value is None:
             return self
-        if getattr(self.hyperparameters, meant) is not None:
-            raise ValueError(f"hyperparameters.temperature means {meant} for method {self.method}; give one of the two")
-        low, high = TEMPERATURES[meant]
+        if getattr(self.hyperparameters, name) is not None:
+            raise ValueError(f"hyperparameters.temperature means {name} for method {self.method}; give one of the two")
+        low, high = TEMPERATURES[name]
         if not low <= value <= high:
-            said = f"should be from {low:g} to {high:g}"
-            raise ValueError(f"hyperparameters.temperature means {meant} for method {self.method} and {said}")
+            limits = f"should be from {low:g} to {high:g}"
+            raise ValueError(f"hyperparameters.temperature means {name} for method {self.method} and {limits}")
         return self
 
     @model_validator(mode="after")

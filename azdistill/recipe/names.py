@@ -60,14 +60,14 @@ def locate(name: str) -> Path:
         return parts
     if name in ALIASES:
         return ALIASES[name]
-    found = [path for path in every_path() if path[-1] == name]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        choices = " or ".join(".".join(path) for path in found)
+    matches = [path for path in every_path() if path[-1] == name]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        choices = " or ".join(".".join(path) for path in matches)
         raise UserError(f"'{name}' could be {choices}", code="AZD210", hint="write it with its section")
-    known = sorted({".".join(path) for path in every_path()} | set(ALIASES) | {path[-1] for path in every_path()})
-    close = did_you_mean(name, known)
+    names = sorted({".".join(path) for path in every_path()} | set(ALIASES) | {path[-1] for path in every_path()})
+    close = did_you_mean(name, names)
     hint = close if close.startswith("did") else "`azdistill init` writes a recipe that shows every section"
     raise UserError(f"a recipe has no setting '{name}'", code="AZD210", hint=hint)
 
@@ -75,8 +75,8 @@ def locate(name: str) -> Path:
 def put(tree: dict[str, Any], path: Path, value: Any) -> None:
     """Write ``value`` at ``path``; a section given as plain text (``teacher: gpt-4o``) becomes its ``model``."""
     for part in path[:-1]:
-        inner = tree.get(part)
-        tree[part] = dict(inner) if isinstance(inner, dict) else {"model": inner} if isinstance(inner, str) else {}
+        node = tree.get(part)
+        tree[part] = dict(node) if isinstance(node, dict) else {"model": node} if isinstance(node, str) else {}
         tree = tree[part]
     tree[path[-1]] = value
 

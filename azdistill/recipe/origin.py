@@ -20,16 +20,16 @@ class Origin:
     source: Source
     overridden: frozenset[Steps] = frozenset()
 
-    def problem(self, code: str, message: str, steps: Steps = (), *, key: bool = False, **more: Any) -> Problem:
+    def problem(self, code: str, message: str, steps: Steps = (), *, key: bool = False, **details: Any) -> Problem:
         """A problem at the setting ``steps``, or at the nearest thing around it that has a place."""
         if any(steps[: len(path)] == path for path in self.overridden):
-            return Problem(code, message, COMMAND_LINE, **more)
+            return Problem(code, message, COMMAND_LINE, **details)
         if steps and isinstance(Where(self.source, steps[:-1]).value, str):
             # A section given as plain text: what is wrong with its model is wrong with the text.
             steps = steps[:-1]
         place = self.source.place(steps, key=key)
         line, column = (place.line, place.column) if place else (0, 0)
-        return Problem(code, message, self.source.file, line, column, **more)
+        return Problem(code, message, self.source.file, line, column, **details)
 
     def moved(self, moves: Mapping[Steps, Steps]) -> Origin:
         """For a tree whose settings come from elsewhere in the file: new path -> the path it was written at."""

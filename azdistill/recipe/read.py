@@ -105,7 +105,7 @@ def from_settings(settings: Mapping[str, Any], folder: Path, name: str) -> Readi
             path = (key,) if key in Recipe.model_fields else names.locate(key)
             names.put(tree, path, str(value) if isinstance(value, Path) else value)
     reading = interpret(Origin(reader.plain(tree, folder, name)), {})
-    errors = [found for found in reading.problems if found.severity == "error" and found.code != NO_ENDPOINT]
+    errors = [problem for problem in reading.problems if problem.severity == "error" and problem.code != NO_ENDPOINT]
     if len(errors) == 1:
         raise UserError(errors[0].message, code=errors[0].code, hint=errors[0].hint)
     if errors:
@@ -121,13 +121,13 @@ def interpret(origin: Origin, sets: Mapping[str, str], *, strict_env: bool = Tru
     if translated:
         job = microsoft.translate(origin)
         tree, origin, problems = job.tree, job.origin, list(job.problems)
-    origin, more = _apply(tree, sets, origin)
-    problems += more
+    origin, new_problems = _apply(tree, sets, origin)
+    problems += new_problems
     if translated:
         microsoft.settle_key(tree)
     problems += _expand_env(tree, (), origin, "error" if strict_env else "warning")
-    recipe, more = _validate(tree, origin)
-    problems += more
+    recipe, new_problems = _validate(tree, origin)
+    problems += new_problems
     problems += _missing_files(tree, origin) + _unresolved(tree, origin)
     problems += advice(recipe, origin) if recipe is not None else []
     for finding in findings(recipe.schedule) if recipe is not None and recipe.schedule else ():
@@ -173,11 +173,11 @@ def _typed(path: names.Path, text: str, folder: Path) -> Any:
 
 def _from_here(text: str, folder: Path) -> str:
     """A path on the command line is relative to where the user stands; failing that, to the recipe."""
-    here = Path(text).expanduser()
-    looks_local = text.startswith((".", "~", "/")) or here.exists()
+    local_path = Path(text).expanduser()
+    looks_local = text.startswith((".", "~", "/")) or local_path.exists()
     if not looks_local or re.match(r"\w[\w+.-]*:", text):
         return text
-    return str(here.absolute()) if here.exists() or not (folder / here).exists() else text
+    return str(local_path.absolute()) if local_path.exists() or not (folder / local_path).exists() else text
 
 
 def _expand_env(tree: Any, path: Steps, origin: Origin, severity: Any) -> list[Problem]:
@@ -218,12 +218,12 @@ def _problem(detail: Any, origin: Origin) -> Problem:
         return _unknown_key(path, origin)
     if kind == "missing":
         return origin.problem("AZD204", f"{dotted} is missing", path)
-    said = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").split("; did you mean")
-    hint = f"did you mean{said[1]}" if len(said) > 1 else ""
-    message = f"{dotted}: {said[0]}" if dotted else said[0]
-    if not path and "." in said[0].split()[0]:
+    phrases = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").split("; did you mean")
+    hint = f"did you mean{phrases[1]}" if len(phrases) > 1 else ""
+    message = f"{dotted}: {phrases[0]}" if dotted else phrases[0]
+    if not path and "." in phrases[0].split()[0]:
         # What a recipe says of two sections together begins with the setting to look at.
-        path = tuple(said[0].split()[0].split("."))
+        path = tuple(phrases[0].split()[0].split("."))
     if kind != "value_error" and path != ("teacher", "api_key") and not isinstance(detail["input"], dict | list):
         message += f"; it is {str(detail['input'])[:60]!r}"
     return origin.problem("AZD207" if path == ("teacher", "api_key") else "AZD205", message, path, hint=hint)
@@ -240,8 +240,8 @@ def _unknown_key(path: Steps, origin: Origin) -> Problem:
 
 def _text_at(tree: Tree, section: str, name: str) -> str | None:
     """A setting where it is text: looked up in the tree, so that other mistakes do not hide one in this."""
-    found = tree.get(section)
-    value = found.get(name) if isinstance(found, dict) else None
+    settings = tree.get(section)
+    value = settings.get(name) if isinstance(settings, dict) else None
     return value if isinstance(value, str) else None
 
 

@@ -28,11 +28,11 @@ def weights_of(name: str, folder: Path, role: Role) -> Weights:
     place = folder / Path(name).expanduser()
     if name.startswith((".", "/", "~")) or place.is_dir():
         return Weights("path", _model_folder(name, place))
-    known = catalog.find(name)
-    if known is not None:
-        if known.hub_id is None:
-            raise UserError(f"the weights of {known.name} are not public", code="AZD209")
-        return Weights("id", known.hub_id)
+    model = catalog.find(name)
+    if model is not None:
+        if model.hub_id is None:
+            raise UserError(f"the weights of {model.name} are not public", code="AZD209")
+        return Weights("id", model.hub_id)
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         return Weights("id", name)
     hint = did_you_mean(name, catalog.known_names(role)) + "; or a Hugging Face id (owner/name), or a folder"

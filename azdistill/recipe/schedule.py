@@ -95,6 +95,8 @@ class Schedule(_Shape):
             raise ValueError("type cron takes an expression, and no frequency, interval or schedule")
         if self.type == "recurrence" and (self.expression or not (self.frequency and self.interval)):
             raise ValueError("type recurrence takes frequency and interval, and no expression")
+        if self.start_time and self.end_time and self.end_time <= self.start_time:
+            raise ValueError("end_time should be after start_time")
         return self
 
     @model_validator(mode="after")
@@ -110,10 +112,4 @@ class Schedule(_Shape):
             raise ValueError(f"schedule.month_days goes with frequency month, not with {self.frequency}")
         if pattern.week_days is not None and pattern.month_days is not None:
             raise ValueError("schedule.week_days and schedule.month_days say two things; give one of them")
-        return self
-
-    @model_validator(mode="after")
-    def _starts_before_it_ends(self) -> Schedule:
-        if self.start_time and self.end_time and self.end_time <= self.start_time:
-            raise ValueError("end_time should be after start_time")
         return self

@@ -52,30 +52,29 @@ def check_schedule(path: str | Path) -> list[Problem]:
 
 def read_schedule(path: str | Path) -> ScheduleFile:
     """The schedule at ``path``. SpecError with everything that is wrong."""
-    found, problems = _gather(path)
-    if found is None or any(problem.severity == "error" for problem in problems):
+    schedule, problems = _gather(path)
+    if schedule is None or any(problem.severity == "error" for problem in problems):
         raise SpecError(problems)
-    return found
+    return schedule
 
 
 def _gather(path: str | Path) -> tuple[ScheduleFile | None, list[Problem]]:
     source = reader.read(path)
     where, report, data = Where(source), Report(), source.data
-    Fields(where, report).known(_KEYS, "a schedule")
+    fields = Fields(where, report)
+    fields.known(_KEYS, "a schedule")
     literal_secrets(Survey(sources=[source]), report)
     for key in ("name", "trigger", "create_job"):
         if not data.get(key):
             report.error("AZD112", f"'{key}' is missing", where)
     schedule = _trigger(where / "trigger", report) if data.get("trigger") else None
     job = _job(where / "create_job", report) if data.get("create_job") else None
-    name = data.get("name")
-    if name is not None and not isinstance(name, str):
-        report.error("AZD111", "'name' should be text", where / "name")
-    elif name and not JOB_NAME.fullmatch(name):
+    name = fields.text("name")
+    if name and not JOB_NAME.fullmatch(name):
         hint = "letters, digits, '-' and '_', at most 255"
         report.error("AZD115", f"'{name}' is no name for a schedule", where / "name", hint=hint)
     order = sorted(report.problems, key=lambda problem: (problem.file, problem.line, problem.column))
-    if schedule is None or job is None or not isinstance(name, str):
+    if schedule is None or job is None or not name:
         return None, order
     file, mapping = job
     tags = {str(key): str(value) for key, value in (data.get("tags") or {}).items()}
@@ -100,14 +99,14 @@ def _trigger(where: Where, report: Report) -> Schedule | None:
 
 
 def _find(schedule: Schedule | None, where: Where, report: Report) -> None:
-    for found in findings(schedule) if schedule else ():
-        report.add(found.code, found.severity, found.message, _at(where, found.path), hint=found.hint)
+    for finding in findings(schedule) if schedule else ():
+        report.add(finding.code, finding.severity, finding.message, _at(where, finding.path), hint=finding.hint)
 
 
-def _without(written: Mapping[str, Any], wrong: set[int | str]) -> Schedule | None:
+def _without(trigger: Mapping[str, Any], wrong: set[int | str]) -> Schedule | None:
     """The schedule less the keys that are wrong, so that all else can be looked at too; None where none is left."""
     try:
-        return Schedule.model_validate({key: value for key, value in written.items() if key not in wrong})
+        return Schedule.model_validate({key: value for key, value in trigger.items() if key not in wrong})
     except ValidationError:
         return None
 
@@ -128,8 +127,8 @@ def _note(where: Where, detail: Any, report: Report) -> None:
         hint = did_you_mean(str(path[-1]), names)
         report.error("AZD110", f"unknown key '{path[-1]}'", place, hint=hint, key=True)
         return
-    said, _, hint = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").partition("; ")
-    report.error("AZD205", f"{dotted}: {said}" if dotted else said, place, hint=hint)
+    reason, _, hint = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").partition("; ")
+    report.error("AZD205", f"{dotted}: {reason}" if dotted else reason, place, hint=hint)
 
 
 def _at(where: Where, path: Iterable[str | int]) -> Where:
@@ -138,11 +137,11 @@ def _at(where: Where, path: Iterable[str | int]) -> Where:
 
 def _job(where: Where, report: Report) -> tuple[Path, dict[str, Any]] | None:
     """The file of the pipeline, and the pipeline with the changes that the schedule makes to it."""
-    written = where.value if isinstance(where.value, dict) else {"job": where.value}
+    changes = where.value if isinstance(where.value, dict) else {"job": where.value}
     at = where / "job" if isinstance(where.value, dict) else where
     if isinstance(where.value, dict):
         Fields(where, report).known(_JOB_KEYS, "create_job")
-    path = written.get("job")
+    path = changes.get("job")
     if not isinstance(path, str):
         report.error("AZD112", "create_job names no file: write job: ./pipeline.yml", at)
         return None
@@ -163,11 +162,11 @@ def _job(where: Where, report: Report) -> tuple[Path, dict[str, Any]] | None:
         if name not in pipeline.inputs:
             hint = did_you_mean(name, list(pipeline.inputs))
             report.error("AZD130", f"the pipeline has no input '{name}'", where / "inputs" / name, hint=hint, key=True)
-    if isinstance(written.get("settings"), dict):
+    if isinstance(changes.get("settings"), dict):
         job_settings(where / "settings", report)
     if changed := _changed(where / "inputs", pipeline, report):
         report.extend(problem for problem in check(changed) if problem not in problems)
-    return file, _merged(reader.read(file).data, written)
+    return file, _merged(reader.read(file).data, changes)
 
 
 def _changed(where: Where, pipeline: Pipeline, report: Report) -> Pipeline | None:
@@ -175,13 +174,13 @@ def _changed(where: Where, pipeline: Pipeline, report: Report) -> Pipeline | Non
 
     Data is looked for where the pipeline lies.
     """
-    given = where.value if isinstance(where.value, dict) else {}
-    known = {
+    inputs = where.value if isinstance(where.value, dict) else {}
+    changes = {
         name: job_input(where / name, report)
-        for name, value in given.items()
+        for name, value in inputs.items()
         if name in pipeline.inputs and not isinstance(value, list | dict)
     }
-    literals = {name: value for name, value in known.items() if not pipeline.inputs[name].is_data}
+    literals = {name: value for name, value in changes.items() if not pipeline.inputs[name].is_data}
     return replace(pipeline, inputs={**pipeline.inputs, **literals}) if literals else None
 
 

@@ -20,29 +20,29 @@ _TABLE = Path(__file__).with_name("zones.txt")
 
 @dataclass(frozen=True)
 class Zone:
-    """``windows`` is the name for Azure ML, ``iana`` the zone whose rules it has, ``asked`` the one that was named."""
+    """``windows`` is the name for Azure ML, ``iana`` the zone whose rules it has, ``name`` the one that was named."""
 
     windows: str
     iana: str
-    asked: str
+    name: str
 
     @property
     def info(self) -> ZoneInfo:
         """The rules that say when a schedule fires."""
         return rules(self.iana)
 
-    def differs(self, now: datetime) -> bool:
+    def differs(self, start: datetime) -> bool:
         """Whether, in the year to come, Azure's zone is at times another hour than the one that was named."""
-        return not _alike(self.iana, self.asked, now)
+        return not _alike(self.iana, self.name, start)
 
-    def same_clock(self, now: datetime) -> str:
+    def same_clock(self, start: datetime) -> str:
         """A Windows name whose clock is that of the zone that was named, all year; empty where there is none."""
-        return next((name for name, places in _table().items() if _alike(places[0], self.asked, now)), "")
+        return next((name for name, places in _table().items() if _alike(places[0], self.name, start)), "")
 
 
-def _alike(one: str, other: str, now: datetime) -> bool:
+def _alike(one: str, other: str, start: datetime) -> bool:
     first, second = rules(one), rules(other)
-    days = (now.astimezone(UTC) + timedelta(days=day) for day in range(366))
+    days = (start.astimezone(UTC) + timedelta(days=day) for day in range(366))
     return all(day.astimezone(first).utcoffset() == day.astimezone(second).utcoffset() for day in days)
 
 
@@ -110,5 +110,5 @@ def _near(name: str) -> str:
     if city:
         return f"did you mean '{city}'?"
     close = did_you_mean(name, names)
-    known = "Azure ML's Windows names ('W. Europe Standard Time') and IANA names ('Europe/Berlin') are known"
-    return close if close.startswith("did") else known
+    examples = "Azure ML's Windows names ('W. Europe Standard Time') and IANA names ('Europe/Berlin') are known"
+    return close if close.startswith("did") else examples

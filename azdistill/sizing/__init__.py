@@ -4,13 +4,12 @@ The engine is vLLM's way of using a GPU: a fixed share of its memory, of which w
 and the rest holds keys and values. Each formula names where it is from.
 """
 
-from azdistill.sizing.choice import Choice, Fit, Misfit, choose, engine_refuses
+from azdistill.sizing.choice import Choice, Fit, choose, engine_refuses
 from azdistill.sizing.config import read_config
 from azdistill.sizing.memory import (
     GIB,
     UTILIZATION,
     Load,
-    Need,
     kv_bytes_per_sequence,
     kv_bytes_per_token,
     need,
@@ -24,8 +23,6 @@ __all__ = [
     "Choice",
     "Fit",
     "Load",
-    "Misfit",
-    "Need",
     "choose",
     "engine_refuses",
     "kv_bytes_per_sequence",

@@ -36,8 +36,8 @@ def _checks() -> Iterator[Check]:
     """The public functions of the modules above that take a survey and a report."""
     for module in _MODULES:
         for name, function in inspect.getmembers(module, inspect.isfunction):
-            own = function.__module__ == module.__name__ and not name.startswith("_")
-            if own and list(inspect.signature(function).parameters) == ["survey", "report"]:
+            is_public = function.__module__ == module.__name__ and not name.startswith("_")
+            if is_public and list(inspect.signature(function).parameters) == ["survey", "report"]:
                 yield function
 
 
@@ -61,5 +61,5 @@ def examine(path: str | Path) -> tuple[Spec | None, list[Problem]]:
 
 def _in_order(problems: Iterable[Problem]) -> list[Problem]:
     # A value that one check shows may be what another found to be a secret.
-    shown = [replace(problem, message=redact(problem.message), hint=redact(problem.hint)) for problem in problems]
-    return sorted(dict.fromkeys(shown), key=lambda p: (p.file, p.line, p.column, p.code))
+    redacted = [replace(problem, message=redact(problem.message), hint=redact(problem.hint)) for problem in problems]
+    return sorted(dict.fromkeys(redacted), key=lambda p: (p.file, p.line, p.column, p.code))

@@ -17,10 +17,10 @@ _CONTINUED = re.compile(r"\\[ \t]*\n")
 def _references(survey: Survey) -> Iterator[tuple[CommandComponent, Reference, bool, int]]:
     """Each reference of each command, whether it is in an optional block, and which of its equals it is."""
     for component in survey.components:
-        seen: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for reference, optional in references(parse(component.command)):
-            number = seen.get(reference.raw, 0)
-            seen[reference.raw] = number + 1
+            number = counts.get(reference.raw, 0)
+            counts[reference.raw] = number + 1
             yield component, reference, optional, number
 
 
@@ -46,9 +46,9 @@ def _suggestion(component: CommandComponent, reference: Reference) -> str:
     if reference.path[0] == "search_space":
         return did_you_mean(reference.name, list(component.inputs)) or "hyperparameters stand in sweeps only"
     tables: dict[str, Mapping[str, object]] = {"inputs": component.inputs, "outputs": component.outputs}
-    for other, table in tables.items():
+    for section, table in tables.items():
         if reference.name in table:
-            return f"did you mean '{other}.{reference.name}'?"
+            return f"did you mean '{section}.{reference.name}'?"
     # Of the name alone first: what all inputs begin with makes them look alike.
     close = did_you_mean(reference.name, list(tables.get(reference.path[0], ())))
     if close.startswith("did"):
@@ -60,14 +60,14 @@ def _suggestion(component: CommandComponent, reference: Reference) -> str:
 def optional_inputs(survey: Survey, report: Report) -> None:
     """AZD151 and AZD152: optional inputs stand in ``$[[ ]]``, required ones do not."""
     for component, reference, optional, number in _references(survey):
-        found = declared(component, reference)
+        port = declared(component, reference)
         where = component.place("command")
-        if isinstance(found, Input) and found.optional and not optional:
+        if isinstance(port, Input) and port.optional and not optional:
             message = f"input '{reference.name}' is optional and stands outside $[[ ]]"
             hint = f"write $[[--{reference.name} {reference}]], so that the flag goes when the value does"
             report.error("AZD151", message, where, hint=hint, needle=reference.raw, occurrence=number)
-        elif found is not None and optional and not (isinstance(found, Input) and found.optional):
-            kind = "input" if isinstance(found, Input) else "output"
+        elif port is not None and optional and not (isinstance(port, Input) and port.optional):
+            kind = "input" if isinstance(port, Input) else "output"
             message = f"{kind} '{reference.name}' is not optional and stands in $[[ ]]"
             hint = "take it out of the block" + (", or declare it optional: true" if kind == "input" else "")
             report.error("AZD152", message, where, hint=hint, needle=reference.raw, occurrence=number)
@@ -106,15 +106,15 @@ def line_continuations(survey: Survey, report: Report) -> None:
     """AZD154, a warning. In folded text ('>') it does harm: it escapes the space that the line end became."""
     for component in survey.components:
         where = component.place("command")
-        written, message = _written(where), "a '\\' at the end of a line is not supported in commands"
+        source_text, message = _written(where), "a '\\' at the end of a line is not supported in commands"
         hint = "fold the text with '>-' and leave the '\\' out"
-        if written.startswith('"'):
+        if source_text.startswith('"'):
             # Between double quotes it is YAML's own, unless it is escaped.
             if _CONTINUED.search(component.command):
                 report.warning("AZD154", message, where, hint=hint)
             continue
-        for number, found in enumerate(_CONTINUED.finditer(written)):
-            report.warning("AZD154", message, where, hint=hint, needle=found[0], occurrence=number)
+        for number, continuation in enumerate(_CONTINUED.finditer(source_text)):
+            report.warning("AZD154", message, where, hint=hint, needle=continuation[0], occurrence=number)
 
 
 def _written(where: Where) -> str:

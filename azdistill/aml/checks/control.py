@@ -20,30 +20,30 @@ def conditions_that_decide_nothing(survey: Survey, report: Report) -> None:
         if step.choice is None or not isinstance(step.choice.condition, Binding):
             continue
         condition = step.choice.condition
-        given = scope.trace(condition)
-        if given is None:
+        traced = scope.trace(condition)
+        if traced is None:
             continue
         message = f"the condition of '{step.name}', {condition}, is"
-        if given.absent or _may_be_absent(scope, condition):
+        if traced.absent or _may_be_absent(scope, condition):
             report.error("AZD190", f"{message} given no value", condition.where, hint="give it a default")
-        elif wrong := _no_boolean(given):
+        elif wrong := _no_boolean(traced):
             report.error("AZD190", f"{message} {wrong}, which is neither true nor false", condition.where)
-        elif given.type == "string" and given.literal is None:
+        elif traced.type == "string" and traced.literal is None:
             hint = "declare it boolean; as text it has to be 'true' or 'false'"
             report.warning("AZD190", f"{message} a string, not a boolean", condition.where, hint=hint)
 
 
-def _no_boolean(given: Traced) -> str:
+def _no_boolean(traced: Traced) -> str:
     """What is given in place of a boolean, in words; empty where it may be one."""
-    if given.literal is not None:
+    if traced.literal is not None:
         try:
-            typed.parse("boolean", given.literal)
+            typed.parse("boolean", traced.literal)
         except ValueError:
-            return repr(given.literal)
+            return repr(traced.literal)
         return ""
-    if given.type in ("integer", "number"):
-        return f"a{'n' * (given.type == 'integer')} {given.type}"
-    return f"{given.type} data" if given.type and given.type not in PRIMITIVES else ""
+    if traced.type in ("integer", "number"):
+        return f"a{'n' * (traced.type == 'integer')} {traced.type}"
+    return f"{traced.type} data" if traced.type and traced.type not in PRIMITIVES else ""
 
 
 def _may_be_absent(scope: Scope, condition: Binding) -> bool:
@@ -68,8 +68,8 @@ def steps_in_two_blocks(survey: Survey, report: Report) -> None:
         for step, node, truth in scope.branches():
             block = f"{str(truth).lower()}_block of '{step.name}'"
             if owner := owners.get(node.name):
-                again = "twice" if owner == block else f"and in the {owner}"
-                message = f"step '{node.name}' stands in the {block} {again}"
+                repetition = "twice" if owner == block else f"and in the {owner}"
+                message = f"step '{node.name}' stands in the {block} {repetition}"
                 report.error("AZD192", message, node.where, hint="a step runs under one condition")
             owners[node.name] = block
 
@@ -82,28 +82,28 @@ def outputs_of_two_steps(survey: Survey, report: Report) -> None:
         for step in scope.jobs.values():
             for output in step.outputs.values():
                 if isinstance(output, Binding):
-                    other = writers.setdefault((output.path, blocks.get(step.name)), step.name)
-                    if other != step.name:
-                        message = f"steps '{other}' and '{step.name}' both write {output}"
+                    writer = writers.setdefault((output.path, blocks.get(step.name)), step.name)
+                    if writer != step.name:
+                        message = f"steps '{writer}' and '{step.name}' both write {output}"
                         report.error("AZD144", message, output.where, hint="give each an output of its own")
 
 
 def kinds_that_run_on_azure_only(survey: Survey, report: Report) -> None:
     """AZD194, a warning: such YAML is as good as any other, and only a local run cannot do it."""
-    told = "runs on Azure only; 'azdistill run' refuses it"
+    consequence = "runs on Azure only; 'azdistill run' refuses it"
     for _, step in survey.steps():
         if step.only_on_azure:
-            report.warning("AZD194", f"step '{step.name}' ({step.type}) {told}", place_of_kind(step))
+            report.warning("AZD194", f"step '{step.name}' ({step.type}) {consequence}", place_of_kind(step))
     distributions = [(one.distribution, one.where) for one in survey.components]
     distributions += [(step.distribution, step.where) for _, step in survey.steps()]
     for distribution, where in distributions:
         kind = (distribution or {}).get("type")
         if kind in ("mpi", "ray"):
-            report.warning("AZD194", f"distribution of type {kind} {told}", where / "distribution" / "type")
+            report.warning("AZD194", f"distribution of type {kind} {consequence}", where / "distribution" / "type")
     for component in survey.components:
         kind = component.parallel.kind if component.parallel else "run_function"
         if kind != "run_function":
-            report.warning("AZD194", f"a parallel task of type {kind} {told}", component.place("type"))
+            report.warning("AZD194", f"a parallel task of type {kind} {consequence}", component.place("type"))
 
 
 def place_of_kind(step: Step) -> Where:
@@ -120,7 +120,7 @@ def first_and_last_steps(survey: Survey, report: Report) -> None:
             hook, name = where.steps[-1], where.value
             if name not in scope.jobs:
                 report.error("AZD140", f"there is no step '{name}'", where, hint=did_you_mean(name, list(scope.jobs)))
-            elif wrong := _not_alone(scope, name, {other.value for other in named}):
+            elif wrong := _not_alone(scope, name, {hook_place.value for hook_place in named}):
                 hint = f"{hook} needs a step of its own that is bound to no other"
                 report.error("AZD193", f"step '{name}' cannot be {hook}: {wrong}", where, hint=hint)
         if len(named) > 1 and len({where.value for where in named}) == 1:
@@ -134,6 +134,6 @@ def _not_alone(scope: Scope, name: str, hooks: set[str]) -> str:
         return f"it is of type {step.type}"
     if needed := next(iter(steps_needed(step)), None):
         return f"it needs step '{needed}'"
-    if user := next((other.name for other in scope.jobs.values() if name in steps_needed(other)), None):
+    if user := next((neighbour.name for neighbour in scope.jobs.values() if name in steps_needed(neighbour)), None):
         return f"step '{user}' needs it"
     return "" if scope.jobs.keys() - hooks else "the pipeline has no other steps"

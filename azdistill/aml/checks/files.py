@@ -40,17 +40,17 @@ def missing_code(survey: Survey, report: Report) -> None:
 def missing_includes(survey: Survey, report: Report) -> None:
     """AZD124: an include that is absent, or would be laid over another file of its name."""
     for component in survey.components:
-        taken: dict[str, str] = {}
+        includes: dict[str, str] = {}
         for number, path in enumerate(component.additional_includes):
             where = component.where / "additional_includes" / number
             # Azure ML zips the folder when an include names FOLDER.zip.
             source = path.with_suffix("") if path.suffix == ".zip" and not path.exists() else path
             _missing(report, "AZD124", "include", source, where)
             inside = component.code / path.name if isinstance(component.code, Path) else None
-            if path.name in taken or (inside and inside.exists() and inside.resolve() != path.resolve()):
-                over = f"include {taken[path.name]}" if path.name in taken else f"the code's own {path.name}"
+            if path.name in includes or (inside and inside.exists() and inside.resolve() != path.resolve()):
+                over = f"include {includes[path.name]}" if path.name in includes else f"the code's own {path.name}"
                 report.error("AZD124", f"include '{where.value}' would be laid over {over}", where)
-            taken[path.name] = str(where.value)
+            includes[path.name] = str(where.value)
 
 
 def missing_environment_files(survey: Survey, report: Report) -> None:
@@ -89,16 +89,16 @@ def paths_that_leave(survey: Survey, report: Report) -> None:
     start = survey.sources[0].base
     for where, path, what in _named(survey):
         root = root_of(where.source.base, start)
-        there = path.exists() or path.with_suffix("").exists()
-        if where.source.path and there and leaves(path, root):
+        exists = path.exists() or path.with_suffix("").exists()
+        if where.source.path and exists and leaves(path, root):
             _leaving(report, f"{what} {where.value}", where, root)
 
 
 def _leaving(report: Report, what: str, where: Where, root: Path) -> None:
-    written = Path(os.path.normpath(where.source.base / str(where.value).removeprefix("file:")))
-    by_a_link = os.path.isabs(str(where.value)) or written.is_relative_to(root)
+    named_path = Path(os.path.normpath(where.source.base / str(where.value).removeprefix("file:")))
+    by_a_link = os.path.isabs(str(where.value)) or named_path.is_relative_to(root)
     one = "an azdistill.yml or a git repository around both makes one project of them"
-    if by_a_link or is_marked(root) or not is_near(written, root):
+    if by_a_link or is_marked(root) or not is_near(named_path, root):
         hint = f"copy it into the project; {one}"
         report.error("AZD177", f"{what} leaves the project ({root})", where, hint=hint)
     else:
@@ -132,13 +132,13 @@ def links_in_code(survey: Survey, report: Report) -> None:
     # Imported here: it reads what a project is from this package.
     from azdistill.snapshot import StrayLink, take
 
-    seen: set[tuple[Path, ...]] = set()
+    checked: set[tuple[Path, ...]] = set()
     for component in survey.components:
         code, source = component.code, component.where.source
         folders = (*((code,) if isinstance(code, Path) else ()), *component.additional_includes)
-        if source.path is None or (source.base, *folders) in seen:
+        if source.path is None or (source.base, *folders) in checked:
             continue
-        seen.add((source.base, *folders))
+        checked.add((source.base, *folders))
         root = root_of(source.base, survey.sources[0].base)
         # What lies outside is told of by itself.
         if any(leaves(folder, root) for folder in folders) or not any(map(_holds_links, folders)):

@@ -46,15 +46,15 @@ def names_that_azure_refuses(survey: Survey, report: Report) -> None:
 
 
 def _keys(where: Where, table: Mapping[str, Any], report: Report) -> None:
-    seen: dict[str, str] = {}
+    spellings: dict[str, str] = {}
     for name in table:
         if not _KEY.fullmatch(name):
             message = f"'{name}' is no name for one of the {where.steps[-1]}"
             report.error("AZD115", message, where / name, key=True, hint="letters, digits and '_'")
-        elif name.lower() in seen:
-            message = f"'{name}' and '{seen[name.lower()]}' differ only in case"
+        elif name.lower() in spellings:
+            message = f"'{name}' and '{spellings[name.lower()]}' differ only in case"
             report.error("AZD115", message, where / name, key=True, hint="Azure ML takes them for one name")
-        seen.setdefault(name.lower(), name)
+        spellings.setdefault(name.lower(), name)
 
 
 def reserved_names(survey: Survey, report: Report) -> None:

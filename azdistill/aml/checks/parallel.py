@@ -20,8 +20,8 @@ def _parallel(survey: Survey) -> list[tuple[CommandComponent, Parallel, Where]]:
         for _, step in survey.steps()
         if isinstance(step.component, CommandComponent) and step.component.parallel
     ]
-    seen = {id(component) for component, _, _ in stepped}
-    alone = [(one, one.parallel, one.where) for one in survey.components if one.parallel and id(one) not in seen]
+    in_steps = {id(component) for component, _, _ in stepped}
+    alone = [(one, one.parallel, one.where) for one in survey.components if one.parallel and id(one) not in in_steps]
     return stepped + alone
 
 
@@ -96,24 +96,24 @@ def appended_output(survey: Survey, report: Report) -> None:
     for component, parallel, _ in _parallel(survey):
         if parallel.append_row_to is None:
             continue
-        found = [reference for reference, _ in references(parse(parallel.append_row_to))]
+        targets = [reference for reference, _ in references(parse(parallel.append_row_to))]
         place = component.where / "task" / "append_row_to"
-        if len(found) != 1 or found[0].path[0] != "outputs":
+        if len(targets) != 1 or targets[0].path[0] != "outputs":
             hint = f"write ${{{{outputs.{next(iter(component.outputs), 'NAME')}}}}}"
             message = f"append_row_to is '{parallel.append_row_to}', not a reference to an output"
             report.error("AZD174", message, place, hint=hint)
-        elif found[0].name not in component.outputs:
-            hint = did_you_mean(found[0].name, list(component.outputs))
-            report.error("AZD174", f"there is no output '{found[0].name}'", place, hint=hint)
+        elif targets[0].name not in component.outputs:
+            hint = did_you_mean(targets[0].name, list(component.outputs))
+            report.error("AZD174", f"there is no output '{targets[0].name}'", place, hint=hint)
 
 
 def program_arguments(survey: Survey, report: Report) -> None:
     """AZD178."""
     for component in survey.components:
-        found = no_argument(component.command) if component.parallel else None
-        if found is None:
+        problem = no_argument(component.command) if component.parallel else None
+        if problem is None:
             continue
-        position, what = found
+        position, what = problem
         char = component.command[position : position + 1]
         message = f"program_arguments hold {what}: they are words for the script, and no command"
         hint = "write it between single quotes, if it is part of an argument"

@@ -66,19 +66,19 @@ def literal_secrets(survey: Survey, report: Report) -> None:
     outside = [where for where in values if id(where.source) not in files]
     for start in [*(Where(source) for source in survey.sources), *outside]:
         for text, where in start.texts():
-            for found in shaped(text):
-                _found(report, "this looks like a literal secret", found, where, found)
+            for secret in shaped(text):
+                _found(report, "this looks like a literal secret", secret, where, secret)
 
 
 def shaped(text: str) -> list[str]:
     """The secrets in ``text`` that are known by their shape, whatever they are called."""
-    return [found[0] for found in _SHAPES.finditer(text)]
+    return [match[0] for match in _SHAPES.finditer(text)]
 
 
 def in_command(command: str) -> list[tuple[str, str]]:
     """Names and values of the secrets that a command sets or passes: ``API_KEY=...``, ``--password ...``."""
-    found = [*_SET.finditer(command), *_OPTION.finditer(command)]
-    pairs = [(each["name"], each["value"].strip("'\"")) for each in found if _names_secret(each["name"])]
+    assignments = [*_SET.finditer(command), *_OPTION.finditer(command)]
+    pairs = [(each["name"], each["value"].strip("'\"")) for each in assignments if _names_secret(each["name"])]
     return [(n, v) for n, v in pairs if not (_WORDS.fullmatch(v) or _REFERENCE.fullmatch(v) or shaped(v))]
 
 
@@ -88,23 +88,23 @@ def _names_secret(name: str) -> bool:
 
 def refuse(text: str, what: str) -> None:
     """Raise AZD170 where ``text`` holds a secret known by its shape; ``what`` says where it stands."""
-    for found in shaped(text):
-        register(found)
+    for secret in shaped(text):
+        register(secret)
         raise UserError(f"{what}: this looks like a literal secret", code="AZD170", hint=_HINT)
 
 
 def hidden(line: str) -> str:
     """A line of YAML without the secrets in it, as far as names and shapes tell them; its length is kept."""
 
-    def mask(found: re.Match[str]) -> str:
-        name, between, value = found["name"], found["between"], found["value"]
+    def mask(entry: re.Match[str]) -> str:
+        name, between, value = entry["name"], entry["between"], entry["value"]
         secret = _names_secret(name) and not _REFERENCE.fullmatch(value.strip("'\""))
         return f"{name}{between}{'*' * len(value) if secret else value}"
 
-    shown = _SHAPES.sub(lambda found: "*" * len(found[0]), _ENTRY.sub(mask, line))
+    masked = _SHAPES.sub(lambda match: "*" * len(match[0]), _ENTRY.sub(mask, line))
     for _, value in in_command(line):
-        shown = shown.replace(value, "*" * len(value))
-    return shown
+        masked = masked.replace(value, "*" * len(value))
+    return masked
 
 
 def _found(report: Report, message: str, value: str, where: Where, needle: str = "") -> None:
@@ -122,9 +122,9 @@ def _named(survey: Survey) -> Iterator[tuple[str, Any, Where]]:
             for name, declared in scope.inputs.items():
                 yield name, declared.default, declared.where
     for _, step in survey.steps():
-        for name, given in step.inputs.items():
-            if isinstance(given, Literal):
-                yield name, given.value, given.where
+        for name, literal in step.inputs.items():
+            if isinstance(literal, Literal):
+                yield name, literal.value, literal.where
         for name, one in step.sweep.search_space.items() if step.sweep else ():
             yield from ((name, value, one.where / "values" / number) for number, value in enumerate(one.values))
         for name, text in step.environment_variables.items():

@@ -7,6 +7,7 @@ from azdistill.aml.expressions import SERVICE_WORDS, Reference, references_in
 from azdistill.aml.models import Output
 from azdistill.aml.service import meant_in, misspelt, texts_of
 from azdistill.aml.source import Report, Where
+from azdistill.errors import Severity
 
 #: Bindings that a path may hold, which are another check's business.
 _BOUND = ("parent", "inputs", "outputs", "search_space")
@@ -18,9 +19,9 @@ def unknown_service_words(survey: Survey, report: Report) -> None:
     for scope in jobs:
         for name, declared in scope.inputs.items():
             for text, where in texts_of(declared):
-                for raw, meant in meant_in(text):
+                for raw, suggestion in meant_in(text):
                     message = f"input '{name}' holds {raw}, which Azure ML does not know"
-                    report.error("AZD157", message, where, hint=meant, needle=raw)
+                    report.error("AZD157", message, where, hint=suggestion, needle=raw)
                 for reference in references_in(text):
                     if not (declared.is_data and reference.path[0] in _BOUND):
                         _known(report, f"input '{name}'", reference, where, in_inputs=True)
@@ -34,9 +35,9 @@ def unknown_service_words(survey: Survey, report: Report) -> None:
     outputs = [(name, output) for scope in jobs for name, output in scope.outputs.items()]
     outputs += [(n, o) for _, step in survey.steps() for n, o in step.outputs.items() if isinstance(o, Output)]
     for name, output in outputs:
-        for raw, meant in meant_in(output.path or ""):
+        for raw, suggestion in meant_in(output.path or ""):
             message = f"the path of output '{name}' holds {raw}, which Azure ML does not know"
-            report.error("AZD157", message, output.where / "path", hint=meant, needle=raw)
+            report.error("AZD157", message, output.where / "path", hint=suggestion, needle=raw)
         for reference in references_in(output.path or ""):
             if reference.path[0] not in _BOUND:
                 _known(report, f"the path of output '{name}'", reference, output.where / "path", in_inputs=False)
@@ -44,15 +45,16 @@ def unknown_service_words(survey: Survey, report: Report) -> None:
 
 def _known(report: Report, what: str, reference: Reference, where: Where, *, in_inputs: bool) -> None:
     word = SERVICE_WORDS.get(".".join(reference.path))
-    here = [one for one in SERVICE_WORDS.values() if (one.in_inputs if in_inputs else one.in_outputs)]
-    if word in here:
+    allowed = [one for one in SERVICE_WORDS.values() if (one.in_inputs if in_inputs else one.in_outputs)]
+    if word in allowed:
         return
     if word is not None:
         place = "the path of an output" if in_inputs else "an input"
         message = f"{what} holds {reference}, which stands in {place} only"
         report.error("AZD157", message, where, needle=reference.raw)
         return
-    meant = misspelt(reference)
-    known = "known: " + ", ".join(f"{one} ({one.stands_for})" for one in here)
-    message = f"{what} holds {reference}, which Azure ML does not know" + ("" if meant else ": it stays text")
-    report.add("AZD157", "error" if meant else "warning", message, where, hint=meant or known, needle=reference.raw)
+    meaning = misspelt(reference)
+    words = "known: " + ", ".join(f"{one} ({one.stands_for})" for one in allowed)
+    message = f"{what} holds {reference}, which Azure ML does not know" + ("" if meaning else ": it stays text")
+    severity: Severity = "error" if meaning else "warning"
+    report.add("AZD157", severity, message, where, hint=meaning or words, needle=reference.raw)

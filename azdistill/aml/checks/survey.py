@@ -30,12 +30,12 @@ class Survey:
     environments: list[Environment] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
     #: Which objects are in the lists, by identity; the lists keep them alive.
-    known: set[int] = field(default_factory=set)
+    identities: set[int] = field(default_factory=set)
 
     def add(self, kind: str, item: Any) -> None:
         """Add a thing, which may be known already, to the list called ``kind``."""
-        if id(item) not in self.known:
-            self.known.add(id(item))
+        if id(item) not in self.identities:
+            self.identities.add(id(item))
             getattr(self, kind).append(item)
 
     def interfaces(self) -> Iterator[Component]:

@@ -62,9 +62,9 @@ def _all_of(sweep: Sweep) -> Iterator[Distribution]:
 def _nested(one: Distribution) -> Iterator[Distribution]:
     yield one
     for value in one.values:
-        for inner in value.values() if isinstance(value, Mapping) else ():
-            if isinstance(inner, Distribution):
-                yield from _nested(inner)
+        for nested in value.values() if isinstance(value, Mapping) else ():
+            if isinstance(nested, Distribution):
+                yield from _nested(nested)
 
 
 def check_distribution(one: Distribution, report: Report) -> None:
@@ -73,21 +73,21 @@ def check_distribution(one: Distribution, report: Report) -> None:
         if not one.values and isinstance((one.where / "values").value, list):
             report.error("AZD181", "a choice of nothing", one.where / "values")
         return
-    known = {key: value for key, value in one.numbers.items() if isinstance(value, int | float)}
-    for key, value in known.items():
+    numbers = {key: value for key, value in one.numbers.items() if isinstance(value, int | float)}
+    for key, value in numbers.items():
         if not math.isfinite(value):
             report.error("AZD181", f"'{key}' is {value}", one.where / key)
-    low, high = known.get("min_value"), known.get("max_value")
+    low, high = numbers.get("min_value"), numbers.get("max_value")
     if low is not None and high is not None and low >= high:
         report.error("AZD181", f"min_value {low} is not below max_value {high}", one.where / "min_value")
     for key in ("q", "sigma"):
-        if key in known and known[key] <= 0:
-            report.error("AZD181", f"'{key}' is {known[key]}; it is above 0", one.where / key)
-    if "upper" in known and (known["upper"] < 1 or known["upper"] != int(known["upper"])):
-        message = f"'upper' is {known['upper']}; a whole number from 1 on is drawn below"
+        if key in numbers and numbers[key] <= 0:
+            report.error("AZD181", f"'{key}' is {numbers[key]}; it is above 0", one.where / key)
+    if "upper" in numbers and (numbers["upper"] < 1 or numbers["upper"] != int(numbers["upper"])):
+        message = f"'upper' is {numbers['upper']}; a whole number from 1 on is drawn below"
         report.error("AZD181", message, one.where / "upper")
-    if "lognormal" in one.kind and known.get("mu", 0) > _LARGEST_EXPONENT:
-        report.error("AZD181", f"exp({known['mu']}) is no number: mu is an exponent", one.where / "mu")
+    if "lognormal" in one.kind and numbers.get("mu", 0) > _LARGEST_EXPONENT:
+        report.error("AZD181", f"exp({numbers['mu']}) is no number: mu is an exponent", one.where / "mu")
     if one.kind in ("loguniform", "qloguniform") and low is not None and high is not None:
         _exponents(one, low, high, report)
 
@@ -104,11 +104,11 @@ def _exponents(one: Distribution, low: float, high: float, report: Report) -> No
 def sampling(survey: Survey, report: Report) -> None:
     """AZD182: what an algorithm cannot sample, and AZD185: what it cannot be joined with."""
     for _, sweep in _sweeps(survey):
-        kind, taken = sweep.sampling.kind, {"grid": ("choice",), "bayesian": _BAYESIAN}.get(sweep.sampling.kind)
-        for one in _all_of(sweep) if taken else ():
-            if one.kind not in (taken or ()):
+        kind, kinds = sweep.sampling.kind, {"grid": ("choice",), "bayesian": _BAYESIAN}.get(sweep.sampling.kind)
+        for one in _all_of(sweep) if kinds else ():
+            if one.kind not in (kinds or ()):
                 message = f"{kind} sampling does not take {one.kind}"
-                hint = f"it takes {', '.join(taken or ())}; random takes every kind"
+                hint = f"it takes {', '.join(kinds or ())}; random takes every kind"
                 report.error("AZD182", message, one.where / "type", hint=hint)
         if kind == "bayesian" and sweep.termination:
             hint = "take early_termination out, or sample at random"
@@ -156,15 +156,15 @@ def limits(survey: Survey, report: Report) -> None:
         check_limits(sweep.limits, sweep.where / "limits", report)
 
 
-def check_limits(found: Mapping[str, Any], where: Where, report: Report) -> None:
+def check_limits(settings: Mapping[str, Any], where: Where, report: Report) -> None:
     """Note limits that contradict each other. Those that are not known yet are passed over."""
-    known = {key: int(value) for key, value in found.items() if str(value).strip().isdigit()}
-    total, side_by_side = known.get("max_total_trials"), known.get("max_concurrent_trials")
+    limit = {key: int(value) for key, value in settings.items() if str(value).strip().isdigit()}
+    total, side_by_side = limit.get("max_total_trials"), limit.get("max_concurrent_trials")
     if total is not None and side_by_side is not None and side_by_side > total:
         message = f"max_concurrent_trials {side_by_side} is above max_total_trials {total}"
         report.error("AZD186", message, where / "max_concurrent_trials")
-    if "timeout" in known and known.get("trial_timeout", 0) > known["timeout"]:
-        message = f"trial_timeout {known['trial_timeout']} is above the timeout of the whole sweep, {known['timeout']}"
+    if "timeout" in limit and limit.get("trial_timeout", 0) > limit["timeout"]:
+        message = f"trial_timeout {limit['trial_timeout']} is above the timeout of the whole sweep, {limit['timeout']}"
         report.error("AZD186", message, where / "trial_timeout")
 
 
@@ -223,5 +223,5 @@ def _texts(one: Distribution) -> Iterator[tuple[str, Where]]:
     for number, value in enumerate(one.values):
         if not _is_bound(value) and not isinstance(value, Mapping):
             yield typed.text(value), one.where / "values" / number
-        elif isinstance(value, Mapping) and not any(isinstance(inner, Distribution) for inner in value.values()):
+        elif isinstance(value, Mapping) and not any(isinstance(nested, Distribution) for nested in value.values()):
             yield strict_json.dumps(value, default=str), one.where / "values" / number

@@ -123,9 +123,9 @@ def values_that_read_otherwise(survey: Survey, report: Report) -> None:
     for scope, step in survey.steps():
         if not step.inline and isinstance(step.component, CommandComponent):
             for name, value in step.inputs.items():
-                declared_as, given = step.component.inputs.get(name), scope.trace(value)
-                if declared_as and declared_as.type == "string" and given:
-                    _reads_otherwise(report, given.literal, given.where)
+                declared_as, traced = step.component.inputs.get(name), scope.trace(value)
+                if declared_as and declared_as.type == "string" and traced:
+                    _reads_otherwise(report, traced.literal, traced.where)
 
 
 def dates(survey: Survey, report: Report) -> None:
@@ -143,10 +143,10 @@ def _reads_otherwise(report: Report, value: Any, where: Where) -> None:
     place = where.source.place(where.steps)
     if value is None or isinstance(value, str | list | dict | date) or not place or not place.end:
         return
-    written, read = where.source.text[place.start : place.end], typed.text(value)
-    if written and written[0] not in "*&{[" and written != read and written.lower() != read.lower():
-        message = f"'{written}' is {kind_of(value)} to YAML: the command gets '{read}'"
-        report.warning("AZD175", message, where, hint=f"write '{written}' in quotes")
+    source_text, read = where.source.text[place.start : place.end], typed.text(value)
+    if source_text and source_text[0] not in "*&{[" and source_text != read and source_text.lower() != read.lower():
+        message = f"'{source_text}' is {kind_of(value)} to YAML: the command gets '{read}'"
+        report.warning("AZD175", message, where, hint=f"write '{source_text}' in quotes")
 
 
 def values_that_break_out(survey: Survey, report: Report) -> None:
@@ -159,9 +159,9 @@ def values_that_break_out(survey: Survey, report: Report) -> None:
     for scope, step in survey.steps():
         if isinstance(step.component, CommandComponent):
             for name, value in step.inputs.items():
-                given = scope.trace(value)
-                if given and given.literal is not None and not isinstance(given.literal, list | dict):
-                    break_out(report, step.component, name, harmless(typed.text(given.literal)), given.where)
+                traced = scope.trace(value)
+                if traced and traced.literal is not None and not isinstance(traced.literal, list | dict):
+                    break_out(report, step.component, name, harmless(typed.text(traced.literal)), traced.where)
 
 
 def break_out(report: Report, component: CommandComponent, name: str, text: str, where: Where) -> None:
@@ -169,10 +169,6 @@ def break_out(report: Report, component: CommandComponent, name: str, text: str,
     parts = parse(component.command)
     for reference, _ in quoting.contexts(parts):
         if reference.path[0] == "inputs" and reference.name == name:
-            found = quoting.would_break_out(parts, reference, text)
-            if found:
-                message = (
-                    f"the value of '{name}' holds {found.reason}: {found.context} in the command, it would break out"
-                )
-                report.error("AZD156", message, where, hint=found.hint)
+            if breakout := quoting.would_break_out(parts, reference, text):
+                report.error("AZD156", f"the value of '{name}' {breakout}", where, hint=breakout.hint)
             return

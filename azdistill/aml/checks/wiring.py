@@ -95,17 +95,17 @@ def _leads_nowhere(scope: Scope, path: tuple[str, ...]) -> str:
             return f"did you mean '${{{{parent.{'.'.join(path)}}}}}'?"
         case (head, *rest) if rest and _near(head, ("parent",)):
             return f"did you mean '{Reference(('parent', *rest))}'?"
-        case _ if meant := misspelt(Reference(path)):
-            return f"{meant} Azure ML's own expressions stand in the pipeline's inputs"
+        case _ if suggestion := misspelt(Reference(path)):
+            return f"{suggestion} Azure ML's own expressions stand in the pipeline's inputs"
     return "a binding is ${{parent.inputs.NAME}} or ${{parent.jobs.STEP.outputs.NAME}}"
 
 
-def _near(word: str, known: tuple[str, ...]) -> str:
-    return next((near for near in get_close_matches(word, known, n=1, cutoff=0.75) if near != word), "")
+def _near(word: str, candidates: tuple[str, ...]) -> str:
+    return next((near for near in get_close_matches(word, candidates, n=1, cutoff=0.75) if near != word), "")
 
 
-def _unless(name: str, known: Collection[str], none: str) -> str:
-    return "" if name in known else did_you_mean(name, list(known)) or none
+def _unless(name: str, names: Collection[str], none: str) -> str:
+    return "" if name in names else did_you_mean(name, list(names)) or none
 
 
 def _no_port(step: Step, kind: str, name: str) -> str:
@@ -289,46 +289,46 @@ def steps_needed(step: Step) -> dict[str, Where]:
 
 def _borrowed(scope: Scope) -> dict[str, dict[str, Where]]:
     """Which input of a step takes its value from which input of a step."""
-    taken: dict[str, dict[str, Where]] = {}
+    lenders: dict[str, dict[str, Where]] = {}
     for step in scope.jobs.values():
         for name, value in step.inputs.items():
             place = value.where_path if isinstance(value, Binding) else value.where
             paths = [value.path] if isinstance(value, Binding) else [p for p, _, _ in _in_text(place)]
-            taken[f"{step.name}.{name}"] = {
+            lenders[f"{step.name}.{name}"] = {
                 f"{path[2]}.{'.'.join(path[4:])}": place
                 for path in paths
                 if path[:2] == ("parent", "jobs") and len(path) > 4 and path[3] == "inputs"
             }
-    return taken
+    return lenders
 
 
 def _circles(edges: dict[str, dict[str, Where]]) -> list[list[str]]:
     """Circles in the graph, each from its first step, one for each way back that a walk in order meets."""
-    found: list[list[str]] = []
-    done: set[str] = set()
+    circles: list[list[str]] = []
+    finished: set[str] = set()
     for first in edges:
         # The way to where the walk is, in order, and what has still to be looked at from each place on it.
-        way = {} if first in done else {first: iter(edges[first])}
+        way = {} if first in finished else {first: iter(edges[first])}
         while way:
             name = next(reversed(way))
             needed = next(way[name], None)
             if needed is None:
-                done.add(name)
+                finished.add(name)
                 del way[name]
             elif needed in way:
                 names = list(way)
-                found.append([*names[names.index(needed) :], needed])
-            elif needed in edges and needed not in done:
+                circles.append([*names[names.index(needed) :], needed])
+            elif needed in edges and needed not in finished:
                 way[needed] = iter(edges[needed])
-    return found
+    return circles
 
 
 def outputs_without_a_step(survey: Survey, report: Report) -> None:
     """AZD143, a warning: Azure ML accepts it, and the output stays empty."""
     for scope in survey.scopes:
-        written = {o.path[-1] for s in scope.jobs.values() for o in s.outputs.values() if isinstance(o, Binding)}
+        bound = {o.path[-1] for s in scope.jobs.values() for o in s.outputs.values() if isinstance(o, Binding)}
         for name, output in scope.outputs.items():
-            if name.rpartition(".")[2] not in written:
+            if name.rpartition(".")[2] not in bound:
                 hint = f"bind a step's output to ${{{{parent.outputs.{name}}}}}"
                 message = f"no step writes the pipeline's output '{name}'"
                 report.warning("AZD143", message, output.where, key=True, hint=hint)
