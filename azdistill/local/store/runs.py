@@ -14,6 +14,7 @@ import os
 import secrets
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -193,8 +194,18 @@ def _is_going_on(run: RunState) -> bool:
 def _fold(folder: Path) -> RunState:
     state = RunState(folder.name, folder)
     for event in read_events(folder / "events.jsonl"):
-        state.apply(event)
+        state.apply(_here(event, folder))
     return state
+
+
+def _here(event: Event, folder: Path) -> Event:
+    """The event with its log where the run's folder lies now: a project may have been moved since."""
+    log = event.fields.get("log")
+    parts = Path(log).parts if isinstance(log, str) else ()
+    if folder.name not in parts:
+        return event
+    within = parts[len(parts) - parts[::-1].index(folder.name) :]
+    return replace(event, fields={**event.fields, "log": str(folder.joinpath(*within))})
 
 
 def list_runs(home: Home) -> list[RunState]:
