@@ -117,7 +117,9 @@ class Driver:
         """All mini-batches; raises Stop where the thresholds do not allow what failed."""
         self.batches = self._split(self._start(0))
         items = sum(batch["count"] for batch in self.batches)
-        self.results.update(self.journal.begin(self.batches, self._data()))
+        # Data that stands between runs may have another content than when the previous attempt read it.
+        data = self.settings["input"] if self.settings["standing"] else None
+        self.results.update(self.journal.begin(self.batches, data))
         open_batches = [number for number in range(len(self.batches)) if number not in self.results]
         count = max(1, min(self.settings["workers"], len(open_batches)))
         say(f"{len(self.batches)} mini-batches, {items} items, {count} workers")
@@ -139,10 +141,6 @@ class Driver:
             f"{len(self.batches)} mini-batches: {self.failed_batches} failed; {items} items: {self.failed_items} failed"
         )
 
-    def _data(self) -> str | None:
-        """Where data lies whose content may be another than when the previous attempt read it."""
-        return self.settings["input"] if self.settings["standing"] else None
-
     def _start(self, number: int) -> Worker:
         worker = Worker(number, self.settings, self.arguments)
         with self._lock:
@@ -162,23 +160,23 @@ class Driver:
         return batches
 
     def _work(self, number: int) -> None:
+        """Work through mini-batches until there are none, or the step stops."""
         try:
-            self._work_through(number)
+            worker = self._workers.get(number)
+            while not self._stop and (batch := self._next()) is not None:
+                worker = self._try(number, worker, batch)
+            if worker and self._stop:
+                worker.kill()
+            elif worker:
+                self._finish(number, worker)
         except Exception as error:  # noqa: BLE001 (a full disk, no more processes: its mini-batch would be lost with it)
             self._halt(f"worker {number} cannot go on: {type(error).__name__}: {error}")
 
-    def _work_through(self, number: int) -> None:
-        worker = self._workers.get(number)
-        while not self._stop:
-            try:
-                batch = self._todo.get_nowait()
-            except queue.Empty:
-                break
-            worker = self._try(number, worker, batch)
-        if worker and self._stop:
-            worker.kill()
-        elif worker:
-            self._finish(number, worker)
+    def _next(self) -> int | None:
+        try:
+            return self._todo.get_nowait()
+        except queue.Empty:
+            return None
 
     def _finish(self, number: int, worker: Worker) -> None:
         code = worker.finish()

@@ -148,8 +148,10 @@ def _drawn(sweep: PlannedSweep) -> list[Draw]:
 
     flat = dimensions(sweep.space)
     shares: dict[str, Any] = {name: optuna.distributions.FloatDistribution(0, 1) for name in flat}
+    seed = seed_of(sweep)
     with _quiet():
-        study = optuna.create_study(sampler=_random_sampler(sweep))
+        sobol = optuna.samplers.QMCSampler(qmc_type="sobol", scramble=True, seed=seed) if sweep.sobol else None
+        study = optuna.create_study(sampler=sobol or optuna.samplers.RandomSampler(seed=seed))
         if sweep.sobol:
             # The sequence covers what the first trial has drawn: this one stands for it.
             middle = optuna.trial.create_trial(params=dict.fromkeys(shares, 0.5), distributions=shares, value=0.0)
@@ -164,14 +166,6 @@ def _drawn(sweep: PlannedSweep) -> list[Draw]:
 
 def _index(one: Distribution, share: float) -> float:
     return min(int(share * len(one.values)), len(one.values) - 1) if one.kind == "choice" else share
-
-
-def _random_sampler(sweep: PlannedSweep) -> Any:
-    import optuna
-
-    if not sweep.sobol:
-        return optuna.samplers.RandomSampler(seed=seed_of(sweep))
-    return optuna.samplers.QMCSampler(qmc_type="sobol", scramble=True, seed=seed_of(sweep))
 
 
 class _quiet(warnings.catch_warnings):

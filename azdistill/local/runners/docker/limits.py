@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 #: A size as Docker takes it: bytes, or with a unit.
 SIZE = re.compile(r"\d+[bkmg]?", re.IGNORECASE)
-_NAMES = {
-    "-m": "memory",
-    "--memory": "memory",
-    "--shm-size": "shm_size",
-    "--pids-limit": "pids",
-    "--cpus": "cpus",
-    "--gpus": "gpus",
+_NOTHING = re.compile(r"(?!)")
+_GREATER_THAN_0 = r"(?=.*[1-9])"
+#: Argument -> the limit that it sets, what its value has to look like, and how that is read.
+_ARGUMENTS: dict[str, tuple[str, re.Pattern[str], Callable[[str], Any]]] = {
+    "-m": ("memory", SIZE, str),
+    "--memory": ("memory", SIZE, str),
+    "--shm-size": ("shm_size", SIZE, str),
+    "--pids-limit": ("pids", re.compile(rf"{_GREATER_THAN_0}\d+"), int),
+    "--cpus": ("cpus", re.compile(rf"{_GREATER_THAN_0}\d+(\.\d+)?"), float),
+    "--gpus": ("gpus", re.compile(r"(?s).*"), lambda text: True),
 }
 
 
@@ -46,20 +50,10 @@ def parse(arguments: Any, limits: Limits) -> tuple[Limits, tuple[str, ...]]:
         name, equals, value = word.partition("=")
         # -e A=b: a value of its own belongs to the word before it.
         following = [words.pop(0)] if not equals and words and not words[0].startswith("-") else []
-        changed = _with(limits, _NAMES.get(name), value if equals else "".join(following))
-        if changed is None:
+        text = value if equals else "".join(following)
+        limit, pattern, read = _ARGUMENTS.get(name, ("", _NOTHING, str))
+        if pattern.fullmatch(text):
+            limits = replace(limits, **{limit: read(text)})
+        else:
             not_honoured.append(" ".join([word, *following]))
-        limits = changed or limits
     return limits, tuple(not_honoured)
-
-
-def _with(limits: Limits, name: str | None, value: str) -> Limits | None:
-    if name == "memory" and SIZE.fullmatch(value):
-        return replace(limits, memory=value)
-    if name == "shm_size" and SIZE.fullmatch(value):
-        return replace(limits, shm_size=value)
-    if name == "pids" and value.isdigit() and int(value):
-        return replace(limits, pids=int(value))
-    if name == "cpus" and re.fullmatch(r"\d+(\.\d+)?", value) and float(value):
-        return replace(limits, cpus=float(value))
-    return replace(limits, gpus=True) if name == "gpus" else None
