@@ -12,7 +12,7 @@ import base64
 import html
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -52,9 +52,9 @@ class _Search:
         # Where none is that holds no other, none is.
         least = [form for form in long if not any(part in form for part in long - {form})]
         self._blocks = _parts(least, _BLOCK) | _parts(encoded, _BLOCK)
-        self._pattern = _any_of(map(re.escape, forms))
-        self._short = _any_of(map(re.escape, forms - long))
-        self._word = _any_of(map(_word, words))
+        self._pattern = _any_of(forms)
+        self._short = _any_of(forms - long)
+        self._word = _any_of(words, _word)
 
     def hide(self, text: str, names: bool) -> str:
         if self._blocks.isdisjoint([text[at : at + _BLOCK] for at in range(0, len(text), _BLOCK)]):
@@ -73,9 +73,9 @@ def _parts(texts: Iterable[str], length: int) -> set[str]:
     return {text[at : at + length] for text in texts for at in range(len(text) - length + 1)}
 
 
-def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
-    """Finds any of ``patterns``, the longest first, and nothing where there are none."""
-    return re.compile("|".join(sorted(patterns, key=len, reverse=True)) or r"(?!)")
+def _any_of(texts: Iterable[str], pattern_of: Callable[[str], str] = re.escape) -> re.Pattern[str]:
+    """Finds any of ``texts``, the longest first, and nothing where there are none."""
+    return re.compile("|".join(map(pattern_of, sorted(texts, key=len, reverse=True))) or r"(?!)")
 
 
 _search: _Search | None = None
