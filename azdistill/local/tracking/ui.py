@@ -31,10 +31,10 @@ def serve_ui(uri: str, port: int | None, on_answer: Callable[[int], object]) -> 
 
     ``on_answer`` is called with the port once the server answers. MachineError where it does not come up.
     """
-    chosen = _free(port) if port else _any_free()
+    port = _free(port) if port else _any_free()
     # Arguments are read by all on a machine, and the address of a database may hold a password.
     server = subprocess.Popen(
-        [sys.executable, "-P", str(_PROCESS), str(chosen)],
+        [sys.executable, "-P", str(_PROCESS), str(port)],
         env={**os.environ, "MLFLOW_BACKEND_STORE_URI": uri},
         stdin=subprocess.PIPE,
         # On stdout there is the address and nothing else.
@@ -43,8 +43,8 @@ def serve_ui(uri: str, port: int | None, on_answer: Callable[[int], object]) -> 
     )
     before = signal.signal(signal.SIGTERM, _leave)
     try:
-        _wait(server, chosen)
-        on_answer(chosen)
+        _wait(server, port)
+        on_answer(port)
         return server.wait()
     except KeyboardInterrupt:
         return 130
@@ -77,8 +77,7 @@ def _end(server: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(subprocess.TimeoutExpired):
         server.wait(_END)
     # The group may outlive its first process.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(server.pid, signal.SIGKILL)
+    guard.kill_group(server.pid)
     server.wait()
 
 
@@ -90,21 +89,14 @@ def _answers(port: int) -> bool:
     return False
 
 
-def _is_listened_to_by(session: int, port: int) -> bool:
-    """Whether it is a process of this session that listens; where the system does not say, what answers is believed."""
+def _is_listened_to_by(group: int, port: int) -> bool:
+    """Whether it is a process of this group that listens; where the system does not say, what answers is believed."""
     try:
         rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     except OSError:
         return True
     sockets = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port}
-    return any(sockets.intersection(guard.opened(pid)) for pid in guard.processes() if _session(pid) == session)
-
-
-def _session(process: int) -> int:
-    try:
-        return os.getsid(process)
-    except OSError:
-        return 0
+    return any(sockets.intersection(guard.opened(pid)) for pid in guard.members(group))
 
 
 def _free(port: int) -> int:
