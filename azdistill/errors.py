@@ -79,6 +79,13 @@ class SpecError(UserError):
         return "\n".join(str(problem) for problem in self.problems)
 
 
+def raise_errors(problems: Iterable[Problem]) -> None:
+    """Raise SpecError of all ``problems`` where one of them is an error, not a warning."""
+    problems = list(problems)
+    if any(problem.severity == "error" for problem in problems):
+        raise SpecError(problems)
+
+
 class RunFailed(AzdistillError):
     """A step of a run failed. ``exit_code`` follows that of the step (see :func:`exit_code_of_step`)."""
 

@@ -10,7 +10,7 @@ import pytest
 
 from azdistill import compile
 from azdistill.cli import main
-from azdistill.cli.schedule_run import fired_pipeline
+from azdistill.cli.local_run import fired_pipeline
 from azdistill.recipe.schedule_file import check_schedule, read_schedule
 
 ROOT = Path(__file__).parents[1]

@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from azdistill.errors import AzdistillError, MachineError
+from azdistill.cli.text import safe_text
+from azdistill.errors import AzdistillError, MachineError, did_you_mean
 from azdistill.redact import redact
-from azdistill.terminal import harmless
 
 #: verb -> (module, one line for --help). The line stands here so that --help imports no verb.
 VERBS = {
@@ -19,11 +19,11 @@ VERBS = {
     "validate": ("azdistill.cli.validate", "Report everything wrong in a recipe, pipeline, component or environment."),
     "compile": ("azdistill.cli.recipe", "Write the Azure ML pipeline that a recipe stands for."),
     "run": ("azdistill.cli.run", "Run a recipe or pipeline on this machine."),
-    "status": ("azdistill.cli.status", "Show a run on Azure: its steps, states and times."),
+    "status": ("azdistill.cli.jobs", "Show a run on Azure: its steps, states and times."),
     "logs": ("azdistill.cli.logs", "Print the logs of a run, here or on Azure."),
-    "cancel": ("azdistill.cli.cancel", "Cancel a run on Azure."),
+    "cancel": ("azdistill.cli.jobs", "Cancel a run on Azure."),
     "submit": ("azdistill.cli.submit", "Submit a recipe or pipeline to an Azure ML workspace."),
-    "resume": ("azdistill.cli.resume", "Resubmit an Azure run that did not complete."),
+    "resume": ("azdistill.cli.jobs", "Resubmit an Azure run that did not complete."),
     "download": ("azdistill.cli.download", "Download the outputs of a run on Azure."),
     "runs": ("azdistill.cli.runs", "List runs; copy a workspace's runs here (runs pull)."),
     "compare": ("azdistill.cli.runs", "Compare two runs side by side."),
@@ -53,8 +53,6 @@ class LazyVerbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in VERBS:
-            from azdistill.errors import did_you_mean
-
             ctx.fail(f"no such command '{args[0]}'; {did_you_mean(args[0], list(VERBS))}")
         return super().resolve_command(ctx, args)
 
@@ -103,15 +101,19 @@ def main(args: list[str] | None = None) -> None:
     try:
         # Without its standalone mode, click gives back what ctx.exit() was called with.
         status = cli.main(args=arguments, prog_name="azdistill", standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+    except click.exceptions.Exit as exit_request:
+        sys.exit(exit_request.exit_code)
     except click.Abort:
         sys.exit(130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except AzdistillError as error:
-        _say(error, arguments)
+        click.echo(safe_text(str(error)), err=True)
+        if "-vv" in arguments:
+            import traceback
+
+            click.echo(redact("".join(traceback.format_exception(error))), err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -121,11 +123,3 @@ def main(args: list[str] | None = None) -> None:
         click.echo(redact(f"error[AZD900]: {error}"), err=True)
         sys.exit(3)
     sys.exit(status if isinstance(status, int) else 0)
-
-
-def _say(error: AzdistillError, arguments: list[str]) -> None:
-    click.echo(harmless(redact(str(error))), err=True)
-    if "-vv" in arguments:
-        import traceback
-
-        click.echo(redact("".join(traceback.format_exception(error))), err=True)

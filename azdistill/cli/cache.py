@@ -8,7 +8,8 @@ from datetime import datetime
 
 import click
 
-from azdistill import strict_json
+from azdistill.cli.options import json_option
+from azdistill.cli.text import print_answer, size
 from azdistill.errors import UserError, did_you_mean
 
 #: Differences that are printed; --json has all of them.
@@ -20,7 +21,7 @@ _TIMES = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 @click.command("explain")
 @click.argument("run_name", metavar="RUN")
 @click.argument("step", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object (without STEP a list).")
+@json_option
 def explain_command(run_name: str, step: str | None, as_json: bool) -> None:
     """Explain why a step of a run ran again, or was reused: the first difference, down to the file.
 
@@ -32,24 +33,21 @@ def explain_command(run_name: str, step: str | None, as_json: bool) -> None:
     home, run = find_home(), find_run(run_name)
     runs = list_runs(home)
     if step is None:
-        told = [explain(home, run, name, runs) for name in run.steps]
-        lines = [f"{found.step}: {found.status}: {found.reason}" for found in told]
-        click.echo(strict_json.dumps([found.as_json() for found in told]) if as_json else "\n".join(lines))
+        reasons = [explain(home, run, name, runs) for name in run.steps]
+        lines = [f"{why.step}: {why.status}: {why.reason}" for why in reasons]
+        print_answer([why.as_json() for why in reasons], lines, as_json=as_json)
         return
     if step not in run.steps:
         hint = did_you_mean(step, list(run.steps))
         raise UserError(f"the run {run.run_id} has no step '{step}'", code="AZD386", hint=hint)
-    found = explain(home, run, step, runs)
-    if as_json:
-        click.echo(strict_json.dumps(found.as_json()))
-        return
-    click.echo(f"step '{step}' of {run.run_id}: {found.status}\n{found.reason}")
-    for difference in found.differences[:_SHOWN]:
-        click.echo(f"\n  {difference.path}")
-        click.echo(f"    in {found.compared_with}  {short_value(difference.before)}")
-        click.echo(f"    in {run.run_id}  {short_value(difference.after)}")
-    if len(found.differences) > _SHOWN:
-        click.echo(f"\n{len(found.differences) - _SHOWN} more: --json")
+    why = explain(home, run, step, runs)
+    lines = [f"step '{step}' of {run.run_id}: {why.status}", why.reason]
+    for difference in why.differences[:_SHOWN]:
+        lines += ["", f"  {difference.path}", f"    in {why.compared_with}  {short_value(difference.before)}"]
+        lines.append(f"    in {run.run_id}  {short_value(difference.after)}")
+    if len(why.differences) > _SHOWN:
+        lines += ["", f"{len(why.differences) - _SHOWN} more: --json"]
+    print_answer(why.as_json(), lines, as_json=as_json)
 
 
 @click.group("cache")
@@ -61,19 +59,19 @@ def cache_command() -> None:
 
 
 @cache_command.command("ls")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@json_option
 def list_entries(as_json: bool) -> None:
     """List the stored results, most recently used first."""
     from azdistill.local import find_home, held_entries
 
     entries = held_entries(find_home())
-    if as_json:
-        click.echo(strict_json.dumps([entry.as_json() for entry in entries]))
-        return
-    for entry in entries:
-        used = datetime.fromtimestamp(entry.used).strftime("%Y-%m-%d %H:%M")
-        click.echo(f"{entry.key[:12]}  {size(entry.bytes):>9}  {used}  {entry.step}  {entry.run_id}")
-    click.echo(f"{len(entries)} results, {size(sum(entry.bytes for entry in entries))}")
+    lines = [
+        f"{entry.key[:12]}  {size(entry.bytes):>9}  {datetime.fromtimestamp(entry.used):%Y-%m-%d %H:%M}  "
+        f"{entry.step}  {entry.run_id}"
+        for entry in entries
+    ]
+    lines.append(f"{len(entries)} results, {size(sum(entry.bytes for entry in entries))}")
+    print_answer([entry.as_json() for entry in entries], lines, as_json=as_json)
 
 
 @cache_command.command("gc")
@@ -98,24 +96,17 @@ def collect_entries(older_than: str | None, max_size: str | None, dry_run: bool)
         click.echo(f"{entry.key[:12]}  {size(entry.bytes):>9}  {entry.step}")
     freed = sum(entry.bytes for entry in chosen) if dry_run else remove_entries(home, chosen)
     click.echo(f"{'would remove' if dry_run else 'removed'} {len(chosen)} results, {size(freed)}")
-    if kept := len(entries) - len(chosen):
-        click.echo(f"{kept} results stay: recent enough, small enough, in use, or used within the last hour", err=True)
+    if staying := len(entries) - len(chosen):
+        click.echo(
+            f"{staying} results stay: recent enough, small enough, in use, or used within the last hour", err=True
+        )
 
 
 def _parsed(text: str | None, pattern: str, units: dict[str, int], option: str) -> float | None:
     if text is None:
         return None
-    found = re.fullmatch(pattern, text.strip(), re.IGNORECASE)
-    if not found:
+    match = re.fullmatch(pattern, text.strip(), re.IGNORECASE)
+    if not match:
         example = "30d" if option == "--older-than" else "20GB"
         raise UserError(f"{option} takes a number and a unit, such as {example}, not '{text}'", code="AZD387")
-    return float(found[1]) * units[found[2].lower()]
-
-
-def size(count: float) -> str:
-    """Bytes for people, in powers of ten."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
+    return float(match[1]) * units[match[2].lower()]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from azdistill import strict_json
-from azdistill.cli.workspace import workspace_options
+from azdistill.cli.options import json_option, workspace_options
 from azdistill.errors import AzdistillError
 from azdistill.redact import redact
 
@@ -32,7 +32,7 @@ _FIRST = ("credentials", "workspace")
     help="Also run a two-minute job there (a cluster or an instance type) that checks it from inside.",
 )
 @click.option("--offline", is_flag=True, help="Only this machine and the recipe; ask no service.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @workspace_options
 @click.pass_context
 def doctor_command(
@@ -42,45 +42,33 @@ def doctor_command(
 
     The exit code is 0 where nothing fails; else 4 for Azure, 3 for this machine, 2 for the recipe.
     """
+    from azdistill.cloud.doctor import machine
+    from azdistill.cloud.doctor import recipe as recipes
     from azdistill.cloud.doctor.finding import worst
 
     findings: list[Finding] = []
 
-    def note(found: Iterable[Finding]) -> None:
-        for finding in found:
+    def note(checks: Iterable[Finding]) -> None:
+        for finding in checks:
             findings.append(finding)
             _show(finding, as_json)
 
-    note(_local(recipe, where))
-    connection, prepared = None, None
+    note(machine.look(Path.cwd() / ".azdistill"))
+    connection = None
+    prepared, problems = recipes.read(recipe, where.profile) if recipe else (None, [])
+    note(problems)
     if not offline:
         connection, unreached = _connection(where, recipe)
-        prepared = _prepared(recipe, where)
         note(unreached)
         note(_remote(connection, prepared))
     if as_json:
         click.echo(strict_json.dumps([finding.as_json() for finding in findings], indent=2))
     if compute and connection is not None and _reached(findings):
-        _probe(connection, compute, prepared, recipe, where, as_json=as_json)
+        folder = recipe.resolve().parent if recipe else Path.cwd()
+        _probe(connection, compute, prepared, folder, where.profile, as_json=as_json)
     elif compute:
         click.echo("no probe: the workspace is not reached", err=True)
     context.exit(worst(findings))
-
-
-def _local(recipe: Path | None, where: Where) -> Iterator[Finding]:
-    from azdistill.cloud.doctor import machine
-
-    yield from machine.look(Path.cwd() / ".azdistill")
-    if recipe is not None:
-        from azdistill.cloud.doctor import recipe as recipes
-
-        yield from recipes.read(recipe, where.profile)[1]
-
-
-def _prepared(recipe: Path | None, where: Where) -> Prepared | None:
-    from azdistill.cloud.doctor import recipe as recipes
-
-    return recipes.read(recipe, where.profile)[0] if recipe else None
 
 
 def _connection(where: Where, recipe: Path | None) -> tuple[Connection | None, list[Finding]]:
@@ -91,31 +79,27 @@ def _connection(where: Where, recipe: Path | None) -> tuple[Connection | None, l
     try:
         return connect(where, recipe.resolve().parent if recipe else None), []
     except AzdistillError as error:
-        rest = [name for name, _ in _checks(None, None) if name != "credentials"]
-        skipped = Finding(
-            "azure", SKIP, f"not looked at without a workspace: {', '.join(rest)}", "--offline leaves it out"
-        )
+        names = ", ".join(name for name, _ in _checks(None) if name != "credentials")
+        skipped = Finding("azure", SKIP, f"not looked at without a workspace: {names}", "--offline leaves it out")
         return None, [failed("workspace", error), skipped]
 
 
-def _checks(
-    connection: Connection | None, prepared: Prepared | None
-) -> list[tuple[str, Callable[..., Iterator[Finding]]]]:
+def _checks(prepared: Prepared | None) -> list[tuple[str, Callable[..., Iterator[Finding]]]]:
     from azdistill.cloud.doctor import recipe as recipes
-    from azdistill.cloud.doctor import workspace as found
+    from azdistill.cloud.doctor import workspace
 
     checks: list[tuple[str, Callable[..., Iterator[Finding]]]] = [
-        ("clock", found.clock),
-        ("credentials", found.credentials),
-        ("workspace", found.workspace),
-        ("roles", found.permissions),
-        ("storage", found.storage),
-        ("connections", found.connections),
+        ("clock", workspace.clock),
+        ("credentials", workspace.credentials),
+        ("workspace", workspace.workspace),
+        ("roles", workspace.permissions),
+        ("storage", workspace.storage),
+        ("connections", workspace.connections),
     ]
     if prepared is not None:
         checks += [
-            ("connection", lambda one: recipes.references(one, prepared)),
-            ("plan", lambda one: recipes.against(one, prepared)),
+            ("connection", lambda connection: recipes.references(connection, prepared)),
+            ("plan", lambda connection: recipes.against(connection, prepared)),
         ]
     return checks
 
@@ -126,7 +110,7 @@ def _remote(connection: Connection | None, prepared: Prepared | None) -> Iterato
     if connection is None:
         return
     broken = ""
-    for name, check in _checks(connection, prepared):
+    for name, check in _checks(prepared):
         if broken:
             yield Finding(name, SKIP, f"not looked at: {broken} failed")
             continue
@@ -150,23 +134,16 @@ def _show(finding: Finding, as_json: bool) -> None:
 
 
 def _probe(
-    connection: Connection,
-    compute: str,
-    prepared: Prepared | None,
-    recipe: Path | None,
-    where: Where,
-    *,
-    as_json: bool,
+    connection: Connection, compute: str, prepared: Prepared | None, folder: Path, profile: str | None, *, as_json: bool
 ) -> None:
     """Submit the probe, follow it to its end; raises where it failed."""
-    from azdistill.cli import following
+    from azdistill.cli import watch
     from azdistill.cloud.doctor.recipe import probe, teacher
     from azdistill.cloud.submit.plan import make_plan
     from azdistill.cloud.submit.submit import submit
 
-    folder = recipe.resolve().parent if recipe else Path.cwd()
-    job = probe(compute, teacher(prepared), folder, where.profile)
+    job = probe(compute, teacher(prepared), folder, profile)
     make_plan(connection, job).raise_for_problems()
     submitted = submit(connection, job)
     click.echo(f"probe {submitted.name}\n{submitted.studio_url}", err=True)
-    following.finish(connection, following.stream(connection, submitted.name, as_json=as_json))
+    watch.finish(connection, watch.stream(connection, submitted.name, as_json=as_json))

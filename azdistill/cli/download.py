@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from azdistill import strict_json
-from azdistill.cli.workspace import workspace_options
+from azdistill.cli.options import json_option, workspace_options
+from azdistill.cli.text import plural, print_answer, size
 from azdistill.errors import MachineError, UserError
 from azdistill.permissions import make_folders
 
@@ -33,7 +33,7 @@ _GATHERED = ".azdistill-download"
 @click.option("--output", metavar="NAME", help="Only this output.")
 @click.option("--step", metavar="STEP", help="An output of this step (with --output) in place of the run's own.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to (default: a folder named RUN).")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout; everything else on stderr.")
+@json_option
 @workspace_options
 def download_command(
     run: str | None, output: str | None, step: str | None, out: Path | None, as_json: bool, where: Any
@@ -55,18 +55,15 @@ def download_command(
     connection = connect(where)
     name = recent.resolve(connection, run)
     job = get_job(connection, name)
-    found = Outputs(connection, job)
-    outputs = [found.of_step(step, output or "")] if step is not None else found.of_pipeline(output)
-    got = deliver(connection, job.name, outputs, (out or Path(job.name)).absolute(), say=lambda t: _say(t, as_json))
-    pages = [Path(each, "report.html") for each in got.values()]
+    source = Outputs(connection, job)
+    outputs = [source.of_step(step, output or "")] if step is not None else source.of_pipeline(output)
+    folder = (out or Path(job.name)).absolute()
+    paths = deliver(connection, job.name, outputs, folder, say=lambda text: click.echo(text, err=as_json))
+    pages = [Path(path, "report.html") for path in paths.values()]
     report = next((page for page in pages if page.is_file()), None)
-    if as_json:
-        click.echo(strict_json.dumps({"run": job.name, "outputs": got, "report": str(report) if report else None}))
-        return
-    for each, path in got.items():
-        click.echo(f"{each}: {path}")
-    if report:
-        click.echo(f"open {report}")
+    content = {"run": job.name, "outputs": paths, "report": str(report) if report else None}
+    lines = [f"{each}: {path}" for each, path in paths.items()]
+    print_answer(content, [*lines, f"open {report}"] if report else lines, as_json=as_json)
 
 
 def deliver(
@@ -76,19 +73,19 @@ def deliver(
     from azdistill.local import deliver, delivered, disk_errors, refuse_foreign
 
     refuse_foreign(out, [each.name for each in outputs])
-    result: dict[str, str] = {}
+    paths: dict[str, str] = {}
     with disk_errors(f"cannot write to {out}"), _gathering(out) as gathered:
         for each in outputs:
             files = {name: str(mark.get("sha256")) for name, mark in each.expected.items()} if each.expected else None
-            if files and (there := delivered(out, each.name, files)):
+            if files and (path := delivered(out, each.name, files)):
                 say(f"{each.name}: unchanged")
-                result[each.name] = str(there)
+                paths[each.name] = str(path)
                 continue
-            got = _fetch(connection, run, each, gathered)
-            result |= deliver(out, {each.name: got.path}, move=True)
-            say(_summary(got))
+            download = _fetch(connection, run, each, gathered)
+            paths |= deliver(out, {each.name: download.path}, move=True)
+            say(_summary(download))
         shutil.rmtree(gathered, ignore_errors=True)
-    return result
+    return paths
 
 
 def _fetch(connection: Connection, run: str, output: Output, gathered: Path) -> Fetched:
@@ -131,24 +128,10 @@ def _progress(name: str) -> Iterator[Callable[[int], None]]:
         yield lambda count: progress.advance(task, count)
 
 
-def _summary(got: Fetched) -> str:
-    checked = "checked" if got.checked else "sizes checked only: its step left no manifest"
-    beside = f"; {_files(got.left_out)} of others in the same place left out" if got.left_out else ""
-    return f"{got.output.name}: {_files(got.files)}, {human(got.size)}, {checked}{beside}"
-
-
-def _files(count: int) -> str:
-    return f"{count} file{'s' * (count != 1)}"
-
-
-def human(size: float) -> str:
-    """``120 B``, ``1.2 MB``, ``3.4 GB``."""
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
-
-
-def _say(text: str, to_stderr: bool) -> None:
-    click.echo(text, err=to_stderr)
+def _summary(download: Fetched) -> str:
+    checked = "checked" if download.checked else "sizes checked only: its step left no manifest"
+    left_out = (
+        f"; {plural(download.left_out, 'file')} of others in the same place left out" if download.left_out else ""
+    )
+    files = plural(download.files, "file")
+    return f"{download.output.name}: {files}, {size(download.size)}, {checked}{left_out}"

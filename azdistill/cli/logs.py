@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from azdistill.cli.workspace import workspace_options
-from azdistill.errors import UserError, did_you_mean
+from azdistill.cli import watch
+from azdistill.cli.options import workspace_options
+from azdistill.cli.run_view import why_failed
+from azdistill.cli.text import safe_text
+from azdistill.errors import AzdistillError, Interrupted, RunFailed, UserError, did_you_mean
+from azdistill.local import Cache, Hashes, RunState, StepState, find_home, list_runs, load_run, named, trial_name
 
 if TYPE_CHECKING:
     from azdistill.cloud.jobs.follow import Job
     from azdistill.cloud.workspace.connect import Connection, Where
+
+
+_LOOK_EVERY = 0.2
 
 
 @click.command("logs")
@@ -29,47 +40,45 @@ def logs_command(step: str | None, run: str | None, follows: bool, where: Any) -
     """
     if _is_here(step, run, where, follows):
         return
-    from azdistill.cli import following
     from azdistill.cloud.jobs import recent
     from azdistill.cloud.jobs.follow import get_job
     from azdistill.cloud.workspace.connect import connect
 
     try:
         connection = connect(where)
-    except UserError as unnamed:
-        raise _nowhere(unnamed, run) from None
+    except UserError as error:
+        raise _nowhere(error, run) from None
     if run is None and step is not None and step in recent.recent(connection):
         # A run's name where a step's is expected can only mean the run.
         run, step = step, None
     name = recent.resolve(connection, run)
     job = get_job(connection, name)
     refuse_unknown_step(job, step)
-    for line in following.why_failed(connection, job):
+    for line in watch.why_failed(connection, job):
         click.echo(line)
     if not follows or job.has_ended:
         _print(connection, job, step)
     else:
         job = _follow(connection, name, step)
-        for line in following.why_failed(connection, job):
+        for line in watch.why_failed(connection, job):
             click.echo(line, err=True)
-    if follows and (error := following.error_of(job)):
-        raise error
+    if follows and (failure := watch.error_of(job)):
+        raise failure
 
 
 def _is_here(step: str | None, run: str | None, where: Where, follows: bool) -> bool:
     """Print the logs of a run on this machine, if that is what is meant: a workspace that is named has the others."""
-    from azdistill.cli.local_logs import meant_here, print_logs
     from azdistill.cloud.jobs import recent
 
     submitted = recent.submitted()
     if any(dataclasses.astuple(where)) or (run is None and step in submitted):
         return False
-    found, step = meant_here(run, step, max(submitted.values(), default=None))
-    if not found:
+    local_run, step = _meant_here(run, step, max(submitted.values(), default=None))
+    if not local_run:
         return False
     if run is None or run == "latest":
-        click.echo(f"run {found.run_id}, on this machine", err=True)
-    print_logs(found, step, follows=follows)
+        click.echo(f"run {local_run.run_id}, on this machine", err=True)
+    _print_local(local_run, step, follows=follows)
     return True
 
 
@@ -77,14 +86,11 @@ def _nowhere(error: UserError, run: str | None) -> UserError:
     """The error where no workspace is named, and nothing here is meant either."""
     if error.code != "AZD411":
         return error
-    from azdistill.local import find_home, list_runs
-
-    known = [found.run_id for found in list_runs(find_home())][:5]
-    if run is None or not known:
-        return UserError(
-            "there are no runs here yet", code="AZD383", hint=f"azdistill run FILE; on Azure: {error.hint}"
-        )
-    hint = f"{did_you_mean(run, known)}; for one on Azure name its workspace (azdistill logs --help)"
+    latest = [local_run.run_id for local_run in list_runs(find_home())][:5]
+    if run is None or not latest:
+        hint = f"azdistill run FILE; on Azure: {error.hint}"
+        return UserError("there are no runs here yet", code="AZD383", hint=hint)
+    hint = f"{did_you_mean(run, latest)}; for one on Azure name its workspace (azdistill logs --help)"
     return UserError(f"no run '{run}' here", code="AZD385", hint=hint)
 
 
@@ -103,14 +109,13 @@ def _print(connection: Connection, job: Job, step: str | None) -> None:
 
     tail = LogTail(History(connection), [step] if step else None, reused=step is not None)
     with explain("reading logs"):
-        told = tail.read(job, lambda name, text: click.echo(f"{name} | {text}"))
-    if not told:
+        count = tail.read(job, lambda name, text: click.echo(f"{name} | {text}"))
+    if not count:
         waiting = "nothing was printed" if job.has_ended else f"nothing is printed yet ({job.status.lower()})"
         click.echo(waiting, err=True)
 
 
 def _follow(connection: Connection, name: str, step: str | None) -> Job:
-    from azdistill.cli.following import left_alone
     from azdistill.cloud.jobs.follow import FollowListener, follow
 
     class Lines(FollowListener):
@@ -123,4 +128,126 @@ def _follow(connection: Connection, name: str, step: str | None) -> Job:
     try:
         return follow(connection, name, Lines(), steps=[step] if step else None)
     except KeyboardInterrupt:
-        raise left_alone(name) from None
+        raise watch.left_alone(name) from None
+
+
+def _meant_here(run: str | None, step: str | None, submitted: float | None) -> tuple[RunState | None, str | None]:
+    """The local run that is meant, and the step of it: the run by its id or the beginning of one, or the newest where
+    ``run`` is None or ``latest`` and nothing was submitted (Unix time) after it began. None: it is one on Azure.
+
+    Raises UserError where several local runs begin so.
+    """
+    runs = list_runs(find_home())
+    if run is None and step in [each.run_id for each in runs]:
+        # A run's name where a step's is expected can only mean the run.
+        run, step = step, None
+    if run is None or run == "latest":
+        return (runs[0] if runs and runs[0].started > (submitted or 0) else None), step
+    return named(run, runs), step
+
+
+def _print_local(run: RunState, step: str | None, *, follows: bool) -> None:
+    """Print what the steps of ``run``, or one of them, printed; with ``follows`` until the run ends, as it ended.
+
+    Raises UserError for a step that it has not, and with ``follows`` RunFailed or Interrupted.
+    """
+    _refuse_unknown(run, step)
+    if not follows or run.status != "running":
+        _show(why_failed(run))
+    logs = _LocalLogs(step)
+    count, watched = logs.read(run), follows and run.status == "running"
+    while follows and run.status == "running":
+        time.sleep(_LOOK_EVERY)
+        run = load_run(run.folder)
+        count += logs.read(run)
+    if watched:
+        _show(why_failed(run), err=True)
+    if not count:
+        waiting = "nothing is printed yet" if run.status == "running" else "nothing was printed"
+        click.echo(waiting + _reused(run, step), err=True)
+    if follows and (error := _error(run)):
+        raise error
+
+
+class _LocalLogs:
+    """Prints the logs of a run's steps, of each what came since it was asked last."""
+
+    def __init__(self, step: str | None) -> None:
+        self._step = step
+        self._read: dict[Path, int] = {}
+
+    def read(self, run: RunState) -> int:
+        """How many lines came."""
+        count = 0
+        for name, log in self._logs(run):
+            lines = self._lines(log, ended=run.status != "running")
+            _show([f"{name} | {line}" for line in lines])
+            count += len(lines)
+        return count
+
+    def _logs(self, run: RunState) -> Iterator[tuple[str, Path]]:
+        for name, step in run.steps.items():
+            if self._step is not None and not _is_of(name, step, self._step):
+                continue
+            if self._step in (None, name) or name.startswith(f"{self._step}."):
+                # The log of a reused step is shown where it is asked for: it is of an earlier run.
+                yield from ((name, log) for log in _log_of(step, reused=self._step is not None))
+            for trial in step.trials.values():
+                full = trial_name(name, trial.number)
+                if trial.log and self._step in (None, name, full):
+                    yield full, Path(trial.log)
+
+    def _lines(self, log: Path, *, ended: bool) -> list[str]:
+        try:
+            with open(log, "rb") as file:
+                file.seek(self._read.get(log, 0))
+                text = file.read()
+        except OSError:
+            return []
+        # Of a run that goes on the last line may not be all there yet.
+        text = text if ended else text[: text.rfind(b"\n") + 1]
+        self._read[log] = self._read.get(log, 0) + len(text)
+        return text.decode("utf-8", "replace").splitlines()
+
+
+def _is_of(name: str, state: StepState, step: str) -> bool:
+    trials = (trial_name(name, number) for number in state.trials)
+    return name == step or name.startswith(f"{step}.") or step in trials
+
+
+def _log_of(step: StepState, *, reused: bool) -> list[Path]:
+    if step.status != "cached":
+        return [Path(step.log)] if step.log else []
+    home = find_home()
+    with closing(Hashes(home.hashes, looking=True)) as hashes:
+        entry = Cache(home, looking=True, hash_of=hashes.file).find(step.key) if reused and step.key else None
+    outputs = entry.about().get("outputs") if entry else None
+    return [Path(outputs).with_name("log.txt")] if outputs else []
+
+
+def _refuse_unknown(run: RunState, step: str | None) -> None:
+    if step is not None and not any(_is_of(name, state, step) for name, state in run.steps.items()):
+        hint = did_you_mean(step, list(run.steps))
+        raise UserError(f"the run {run.run_id} has no step '{step}'", code="AZD386", hint=hint)
+
+
+def _reused(run: RunState, step: str | None) -> str:
+    reused = [name for name, state in run.steps.items() if state.status == "cached"]
+    return f" (reused: {', '.join(reused)}; name one to see its log)" if reused and step is None else ""
+
+
+def _error(run: RunState) -> AzdistillError | None:
+    if run.status in ("canceled", "lost"):
+        hint = "to go on with it, run it again with --resume latest"
+        return Interrupted(f"the run {run.run_id} was interrupted", code="AZD371", hint=hint)
+    if run.status != "failed":
+        return None
+    failed = {name: step for name, step in run.steps.items() if step.status == "failed"}
+    name, step = next(iter(failed.items()), ("", None))
+    message = f"step '{name}': {step.error}" if step else run.error
+    return RunFailed(message, code="AZD370", step_exit_code=(step.exit_code or None) if step else None)
+
+
+def _show(lines: list[str], *, err: bool = False) -> None:
+    for line in lines:
+        click.echo(safe_text(line), err=err)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from azdistill import strict_json
-from azdistill.cli.workspace import workspace_options
+from azdistill.cli.options import json_option, workspace_options
+from azdistill.cli.text import print_answer
 
 if TYPE_CHECKING:
     from azdistill.cloud.publish import Asset
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--registry", metavar="NAME", help="Publish to this registry, not to the workspace.")
 @click.option("--dry-run", is_flag=True, help="Say what would be published, and publish nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+@json_option
 @workspace_options
 def publish_command(paths: tuple[Path, ...], registry: str | None, dry_run: bool, as_json: bool, where: Where) -> None:
     """Register components and environments, for others to build pipelines from.
@@ -33,17 +33,16 @@ def publish_command(paths: tuple[Path, ...], registry: str | None, dry_run: bool
     begin_import()
     from azdistill.cloud import publish
 
-    wanted = publish.find(paths)
+    assets = publish.find(paths)
     target = publish.Target(connect(where), registry)
-    width = max(len(asset.name) for asset in wanted)
+    width = max(len(asset.name) for asset in assets)
 
-    def told(asset: Asset) -> None:
+    def show(asset: Asset) -> None:
         click.echo(f"{asset.kind:<12} {asset.name:<{width}}  {asset.version}  {asset.state}", err=as_json)
 
-    done = publish.publish(target, wanted, dry_run=dry_run, on_asset=told)
-    if as_json:
-        click.echo(strict_json.dumps({"target": target.what, "assets": [asset.as_json() for asset in done]}))
-        return
-    fresh = sum(asset.state != "unchanged" for asset in done)
+    assets = publish.publish(target, assets, dry_run=dry_run, on_asset=show)
+    fresh = sum(asset.state != "unchanged" for asset in assets)
     verb = "would be published" if dry_run else "published"
-    click.echo(f"{fresh} {verb}, {len(done) - fresh} unchanged, in {target.what}")
+    content = {"target": target.what, "assets": [asset.as_json() for asset in assets]}
+    total = f"{fresh} {verb}, {len(assets) - fresh} unchanged, in {target.what}"
+    print_answer(content, [total], as_json=as_json)

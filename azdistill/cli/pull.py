@@ -1,53 +1,115 @@
-"""``azdistill runs pull`` and ``runs --azure``: the runs of a workspace, here and there."""
+"""``azdistill runs pull`` and ``runs --azure``: the runs of a workspace, there and brought here.
+
+A pulled run is a JSON file beside the local runs, for ``compare`` and ``runs``, and a run of the local MLflow store.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import json
+import os
 import tempfile
+import uuid
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from azdistill import strict_json
-from azdistill.cli.workspace import workspace_options
+from azdistill.cli.options import connection_options, json_option
+from azdistill.cli.text import plural, print_table
 from azdistill.errors import AzdistillError, MachineError, ServiceError, UserError
+from azdistill.permissions import make_private
 
 if TYPE_CHECKING:
-    from azdistill.cloud.jobs.pull import Pulled, PulledRun
+    from azdistill.cloud.jobs.pull import Pulled
+    from azdistill.cloud.jobs.pull import PulledRun as LoggedRun
     from azdistill.cloud.workspace.connect import Connection
     from azdistill.local import PulledEntry, PulledStore
 
 _SHOWN = 20
+_FOLDER = "pulled"
+
+
+@dataclass(frozen=True, slots=True)
+class PulledStep:
+    """What is compared of a step."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PulledRun:
+    """What is listed and compared of a run; the words are a local run's."""
+
+    run_id: str
+    pipeline: str
+    status: str
+    started: float
+    seconds: float
+    params: dict[str, str]
+    metrics: dict[str, float]
+    steps: dict[str, PulledStep]
+    workspace: str
+
+    def save(self, home: Path) -> None:
+        """Keep it under the state folder."""
+        folder = home / _FOLDER
+        make_private(folder)
+        beside = folder / f".{uuid.uuid4().hex[:8]}"
+        beside.write_text(strict_json.dumps({"version": 1, **asdict(self)}), encoding="utf-8")
+        os.replace(beside, folder / f"{self.run_id}.json")
+
+
+def pulled_runs(home: Path) -> list[PulledRun]:
+    """Every run that was pulled, newest first."""
+    folder = home / _FOLDER
+    paths = folder.glob("*.json") if folder.is_dir() else ()
+    runs = [run for path in paths if (run := _read(path))]
+    return sorted(runs, key=lambda run: run.started, reverse=True)
+
+
+def _read(path: Path) -> PulledRun | None:
+    try:
+        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        stored.pop("version")
+        stored["steps"] = {name: PulledStep(**step) for name, step in stored["steps"].items()}
+        return PulledRun(**stored)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        # A damaged file hides no other run.
+        return None
 
 
 @click.command("pull")
 @click.argument("runs", nargs=-1)
 @click.option("--experiment", metavar="NAME", help="Every run of this experiment.")
 @click.option("--since", metavar="WHEN", help="Every run since then: 7d, 12h, 2w or a date.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout; everything else on stderr.")
-@workspace_options
-def pull_command(runs: tuple[str, ...], experiment: str | None, since: str | None, as_json: bool, where: Any) -> None:
+@json_option
+@connection_options
+def pull_command(
+    runs: tuple[str, ...], experiment: str | None, since: str | None, as_json: bool, connection: Connection
+) -> None:
     """Bring runs of a workspace into the local MLflow store, for 'azdistill ui' and 'azdistill compare'.
 
     RUNS are names, or beginnings of names of runs submitted from this folder; without any, --experiment and --since
     choose, or else the run submitted last from this folder. Pulling a run again adds what is new of it.
     """
     from azdistill.cloud.jobs import recent
-    from azdistill.cloud.workspace.connect import connect
 
-    connection = connect(where)
     if runs or not (experiment or since):
         names = [recent.resolve(connection, run) for run in (runs or (None,))]
     else:
         names = _chosen(connection, experiment, since)
     pulled, failures = _pull_all(connection, list(dict.fromkeys(names)), as_json)
     if as_json:
-        told: dict[str, Any] = {"runs": [{"name": name, "changed": changed} for name, changed in pulled.items()]}
+        came = [{"name": name, "changed": changed} for name, changed in pulled.items()]
         failed = [{"name": name, "code": error.code, "message": error.message} for name, error in failures.items()]
-        click.echo(strict_json.dumps({**told, **({"failed": failed} if failed else {})}))
+        click.echo(strict_json.dumps({"runs": came, **({"failed": failed} if failed else {})}))
     if failures:
         _fail(failures, len(pulled))
 
@@ -68,12 +130,12 @@ def _pull_all(
     return pulled, failures
 
 
-def _fail(failures: dict[str, AzdistillError], others: int) -> NoReturn:
+def _fail(failures: dict[str, AzdistillError], pulled: int) -> NoReturn:
     """Raise what the first failure was, in the name of all; a lone run's as it is."""
     first = next(iter(failures.values()))
-    if len(failures) + others == 1:
+    if len(failures) + pulled == 1:
         raise first
-    message = f"{len(failures)} of {len(failures) + others} runs were not pulled: {', '.join(failures)}"
+    message = f"{len(failures)} of {len(failures) + pulled} runs were not pulled: {', '.join(failures)}"
     raise type(first)(message, code=first.code, hint="azdistill runs pull takes up what is missing when called again")
 
 
@@ -103,8 +165,8 @@ def _pull(connection: Connection, name: str, to_stderr: bool) -> bool:
         parent, *children = (_entry(pulled, run) for run in pulled.runs)
         changed = store.write(pulled.job.experiment or "Default", parent, children)
     _keep(pulled, connection.workspace_name)
-    steps = f"{len(children)} step{'s' * (len(children) != 1)}"
-    click.echo(f"{name}: {pulled.job.status.lower()}, {steps if changed else 'unchanged'}", err=to_stderr)
+    news = plural(len(children), "step") if changed else "unchanged"
+    click.echo(f"{name}: {pulled.job.status.lower()}, {news}", err=to_stderr)
     return changed
 
 
@@ -130,7 +192,7 @@ def _storing() -> Iterator[None]:
         raise MachineError(f"MLflow's store cannot be written: {first}", code="AZD446", hint=hint) from error
 
 
-def _entry(pulled: Pulled, run: PulledRun) -> PulledEntry:
+def _entry(pulled: Pulled, run: LoggedRun) -> PulledEntry:
     from azdistill.local import PulledEntry
 
     return PulledEntry(
@@ -148,7 +210,6 @@ def _entry(pulled: Pulled, run: PulledRun) -> PulledEntry:
 
 def _is_kept(name: str) -> bool:
     """Whether ``compare`` knows how the run ended."""
-    from azdistill.cli.pulled_runs import pulled_runs
     from azdistill.local import find_home
 
     ended = ("completed", "failed", "canceled")
@@ -157,7 +218,6 @@ def _is_kept(name: str) -> bool:
 
 def _keep(pulled: Pulled, workspace: str) -> None:
     """Where ``compare`` and ``runs`` look."""
-    from azdistill.cli.pulled_runs import PulledRun, PulledStep
     from azdistill.local import find_home
 
     job, (parent, *children) = pulled.job, pulled.runs
@@ -177,34 +237,17 @@ def _keep(pulled: Pulled, workspace: str) -> None:
 
 def list_azure(connection: Connection, *, as_json: bool, everything: bool) -> None:
     """Print the runs of a workspace, newest first."""
-    from itertools import islice
-
     from azdistill.cloud.jobs.listing import list_runs
 
     runs = list(islice(list_runs(connection), None if everything else _SHOWN + 1))
-    shown = runs if everything else runs[:_SHOWN]
+    latest = runs if everything else runs[:_SHOWN]
     if as_json:
-        click.echo(strict_json.dumps([run.as_json() for run in shown]))
+        click.echo(strict_json.dumps([run.as_json() for run in latest]))
     elif not runs:
         click.echo(f"no pipeline has run in {connection.workspace_name} yet: azdistill submit FILE")
     else:
-        _print(shown)
-        if len(runs) > len(shown):
+        created = [f"{datetime.fromtimestamp(run.created):%Y-%m-%d %H:%M}" if run.created else "" for run in latest]
+        rows = [(run.name, run.status.lower(), at, run.experiment) for run, at in zip(latest, created, strict=True)]
+        print_table(("run", "status", "created", "experiment"), rows)
+        if len(runs) > len(latest):
             click.echo("there are more: azdistill runs --azure --all")
-
-
-def _print(runs: list[Any]) -> None:
-    import sys
-    from datetime import datetime
-
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("run", "status", "created", "experiment"):
-        table.add_column(heading, overflow="fold", no_wrap=heading != "experiment")
-    for run in runs:
-        created = datetime.fromtimestamp(run.created).strftime("%Y-%m-%d %H:%M") if run.created else ""
-        table.add_row(Text(run.name), run.status.lower(), created, Text(run.experiment))
-    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from azdistill import assets, families
-from azdistill.errors import SpecError
-from azdistill.redact import redact
+from azdistill.cli.options import sets_option
+from azdistill.cli.text import print_findings
+from azdistill.errors import raise_errors
 
 #: What a project can start with: the tasks that come with sample data.
 TASKS = [name for name in families.names(assets.tasks()) if assets.sample_data(name).is_file()]
@@ -17,7 +18,7 @@ TASKS = [name for name in families.names(assets.tasks()) if assets.sample_data(n
 @click.command("compile")
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, metavar="FILE", help="Where to write the pipeline; - is stdout.")
-@click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help="Set a value of the recipe; may be repeated.")
+@sets_option
 @click.option("--force", is_flag=True, help="Overwrite FILE even if azdistill did not write it.")
 def compile_command(recipe: Path, output: str, sets: tuple[str, ...], force: bool) -> None:
     """Write the Azure ML pipeline that RECIPE stands for.
@@ -30,20 +31,16 @@ def compile_command(recipe: Path, output: str, sets: tuple[str, ...], force: boo
     from azdistill.compile.sets import parse_sets
     from azdistill.compile.write import render, write
 
-    given = parse_sets(sets)
-    built = compile_recipe(recipe, given)
-    found = aml.check(built.pipeline())
-    if any(problem.severity == "error" for problem in found):
-        raise SpecError(found)
-    for problem in built.warnings + found:
-        click.echo(redact(str(problem)), err=True)
-    for note in built.notes:
-        click.echo(redact(f"note: {note}"), err=True)
+    values = parse_sets(sets)
+    built = compile_recipe(recipe, values)
+    problems = aml.check(built.pipeline())
+    raise_errors(problems)
+    print_findings(built.warnings + problems, built.notes)
     if output == "-":
-        click.echo(render(built, Path.cwd(), given), nl=False)
+        click.echo(render(built, Path.cwd(), values), nl=False)
         return
     target = Path(output)
-    write(render(built, target.absolute().parent, given), target, force=force)
+    write(render(built, target.absolute().parent, values), target, force=force)
     click.echo(f"wrote {target}; next: azdistill run {target}", err=True)
 
 
@@ -55,9 +52,9 @@ def init_command(folder: Path, task: str, force: bool) -> None:
     """Write a small project to own into DIR: a recipe, sample data, the prompts and a README."""
     from azdistill.project import create
 
-    written, kept = create(folder, task, force=force)
-    for path in written:
+    new_paths, old_paths = create(folder, task, force=force)
+    for path in new_paths:
         click.echo(f"wrote {path}")
-    for path in kept:
+    for path in old_paths:
         click.echo(f"kept  {path} (it was there)")
     click.echo(f"next: cd {folder} && azdistill validate recipe.yml")

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from azdistill import strict_json
+from azdistill.cli.options import file_argument, json_option, no_tracking_option, out_option, sets_option
 from azdistill.errors import AzdistillError
 from azdistill.redact import redact
 
-if TYPE_CHECKING:
-    from azdistill.local import Finished
-
 
 @click.command("run")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--set", "sets", multiple=True, metavar="NAME=VALUE", help="Give a pipeline input another value. Repeatable."
-)
-@click.option("--out", type=click.Path(path_type=Path), help="Copy the pipeline's outputs here.")
+@file_argument
+@sets_option
+@out_option
 @click.option("--jobs", type=click.IntRange(min=1), help="Steps at a time (default: processors, at most 4).")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object on stdout; everything else goes to stderr."
-)
+@json_option
 @click.option("--no-cache", is_flag=True, help="Run every step, and keep no result for later runs.")
 @click.option(
     "--resume",
@@ -52,8 +46,10 @@ if TYPE_CHECKING:
 @click.option("--docker", is_flag=True, help="Run each step in a container of its environment's image.")
 @click.option("--network", metavar="NAME", help="The network of every container (default: none, or what a step asks).")
 @click.option("--experiment", metavar="NAME", help="MLflow experiment (default: the pipeline's).")
-@click.option("--no-tracking", is_flag=True, help="Log nothing to MLflow.")
-def run_command(file: Path, as_json: bool, dry_run: bool, **options: Any) -> None:
+@no_tracking_option
+def run_command(
+    file: Path, sets: tuple[str, ...], as_json: bool, dry_run: bool, no_tracking: bool, **options: Any
+) -> None:
     """Run a recipe or pipeline on this machine.
 
     With --out, a folder ends as DIR/<output name>/ and a file as DIR/<output name> (with the file's extension, if
@@ -65,17 +61,13 @@ def run_command(file: Path, as_json: bool, dry_run: bool, **options: Any) -> Non
     """
     from azdistill.cli import local_run
 
-    def answer(finished: Finished) -> None:
-        if as_json:
-            click.echo(strict_json.dumps(local_run.as_json(finished)))
-
     if dry_run:
-        from azdistill.cli.dry_run import print_dry_run
-
-        print_dry_run(file, as_json=as_json, **options)
+        local_run.print_dry_run(file, sets=sets, as_json=as_json, **options)
         return
     try:
-        finished = local_run.run(file, as_json=as_json, answer=answer, **options)
+        pipeline = local_run.open_pipeline(file, sets)
+        chosen = local_run.options_of(**options)
+        finished = local_run.run(pipeline, file, chosen, as_json=as_json, no_tracking=no_tracking)
     except AzdistillError as error:
         # Nothing ran: the object is printed all the same.
         if as_json:

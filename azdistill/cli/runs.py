@@ -15,11 +15,12 @@ from urllib.parse import quote
 import click
 
 from azdistill import strict_json
-from azdistill.cli.workspace import workspace_options
+from azdistill.cli.options import json_option, workspace_options
+from azdistill.cli.pull import PulledRun, list_azure, pull_command, pulled_runs
+from azdistill.cli.text import aligned, duration, print_table
 from azdistill.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from azdistill.cli.pulled_runs import PulledRun
     from azdistill.local import RunState
 
 _Run = TypeVar("_Run", bound="RunState | PulledRun")
@@ -29,22 +30,8 @@ _SHOWN = 20
 _METRICS_SHOWN = 5
 
 
-class _Runs(click.Group):
-    """Imports what Azure needs when it is called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return ["pull"]
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name != "pull":
-            return None
-        from azdistill.cli.pull import pull_command
-
-        return pull_command
-
-
-@click.group("runs", cls=_Runs, invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@click.group("runs", invoke_without_command=True)
+@json_option
 @click.option("--all", "everything", is_flag=True, help=f"All runs, not only the latest {_SHOWN}.")
 @click.option("--azure", is_flag=True, help="The runs of the workspace in place of those here.")
 @workspace_options
@@ -57,27 +44,29 @@ def runs_command(ctx: click.Context, as_json: bool, everything: bool, azure: boo
     if ctx.invoked_subcommand:
         return
     if azure:
-        from azdistill.cli.pull import list_azure
         from azdistill.cloud.workspace.connect import connect
 
         list_azure(connect(where), as_json=as_json, everything=everything)
         return
     runs = known_runs()
-    shown = runs if everything else runs[:_SHOWN]
+    latest = runs if everything else runs[:_SHOWN]
     if as_json:
-        click.echo(strict_json.dumps([_as_json(run) for run in shown]))
+        click.echo(strict_json.dumps([_as_json(run) for run in latest]))
     elif not runs:
         click.echo("no runs yet: azdistill run FILE")
     else:
-        _print_runs(shown)
-        if len(shown) < len(runs):
-            click.echo(f"{len(runs) - len(shown)} more: azdistill runs --all")
+        _print_runs(latest)
+        if len(latest) < len(runs):
+            click.echo(f"{len(runs) - len(latest)} more: azdistill runs --all")
+
+
+runs_command.add_command(pull_command)
 
 
 @click.command("compare")
 @click.argument("first")
 @click.argument("second")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def compare_command(first: str, second: str, as_json: bool) -> None:
     """Compare two runs: parameters that differ, and metrics with their change.
 
@@ -91,9 +80,9 @@ def compare_command(first: str, second: str, as_json: bool) -> None:
         click.echo(strict_json.dumps(compared))
         return
     click.echo(f"A  {before.run_id}  {before.status}\nB  {after.run_id}  {after.status}")
-    _print_table("parameter", [(r["name"], _text(r["a"]), _text(r["b"]), "") for r in compared["params"]])
+    _print_columns("parameter", [(r["name"], _text(r["a"]), _text(r["b"]), "") for r in compared["params"]])
     rows = [(r["name"], _text(r["a"]), _text(r["b"]), _change(r["name"], r["change"])) for r in compared["metrics"]]
-    _print_table("metric", rows)
+    _print_columns("metric", rows)
     if not compared["params"] and not rows:
         click.echo("no parameter differs, and there are no metrics")
 
@@ -124,7 +113,6 @@ def ui_command(port: int | None) -> None:
 
 def known_runs() -> list[RunState | PulledRun]:
     """Local runs and pulled ones, newest first."""
-    from azdistill.cli.pulled_runs import pulled_runs
     from azdistill.local import find_home, list_runs
 
     home = find_home()
@@ -147,8 +135,8 @@ def _meant(name: str, runs: list[_Run]) -> _Run:
         return runs[0]
     from azdistill.local import named
 
-    if found := named(name, runs):
-        return found
+    if run := named(name, runs):
+        return run
     raise UserError(f"no run '{name}'", code="AZD385", hint=did_you_mean(name, [run.run_id for run in runs[:_SHOWN]]))
 
 
@@ -191,35 +179,20 @@ def _as_json(run: RunState | PulledRun) -> dict[str, Any]:
 
 
 def _print_runs(runs: Sequence[RunState | PulledRun]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from azdistill.cli.board import duration
     from azdistill.client.headline import columns
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("run", "status", "started", "time", "metrics"):
-        table.add_column(heading, overflow="fold", no_wrap=heading != "metrics")
+    rows = []
     for run in runs:
         started = datetime.fromtimestamp(run.started).strftime("%Y-%m-%d %H:%M")
         measured = run.metrics or _all_metrics(run)
-        shown = columns(list(measured))[:_METRICS_SHOWN]
-        metrics = "  ".join(f"{name} {_text(measured[name])}" for name in shown)
-        table.add_row(Text(run.run_id), run.status, started, duration(run.seconds), Text(metrics))
-    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
+        metrics = [f"{name} {_text(measured[name])}" for name in columns(list(measured))[:_METRICS_SHOWN]]
+        rows.append((run.run_id, run.status, started, duration(run.seconds), "  ".join(metrics)))
+    print_table(("run", "status", "started", "time", "metrics"), rows)
 
 
-def _print_table(heading: str, rows: list[tuple[str, str, str, str]]) -> None:
-    if not rows:
-        return
-    whole = [(heading, "A", "B", ""), *rows]
-    widths = [max(len(row[column]) for row in whole) for column in range(4)]
-    click.echo()
-    for row in whole:
-        name, *values = row
-        cells = [name.ljust(widths[0]), *(value.rjust(width) for value, width in zip(values, widths[1:], strict=True))]
-        click.echo("  ".join(cells).rstrip())
+def _print_columns(heading: str, rows: list[tuple[str, str, str, str]]) -> None:
+    if rows:
+        click.echo("\n".join(["", *aligned([(heading, "A", "B", ""), *rows], right=True)]))
 
 
 def _text(value: object) -> str:
@@ -252,7 +225,7 @@ def _newest_view(uri: str) -> str:
     address = f"file:{quote(uri.removeprefix('sqlite:///'))}?mode=ro"
     try:
         with contextlib.closing(sqlite3.connect(address, uri=True, timeout=2)) as store:
-            found = store.execute(query, (VIEW_TAG,)).fetchone()
+            newest = store.execute(query, (VIEW_TAG,)).fetchone()
     except sqlite3.Error:
         return ""
-    return f"/#/experiments/{found[0]}/runs?viewStateShareKey={VIEW_TAG.rpartition('.')[2]}" if found else ""
+    return f"/#/experiments/{newest[0]}/runs?viewStateShareKey={VIEW_TAG.rpartition('.')[2]}" if newest else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,28 +9,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from azdistill import strict_json
-from azdistill.cli.workspace import workspace_options
-from azdistill.errors import UserError
-from azdistill.redact import clean, redact
+from azdistill.cli import options
+from azdistill.cli.text import print_answer, print_findings
+from azdistill.errors import UserError, raise_errors
+from azdistill.redact import redact
 
 if TYPE_CHECKING:
     from azdistill.cloud.schedules.apply import Change
-    from azdistill.cloud.schedules.desired import DesiredSchedule
     from azdistill.cloud.schedules.listing import Fired
     from azdistill.cloud.schedules.resource import Stored
     from azdistill.cloud.workspace.connect import Connection, Where
-    from azdistill.recipe.firings import Firing
 
-_sets = click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help="Give an input another value.")
-_yes = click.option("-y", "--yes", is_flag=True, help="Do not ask; required without a terminal.")
-_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-_name = click.option("--name", metavar="NAME", help="Name of the schedule (default: the file's).")
-_frozen = click.option(
-    "--allow-frozen", "frozen", multiple=True, metavar="INPUT", help="Accept that no firing sees this data change."
+_schedule_options = options.add_options(click.argument("name"), options.connection_options)
+_file_options = options.add_options(
+    options.file_argument,
+    click.option("--name", metavar="NAME", help="Name of the schedule (default: the file's)."),
+    options.sets_option,
+    click.option(
+        "--allow-frozen", "frozen", multiple=True, metavar="INPUT", help="Accept that no firing sees this data change."
+    ),
+    options.json_option,
+    options.workspace_options,
 )
-_file = click.argument("file", type=click.Path(path_type=Path))
-_schedule = click.argument("name")
 
 
 @click.group("schedule")
@@ -43,52 +42,31 @@ def schedule_command() -> None:
 
 
 @schedule_command.command("apply")
-@_file
-@_name
-@_sets
-@_frozen
-@_yes
+@options.yes_option
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
-@_json
-@workspace_options
-def apply_verb(
-    file: Path,
-    name: str | None,
-    sets: tuple[str, ...],
-    frozen: tuple[str, ...],
-    yes: bool,
-    dry_run: bool,
-    as_json: bool,
-    where: Where,
-) -> None:
+@_file_options
+def apply_verb(file: Path, yes: bool, dry_run: bool, as_json: bool, where: Where, **settings: Any) -> None:
     """Make the workspace's schedule what FILE says.
 
     Applying an unchanged schedule sends no request. Data that would never change between firings is refused, with the
     form that stays fresh. The next five firings are shown before anything is created.
     """
-    change, connection = _planned(file, name, sets, frozen, where)
+    change, connection = _planned(file, where, **settings)
     _show(change)
     if change.kind != "none" and not dry_run:
         from azdistill.cloud.schedules.apply import carry_out
 
-        _agree(f"{'Make' if change.kind == 'create' else 'Change'} this schedule?", yes)
+        _confirm(f"{'Make' if change.kind == 'create' else 'Change'} this schedule?", yes)
         carry_out(connection, change)
-    done = {"create": "made", "update": "changed", "none": "unchanged"}[change.kind]
-    _answer(change, "would be " + done if dry_run and change.kind != "none" else done, as_json)
+    state = {"create": "made", "update": "changed", "none": "unchanged"}[change.kind]
+    _answer(change, "would be " + state if dry_run and change.kind != "none" else state, as_json)
 
 
 @schedule_command.command("diff")
-@_file
-@_name
-@_sets
-@_frozen
-@_json
-@workspace_options
-def diff_verb(
-    file: Path, name: str | None, sets: tuple[str, ...], frozen: tuple[str, ...], as_json: bool, where: Where
-) -> None:
+@_file_options
+def diff_verb(file: Path, as_json: bool, where: Where, **settings: Any) -> None:
     """Show what `schedule apply FILE` would change; ends with 1 where there is something."""
-    change, _ = _planned(file, name, sets, frozen, where)
+    change, _ = _planned(file, where, **settings)
     _show(change)
     _answer(change, {"create": "not there", "update": "differs", "none": "unchanged"}[change.kind], as_json)
     if change.kind != "none":
@@ -97,109 +75,91 @@ def diff_verb(
 
 @schedule_command.command("list")
 @click.option("--all", "everything", is_flag=True, help="Also those that azdistill did not make.")
-@_json
-@workspace_options
-def list_verb(everything: bool, as_json: bool, where: Where) -> None:
+@options.json_option
+@options.connection_options
+def list_verb(everything: bool, as_json: bool, connection: Connection) -> None:
     """List the schedules of the workspace and when each fires next."""
     from azdistill.cloud.schedules import resource
-    from azdistill.cloud.workspace.connect import connect
 
-    found = [one for one in resource.every(connect(where)) if everything or one.ours]
-    if as_json:
-        click.echo(strict_json.dumps(clean([_as_json(one, _now()) for one in found]), indent=2))
-        return
-    for one in found:
-        click.echo(redact(_line(one)))
-    if not found:
+    schedules = [schedule for schedule in resource.every(connection) if everything or schedule.ours]
+    content = [_as_json(schedule, _now()) for schedule in schedules]
+    print_answer(content, map(_line, schedules), as_json=as_json, indent=2)
+    if not schedules:
         click.echo("no schedules; `azdistill schedule apply FILE` makes one", err=True)
 
 
 @schedule_command.command("show")
-@_schedule
-@_json
-@workspace_options
-def show_verb(name: str, as_json: bool, where: Where) -> None:
+@_schedule_options
+@options.json_option
+def show_verb(name: str, as_json: bool, connection: Connection) -> None:
     """Show a schedule: its trigger, its next five firings and its last runs."""
     from azdistill.cloud.schedules import listing, resource
-    from azdistill.cloud.workspace.connect import connect
 
-    connection = connect(where)
     stored = resource.get(connection, name)
     runs = listing.runs_of(connection, stored)
-    if as_json:
-        told = {**_as_json(stored, _now()), "runs": [run.as_json() for run in runs]}
-        click.echo(strict_json.dumps(clean(told), indent=2))
-        return
-    for line in _described(stored, runs):
-        click.echo(redact(line))
+    content = {**_as_json(stored, _now()), "runs": [run.as_json() for run in runs]}
+    print_answer(content, _described(stored, runs), as_json=as_json, indent=2)
 
 
 @schedule_command.command("enable")
-@_schedule
-@workspace_options
-def enable_verb(name: str, where: Where) -> None:
+@_schedule_options
+def enable_verb(name: str, connection: Connection) -> None:
     """Let a schedule fire again."""
-    _switch(name, where, True)
+    _switch(name, connection, True)
 
 
 @schedule_command.command("disable")
-@_schedule
-@workspace_options
-def disable_verb(name: str, where: Where) -> None:
+@_schedule_options
+def disable_verb(name: str, connection: Connection) -> None:
     """Stop a schedule from firing; current runs continue."""
-    _switch(name, where, False)
+    _switch(name, connection, False)
 
 
 @schedule_command.command("trigger")
-@_schedule
-@_sets
-@_json
-@workspace_options
-def trigger_verb(name: str, sets: tuple[str, ...], as_json: bool, where: Where) -> None:
+@_schedule_options
+@options.sets_option
+@options.json_option
+def trigger_verb(name: str, sets: tuple[str, ...], as_json: bool, connection: Connection) -> None:
     """Start now what a schedule starts; with --set, its job is submitted afresh with other inputs."""
     from azdistill.cloud.schedules.changes import trigger
-    from azdistill.cloud.workspace.connect import connect
     from azdistill.compile.sets import parse_sets
 
-    started = trigger(connect(where), name, parse_sets(sets), _now())
-    click.echo(f"started {started.how}: {started.studio_url}", err=True)
-    told = {"name": started.name, "how": started.how, "studio_url": started.studio_url}
-    click.echo(strict_json.dumps(told) if as_json else started.name)
+    run = trigger(connection, name, parse_sets(sets), _now())
+    click.echo(f"started {run.how}: {run.studio_url}", err=True)
+    content = {"name": run.name, "how": run.how, "studio_url": run.studio_url}
+    print_answer(content, [run.name], as_json=as_json)
 
 
 @schedule_command.command("delete")
-@_schedule
-@_yes
-@workspace_options
-def delete_verb(name: str, yes: bool, where: Where) -> None:
+@_schedule_options
+@options.yes_option
+def delete_verb(name: str, yes: bool, connection: Connection) -> None:
     """Disable and delete a schedule. Its runs stay."""
     from azdistill.cloud.schedules import resource
     from azdistill.cloud.schedules.changes import delete
-    from azdistill.cloud.workspace.connect import connect
 
-    connection = connect(where)
     resource.get(connection, name)
-    _agree(f"Delete the schedule {name}?", yes)
+    _confirm(f"Delete the schedule {name}?", yes)
     delete(connection, name)
     click.echo(f"deleted {name}", err=True)
 
 
 @schedule_command.command("run")
-@_file
-@_sets
+@options.file_argument
+@options.sets_option
 @click.option("--at", metavar="TIME", help="The moment of the firing, in ISO 8601 (default: now).")
-@click.option("--out", type=click.Path(path_type=Path), help="Copy the pipeline's outputs here.")
-@click.option("--no-tracking", is_flag=True, help="Log nothing to MLflow.")
-@_json
-def run_verb(file: Path, sets: tuple[str, ...], at: str | None, out: Path | None, **options: Any) -> None:
+@options.out_option
+@options.no_tracking_option
+@options.json_option
+def run_verb(file: Path, sets: tuple[str, ...], at: str | None, out: Path | None, **settings: Any) -> None:
     """Run on this machine, now, what a firing would run."""
-    from azdistill.cli.schedule_run import run_firing
+    from azdistill.cli.local_run import run_firing
 
-    run_firing(file, sets, _moment(at), out, **options)
+    run_firing(file, sets, _moment(at), out, **settings)
 
 
 def _planned(
-    file: Path, name: str | None, sets: Sequence[str], frozen: tuple[str, ...], where: Where
+    file: Path, where: Where, *, name: str | None, sets: Sequence[str], frozen: tuple[str, ...]
 ) -> tuple[Change, Connection]:
     """What applying would do, after everything that can be checked without a workspace was."""
     from azdistill.cloud.workspace.connect import begin_import, connect
@@ -209,72 +169,53 @@ def _planned(
     from azdistill.cloud.schedules.apply import plan
     from azdistill.cloud.schedules.desired import read_desired
     from azdistill.cloud.schedules.freshness import check_fresh
-    from azdistill.cloud.submit.prepare import raise_for
 
-    wanted = read_desired(file, name=name, sets=parse_sets(sets), profile=where.profile)
-    problems = check_fresh(wanted.prepared, frozen)
-    raise_for(problems)
-    _warn(wanted, [str(problem) for problem in problems])
+    schedule = read_desired(file, name=name, sets=parse_sets(sets), profile=where.profile)
+    problems = check_fresh(schedule.prepared, frozen)
+    raise_errors(problems)
+    print_findings([*schedule.problems, *schedule.prepared.warnings, *problems])
     connection = connect(where, file.resolve().parent)
-    return plan(connection, wanted, _now()), connection
-
-
-def _warn(wanted: DesiredSchedule, more: list[str]) -> None:
-    prepared = wanted.prepared
-    for text in [*map(str, (*wanted.problems, *prepared.warnings)), *more]:
-        click.echo(redact(text), err=True)
+    return plan(connection, schedule, _now()), connection
 
 
 def _show(change: Change) -> None:
     from azdistill.cloud.schedules.freshness import reuse
 
-    said = [f"schedule {change.desired.name}: {_kind(change)}", *(f"  {line}" for line in change.lines)]
+    kind = {"create": "is new", "update": "changes", "none": "is as the file says; nothing to do"}[change.kind]
+    lines = [f"schedule {change.desired.name}: {kind}", *(f"  {line}" for line in change.lines)]
     if not change.enabled:
-        said.append(f"it is disabled, and stays so: `azdistill schedule enable {change.desired.name}` lets it fire")
-    said += ["next firings:", *(f"  {firing}" for firing in change.firings)]
+        lines.append(f"it is disabled, and stays so: `azdistill schedule enable {change.desired.name}` lets it fire")
+    lines += ["next firings:", *(f"  {firing}" for firing in change.firings)]
     if change.kind == "update" and change.desired.schedule.start_time is None:
-        said.append("it has no start_time: Azure ML may fire at once when it is changed, as it does when it is made")
-    said += [f"{line[0].upper()}{line[1:]}." for line in reuse(change.desired.prepared)]
-    for line in said:
+        lines.append("it has no start_time: Azure ML may fire at once when it is changed, as it does when it is made")
+    lines += [f"{line[0].upper()}{line[1:]}." for line in reuse(change.desired.prepared)]
+    for line in lines:
         click.echo(redact(line), err=True)
 
 
-def _kind(change: Change) -> str:
-    return {"create": "is new", "update": "changes", "none": "is as the file says; nothing to do"}[change.kind]
-
-
 def _answer(change: Change, state: str, as_json: bool) -> None:
-    name = change.desired.name
-    if not as_json:
-        click.echo(f"{name}: {state}")
-        return
-    told = {
-        "name": name,
+    content = {
+        "name": change.desired.name,
         "state": state,
         "enabled": change.enabled,
         "changes": change.lines,
         "firings": [firing.as_json() for firing in change.firings],
         "fingerprint": change.desired.fingerprint,
     }
-    click.echo(strict_json.dumps(clean(told)))
+    print_answer(content, [f"{change.desired.name}: {state}"], as_json=as_json)
 
 
-def _agree(question: str, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        message = f"there is no terminal to ask on: {question}"
-        raise UserError(message, code="AZD455", hint="--yes goes ahead without asking")
-    if not click.confirm(question, err=True):
-        raise click.Abort
+def _confirm(question: str, yes: bool) -> None:
+    message = f"there is no terminal to ask on: {question}"
+    refusal = UserError(message, code="AZD455", hint="--yes goes ahead without asking")
+    options.confirm(question, yes=yes, refusal=refusal)
 
 
-def _switch(name: str, where: Where, enabled: bool) -> None:
+def _switch(name: str, connection: Connection, enabled: bool) -> None:
     from azdistill.cloud.schedules.changes import enable
-    from azdistill.cloud.workspace.connect import connect
 
     word = "enabled" if enabled else "disabled"
-    changed = enable(connect(where), name, enabled=enabled)
+    changed = enable(connection, name, enabled=enabled)
     click.echo(f"{name}: {word}" if changed else f"{name}: was {word} already", err=True)
 
 
@@ -310,7 +251,7 @@ def _described(stored: Stored, runs: list[Fired]) -> list[str]:
     from azdistill.cloud.schedules.resource import trigger_words
 
     trigger = trigger_words(stored.properties.get("trigger") or {})
-    firings: list[Firing] = coming(stored, _now())
+    firings = coming(stored, _now())
     lines = [f"{stored.name}: {'enabled' if stored.enabled else 'disabled'}"]
     lines += [f"  {key}: {value}" for key, value in trigger.items()]
     lines += ["next firings:", *(f"  {firing}" for firing in firings)] if firings else [f"next: {_silent(stored)}"]
@@ -323,8 +264,8 @@ def _described(stored: Stored, runs: list[Fired]) -> list[str]:
 
 
 def _same(step: str, digest: str, before: Fired | None) -> str:
-    known = before.data.get(step) if before else None
-    return "" if known is None else ", as in the run before" if known == digest else ", new since the run before"
+    earlier = before.data.get(step) if before else None
+    return "" if earlier is None else ", as in the run before" if earlier == digest else ", new since the run before"
 
 
 def _now() -> datetime:

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from azdistill import strict_json
-from azdistill.cli.workspace import workspace_options
+from azdistill.cli import options
+from azdistill.cli.text import aligned, print_answer, print_findings, size
 from azdistill.errors import UserError
 from azdistill.redact import redact
 
 if TYPE_CHECKING:
-    from azdistill.cloud.submit.plan import SubmitPlan
+    from azdistill.cloud.submit.plan import PlannedStep, SubmitPlan
     from azdistill.cloud.submit.prepare import Prepared
+    from azdistill.cloud.submit.uploads import Upload
     from azdistill.cloud.workspace.connect import Connection, Where
 
 
 @click.command("submit")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--set", "sets", multiple=True, metavar="NAME=VALUE", help="Give an input or setting another value. Repeatable."
-)
+@options.file_argument
+@options.sets_option
 @click.option("--stream", is_flag=True, help="Follow the run to its end; the exit code is the run's.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask; required without a terminal.")
+@options.yes_option
 @click.option("--dry-run", is_flag=True, help="Print the plan and submit nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout; the rest goes to stderr.")
-@click.option("--experiment", metavar="NAME", help="Experiment (default: the pipeline's).")
-@workspace_options
+@options.json_option
+@options.experiment_option
+@options.workspace_options
 def submit_command(
     file: Path,
     sets: tuple[str, ...],
@@ -53,41 +53,26 @@ def submit_command(
     from azdistill.cloud.submit.prepare import prepare
 
     prepared = prepare(file, parse_sets(sets), profile=where.profile, experiment=experiment)
-    _say_findings(prepared)
+    print_findings(prepared.warnings, prepared.notes)
     connection = connect(where, file.resolve().parent)
     plan = make_plan(connection, prepared)
     if dry_run and as_json:
         click.echo(strict_json.dumps(plan.as_json(), default=str))
     else:
-        _show(plan)
+        for line in plan_lines(plan):
+            click.echo(redact(line), err=True)
     plan.raise_for_problems()
     if not dry_run:
-        _agree(plan, yes)
+        _confirm(plan, yes)
         _send(connection, prepared, plan, stream=stream, as_json=as_json)
 
 
-def _say_findings(prepared: Prepared) -> None:
-    for text in [*map(str, prepared.warnings), *(f"note: {note}" for note in prepared.notes)]:
-        click.echo(redact(text), err=True)
-
-
-def _show(plan: SubmitPlan) -> None:
-    from azdistill.cli.submit_text import plan_lines
-
-    for line in plan_lines(plan):
-        click.echo(redact(line), err=True)
-
-
-def _agree(plan: SubmitPlan, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        message = "submitting needs confirmation, and there is no terminal to ask on"
-        raise UserError(message, code="AZD425", hint="--yes submits without asking; --dry-run shows the plan only")
-    more = f" and upload {plan.upload_size / 1e9:.0f} GB" if plan.needs_agreement else ""
+def _confirm(plan: SubmitPlan, yes: bool) -> None:
+    upload = f" and upload {plan.upload_size / 1e9:.0f} GB" if plan.needs_agreement else ""
     again = " again" if plan.earlier else ""
-    if not click.confirm(f"Submit{again}{more}?", default=not (more or again), err=True):
-        raise click.Abort
+    message = "submitting needs confirmation, and there is no terminal to ask on"
+    refusal = UserError(message, code="AZD425", hint="--yes submits without asking; --dry-run shows the plan only")
+    options.confirm(f"Submit{again}{upload}?", yes=yes, refusal=refusal, default=not (upload or again))
 
 
 def _send(connection: Connection, prepared: Prepared, plan: SubmitPlan, *, stream: bool, as_json: bool) -> None:
@@ -95,20 +80,67 @@ def _send(connection: Connection, prepared: Prepared, plan: SubmitPlan, *, strea
 
     name = make_name(prepared)
     url = connection.studio_url(name)
-    # Said before the upload: whoever is cut off knows what to look for.
+    # Printed before the upload: whoever is cut off knows what to look for.
     click.echo(f"run {name}\n{url}", err=True)
     submitted = submit(connection, prepared, name=name)
     if not stream:
-        _answer({"name": name, "studio_url": url, "fingerprint": submitted.fingerprint}, as_json)
+        names = {"name": name, "studio_url": url, "fingerprint": submitted.fingerprint}
+        print_answer(names, [name], as_json=as_json)
         click.echo(f"submitted; follow it with: azdistill logs -f {name}", err=True)
         return
-    from azdistill.cli import following
+    from azdistill.cli import watch
 
-    job = following.stream(connection, name, as_json=as_json)
+    job = watch.stream(connection, name, as_json=as_json)
     if as_json:
-        click.echo(following.as_json(job, following.error_of(job)))
-    following.finish(connection, job)
+        click.echo(watch.as_json(job))
+    watch.finish(connection, job)
 
 
-def _answer(submitted: dict[str, Any], as_json: bool) -> None:
-    click.echo(strict_json.dumps(submitted) if as_json else submitted["name"])
+def plan_lines(plan: SubmitPlan) -> Iterator[str]:
+    """The plan as a person reads it."""
+    yield f"workspace {plan.workspace}"
+    yield from (f"  {line}" for line in aligned([_step(step) for step in plan.steps]))
+    yield "images"
+    for image in plan.images:
+        base = f" from {image.base}" if image.how == "built" and image.base else ""
+        cuda = f" (CUDA {image.cuda})" if image.cuda else ""
+        yield f"  {image.name}: {image.how}{base}{cuda}"
+    yield f"uploads, unless the workspace has them: {size(plan.upload_size)}"
+    yield from (f"  {line}" for line in aligned([_upload(upload) for upload in plan.uploads]))
+    yield from _earlier(plan)
+    yield _bounds(plan)
+    yield from (f"warning: {warning}" for warning in plan.warnings)
+
+
+def _step(step: PlannedStep) -> list[str]:
+    where = " ".join(word for word in (step.compute, step.size or "", "spot" if step.spot else "") if word)
+    nodes = f"{step.nodes} nodes" if step.nodes > 1 else ""
+    gpus = f"{step.gpus} x {step.gpu}" if step.gpus else ""
+    hours = f"at most {step.hours:g} h" if step.hours else "no time limit"
+    return [step.name, where, nodes, gpus, hours, f"as {step.identity}" if step.identity else ""]
+
+
+def _upload(upload: Upload) -> list[str]:
+    ignored = f"{upload.ignored} ignored" if upload.ignored else ""
+    return [upload.what, f"{upload.files} files", size(upload.size), ignored]
+
+
+def _earlier(plan: SubmitPlan) -> Iterator[str]:
+    for run in plan.earlier[:1]:
+        yield f"the same was submitted before: {run.name} ({run.status}) {run.studio_url}"
+    if plan.reusable:
+        yield f"Azure will show earlier results of: {', '.join(plan.reusable)}"
+
+
+def _bounds(plan: SubmitPlan) -> str:
+    hours = "unknown" if plan.gpu_hours is None else f"at most {plan.gpu_hours:g}"
+    text = f"GPU hours {hours}"
+    if plan.max_gpu_hours is not None:
+        text += f" (ceiling {plan.max_gpu_hours:g})"
+    priced = [step for step in plan.steps if step.cost is not None]
+    if priced:
+        day = min((step.as_of for step in priced if step.as_of), default=None)
+        text += f"; cost at most {plan.known_cost:,.2f} {priced[0].currency}, at prices of {day}"
+    if plan.unpriced:
+        text += f"; not known for {', '.join(plan.unpriced)} (no instance type, price or time limit)"
+    return text

@@ -11,6 +11,8 @@ from typing import Any
 import click
 
 from azdistill import strict_json
+from azdistill.cli.options import json_option
+from azdistill.cli.text import plural
 from azdistill.errors import Problem, SpecError
 from azdistill.redact import clean, redact
 
@@ -22,21 +24,20 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 
 @click.command("validate")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print one list of problems as JSON.")
+@json_option
 def validate_command(files: tuple[Path, ...], as_json: bool) -> None:
     """Report everything wrong in recipes, pipelines, components and environments, without a network."""
     _lines.cache_clear()
     results = [(file, *_examine(file)) for file in files]
-    problems = list(dict.fromkeys(problem for _, _, found in results for problem in found))
+    problems = list(dict.fromkeys(problem for _, _, of_file in results for problem in of_file))
     if as_json:
-        told = clean([problem.as_json() for problem in problems])
-        click.echo(strict_json.dumps(told, indent=2, ensure_ascii=False))
+        click.echo(strict_json.dumps(clean([p.as_json() for p in problems]), indent=2, ensure_ascii=False))
     else:
         for problem in problems:
-            click.echo(_shown(problem))
-        for file, what, found in results:
-            if not _errors(found):
-                click.echo(click.style("ok", fg="green", bold=True) + f": {file} ({what}){_warned(found)}")
+            click.echo(_excerpted(problem))
+        for file, what, of_file in results:
+            if not _errors(of_file):
+                click.echo(click.style("ok", fg="green", bold=True) + f": {file} ({what}){_warned(of_file)}")
         if _errors(problems):
             click.echo(_count(problems))
     if _errors(problems):
@@ -47,77 +48,62 @@ def _examine(file: Path) -> tuple[str, list[Problem]]:
     """What ``file`` holds, in words, and what is wrong with it."""
     from azdistill import aml
 
-    if _is_recipe(file):
+    kind = _kind(file)
+    if kind == "recipe":
         from azdistill import compile
 
-        return "recipe", compile.check(file)
-    if _is_schedule(file):
+        return kind, compile.check(file)
+    if kind == "schedule":
         from azdistill.recipe.schedule_file import check_schedule
 
-        return "schedule", check_schedule(file)
+        return kind, check_schedule(file)
     read, problems = aml.examine(file)
     return _described(read), problems
 
 
-def _is_recipe(file: Path) -> bool:
+def _kind(file: Path) -> str:
+    """``recipe`` or ``schedule``; empty for what is Azure ML's otherwise, or cannot be read."""
     from azdistill.aml import reader
-    from azdistill.aml.loader import kind_of
+    from azdistill.aml.loader import is_schedule, kind_of
 
     try:
-        data = reader.read(file).data
+        content = reader.read(file).data
     except SpecError:
-        return False
-    if kind_of(data) is not None or not isinstance(data, dict):
-        return False
-    from azdistill import recipe
+        return ""
+    if kind_of(content) is None and isinstance(content, dict):
+        from azdistill import recipe
 
-    return recipe.is_recipe(data)
-
-
-def _is_schedule(file: Path) -> bool:
-    from azdistill.aml import reader
-    from azdistill.aml.loader import is_schedule
-
-    try:
-        return is_schedule(reader.read(file).data)
-    except SpecError:
-        return False
+        if recipe.is_recipe(content):
+            return "recipe"
+    return "schedule" if is_schedule(content) else ""
 
 
 def _described(read: Any) -> str:
     jobs = getattr(read, "jobs", None)
     if jobs is not None:
         component = "pipeline component, " if type(read).__name__ == "PipelineComponent" else ""
-        return f"{component}{_plural(len(jobs), 'step')}"
-    name = getattr(read, "name", None)
-    if (kind := getattr(read, "kind", None)) is not None:
-        return f"{kind} {name}" if name else str(kind)
-    kind = {"CommandComponent": f"{'parallel' if getattr(read, 'parallel', None) else 'command'} component"}.get(
-        type(read).__name__, type(read).__name__.lower()
-    )
-    return f"{kind} {name}" if name else kind
+        return f"{component}{plural(len(jobs), 'step')}"
+    name, kind, type_name = getattr(read, "name", None), getattr(read, "kind", None), type(read).__name__
+    if kind is None and type_name == "CommandComponent":
+        kind = "parallel component" if getattr(read, "parallel", None) else "command component"
+    kind = kind or type_name.lower()
+    return f"{kind} {name}" if name else str(kind)
 
 
 def _errors(problems: Sequence[Problem]) -> int:
     return sum(problem.severity == "error" for problem in problems)
 
 
-def _plural(number: int, word: str) -> str:
-    return f"{number} {word}{'s' * (number != 1)}"
-
-
 def _warned(problems: Sequence[Problem]) -> str:
-    return f", {_plural(len(problems), 'warning')}" if problems else ""
+    return f", {plural(len(problems), 'warning')}" if problems else ""
 
 
 def _count(problems: Sequence[Problem]) -> str:
-    errors = _errors(problems)
-    return click.style(_plural(errors, "error"), fg="red", bold=True) + _warned(
-        [p for p in problems if p.severity != "error"]
-    )
+    warnings = [problem for problem in problems if problem.severity != "error"]
+    return click.style(plural(_errors(problems), "error"), fg="red", bold=True) + _warned(warnings)
 
 
-def _shown(problem: Problem) -> str:
+def _excerpted(problem: Problem) -> str:
     """A problem with the line it is about and a caret under the word."""
     colour = "red" if problem.severity == "error" else "yellow"
     head = click.style(f"{problem.severity}[{problem.code}]", fg=colour, bold=True)

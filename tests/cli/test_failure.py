@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from azdistill.cli.failure import error_lines
+from azdistill.cli.run_view import error_lines
 
 TRACEBACK = 'Traceback (most recent call last):\n  File "x.py", line 1\nValueError: no rows\nlast words\n'
 

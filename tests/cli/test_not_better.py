@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from azdistill.cli import following
-from azdistill.cli.view import summary_lines
+from azdistill.cli import watch
+from azdistill.cli.run_view import summary_lines
 from azdistill.client.headline import SENTENCE
 from azdistill.client.progress import Lines
 from azdistill.client.workspace import FollowLines
@@ -39,7 +39,7 @@ def test_a_run_here_ends_with_it(metrics: dict[str, float], said: bool, capsys: 
 @pytest.mark.parametrize(("tags", "said"), [({"azdistill.not_better": "true"}, True), ({}, False)])
 def test_a_run_on_azure_ends_with_it(tags: dict[str, str], said: bool, capsys: pytest.CaptureFixture[str]) -> None:
     nobody: Any = None
-    following.finish(nobody, Job("job", "Completed", tags=tags))
+    watch.finish(nobody, Job("job", "Completed", tags=tags))
     assert (capsys.readouterr().err == f"{SENTENCE}\n") is said
 
 
@@ -54,7 +54,7 @@ def test_a_program_that_waits_for_a_run_on_azure_sees_it(
 def test_a_run_below_its_gate_says_both(capsys: pytest.CaptureFixture[str]) -> None:
     nobody: Any = None
     with pytest.raises(RunFailed):
-        following.finish(nobody, Job("job", "Failed", tags={"azdistill.not_better": "true"}))
+        watch.finish(nobody, Job("job", "Failed", tags={"azdistill.not_better": "true"}))
     assert SENTENCE in capsys.readouterr().err
 
 

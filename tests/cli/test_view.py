@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 
 from azdistill import redact
 from azdistill.cli import main
-from azdistill.cli.board import duration
-from azdistill.cli.view import LiveView, PlainView, View, make_view
+from azdistill.cli.run_view import RunView
+from azdistill.cli.screen import LiveScreen, PlainScreen, open_screen
+from azdistill.cli.text import duration
 from azdistill.local.plan.steps import Plan
 from azdistill.local.store.events import Event, RunState, StepState
 
@@ -39,14 +41,15 @@ def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     terminal = Terminal()
     run, plan = a_run(tmp_path)
     (tmp_path / "log.txt").write_text("error[BAD]: no [rows]\n")
-    with LiveView(terminal) as view:
+    with closing(LiveScreen(terminal)) as screen:
+        view = RunView(screen)
         view.hear(Event.of("run_started", plan=plan), run)
         view.hear(Event.of("step_started", "first", attempt=1), run)
         view.hear(Event.of("line", "first", text="a [red]line"), run)
         progress = {"kind": "progress", "done": 3, "total": 12, "rate": 1.5, "eta": 6, "text": "asking"}
         view.hear(Event.of("record", "first", record=progress), run)
-        assert view._board.live
-        view._board.live.refresh()
+        assert screen.live
+        screen.live.refresh()
         run.steps["first"] = StepState("completed", seconds=75)
         view.hear(Event.of("step_ended", "first"), run)
         run.steps["second"] = StepState("failed", seconds=1, error="it failed", log=str(tmp_path / "log.txt"))
@@ -86,9 +89,9 @@ def test_the_terminal_is_as_before_afterwards(shown: str) -> None:
 
 def test_elsewhere_there_is_a_line_per_change(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", io.StringIO())
-    assert isinstance(make_view(to_stderr=True), PlainView)
+    assert not isinstance(open_screen(to_stderr=True), LiveScreen)
     monkeypatch.setattr("sys.stderr", Terminal())
-    assert isinstance(make_view(to_stderr=True), LiveView)
+    assert isinstance(open_screen(to_stderr=True), LiveScreen)
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.04, "0.0 s"), (12, "12 s"), (185, "3 m 05 s"), (7800, "2 h 10 m")])
@@ -103,11 +106,12 @@ def test_a_step_whose_inputs_are_read_is_not_shown_as_one_that_waits(
     monkeypatch.setenv("COLUMNS", "100")
     terminal = Terminal()
     run, plan = a_run(tmp_path)
-    with LiveView(terminal) as view:
+    with closing(LiveScreen(terminal)) as screen:
+        view = RunView(screen)
         view.hear(Event.of("run_started", plan=plan), run)
         view.hear(Event.of("step_reading", "first"), run)
-        assert view._board.live
-        view._board.live.refresh()
+        assert screen.live
+        screen.live.refresh()
     assert "running" in terminal.getvalue()
     assert "reading its code and inputs" in terminal.getvalue()
 
@@ -115,15 +119,16 @@ def test_a_step_whose_inputs_are_read_is_not_shown_as_one_that_waits(
 EVIL = "demo\x1b]0;title\x07\x1b[2J\x9b31m\u202e"
 
 
-@pytest.mark.parametrize("view", [PlainView, LiveView])
+@pytest.mark.parametrize("kind", [PlainScreen, LiveScreen])
 def test_what_a_pipeline_is_called_does_not_steer_the_terminal(
-    view: type[View], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: type[PlainScreen], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     terminal = Terminal()
     plan = Plan(EVIL, "e", {"first": None}, {}, {}, False, False, (EVIL,))  # type: ignore[dict-item]
     run = RunState("run_1", tmp_path, EVIL, "e", error=EVIL, steps={"first": StepState()}, outputs={"o": EVIL})
-    with view(terminal) as shown:
+    with closing(kind(terminal)) as screen:
+        shown = RunView(screen)
         shown.hear(Event.of("run_started", plan=plan), run)
         run.status = "failed"
         shown.hear(Event.of("run_ended"), run)
@@ -143,33 +148,38 @@ def hidden() -> Iterator[str]:
     redact.forget()
 
 
-@pytest.mark.parametrize("view", [PlainView, LiveView])
+@pytest.mark.parametrize("kind", [PlainScreen, LiveScreen])
 def test_no_secret_is_in_anything_that_is_shown(
-    view: type[View], hidden: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    kind: type[PlainScreen],
+    hidden: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "200")
     terminal = Terminal()
     run, plan = a_run(tmp_path)
     torn = f"{hidden[:9]}\x1b[1m{hidden[9:]}"
-    with view(terminal) as told:
-        told.hear(Event.of("run_started", plan=replace(plan, notes=(f"note {hidden}",))), run)
-        told.warn(f"warned {hidden}")
-        told.hear(Event.of("preparing", text=f"pulling {torn}"), run)
-        told.hear(Event.of("step_started", "first", attempt=1), run)
+    with closing(kind(terminal)) as screen:
+        view = RunView(screen)
+        view.hear(Event.of("run_started", plan=replace(plan, notes=(f"note {hidden}",))), run)
+        screen.warn(f"warned {hidden}")
+        view.hear(Event.of("preparing", text=f"pulling {torn}"), run)
+        view.hear(Event.of("step_started", "first", attempt=1), run)
         for text in (hidden, torn, [hidden]):
-            told.hear(Event.of("line", "first", text=f"line {text}"), run)
+            view.hear(Event.of("line", "first", text=f"line {text}"), run)
             progress = {"kind": "progress", "done": 1, "total": 2, "text": text}
-            told.hear(Event.of("record", "first", record=progress), run)
-            if isinstance(told, LiveView):
-                assert told._board.live
-                told._board.live.refresh()
+            view.hear(Event.of("record", "first", record=progress), run)
+            if isinstance(screen, LiveScreen):
+                assert screen.live
+                screen.live.refresh()
         run.steps["first"] = StepState("failed", seconds=1, error=f"it is '{hidden}', which is not allowed")
-        told.hear(Event.of("step_ended", "first"), run)
+        view.hear(Event.of("step_ended", "first"), run)
         run.steps["second"] = StepState("skipped", reason="branch", detail=f"'{hidden}' is false")
-        told.hear(Event.of("step_ended", "second"), run)
+        view.hear(Event.of("step_ended", "second"), run)
         run.status, run.withheld = "failed", {"o": f"why {hidden}"}
-        told.hear(Event.of("run_ended"), run)
+        view.hear(Event.of("run_ended"), run)
     said = terminal.getvalue() + "".join(capsys.readouterr())
     assert "step 'first' failed: it is '***', which is not allowed" in said
     assert said.count("***") >= 6

@@ -222,12 +222,12 @@ def test_without_a_terminal_an_interrupt_leaves_the_run_alone(cloud: Cloud, tmp_
     def interrupted(*arguments: Any, **options: Any) -> Any:
         raise KeyboardInterrupt
 
-    from azdistill.cli import following
+    from azdistill.cli import watch
 
     cloud.connection.rest.call = interrupted
     try:
         with pytest.raises(AzdistillError) as raised:
-            following.stream(cloud.connection, name)
+            watch.stream(cloud.connection, name)
     finally:
         cloud.connection.rest.call = real
     assert (raised.value.code, raised.value.exit_code) == ("AZD448", 130)
@@ -236,10 +236,10 @@ def test_without_a_terminal_an_interrupt_leaves_the_run_alone(cloud: Cloud, tmp_
 
 
 def test_somebody_at_a_terminal_may_cancel(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from azdistill.cli import following
+    from azdistill.cli import watch
 
     name = cloud.submit(first="wait", word=str(tmp_path / "never"))
-    monkeypatch.setattr(following, "_cancels", lambda _: True)
+    monkeypatch.setattr(watch, "_cancels", lambda _: True)
     seen = threading.Event()
 
     def once(*arguments: Any, **options: Any) -> Any:
@@ -249,9 +249,9 @@ def test_somebody_at_a_terminal_may_cancel(cloud: Cloud, tmp_path: Path, monkeyp
         return follow(*arguments, **options, sleep=briefly)
 
     monkeypatch.setattr("azdistill.cloud.jobs.follow.follow", once)
-    job = following.stream(cloud.connection, name)
+    job = watch.stream(cloud.connection, name)
     assert job.status == "Canceled"
-    error = following.error_of(job)
+    error = watch.error_of(job)
     assert error is not None
     assert error.exit_code == 130
 

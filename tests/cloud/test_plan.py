@@ -9,7 +9,7 @@ import pytest
 from loopback import Workspace
 from submit_helpers import connection_to, impatient, make_project
 
-from azdistill.cli.submit_text import plan_lines
+from azdistill.cli.submit import plan_lines
 from azdistill.cloud.submit import uploads
 from azdistill.cloud.submit.plan import SubmitPlan, make_plan
 from azdistill.cloud.submit.prepare import prepare

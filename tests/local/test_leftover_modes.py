@@ -12,7 +12,7 @@ import pytest
 from local_helpers import log_of, statuses, step, write_pipeline
 from sweep_helpers import choice, log, sweep_step
 
-from azdistill.cli.pulled_runs import PulledRun
+from azdistill.cli.pull import PulledRun
 from azdistill.client.client import MLClient
 from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.plan import downloads

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sweep_helpers import KEEP, came_to, choice, log, sweep_step, text_of, trials
 
-from azdistill.cli.view import LiveView, PlainView
+from azdistill.cli.run_view import RunView
+from azdistill.cli.screen import LiveScreen, PlainScreen
 from azdistill.local.pipeline_run import Finished
 from azdistill.local.store.runs import load_run, read_events
 
@@ -86,7 +88,7 @@ def test_an_event_of_a_trial_that_lacks_something_is_no_event(run: Run, field: s
 
 def test_a_line_tells_of_each_trial_as_it_ends(run: Run) -> None:
     shown = io.StringIO()
-    run({"s": sweep_step(log() + KEEP, {"x": choice(2, 1)})}, listeners=[PlainView(shown)])
+    run({"s": sweep_step(log() + KEEP, {"x": choice(2, 1)})}, listeners=[RunView(PlainScreen(shown))])
     lines = shown.getvalue().splitlines()
     assert "s | trial 1 of 2: x=2: loss 2; best 2 (trial 1)" in lines
     assert "s | trial 2 of 2: x=1: loss 1; best 1 (trial 2)" in lines
@@ -94,6 +96,6 @@ def test_a_line_tells_of_each_trial_as_it_ends(run: Run) -> None:
 
 def test_on_a_terminal_the_lines_of_trials_stay(run: Run) -> None:
     shown = io.StringIO()
-    with LiveView(shown) as view:
-        run({"s": sweep_step(log() + KEEP, {"x": choice(2, 1)})}, listeners=[view])
+    with closing(LiveScreen(shown)) as screen:
+        run({"s": sweep_step(log() + KEEP, {"x": choice(2, 1)})}, listeners=[RunView(screen)])
     assert "s: trial 2 of 2: x=1" in shown.getvalue()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import time
+from contextlib import closing
 
 import pytest
 
-from azdistill.cli.cloud_view import LiveCloudView, PlainCloudView, make_cloud_view, state_of, step_lines
+from azdistill.cli.screen import LiveScreen, PlainScreen
+from azdistill.cli.watch import JobView, state_of, step_lines
 from azdistill.cloud.jobs.job import Job, JobStep
 
 
@@ -55,11 +57,11 @@ def test_a_table_of_the_steps() -> None:
 
 def test_elsewhere_there_is_a_line_per_change() -> None:
     stream, job = io.StringIO(), a_job()
-    with PlainCloudView(stream) as view:
-        view.started(job)
-        view.step_changed(job.steps["teacher"])
-        view.line("teacher", "asking")
-        view.trouble("no answer")
+    view = JobView(PlainScreen(stream))
+    view.started(job)
+    view.step_changed(job.steps["teacher"])
+    view.line("teacher", "asking")
+    view.trouble("no answer")
     assert stream.getvalue().splitlines() == [
         "run job-1: 4 steps, completed",
         "teacher: completed in 1 m 15 s",
@@ -72,12 +74,13 @@ def test_a_terminal_shows_the_table_and_is_as_before_afterwards(monkeypatch: pyt
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "100")
     terminal, job = Terminal(), a_job()
-    with LiveCloudView(terminal) as view:
+    with closing(LiveScreen(terminal)) as screen:
+        view = JobView(screen)
         view.started(job)
         for step in job.steps.values():
             view.step_changed(step)
         view.line("evaluate", "a [red]line")
-        view._board.live.refresh()
+        screen.live.refresh()
         view.trouble("the service is busy")
         view.ended(job)
     shown = terminal.getvalue()
@@ -85,10 +88,3 @@ def test_a_terminal_shows_the_table_and_is_as_before_afterwards(monkeypatch: pyt
         assert text in shown
     assert "skipped" in shown[shown.rindex("my [bold]experiment") :]
     assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h")
-
-
-def test_the_view_is_the_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stderr", Terminal())
-    assert isinstance(make_cloud_view(to_stderr=True), LiveCloudView)
-    monkeypatch.setattr("sys.stdout", io.StringIO())
-    assert isinstance(make_cloud_view(to_stderr=False), PlainCloudView)

@@ -1,0 +1,90 @@
+"""Text that verbs print: made safe for a terminal, times, sizes, and columns under each other."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+from azdistill import strict_json
+from azdistill.errors import Problem
+from azdistill.redact import clean, redact
+from azdistill.terminal import harmless
+
+
+def safe_text(text: str) -> str:
+    """``text`` as anybody may see it: no secret is in it, and nothing that would steer a terminal.
+
+    Names and values come from files of others, and what a step says may repeat what it was given.
+    """
+    return redact(harmless(text))
+
+
+def plural(number: int, word: str) -> str:
+    """``1 step``, ``2 steps``."""
+    return f"{number} {word}{'s' * (number != 1)}"
+
+
+def duration(seconds: float) -> str:
+    """``0.4 s``, ``12 s``, ``3 m 05 s``, ``2 h 10 m``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} m"
+    return f"{minutes} m {seconds:02d} s" if minutes else f"{seconds} s"
+
+
+def size(count: float) -> str:
+    """Bytes for people, in powers of ten: ``120 B``, ``1.2 MB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def aligned(rows: Sequence[Sequence[str]], *, right: bool = False) -> list[str]:
+    """Rows as lines, without the columns that are empty; ``right`` moves all columns but the first to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if right and number else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+            if width
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def print_findings(problems: Iterable[Problem], notes: Iterable[str] = ()) -> None:
+    """Print what a person should know, and what stops nothing, on stderr."""
+    for text in [*map(str, problems), *(f"note: {note}" for note in notes)]:
+        click.echo(redact(text), err=True)
+
+
+def print_answer(content: Any, lines: Iterable[str], *, as_json: bool, indent: int | None = None) -> None:
+    """Print what a verb was asked for on stdout: ``content`` as JSON, or ``lines`` for people."""
+    if as_json:
+        click.echo(strict_json.dumps(clean(content), indent=indent))
+        return
+    for line in lines:
+        click.echo(redact(line))
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; its last column is folded where the terminal is too narrow."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in headings:
+        table.add_column(heading, overflow="fold", no_wrap=heading != headings[-1])
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
