@@ -110,14 +110,14 @@ def _one_of(text: str, words: Sequence[str]) -> str:
     return word
 
 
-def _require_range(option: str, value: float, written: str, declared: Mapping[str, Any]) -> None:
+def _require_range(option: str, value: float, text: str, declared: Mapping[str, Any]) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         # No comparison would refuse what is no number.
         raise BadConfig(f"{option} must be a finite number, not {value:g}")
-    least, most = declared.get("min"), declared.get("max")
-    if (least is not None and value < least) or (most is not None and value > most):
-        limits = f"{least:g} or more" if most is None else f"between {least:g} and {most:g}"
-        raise BadConfig(f"{option} must be {limits}, not {written}")
+    lowest, highest = declared.get("min"), declared.get("max")
+    if (lowest is not None and value < lowest) or (highest is not None and value > highest):
+        limits = f"{lowest:g} or more" if highest is None else f"between {lowest:g} and {highest:g}"
+        raise BadConfig(f"{option} must be {limits}, not {text}")
 
 
 def _boolean(text: str) -> bool:

@@ -40,15 +40,15 @@ def output_paths(
     """Output -> its path: by the names in the snapshot's component.yml and the options of the command line that are
     called so, and by the variables that Azure ML sets (whose names may have lost their case).
     """
-    given = _options(sys.argv[1:] if arguments is None else arguments)
+    options = _options(sys.argv[1:] if arguments is None else arguments)
     declared = _declared(snapshot / "component.yml")
-    found = {name: Path(given[name]) for name in declared if name in given}
+    paths = {name: Path(options[name]) for name in declared if name in options}
     by_lower = {name.lower(): name for name in declared}
     for variable, value in environment.items():
         name = variable.removeprefix(_VARIABLE)
         if name != variable and value and "pathoncompute" not in name.lower():
-            found.setdefault(by_lower.get(name.lower(), name), Path(value))
-    return found
+            paths.setdefault(by_lower.get(name.lower(), name), Path(value))
+    return paths
 
 
 def _declared(component: Path) -> list[str]:
@@ -66,8 +66,8 @@ def _marks(path: Path) -> dict[str, dict[str, Any]]:
     """Relative path -> size and hash; a single file has the empty path."""
     if path.is_file():
         return {"": _mark(path)}
-    files = sorted(found for found in path.rglob("*") if found.is_file()) if path.is_dir() else []
-    return {found.relative_to(path).as_posix(): _mark(found) for found in files}
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else []
+    return {file.relative_to(path).as_posix(): _mark(file) for file in files}
 
 
 def _mark(path: Path) -> dict[str, Any]:

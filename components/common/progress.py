@@ -56,12 +56,12 @@ class Progress:
         """``count`` more are done; ``text`` is shown behind the numbers."""
         self.done += count
         self.text = self.text if text is None else text
-        now = time.monotonic()
-        if now - self._recorded >= FILE_EVERY:
-            self._recorded = now
+        moment = time.monotonic()
+        if moment - self._recorded >= FILE_EVERY:
+            self._recorded = moment
             self._record()
-        if now - self._drawn >= (BAR_EVERY if self._bar else LINE_EVERY):
-            self._drawn = now
+        if moment - self._drawn >= (BAR_EVERY if self._bar else LINE_EVERY):
+            self._drawn = moment
             self._draw()
 
     def __enter__(self) -> Progress:
@@ -93,15 +93,15 @@ class Progress:
         """What is shown now, as one line."""
         share = min(1.0, self.done / self.total) if self.total else 1.0
         bar = f" [{'#' * round(share * _WIDTH):<{_WIDTH}}]" if self._bar else ""
-        left = "" if self.eta is None or self.done >= self.total else f", {_duration(self.eta)} left"
-        return f"{self.label}{bar} {self.done}/{self.total} ({share:.0%}), {self.rate:.1f}/s{left}" + (
+        time_left = "" if self.eta is None or self.done >= self.total else f", {_duration(self.eta)} left"
+        return f"{self.label}{bar} {self.done}/{self.total} ({share:.0%}), {self.rate:.1f}/s{time_left}" + (
             f", {self.text}" if self.text else ""
         )
 
 
 def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours}h{minutes:02d}m"
-    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+    return f"{minutes}m{seconds:02d}s" if minutes else f"{seconds}s"

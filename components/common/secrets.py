@@ -127,10 +127,10 @@ def _from_connection(name: str) -> str:
     properties = _call("POST", url, f"{arm}/.default", f"connection:{name}").get("properties", {})
     credentials = properties.get("credentials") or {}
     # An API-key connection has `key`; a custom one names its own fields.
-    own = credentials.get("keys") or {}
-    value = credentials.get("key") or own.get("key") or credentials.get("pat")
-    if not value and len(own) == 1:
-        value = next(iter(own.values()))
+    keys = credentials.get("keys") or {}
+    value = credentials.get("key") or keys.get("key") or credentials.get("pat")
+    if not value and len(keys) == 1:
+        value = next(iter(keys.values()))
     if not value:
         raise SecretError(f"the workspace connection {name} holds no key (its type is {properties.get('authType')})")
     return str(value)

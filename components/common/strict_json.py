@@ -28,7 +28,7 @@ def _replaced(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {word(key) if isinstance(key, float) else key: _replaced(inner) for key, inner in value.items()}
+        return {word(key) if isinstance(key, float) else key: _replaced(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_replaced(inner) for inner in value]
+        return [_replaced(part) for part in value]
     return value

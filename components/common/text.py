@@ -102,10 +102,10 @@ def marked(text: str) -> str | None:
     """What follows the last sign of a final answer: ``\\boxed{..}``, ``#### ..``, ``Answer: ..``, ``the answer is``."""
     if boxed := _last_boxed(text):
         return boxed
-    if "####" in text and (rest := text.rpartition("####")[2].strip()):
-        return rest.splitlines()[0].strip()
-    found = [match.group("answer") for match in _MARKERS.finditer(re.sub(r"\*\*|__|`+", "", text))]
-    return found[-1].strip() if found else None
+    if "####" in text and (final := text.rpartition("####")[2].strip()):
+        return final.splitlines()[0].strip()
+    answers = [match.group("answer") for match in _MARKERS.finditer(re.sub(r"\*\*|__|`+", "", text))]
+    return answers[-1].strip() if answers else None
 
 
 def _last_boxed(text: str) -> str | None:
@@ -206,8 +206,8 @@ def pieces(text: str) -> list[str]:
 def _parts(text: str, pattern: str) -> list[str]:
     """The parts of a text whose kinds of characters match ``pattern``."""
     kinds = [(letter, kind) for letter in text if (kind := _kind(letter)) != "x"]
-    shown = "".join(letter for letter, _ in kinds)
-    return [shown[match.start() : match.end()] for match in re.finditer(pattern, "".join(kind for _, kind in kinds))]
+    letters = "".join(letter for letter, _ in kinds)
+    return [letters[match.start() : match.end()] for match in re.finditer(pattern, "".join(kind for _, kind in kinds))]
 
 
 @lru_cache(maxsize=1 << 16)

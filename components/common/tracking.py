@@ -52,8 +52,8 @@ def log_headline(values: dict[str, float]) -> None:
 
 def _lift(mlflow: Any, run_id: str, values: dict[str, float]) -> None:
     client = mlflow.MlflowClient()
-    now = int(time.time() * 1000)
-    metrics = [mlflow.entities.Metric(name, float(value), now, 0) for name, value in values.items()]
+    milliseconds = int(time.time() * 1000)
+    metrics = [mlflow.entities.Metric(name, float(value), milliseconds, 0) for name, value in values.items()]
     # No more than the service takes in one request.
     for start in range(0, len(metrics), 100):
         client.log_batch(run_id, metrics=metrics[start : start + 100])

@@ -107,23 +107,23 @@ class Chat:
         turns = [{"role": turn["role"], "content": self._neutral(turn["content"])} for turn in messages]
         if self._has_system or turns[0]["role"] != "system":
             return turns
-        system, first, *rest = turns
+        system, first, *later = turns
         text = f"{system['content']}\n\n{first['content']}" if system["content"].strip() else first["content"]
-        return [{"role": first["role"], "content": text}, *rest]
+        return [{"role": first["role"], "content": text}, *later]
 
     def _forged(self, text: str) -> bool:
         return bool(self._control and self._control.search(text))
 
     def _neutral(self, text: str) -> str:
-        return self._control.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text) if self._control else text
+        return self._control.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text) if self._control else text
 
     def _last_turn(self, turns: list[Message], response: str) -> tuple[str, _Turn]:
         """The text to train on, and where the last turn of the assistant lies in it."""
         prompt, full = self._render(turns[:-1], prompt=True), self._render(turns, prompt=False)
         if full.startswith(prompt):
-            for wanted in (response, response.strip()):
-                if full.startswith(wanted, len(prompt)):
-                    return full, _Turn(len(prompt), len(prompt), len(prompt) + len(wanted))
+            for spelling in (response, response.strip()):
+                if full.startswith(spelling, len(prompt)):
+                    return full, _Turn(len(prompt), len(prompt), len(prompt) + len(spelling))
         begin, end = self._place(turns, full, response)
         if full.startswith(prompt):
             return full, _Turn(len(prompt), begin, end)
@@ -163,8 +163,8 @@ class Chat:
     def _offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         if not self._fast:
             raise BadConfig("the tokenizer gives no character offsets (a fast tokenizer, tokenizer.json, is needed)")
-        found = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        return list(found["input_ids"]), list(found["offset_mapping"])
+        encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        return list(encoding["input_ids"]), list(encoding["offset_mapping"])
 
     def _learnt(self, text: str, turns: Sequence[_Turn]) -> Encoded:
         ids, offsets = self._offsets(text)
@@ -219,8 +219,8 @@ def _control_text(tokenizer: Any) -> re.Pattern[str] | None:
 
 def _find(text: str, content: str, start: int) -> tuple[int, int] | None:
     """Where ``content`` stands in ``text`` from ``start`` on; without its outer spaces where the template cut those."""
-    for wanted in (content, content.strip()):
-        place = text.find(wanted, start)
+    for spelling in (content, content.strip()):
+        place = text.find(spelling, start)
         if place >= 0:
-            return place, place + len(wanted)
+            return place, place + len(spelling)
     return None

@@ -55,10 +55,10 @@ class LogitWriter:
         self._shards: list[str] = []
         self._checksums: list[str] = []
 
-    def add(self, row_id: str, ids: Sequence[int], found: Distributions) -> None:
+    def add(self, row_id: str, ids: Sequence[int], distributions: Distributions) -> None:
         """Keep one row: its token ids and the distributions at those of them that are learnt."""
-        self._rows.append((row_id, digest(ids), found))
-        self._tokens += len(found.ids)
+        self._rows.append((row_id, digest(ids), distributions))
+        self._tokens += len(distributions.ids)
         if self._tokens >= TOKENS_PER_SHARD:
             self._flush()
 
@@ -76,17 +76,19 @@ class LogitWriter:
         from safetensors.numpy import save_file
 
         name = f"logits-{len(self._shards):05d}.safetensors"
-        ends = np.cumsum([len(found.ids) for _, _, found in self._rows]).astype(np.int64)
+        ends = np.cumsum([len(distributions.ids) for _, _, distributions in self._rows]).astype(np.int64)
         tensors = {
-            "ids": np.concatenate([found.ids for _, _, found in self._rows]).astype(np.int32),
-            "logprobs": np.concatenate([found.logprobs for _, _, found in self._rows]).astype(np.float16),
-            "tails": np.concatenate([found.tails for _, _, found in self._rows]).astype(np.float32),
+            "ids": np.concatenate([distributions.ids for _, _, distributions in self._rows]).astype(np.int32),
+            "logprobs": np.concatenate([distributions.logprobs for _, _, distributions in self._rows]).astype(
+                np.float16
+            ),
+            "tails": np.concatenate([distributions.tails for _, _, distributions in self._rows]).astype(np.float32),
             "ends": ends,
         }
         with writing("the stored logits"):
             save_file(tensors, self._folder / name)
-        for (row_id, key, found), end in zip(self._rows, ends, strict=True):
-            self._index[row_id] = [len(self._shards), int(end) - len(found.ids), int(end), key]
+        for (row_id, key, distributions), end in zip(self._rows, ends, strict=True):
+            self._index[row_id] = [len(self._shards), int(end) - len(distributions.ids), int(end), key]
         self._shards.append(name)
         self._checksums.append(_file_digest(self._folder / name))
         self._rows, self._tokens = [], 0
@@ -116,9 +118,9 @@ class LogitStore:
         self.has_checksums = "checksum" in self.index or bool(self._checksums)
         self._check_index()
         if temperature not in temperatures:
-            known = ", ".join(f"{t:g}" for t in temperatures)
+            stored = ", ".join(f"{t:g}" for t in temperatures)
             raise BadConfig(
-                f"the stored logits hold the tails for the temperatures {known}, not for {temperature:g}: "
+                f"the stored logits hold the tails for the temperatures {stored}, not for {temperature:g}: "
                 f"run teacher_logits with distillation_temperature {temperature:g}"
             )
         self._temperatures = len(temperatures)
@@ -127,12 +129,12 @@ class LogitStore:
 
     def get(self, row_id: str, ids: Sequence[int]) -> Distributions:
         """The distributions of a row. Raises BadData where there are none, or they belong to other tokens."""
-        found = self._rows.get(row_id)
-        if found is None:
+        place = self._rows.get(row_id)
+        if place is None:
             raise BadData(f"row {row_id} has no stored logits: run teacher_logits on the rows that are trained on")
-        if not self._is_place(found):
+        if not self._is_place(place):
             raise _damaged(INDEX, f"what it says of row {row_id} is no place in a shard")
-        shard, start, end, key = found
+        shard, start, end, key = place
         if key != digest(ids):
             raise BadData(
                 f"the stored logits of row {row_id} belong to other tokens: its text, the tokenizer or the chat "
@@ -144,10 +146,10 @@ class LogitStore:
         ids, logprobs, tails = (tensors.get_slice(name)[start:end] for name in ("ids", "logprobs", "tails"))
         return Distributions(ids, logprobs, tails[:, self._column])
 
-    def _is_place(self, found: Any) -> bool:
-        if not isinstance(found, list) or len(found) != 4 or not all(type(number) is int for number in found[:3]):
+    def _is_place(self, entry: Any) -> bool:
+        if not isinstance(entry, list) or len(entry) != 4 or not all(type(number) is int for number in entry[:3]):
             return False
-        shard, start, end, _ = found
+        shard, start, end, _ = entry
         return 0 <= shard < len(self._shards) and 0 <= start <= end
 
     def _check_index(self) -> None:
@@ -207,8 +209,8 @@ def _refuse(word: str) -> None:
 
 def _checksum(index: dict[str, Any]) -> str:
     """The sha256 of all else that an index holds."""
-    rest = {key: value for key, value in index.items() if key != "checksum"}
-    return sha256(json.dumps(rest, sort_keys=True, allow_nan=False).encode()).hexdigest()
+    content = {key: value for key, value in index.items() if key != "checksum"}
+    return sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def _file_digest(path: Path) -> str:

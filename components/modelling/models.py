@@ -52,8 +52,8 @@ def check_folder(folder: str | Path, what: str) -> str:
     if not isinstance(config, dict) or "model_type" not in config:
         raise NoInput(f"the {what} '{folder}' is not a model: its config.json names no model_type")
     if not any(path.glob("*.safetensors")):
-        found = sorted(file.name for file in path.glob("*.bin"))
-        detail = f"it holds {found[0]}, which is not read" if found else "it holds none"
+        pickles = sorted(file.name for file in path.glob("*.bin"))
+        detail = f"it holds {pickles[0]}, which is not read" if pickles else "it holds none"
         raise NoInput(f"the weights of the {what} '{folder}' are to be safetensors: {detail}")
     return str(path)
 
@@ -131,11 +131,11 @@ def choose_dtype(dtype: str, device: str) -> Any:
 
 def eos_ids(model: Any) -> list[int]:
     """The end-of-sequence tokens that a model declares."""
-    found: list[int] = []
+    ids: list[int] = []
     for holder in (getattr(model, "generation_config", None), getattr(model, "config", None)):
         value = getattr(holder, "eos_token_id", None)
-        found += [value] if isinstance(value, int) else list(value or [])
-    return found
+        ids += [value] if isinstance(value, int) else list(value or [])
+    return ids
 
 
 def weight_of(model: Any) -> tuple[int, int]:

@@ -22,9 +22,9 @@ def weights_in(folder: Path) -> Path | None:
     root = _root(folder)
     if root is None:
         return None
-    found = [place for place in _folders(root) if (place / "config.json").is_file()]
-    with_weights = [place for place in found if any(place.glob("*.safetensors"))]
-    return next(iter(with_weights or found), None)
+    folders = [place for place in _folders(root) if (place / "config.json").is_file()]
+    with_weights = [place for place in folders if any(place.glob("*.safetensors"))]
+    return next(iter(with_weights or folders), None)
 
 
 def tokenizer_for(weights: Path) -> Path | None:
@@ -50,4 +50,4 @@ def _folders(root: Path) -> Iterator[Path]:
     level = [root]
     for _ in range(_DEEPEST + 1):
         yield from level
-        level = [inner for place in level for inner in sorted(place.iterdir()) if inner.is_dir()]
+        level = [child for place in level for child in sorted(place.iterdir()) if child.is_dir()]

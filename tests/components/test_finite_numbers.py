@@ -160,7 +160,7 @@ def test_what_was_written_is_read_back(tmp_path: Path, student: Path, monkeypatc
 
     def torn(self: Any, model: Any) -> None:
         original(self, model)
-        file = Path(self.given.model, "model.safetensors")
+        file = Path(self.args.model, "model.safetensors")
         file.write_bytes(file.read_bytes()[:-100])
 
     monkeypatch.setattr(fine_tuning.Student, "_write", torn)

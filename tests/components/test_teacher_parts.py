@@ -77,7 +77,7 @@ def test_whoever_stops_waiting_takes_no_place():
     async def scenario():
         throttle = Throttle(1)
         async with throttle.place():
-            waiting = [asyncio.create_task(throttle.take(again=False)) for _ in range(2)]
+            waiting = [asyncio.create_task(throttle.take(is_retry=False)) for _ in range(2)]
             await asyncio.sleep(0)
             waiting[0].cancel()
             await asyncio.sleep(0)
@@ -94,7 +94,7 @@ def test_places_go_to_those_who_were_refused_before_those_who_were_not():
         throttle, order = Throttle(1), []
 
         async def ask(name, again):
-            async with throttle.place(again=again):
+            async with throttle.place(is_retry=again):
                 order.append(name)
 
         async with throttle.place():
@@ -111,7 +111,7 @@ def test_a_hold_stops_everybody_until_it_ends():
         now = [100.0]
         throttle = Throttle(8, clock=lambda: now[0])
         throttle.hold(3600)
-        asking = [asyncio.create_task(throttle.take(again=False)) for _ in range(3)]
+        asking = [asyncio.create_task(throttle.take(is_retry=False)) for _ in range(3)]
         await asyncio.sleep(0)
         before = throttle.window.in_flight
         now[0] += 3601

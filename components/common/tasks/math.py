@@ -33,10 +33,10 @@ class Math(Task):
     headline = "accuracy"
 
     def parse(self, text: str, row: Row | None = None) -> str | None:
-        shown = visible(text)
-        candidate = marked(shown)
+        answer = visible(text)
+        candidate = marked(answer)
         value = stated_number(candidate) if candidate else None
-        value = number_in(shown) if value is None else value
+        value = number_in(answer) if value is None else value
         return None if value is None else _written(value)
 
     def correct(self, answer: str | None, reference: str) -> bool | None:
@@ -72,8 +72,8 @@ def number_in(text: str) -> Fraction | None:
         text = tail
     if (ratio := _RATIO.match(text)) and int(ratio.group(2)):
         return Fraction(int(ratio.group(1)), int(ratio.group(2)))
-    found = list(_numbers(text))
-    return _value(found[-1]) if found else None
+    numbers = list(_numbers(text))
+    return _value(numbers[-1]) if numbers else None
 
 
 #: A gold answer that is a number: sign, currency, digits (thousands in threes, or as in India) or a ratio of two.
@@ -131,17 +131,17 @@ def gold_number(text: str) -> Fraction | None:
         values = {_sentence(part.strip().partition("\n")[0]) for part in text.split("####")[1:]}
     else:
         stated = marked(text)
-        inner = marked(stated) if stated else None
+        content = marked(stated) if stated else None
         # "Final answer: the answer is 18."
-        if stated and inner and not re.search(r"\d", stated.removesuffix(inner)):
-            stated = inner
+        if stated and content and not re.search(r"\d", stated.removesuffix(content)):
+            stated = content
         values = {_whole(text) if stated is None else _sentence(stated)}
     return values.pop() if len(values) == 1 else None
 
 
 def _boxes(text: str) -> list[str]:
     """What stands in each box; an empty text for one that is no pair of braces."""
-    found: list[str] = []
+    boxes: list[str] = []
     after = 0
     while match := re.compile(r"\\f?box(?:ed)?").search(text, after):
         depth, begin = 0, match.end()
@@ -149,19 +149,19 @@ def _boxes(text: str) -> list[str]:
             depth += {"{": 1, "}": -1}.get(text[place], 0)
             if depth <= 0:
                 break
-        whole = depth == 0 and text[begin : begin + 1] == "{"
-        if not whole:
-            return [*found, ""]
-        found.append(text[begin + 1 : place])
+        is_group = depth == 0 and text[begin : begin + 1] == "{"
+        if not is_group:
+            return [*boxes, ""]
+        boxes.append(text[begin + 1 : place])
         after = place
-    return found
+    return boxes
 
 
 def _sentence(text: str) -> Fraction | None:
     """The number that a stated answer is; a sentence without numbers may follow ("$18$. I hope it is correct.")."""
     value = _whole(text)
-    first, end, rest = re.sub(r"[.;]\s+(?=[^\W\d_])", "\0", text, count=1).partition("\0")
-    return _whole(first) if value is None and end and not re.search(r"[\d\\]", rest) else value
+    first, end, tail = re.sub(r"[.;]\s+(?=[^\W\d_])", "\0", text, count=1).partition("\0")
+    return _whole(first) if value is None and end and not re.search(r"[\d\\]", tail) else value
 
 
 def _whole(text: str) -> Fraction | None:
@@ -169,10 +169,10 @@ def _whole(text: str) -> Fraction | None:
     if re.search(r"[0-9}]\s*\\[dt]?frac", text):
         return None
     text = _bare(_TEXT.sub(r" \1", _plain_signs(text)))
-    *left, right = text.split("=")
-    if left:
-        named = _NAME.fullmatch(left[0]) and not any(map(_NO_UNIT.fullmatch, left[0].split()))
-        sides = left[1:] if named else left
+    *terms, right = text.split("=")
+    if terms:
+        named = _NAME.fullmatch(terms[0]) and not any(map(_NO_UNIT.fullmatch, terms[0].split()))
+        sides = terms[1:] if named else terms
         if not all(_ARITHMETIC.fullmatch(side) for side in sides):
             return None
     match = _WHOLE.fullmatch(_bare(right))
@@ -197,12 +197,12 @@ def _bare(text: str) -> str:
         before = text = text.strip()
         text = text.removesuffix(".").removesuffix("\u3002").rstrip()
         for begin, end in _AROUND:
-            inner = text.removeprefix(begin).removesuffix(end)
+            content = text.removeprefix(begin).removesuffix(end)
             # Not "(1,200)", which may be a point, nor "(2)(3)".
-            if len(inner) == len(text) - len(begin) - len(end) and not re.search(
-                r"[(){},]", inner if begin in "({" else ""
+            if len(content) == len(text) - len(begin) - len(end) and not re.search(
+                r"[(){},]", content if begin in "({" else ""
             ):
-                text = inner
+                text = content
                 break
     return text
 
@@ -210,10 +210,10 @@ def _bare(text: str) -> str:
 def _is_unit(text: str) -> bool:
     """Whether what follows a number only says of what it is one."""
     symbol = _SYMBOL.match(text)
-    rest = text[symbol.end() :] if symbol else text
-    if rest.strip() and not symbol and not rest[0].isspace():
+    tail = text[symbol.end() :] if symbol else text
+    if tail.strip() and not symbol and not tail[0].isspace():
         return False
-    names = _bare(rest).split()
+    names = _bare(tail).split()
     return len(names) <= _UNIT_WORDS and all(map(_is_unit_word, names)) and names[:1] != ["a"]
 
 
@@ -260,15 +260,15 @@ def _written(value: Fraction) -> str:
     """A number in its shortest exact form: 18, 0.5, 1/3."""
     if value.denominator == 1:
         return str(value.numerator)
-    rest = value.denominator
+    divisor = value.denominator
     places = 0
     for prime in (2, 5):
         count = 0
-        while rest % prime == 0:
-            rest //= prime
+        while divisor % prime == 0:
+            divisor //= prime
             count += 1
         places = max(places, count)
-    if rest != 1:
+    if divisor != 1:
         return f"{value.numerator}/{value.denominator}"
     sign, scaled = ("-" if value < 0 else ""), abs(value) * 10**places
     digits = str(int(scaled)).rjust(places + 1, "0")

@@ -28,11 +28,11 @@ class Nli(Task):
     headline = "accuracy"
 
     def parse(self, text: str, row: Row | None = None) -> str | None:
-        shown = visible(text)
-        lines = shown.splitlines() or [""]
+        answer = visible(text)
+        lines = answer.splitlines() or [""]
         # A first line that is a label and nothing else, whatever explanation follows.
         alone = lines[0] if len(lines[0].split()) <= 2 else None
-        for candidate in (marked(shown), alone, lines[-1], shown):
+        for candidate in (marked(answer), alone, lines[-1], answer):
             if candidate and (label := _only_label(candidate)):
                 return label
         return None

@@ -25,16 +25,16 @@ class Qa(Task):
     headline = "accuracy"
 
     def parse(self, text: str, row: Row | None = None) -> str | None:
-        shown = visible(text)
-        if not shown:
+        answer = visible(text)
+        if not answer:
             return None
         choices = choices_of(row)
-        for candidate in (marked(shown), shown.splitlines()[0], shown.splitlines()[-1]):
+        for candidate in (marked(answer), answer.splitlines()[0], answer.splitlines()[-1]):
             if candidate and (letter := _letter(plain(candidate), choices)):
                 return letter
         if choices:
-            return _only_choice(shown, choices)
-        return plain(marked(shown) or shown) or None
+            return _only_choice(answer, choices)
+        return plain(marked(answer) or answer) or None
 
     def closed(self, row: Row) -> bool:
         return bool(choices_of(row))
@@ -66,12 +66,12 @@ def choices_of(row: Row | None) -> dict[str, str]:
     """The choices that the last turn of a row offers: letter and text; empty where it offers none."""
     if not row or not row.get("messages"):
         return {}
-    found = {
+    choices = {
         m.group("a") or m.group("b"): m.group("text")
         for m in _CHOICE.finditer(one_width(row["messages"][-1]["content"]))
     }
-    in_order = [chr(ord("A") + number) for number in range(len(found))]
-    return found if len(found) >= 2 and list(found) == in_order else {}
+    in_order = [chr(ord("A") + number) for number in range(len(choices))]
+    return choices if len(choices) >= 2 and list(choices) == in_order else {}
 
 
 def _letter(text: str, choices: dict[str, str]) -> str | None:
@@ -81,10 +81,10 @@ def _letter(text: str, choices: dict[str, str]) -> str | None:
         letter = (match.group("a") or match.group("b")).upper()
         if not choices or letter in choices:
             return letter
-    same = [
+    letters = [
         letter for letter, choice in choices.items() if _bare(text) in (_bare(choice), squash(f"{letter} {choice}"))
     ]
-    return same[0] if len(same) == 1 else None
+    return letters[0] if len(letters) == 1 else None
 
 
 #: Another letter beside the first one: "(A)", "A or B", "A, B", "A B".
@@ -109,8 +109,8 @@ def _stated_choice(text: str, choices: dict[str, str]) -> set[str]:
         return set()
     if squash(choices[letter]) in squash(text):
         return {letter}
-    others = {match.group("a") or match.group("b") or match.group("c") for match in _OTHER.finditer(text)}
-    return {letter} | (others & set(choices))
+    excluded = {match.group("a") or match.group("b") or match.group("c") for match in _OTHER.finditer(text)}
+    return {letter} | (excluded & set(choices))
 
 
 def _bare(text: str) -> str:

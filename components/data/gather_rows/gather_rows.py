@@ -32,11 +32,11 @@ def main() -> None:
         for shard in index["shards"]:
             tally = tallies[shard["split"]]
             tally.read += shard["rows"]
-            kept, refused, counts = outcome(args, shard)
+            rows, refused, counts = outcome(args, shard)
             spent.update(counts)
             if not counts:
                 given_up.append(shard["name"])
-            for row in kept:
+            for row in rows:
                 out[shard["split"]].write(row)
                 tally.kept += 1
             for row in refused:
@@ -60,11 +60,11 @@ def outcome(args: argparse.Namespace, shard: dict[str, Any]) -> tuple[list[Row],
     except (OSError, ValueError):
         say(f"shard {shard['name']} was not answered: its {shard['rows']} rows are rejected")
         return [], list(_not_asked(args.shards / shard["name"], shard)), {}
-    kept, refused = _lines(folder / "train.jsonl"), _lines(folder / "rejects.jsonl")
-    if len(kept) + len(refused) != shard["rows"]:
-        raise AssertionError(f"shard {shard['name']}: {shard['rows']} rows in, {len(kept)} + {len(refused)} out")
+    rows, refused = _lines(folder / "train.jsonl"), _lines(folder / "rejects.jsonl")
+    if len(rows) + len(refused) != shard["rows"]:
+        raise AssertionError(f"shard {shard['name']}: {shard['rows']} rows in, {len(rows)} + {len(refused)} out")
     placed = [{**row, "file": shard["file"], "line": shard["start"] + row["line"]} for row in refused]
-    return kept, placed, {name: summary[name] for name in COUNTS}
+    return rows, placed, {name: summary[name] for name in COUNTS}
 
 
 def _not_asked(path: Path, shard: dict[str, Any]) -> Iterator[Row]:
@@ -79,12 +79,12 @@ def _lines(path: Path) -> list[Row]:
 
 def finish(args: argparse.Namespace, tallies: dict[str, Tally], counts: dict[str, float]) -> None:
     """Summary and metrics, as if one step had asked. Raises Unavailable where too few rows were answered."""
-    read, kept = sum(tally.read for tally in tallies.values()), sum(tally.kept for tally in tallies.values())
-    ratio = kept / read if read else 0.0
+    read, rows = sum(tally.read for tally in tallies.values()), sum(tally.kept for tally in tallies.values())
+    ratio = rows / read if read else 0.0
     about = {"teacher": args.teacher_model, "strategy": args.strategy, "success_ratio": ratio}
     write_summary(args.summary, "teacher_inference", tallies, **about, **counts)
-    tracking.log_metrics({**counts, "success_ratio": ratio, "rows_kept": kept, "rows_in": read})
-    say(f"{read} rows in, {kept} kept, {read - kept} rejected; {counts['requests']} requests")
+    tracking.log_metrics({**counts, "success_ratio": ratio, "rows_kept": rows, "rows_in": read})
+    say(f"{read} rows in, {rows} kept, {read - rows} rejected; {counts['requests']} requests")
     if ratio < args.min_success_ratio:
         raise Unavailable(
             f"{ratio:.1%} of the rows were answered, min_success_ratio asks for {args.min_success_ratio:.1%}; "

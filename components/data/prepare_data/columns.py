@@ -42,13 +42,13 @@ def choose_columns(record: dict[str, Any], prompt: str | None, reference: str | 
     """The columns of the dataset that ``record`` comes from. Raises BadData listing the columns that there are."""
     if reference and not prompt and "messages" not in record:
         raise BadConfig("'reference_column' needs 'prompt_column' beside it")
-    wanted = [name for name in (prompt, reference) if name]
-    if missing := [name for name in wanted if name not in record]:
+    names = [name for name in (prompt, reference) if name]
+    if missing := [name for name in names if name not in record]:
         raise BadData(f"{file}: there is no column '{missing[0]}' (columns: {_names(record)})")
     if prompt:
         alike = (shape["context"] for shape in TABLE["shapes"] if shape["columns"][0] == prompt and "context" in shape)
-        context = [name for name in next(alike, TABLE["context"]) if name not in wanted]
-        return Columns("pair", tuple(wanted), tuple(wanted[1:]), tuple(context))
+        context = [name for name in next(alike, TABLE["context"]) if name not in names]
+        return Columns("pair", tuple(names), tuple(names[1:]), tuple(context))
     for shape in TABLE["shapes"]:
         if all(name in record for name in shape["columns"]):
             gold = [reference] if reference else shape["gold"]
@@ -78,15 +78,15 @@ def to_row(cells: Cells, columns: Columns, task: Task, system: str | None) -> Ro
 
 
 def _with_gold(row: Row, task: Task) -> Row:
-    given = row.get("reference")
-    if given is None:
+    reference = row.get("reference")
+    if reference is None:
         return row
-    gold = task.reference(given, row)
+    gold = task.reference(reference, row)
     if gold is None:
-        raise BadRow("reference", f"the reference {given[:60]!r} is no answer that the task {task.name} can verify")
+        raise BadRow("reference", f"the reference {reference[:60]!r} is no answer that the task {task.name} can verify")
     metadata = dict(row.get("metadata") or {})
-    if gold not in (given, given.strip()):
-        metadata["reference_text"] = given
+    if gold not in (reference, reference.strip()):
+        metadata["reference_text"] = reference
     return make_row(row["messages"], gold, metadata or None)
 
 
@@ -94,18 +94,22 @@ def _with_system(messages: Any, cells: Cells, columns: Columns, system: str | No
     """``messages`` with the system message of the row's own column before what they begin with, or the step's."""
     own_columns = [name for name in TABLE["system"] if name not in (*columns.needed, *columns.gold)]
     name, value = cells.first(own_columns)
-    own = text_of(value, name)
+    row_system = text_of(value, name)
     if not isinstance(messages, list) or not messages:
         return messages
     first = messages[0]
-    told = system if own is None else own
+    prompt = system if row_system is None else row_system
     if not (isinstance(first, dict) and first.get("role") == "system"):
-        return messages if told is None else [{"role": "system", "content": told}, *messages]
-    if told is not None and isinstance(first.get("content"), str) and not first["content"].strip():
-        return [{"role": "system", "content": told}, *messages[1:]]
-    if own is None or not isinstance(first.get("content"), str) or own.strip() == first["content"].strip():
+        return messages if prompt is None else [{"role": "system", "content": prompt}, *messages]
+    if prompt is not None and isinstance(first.get("content"), str) and not first["content"].strip():
+        return [{"role": "system", "content": prompt}, *messages[1:]]
+    if (
+        row_system is None
+        or not isinstance(first.get("content"), str)
+        or row_system.strip() == first["content"].strip()
+    ):
         return messages
-    return [{"role": "system", "content": f"{own}\n\n{first['content']}"}, *messages[1:]]
+    return [{"role": "system", "content": f"{row_system}\n\n{first['content']}"}, *messages[1:]]
 
 
 # -- forms ------------------------------------------------------------------------------------------------------------
@@ -128,8 +132,8 @@ def _listed(cells: Cells, name: str) -> Any:
     try:
         return json.loads(value)
     except (ValueError, RecursionError) as error:
-        said = error.msg if isinstance(error, json.JSONDecodeError) else json_limit(error)
-        raise BadRow("json", f"'{name}' is not a JSON list: {said}") from None
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else json_limit(error)
+        raise BadRow("json", f"'{name}' is not a JSON list: {reason}") from None
 
 
 def _conversations(cells: Cells, columns: Columns) -> tuple[Any, str | None]:

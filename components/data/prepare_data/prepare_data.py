@@ -63,8 +63,8 @@ def open_sources(args: argparse.Namespace) -> dict[str, Iterator[tuple[str, Reco
     return {**sources, **{name: _named(path) for name, path in files.items()}}
 
 
-def _same(one: Path | None, other: Path | None) -> bool:
-    return bool(one and other and filecmp.cmp(one, other, shallow=False))
+def _same(first: Path | None, second: Path | None) -> bool:
+    return bool(first and second and filecmp.cmp(first, second, shallow=False))
 
 
 def _named(path: Path) -> Iterator[tuple[str, Record]]:
@@ -102,13 +102,13 @@ class Preparation:
         for writer in (*self.out.values(), self.rejects):
             writer.__exit__(*details)
 
-    def take(self, source: str, split: str, found: Iterator[tuple[str, Record]]) -> None:
+    def take(self, source: str, split: str, records: Iterator[tuple[str, Record]]) -> None:
         """Read one source to its end."""
         tally = self.tallies[source]
         columns: Columns | None = None
         file, files = "", set[str]()
         unused = self.unused[source] = Counter[str]()
-        for file, (line, value) in found:
+        for file, (line, value) in records:
             tally.read += 1
             files.add(file)
             if isinstance(value, BadRow):
@@ -134,8 +134,8 @@ class Preparation:
     def _place(self, tally: Tally, row: Row, split: str, file: str, line: int) -> None:
         digest = prompt_digest(row["messages"])
         target = self.by_hash.split(digest) if split == "train" else split
-        if again := self.seen.add(digest, target, line):
-            self._refuse(tally, BadRow(*again), file, line, row)
+        if earlier := self.seen.add(digest, target, line):
+            self._refuse(tally, BadRow(*earlier), file, line, row)
             return
         tally.kept += 1
         self.out[target].write(row)
@@ -158,9 +158,9 @@ class Preparation:
         source = "training_data" if split == "train" or "test_data" not in self.tallies else "test_data"
         tally = self.tallies[source]
         with tempfile.TemporaryDirectory() as folder:
-            whole = Path(shutil.copy(path, Path(folder) / "rows.jsonl"))
+            copy = Path(shutil.copy(path, Path(folder) / "rows.jsonl"))
             self.out[split] = RowWriter(path).__enter__()
-            for row in _rows(whole):
+            for row in _rows(copy):
                 if prompt_digest(row["messages"]) in chosen:
                     self.out[split].write(row)
                 else:
@@ -196,8 +196,8 @@ class Preparation:
             leaked = self.tallies["training_data"].reasons["leak"]
             why = f"; {leaked} of them are in the validation or test data as well" if leaked else ""
             raise BadData(f"no training rows are left{why}")
-        wanted = "test_data" in self.tallies or self.by_hash.test_fraction > 0
-        if wanted and "training_data" in self.tallies and not rows["test"]:
+        has_test = "test_data" in self.tallies or self.by_hash.test_fraction > 0
+        if has_test and "training_data" in self.tallies and not rows["test"]:
             raise BadData("no test rows are left; give 'test_data', or raise 'test_fraction' (0 goes without a test)")
 
 
@@ -219,10 +219,10 @@ def _columns(counts: Counter[str]) -> str:
     """Columns with the number of rows that hold something there, in the order they were met."""
     named = []
     for name, count in counts.items():
-        shown = name if name.isprintable() and name and ", " not in name else ascii(name)
-        named.append(f"{shown} ({_rows_said(count)})")
-    more = len(named) - SHOWN
-    return ", ".join(named[:SHOWN]) + (f", and {more} more, all in the summary" if more > 0 else "")
+        printable = name if name.isprintable() and name and ", " not in name else ascii(name)
+        named.append(f"{printable} ({_rows_said(count)})")
+    unnamed = len(named) - SHOWN
+    return ", ".join(named[:SHOWN]) + (f", and {unnamed} more, all in the summary" if unnamed > 0 else "")
 
 
 def _rows_said(count: int) -> str:

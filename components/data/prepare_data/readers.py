@@ -46,16 +46,16 @@ def dataset_records(folder: Path) -> dict[str, Iterator[tuple[str, Record]]]:
         raise NoInput(f"{folder} is not a folder")
     if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
         return _saved_dataset(folder)
-    shown = sorted(path for path in folder.rglob("*") if _is_shown(path, folder))
-    files = [path for path in shown if path.suffix.lower() in _SUFFIXES and path.name not in TABLE["descriptions"]]
+    visible = sorted(path for path in folder.rglob("*") if _is_shown(path, folder))
+    files = [path for path in visible if path.suffix.lower() in _SUFFIXES and path.name not in TABLE["descriptions"]]
     groups: dict[str, list[Path]] = {}
     for path in files:
         groups.setdefault(_split_of(path.relative_to(folder)) or "training_data", []).append(path)
     if not groups:
         raise NoInput(f"{folder} holds no dataset: neither one saved by `datasets` nor any {', '.join(_SUFFIXES)} file")
-    if others := [str(path.relative_to(folder)) for path in sorted({*shown} - {*files})]:
-        more = f", and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
-        say(f"{folder}: files not used: {', '.join(others[:_NAMED])}{more}")
+    if ignored := [str(path.relative_to(folder)) for path in sorted({*visible} - {*files})]:
+        unnamed = f", and {len(ignored) - _NAMED} more" if len(ignored) > _NAMED else ""
+        say(f"{folder}: files not used: {', '.join(ignored[:_NAMED])}{unnamed}")
     return {split: _chained(paths) for split, paths in groups.items()}
 
 
@@ -87,18 +87,18 @@ def _saved_dataset(folder: Path) -> dict[str, Iterator[tuple[str, Record]]]:
     except (OSError, ValueError) as error:
         raise BadData(f"{folder} is not a dataset that `datasets` can load: {error}") from None
     splits = loaded if isinstance(loaded, DatasetDict) else {"train": loaded}
-    known: dict[str, list[Iterator[tuple[str, Record]]]] = {}
-    others = []
+    tables: dict[str, list[Iterator[tuple[str, Record]]]] = {}
+    unknown = []
     for name, data in splits.items():
         if split := _split_of(Path(str(name))):
-            known.setdefault(split, []).append(_saved_split(folder / str(name), data))
+            tables.setdefault(split, []).append(_saved_split(folder / str(name), data))
         else:
-            others.append(str(name))
-    if not known:
+            unknown.append(str(name))
+    if not tables:
         raise BadConfig(f"{folder} has the splits {', '.join(map(str, splits))}; none is train, validation or test")
-    if others:
-        say(f"{folder}: splits not used: {', '.join(others)} (none of them is named train, validation or test)")
-    return {split: chain.from_iterable(parts) for split, parts in known.items()}
+    if unknown:
+        say(f"{folder}: splits not used: {', '.join(unknown)} (none of them is named train, validation or test)")
+    return {split: chain.from_iterable(parts) for split, parts in tables.items()}
 
 
 def _saved_split(path: Path, data: Any) -> Iterator[tuple[str, Record]]:

@@ -12,11 +12,11 @@ PARTS = {"yyyy": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M"}
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
-def moment_of(as_of: str, offset: str | None, now: datetime) -> datetime:
+def moment_of(as_of: str, offset: str | None, started: datetime) -> datetime:
     """``as_of`` (ISO 8601, UTC where it has no zone; or ``now``) moved by ``offset``, in UTC. Raises BadConfig."""
     text = as_of.strip()
     try:
-        moment = now if text == "now" else datetime.fromisoformat(text)
+        moment = started if text == "now" else datetime.fromisoformat(text)
     except ValueError:
         raise BadConfig(f"as_of '{as_of}' is no moment: write it as 2026-12-01T09:00:00Z, or 'now'") from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC) + _span(offset)
@@ -25,10 +25,10 @@ def moment_of(as_of: str, offset: str | None, now: datetime) -> datetime:
 def _span(offset: str | None) -> timedelta:
     if not offset:
         return timedelta()
-    found = re.fullmatch(r"([+-]?\d{1,6})([mhd])", offset.strip())
-    if not found:
+    match = re.fullmatch(r"([+-]?\d{1,6})([mhd])", offset.strip())
+    if not match:
         raise BadConfig(f"offset '{offset}' is no span: write a number and m, h or d, such as -1d")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 def filled(path: str, moment: datetime) -> str:
@@ -36,8 +36,8 @@ def filled(path: str, moment: datetime) -> str:
 
     def part(match: re.Match[str]) -> str:
         if match[1] not in PARTS:
-            known = ", ".join(f"{{{name}}}" for name in PARTS)
-            raise BadConfig(f"{{{match[1]}}} in '{path}' is no part of a date; known: {known}")
+            parts = ", ".join(f"{{{name}}}" for name in PARTS)
+            raise BadConfig(f"{{{match[1]}}} in '{path}' is no part of a date; known: {parts}")
         return moment.strftime(PARTS[match[1]])
 
     return re.sub(r"\{([^{}]*)\}", part, path)

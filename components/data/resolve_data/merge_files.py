@@ -40,14 +40,14 @@ def _lists(files: Sequence[Named]) -> bytes:
     for name, content in files:
         try:
             text = content.decode("utf-8-sig").strip()
-            found = json.loads(text, object_pairs_hook=unique_keys)
+            parsed = json.loads(text, object_pairs_hook=unique_keys)
         except (ValueError, RecursionError, BadRow) as error:
             detail = error.detail if isinstance(error, BadRow) else error
             raise BadData(f"{name} cannot be read as JSON: {detail}") from None
-        if not isinstance(found, list):
+        if not isinstance(parsed, list):
             raise BadData(f"{name} holds no list, so it cannot be joined with others")
         # The text as it stands: numbers keep their digits.
-        lists += [text[1:-1]] if found else []
+        lists += [text[1:-1]] if parsed else []
     return f"[{','.join(lists)}]".encode()
 
 

@@ -40,20 +40,20 @@ def main() -> None:
     """Run the step."""
     args = arguments.of(__file__)
     moment = moment_of(args.as_of, args.offset, datetime.now(UTC))
-    found = resolve(args.reference, args.folder, moment)
-    if not found.files:
-        raise NoInput(f"nothing fits {args.reference} at {moment:%Y-%m-%dT%H:%M:%SZ}{_searched(found)}")
-    join(found.files, args.data)
-    record(args, moment, found)
+    source = resolve(args.reference, args.folder, moment)
+    if not source.files:
+        raise NoInput(f"nothing fits {args.reference} at {moment:%Y-%m-%dT%H:%M:%SZ}{_searched(source)}")
+    join(source.files, args.data)
+    record(args, moment, source)
 
 
 def resolve(reference: str, folder: Path | None, moment: datetime) -> Found:
     """The files that ``reference`` leads to at ``moment``."""
     if asset := _ASSET.fullmatch(reference):
         version, address, kind = latest(asset[1])
-        found = _on_datastore(address.rstrip("/") + "/**" if kind == "uri_folder" else address)
-        found.version = version
-        return found
+        source = _on_datastore(address.rstrip("/") + "/**" if kind == "uri_folder" else address)
+        source.version = version
+        return source
     path = filled(reference, moment)
     if path.startswith("azureml://"):
         return _on_datastore(path)
@@ -66,20 +66,20 @@ def resolve(reference: str, folder: Path | None, moment: datetime) -> Found:
 
 def _on_datastore(address: str) -> Found:
     name, path = parts_of(address)
-    store, found = Store(name), Found(address=f"azureml://datastores/{name}/paths/{path}")
+    store, source = Store(name), Found(address=f"azureml://datastores/{name}/paths/{path}")
     listed = {file.path: file for file in store.files(root_of(path))}
     for chosen in _chosen(path, list(listed)):
         file = listed[chosen]
-        found.add(chosen, store.read(file), etag=file.etag)
-    return found
+        source.add(chosen, store.read(file), etag=file.etag)
+    return source
 
 
 def _in_folder(folder: Path, path: str) -> Found:
-    found = Found(address=path)
+    source = Found(address=path)
     listed = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
     for chosen in _chosen(path, listed):
-        found.add(chosen, (folder / chosen).read_bytes())
-    return found
+        source.add(chosen, (folder / chosen).read_bytes())
+    return source
 
 
 def _chosen(path: str, listed: list[str]) -> list[str]:
@@ -92,11 +92,11 @@ def _chosen(path: str, listed: list[str]) -> list[str]:
     return sorted(name for name in listed if name.startswith(inside) and is_data(name.removeprefix(inside)))
 
 
-def _searched(found: Found) -> str:
-    return f": no data file at {found.address}" if found.address else ""
+def _searched(source: Found) -> str:
+    return f": no data file at {source.address}" if source.address else ""
 
 
-def record(args: argparse.Namespace, moment: datetime, found: Found) -> None:
+def record(args: argparse.Namespace, moment: datetime, source: Found) -> None:
     """Write the summary and the tags by which two firings can be told apart, or seen to be on the same data."""
     digest = hashlib.sha256(args.data.read_bytes()).hexdigest()
     summary = {
@@ -104,21 +104,21 @@ def record(args: argparse.Namespace, moment: datetime, found: Found) -> None:
         "reference": args.reference,
         "as_of": args.as_of,
         "moment": moment.isoformat(),
-        "address": found.address,
-        "version": found.version,
-        "files": found.about,
+        "address": source.address,
+        "version": source.version,
+        "files": source.about,
         "sha256": digest,
     }
     args.summary.parent.mkdir(parents=True, exist_ok=True)
     args.summary.write_text(strict_json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     tracking.set_tag("azdistill.data", digest)
     tracking.set_tag("azdistill.data.reference", args.reference)
-    if found.version:
-        tracking.set_tag("azdistill.data.version", found.version)
-    tracking.log_metric("files", len(found.files))
-    tracking.log_metric("bytes", sum(file["size"] for file in found.about))
-    version = f"version {found.version}, " if found.version else ""
-    say(f"{args.reference}: {version}{len(found.files)} file(s), sha256 {digest[:12]}")
+    if source.version:
+        tracking.set_tag("azdistill.data.version", source.version)
+    tracking.log_metric("files", len(source.files))
+    tracking.log_metric("bytes", sum(file["size"] for file in source.about))
+    version = f"version {source.version}, " if source.version else ""
+    say(f"{args.reference}: {version}{len(source.files)} file(s), sha256 {digest[:12]}")
 
 
 if __name__ == "__main__":

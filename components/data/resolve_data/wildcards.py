@@ -10,8 +10,8 @@ _WILD = re.compile(r"[*?]")
 
 def root_of(path: str) -> str:
     """What stands before the first wildcard: every file that fits begins with it."""
-    found = _WILD.search(path)
-    return path[: found.start()] if found else path
+    match = _WILD.search(path)
+    return path[: match.start()] if match else path
 
 
 def has_wildcard(path: str) -> bool:
@@ -32,6 +32,6 @@ def is_data(path: str) -> bool:
 
 
 def _expression(pattern: str) -> str:
-    known = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    patterns = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     parts = re.split(r"(\*\*/|\*\*|\*|\?)", pattern)
-    return "".join(known.get(part, re.escape(part)) for part in parts)
+    return "".join(patterns.get(part, re.escape(part)) for part in parts)

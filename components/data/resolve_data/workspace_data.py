@@ -53,10 +53,10 @@ def latest(name: str) -> tuple[str, str, str]:
 
 def parts_of(address: str) -> tuple[str, str]:
     """The datastore and the path in ``azureml://datastores/NAME/paths/PATH`` (or the long form of it)."""
-    found = _DATASTORE.fullmatch(address)
-    if not found:
+    match = _DATASTORE.fullmatch(address)
+    if not match:
         raise BadConfig(f"{address} does not lie on a datastore; write azureml://datastores/NAME/paths/PATH")
-    return found[1], found[2].lstrip("/")
+    return match[1], match[2].lstrip("/")
 
 
 class Store:
@@ -77,7 +77,7 @@ class Store:
 
     def files(self, prefix: str) -> list[BlobFile]:
         """Every file whose path begins with ``prefix``."""
-        found: list[BlobFile] = []
+        blobs: list[BlobFile] = []
         marker = ""
         while True:
             query = {
@@ -89,10 +89,10 @@ class Store:
             }
             page = ElementTree.fromstring(self._get("", query))
             # A data lake lists its folders too, as empty blobs.
-            found += [_listed(blob) for blob in page.iter("Blob") if not _is_folder(blob)]
+            blobs += [_listed(blob) for blob in page.iter("Blob") if not _is_folder(blob)]
             marker = page.findtext("NextMarker") or ""
             if not marker:
-                return [file for file in found if not file.path.endswith("/")]
+                return [file for file in blobs if not file.path.endswith("/")]
 
     def read(self, file: BlobFile) -> bytes:
         """The file, in the state in which it was listed; TryAgain where it has changed since."""
@@ -100,10 +100,10 @@ class Store:
 
     def _get(self, path: str, query: dict[str, str], headers: dict[str, str] | None = None) -> bytes:
         signed = f"{urllib.parse.urlencode(query)}{'&' if query and self._signature else ''}{self._signature}"
-        known = {"x-ms-version": _STORAGE_API, **(headers or {})}
+        all_headers = {"x-ms-version": _STORAGE_API, **(headers or {})}
         if not self._signature:
-            known["Authorization"] = f"Bearer {_token(_STORAGE)}"
-        return _answer("GET", f"{self._url}{path}?{signed}", known, f"the datastore {self.name}")
+            all_headers["Authorization"] = f"Bearer {_token(_STORAGE)}"
+        return _answer("GET", f"{self._url}{path}?{signed}", all_headers, f"the datastore {self.name}")
 
 
 def _listed(blob: ElementTree.Element) -> BlobFile:
@@ -122,19 +122,19 @@ def _signature(name: str) -> str:
     """A short-lived signature where the datastore keeps a key; nothing where identities are let in."""
     try:
         body = {"expirableSecret": True, "expireAfterHours": 1}
-        found = _arm("POST", f"/datastores/{name}/listSecrets", f"the datastore {name}", body)
+        secrets = _arm("POST", f"/datastores/{name}/listSecrets", f"the datastore {name}", body)
     except Refused:
         # Reading data needs no right to read keys: the identity itself is tried.
         return ""
-    return str(found.get("sasToken") or "").lstrip("?")
+    return str(secrets.get("sasToken") or "").lstrip("?")
 
 
 def _arm(method: str, path: str, what: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     endpoint = os.environ.get("AZDISTILL_ARM_ENDPOINT", ARM_ENDPOINT).rstrip("/")
     headers = {"Authorization": f"Bearer {_token(f'{endpoint}/.default')}", "Content-Type": "application/json"}
     url = f"{endpoint}{_workspace()}{path}?api-version={_API}"
-    found: dict[str, Any] = json.loads(_answer(method, url, headers, what, body))
-    return found
+    answer: dict[str, Any] = json.loads(_answer(method, url, headers, what, body))
+    return answer
 
 
 def _workspace() -> str:
@@ -176,16 +176,16 @@ def _answer(method: str, url: str, headers: dict[str, str], what: str, body: dic
 
 def _pause(error: urllib.error.HTTPError, otherwise: float) -> float:
     """Seconds to wait as the service asks for; ``otherwise`` where it does not, or names a date."""
-    asked = str(error.headers.get("Retry-After") or "")
-    return min(float(asked), 60.0) if asked.isdigit() else otherwise
+    seconds = str(error.headers.get("Retry-After") or "")
+    return min(float(seconds), 60.0) if seconds.isdigit() else otherwise
 
 
 def _failure(error: urllib.error.HTTPError, what: str) -> Exception:
-    said = f"{error.code} {error.reason}"
+    reason = f"{error.code} {error.reason}"
     if error.code in (401, 403):
-        return Refused(f"{what}: the service answered {said}; the job's identity may not read it")
+        return Refused(f"{what}: the service answered {reason}; the job's identity may not read it")
     if error.code == 404:
         return NoInput(f"there is no such thing in the workspace: {what}")
     if error.code in (412, 429):
-        return TryAgain(f"{what}: {'a file changed while it was read' if error.code == 412 else said}")
-    return Unavailable(f"{what}: the service answered {said}")
+        return TryAgain(f"{what}: {'a file changed while it was read' if error.code == 412 else reason}")
+    return Unavailable(f"{what}: the service answered {reason}")

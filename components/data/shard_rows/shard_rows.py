@@ -29,12 +29,12 @@ def main() -> None:
 
 def split_up(folder: Path, split: str, path: Path, rows: list[Any], size: int) -> list[dict[str, Any]]:
     """Write the shards of one file; what the index says of each."""
-    written = []
+    paths = []
     for start in range(0, len(rows), size):
         name = f"{split}-{start:09d}.jsonl"
         count = write_rows(folder / name, rows[start : start + size])
-        written.append({"name": name, "split": split, "file": str(path), "start": start, "rows": count})
-    return written
+        paths.append({"name": name, "split": split, "file": str(path), "start": start, "rows": count})
+    return paths
 
 
 if __name__ == "__main__":

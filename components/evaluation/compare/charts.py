@@ -62,16 +62,16 @@ class Plane:
     y_title: str
 
 
-def bars(columns: dict[str, dict[str, Any]], metric: str, note: str = "", whole: float | None = None) -> Bars | None:
-    """A bar per column that has the metric; None where fewer than one has. ``whole``: the value of a full-width bar."""
-    found = {name: facts for name, facts in columns.items() if facts.get(metric) is not None}
-    if not found:
+def bars(columns: dict[str, dict[str, Any]], metric: str, note: str = "", maximum: float | None = None) -> Bars | None:
+    """A bar per column that has the metric; None where fewer than one has. ``maximum``: of a full-width bar."""
+    measured = {name: facts for name, facts in columns.items() if facts.get(metric) is not None}
+    if not measured:
         return None
-    intervals = {name: (facts.get("ci") or {}).get(metric) for name, facts in found.items()}
-    largest = max([facts[metric] for facts in found.values()] + [ci[1] for ci in intervals.values() if ci])
-    scale = (WIDTH - LEFT - RIGHT) / (whole or largest or 1)
+    intervals = {name: (facts.get("ci") or {}).get(metric) for name, facts in measured.items()}
+    largest = max([facts[metric] for facts in measured.values()] + [ci[1] for ci in intervals.values() if ci])
+    scale = (WIDTH - LEFT - RIGHT) / (maximum or largest or 1)
     drawn = []
-    for number, (name, facts) in enumerate(found.items()):
+    for number, (name, facts) in enumerate(measured.items()):
         ci = intervals[name]
         text = wording.value(metric, facts[metric])
         tip = f"{wording.NAMES[name]}: {text}" + (f" (95% interval {wording.interval(metric, ci)})" if ci else "")
@@ -83,29 +83,29 @@ def bars(columns: dict[str, dict[str, Any]], metric: str, note: str = "", whole:
 def plane(columns: dict[str, dict[str, Any]], metric: str) -> Plane | None:
     """Quality against time for the columns that were timed together; None where fewer than two were."""
     needed = (metric, "latency_ms_p50", "weights_bytes")
-    found = {
+    measured = {
         name: facts
         for name, facts in columns.items()
         if facts.get("source") == "weights" and all(facts.get(key) is not None for key in needed)
     }
-    if len(found) < 2 or len({facts.get("timing_group") for facts in found.values()}) > 1:
+    if len(measured) < 2 or len({facts.get("timing_group") for facts in measured.values()}) > 1:
         return None
-    width, height, left, right, top, bottom = PLANE
-    times = [facts["latency_ms_p50"] for facts in found.values()]
+    width, height, left_edge, right, top, bottom = PLANE
+    times = [facts["latency_ms_p50"] for facts in measured.values()]
     low, high = math.log10(min(times)) - 0.2, math.log10(max(times)) + 0.2
-    heaviest = max(facts["weights_bytes"] for facts in found.values())
+    heaviest = max(facts["weights_bytes"] for facts in measured.values())
 
     def x(milliseconds: float) -> float:
-        return left + (math.log10(milliseconds) - low) / (high - low) * (width - left - right)
+        return left_edge + (math.log10(milliseconds) - low) / (high - low) * (width - left_edge - right)
 
     def y(share: float) -> float:
         return top + (1 - share) * (height - top - bottom)
 
-    points, taken = [], []
-    for name, facts in found.items():
+    points, heights = [], []
+    for name, facts in measured.items():
         place = x(facts["latency_ms_p50"])
-        label = _free(y(facts[metric]), place, taken)
-        taken.append((place, label))
+        label = _free(y(facts[metric]), place, heights)
+        heights.append((place, label))
         radius = max(5.0, 26 * math.sqrt(facts["weights_bytes"] / heaviest))
         tip = ", ".join(f"{wording.metric_name(key)} {wording.value(key, facts[key])}" for key in needed)
         tip = f"{wording.NAMES[name]}: {tip}"
@@ -116,10 +116,10 @@ def plane(columns: dict[str, dict[str, Any]], metric: str) -> Plane | None:
     return Plane(tuple(points), x_ticks, y_ticks, wording.metric_name(metric))
 
 
-def _free(y: float, x: float, taken: list[tuple[float, float]]) -> float:
+def _free(y: float, x: float, heights: list[tuple[float, float]]) -> float:
     """A height for a label near ``y`` where no other label is."""
     for step in (0, 18, -18, 36, -36, 54):
-        if all(abs(x - other_x) > 150 or abs(y + step - other_y) >= 16 for other_x, other_y in taken):
+        if all(abs(x - other_x) > 150 or abs(y + step - other_y) >= 16 for other_x, other_y in heights):
             return y + step
     return y
 

@@ -30,23 +30,23 @@ def read_summary(path: Path | None, name: str) -> dict[str, Any] | None:
     if not path:
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        summary = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise NoInput(f"the {name} summary {path} cannot be read: {error}") from None
-    return found if isinstance(found, dict) else None
+    return summary if isinstance(summary, dict) else None
 
 
 def main() -> None:
     """Read, compare, write, and only then judge."""
-    given = arguments.of(__file__)
-    task = get_task(given.task_type)
-    columns = read_columns(given.results)
-    result = {"title": given.title or f"Distillation: {task.name}", "created": _now(), **compare(columns, task)}
-    result["gate"] = gate(result, given.min_retention)
-    summaries = {"generation": read_summary(given.generation, "generation")}
-    summaries["curation"] = read_summary(given.curation, "curation")
+    args = arguments.of(__file__)
+    task = get_task(args.task_type)
+    columns = read_columns(args.results)
+    result = {"title": args.title or f"Distillation: {task.name}", "created": _now(), **compare(columns, task)}
+    result["gate"] = gate(result, args.min_retention)
+    summaries = {"generation": read_summary(args.generation, "generation")}
+    summaries["curation"] = read_summary(args.curation, "curation")
     result |= summaries
-    folder = given.report
+    folder = args.report
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "comparison.json").write_text(
         strict_json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
@@ -68,14 +68,14 @@ def gate(result: dict[str, Any], least: float | None) -> dict[str, Any] | None:
     """Whether the distilled student keeps enough; None where nothing was asked for."""
     if least is None:
         return None
-    kept, metric = result["retention"], result["headline"]
-    if kept is None:
+    retained, metric = result["retention"], result["headline"]
+    if retained is None:
         why = ": the distilled student is the teacher's model" if is_same(result, "teacher", "distilled") else ""
         text = f"retention of {metric} cannot be computed, {least:g} is asked{why}"
         return {"min_retention": least, "passed": False, "text": text}
-    passed = kept >= least
-    text = f"the distilled student keeps {kept:.4f} of the teacher's {metric}, {least:g} is asked"
-    return {"min_retention": least, "passed": passed, "text": text}
+    is_met = retained >= least
+    text = f"the distilled student keeps {retained:.4f} of the teacher's {metric}, {least:g} is asked"
+    return {"min_retention": least, "passed": is_met, "text": text}
 
 
 def record(result: dict[str, Any], folder: Path) -> None:
@@ -89,12 +89,12 @@ def record(result: dict[str, Any], folder: Path) -> None:
         numbers |= {
             f"{column}.{key}": value for key, value in facts.items() if key not in ("max_new_tokens", "batch_size")
         }
-    kept = {key: float(value) for key, value in numbers.items() if isinstance(value, int | float)}
+    metrics = {key: float(value) for key, value in numbers.items() if isinstance(value, int | float)}
     if result["against_baseline"]:
-        kept["better_than_baseline"] = float(result["against_baseline"]["better"])
+        metrics["better_than_baseline"] = float(result["against_baseline"]["better"])
         if not result["against_baseline"]["better"]:
             tracking.set_headline_tag(NOT_BETTER, "true")
-    tracking.log_headline(kept)
+    tracking.log_headline(metrics)
     tracking.set_tag("retention_metric", result["retention_metric"])
     for name in ("report.html", "report.md", "comparison.json"):
         tracking.log_artifact(folder / name)

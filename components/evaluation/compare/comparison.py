@@ -44,24 +44,24 @@ class SameModels:
     first: dict[str, str]
     groups: list[dict[str, Any]]
 
-    def are(self, one: str, other: str) -> bool:
+    def are(self, first: str, second: str) -> bool:
         """Whether two columns are one model."""
-        return one in self.first and self.first[one] == self.first.get(other)
+        return first in self.first and self.first[first] == self.first.get(second)
 
-    def pair(self, one: str, other: str) -> tuple[str, str]:
+    def pair(self, first: str, second: str) -> tuple[str, str]:
         """The same for all pairs of columns that stand for the same two models."""
-        return self.first.get(one, one), self.first.get(other, other)
+        return self.first.get(first, first), self.first.get(second, second)
 
 
 def read_columns(folder: str) -> dict[str, Column]:
     """The columns there are. Raises NoInput, BadData."""
-    found = {name: _read_column(Path(folder) / name, name) for name in COLUMNS if (Path(folder) / name).is_dir()}
-    if not found:
+    columns = {name: _read_column(Path(folder) / name, name) for name in COLUMNS if (Path(folder) / name).is_dir()}
+    if not columns:
         raise NoInput(f"{folder} holds no results (looked for the folders {', '.join(COLUMNS)})")
-    sets = {name: frozenset(column.predictions) for name, column in found.items()}
+    sets = {name: frozenset(column.predictions) for name, column in columns.items()}
     if len(set(sets.values())) > 1:
         raise BadData(f"the columns of {folder} are not about the same test rows")
-    return found
+    return columns
 
 
 def _read_column(folder: Path, name: str) -> Column:
@@ -77,36 +77,36 @@ def _read_column(folder: Path, name: str) -> Column:
 
 def compare(columns: dict[str, Column], task: Task) -> dict[str, Any]:
     """The object that comparison.json holds. What cannot be said (fairly) is None."""
-    same = same_models(columns)
+    models_alike = same_models(columns)
     tests = paired_tests(columns, task.headline)
-    by_pair = {same.pair(test["first"], test["second"]): test for test in tests}
+    by_pair = {models_alike.pair(test["first"], test["second"]): test for test in tests}
     result: dict[str, Any] = {
         "task": task.name,
         "rows": len(next(iter(columns.values())).predictions),
         "headline": task.headline,
         **{name: _facts(columns[name], task) if name in columns else None for name in COLUMNS},
-        "same_model": same.groups,
+        "same_model": models_alike.groups,
         **retention(columns, task.headline),
-        "against_baseline": against_baseline(columns, task.headline, same),
-        **_reductions(columns, same),
-        "p_value_distilled_vs_baseline": _p(by_pair, same.pair("distilled", "baseline")),
-        "p_value_distilled_vs_teacher": _p(by_pair, same.pair("distilled", "teacher")),
+        "against_baseline": against_baseline(columns, task.headline, models_alike),
+        **_reductions(columns, models_alike),
+        "p_value_distilled_vs_baseline": _p(by_pair, models_alike.pair("distilled", "baseline")),
+        "p_value_distilled_vs_teacher": _p(by_pair, models_alike.pair("distilled", "teacher")),
         "tests": tests,
     }
     if result["gold_sft"]:
-        result["gold_sft"]["p_value_vs_baseline"] = _p(by_pair, same.pair("gold_sft", "baseline"))
-        result["gold_sft"]["p_value_distilled_vs_gold_sft"] = _p(by_pair, same.pair("distilled", "gold_sft"))
+        result["gold_sft"]["p_value_vs_baseline"] = _p(by_pair, models_alike.pair("gold_sft", "baseline"))
+        result["gold_sft"]["p_value_distilled_vs_gold_sft"] = _p(by_pair, models_alike.pair("distilled", "gold_sft"))
     result["changes"] = {
-        other: _changes(result["distilled"], result[other], same.are("distilled", other))
-        for other in ("baseline", "teacher")
-        if result[other]
+        peer: _changes(result["distilled"], result[peer], models_alike.are("distilled", peer))
+        for peer in ("baseline", "teacher")
+        if result[peer]
     }
     return result
 
 
 def _facts(column: Column, task: Task) -> dict[str, Any]:
-    wanted = dict.fromkeys([*ALWAYS, *task.metrics])
-    return wanted | {key: value for key, value in column.metrics.items() if key != "column"}
+    names = dict.fromkeys([*ALWAYS, *task.metrics])
+    return names | {key: value for key, value in column.metrics.items() if key != "column"}
 
 
 def same_models(columns: dict[str, Column]) -> SameModels:
@@ -122,9 +122,11 @@ def same_models(columns: dict[str, Column]) -> SameModels:
 
 
 def _group(columns: dict[str, Column], names: list[str]) -> dict[str, Any]:
-    said = [[columns[name].predictions[key].get("response") for name in names] for key in columns[names[0]].predictions]
+    responses = [
+        [columns[name].predictions[key].get("response") for name in names] for key in columns[names[0]].predictions
+    ]
     # Equal weights behind another tokenizer or chat template answer differently.
-    return {"columns": names, "answers_differ": sum(any(text != texts[0] for text in texts) for texts in said)}
+    return {"columns": names, "answers_differ": sum(any(text != texts[0] for text in texts) for texts in responses)}
 
 
 def paired_tests(columns: dict[str, Column], metric: str) -> list[dict[str, Any]]:
@@ -132,18 +134,18 @@ def paired_tests(columns: dict[str, Column], metric: str) -> list[dict[str, Any]
 
     A model is not tested against itself, and two models are tested once, under however many names they stand.
     """
-    same = same_models(columns)
-    found: list[dict[str, Any]] = []
+    models_alike = same_models(columns)
+    tests: list[dict[str, Any]] = []
     tested = set()
     for first, second in PAIRS:
-        if first in columns and second in columns and not same.are(first, second):
+        if first in columns and second in columns and not models_alike.are(first, second):
             pair = _paired(columns[first], columns[second], metric)
-            if pair and same.pair(first, second) not in tested:
-                tested.add(same.pair(first, second))
-                found.append({"first": first, "second": second, "metric": metric, **_test(*pair)})
-    for test, adjusted in zip(found, holm([test["p_value"] for test in found]), strict=True):
+            if pair and models_alike.pair(first, second) not in tested:
+                tested.add(models_alike.pair(first, second))
+                tests.append({"first": first, "second": second, "metric": metric, **_test(*pair)})
+    for test, adjusted in zip(tests, holm([test["p_value"] for test in tests]), strict=True):
         test["p_value_holm"] = adjusted
-    return found
+    return tests
 
 
 def _paired(first: Column, second: Column, metric: str) -> tuple[list[float], list[float]] | None:
@@ -165,7 +167,7 @@ def _test(first: list[float], second: list[float]) -> dict[str, Any]:
     }
 
 
-def against_baseline(columns: dict[str, Column], metric: str, same: SameModels) -> dict[str, Any] | None:
+def against_baseline(columns: dict[str, Column], metric: str, models_alike: SameModels) -> dict[str, Any] | None:
     """Whether the distilled student is better than the student as it was, on the rows that both have a score of.
 
     None where that is not known: without a baseline, or without scores. A model is not better than itself.
@@ -174,10 +176,10 @@ def against_baseline(columns: dict[str, Column], metric: str, same: SameModels) 
         return None
     pair = _paired(columns["distilled"], columns["baseline"], metric)
     ours, theirs = (fsum(values) / len(values) for values in pair) if pair else (None, None)
-    found = {"metric": metric, "rows": len(pair[0]) if pair else 0, "distilled": ours, "baseline": theirs}
-    if same.are("distilled", "baseline"):
-        return {**found, "better": False}
-    return {**found, "better": ours > theirs} if ours is not None and theirs is not None else None
+    comparison = {"metric": metric, "rows": len(pair[0]) if pair else 0, "distilled": ours, "baseline": theirs}
+    if models_alike.are("distilled", "baseline"):
+        return {**comparison, "better": False}
+    return {**comparison, "better": ours > theirs} if ours is not None and theirs is not None else None
 
 
 def retention(columns: dict[str, Column], metric: str) -> dict[str, Any]:
@@ -185,16 +187,21 @@ def retention(columns: dict[str, Column], metric: str) -> dict[str, Any]:
 
     None for a student that is the teacher: it was not distilled.
     """
-    found: dict[str, Any] = {"retention": None, "retention_metric": metric, "retention_ci": None, "gap_recovered": None}
+    retained: dict[str, Any] = {
+        "retention": None,
+        "retention_metric": metric,
+        "retention_ci": None,
+        "gap_recovered": None,
+    }
     teacher, distilled = columns.get("teacher"), columns.get("distilled")
     pair = _paired(distilled, teacher, metric) if teacher and distilled else None
-    same = same_models(columns)
-    if not pair or not sum(pair[1]) or same.are("distilled", "teacher"):
-        return found
-    found["retention"], found["retention_ci"] = fsum(pair[0]) / fsum(pair[1]), ratio_ci(*pair)
-    if not same.are("distilled", "baseline"):
-        found["gap_recovered"] = _gap_recovered(columns, metric)
-    return found
+    models_alike = same_models(columns)
+    if not pair or not sum(pair[1]) or models_alike.are("distilled", "teacher"):
+        return retained
+    retained["retention"], retained["retention_ci"] = fsum(pair[0]) / fsum(pair[1]), ratio_ci(*pair)
+    if not models_alike.are("distilled", "baseline"):
+        retained["gap_recovered"] = _gap_recovered(columns, metric)
+    return retained
 
 
 def _gap_recovered(columns: dict[str, Column], metric: str) -> float | None:
@@ -205,46 +212,50 @@ def _gap_recovered(columns: dict[str, Column], metric: str) -> float | None:
     return (ours - base) / (top - base) if top > base else None
 
 
-def _reductions(columns: dict[str, Column], same: SameModels) -> dict[str, Any]:
+def _reductions(columns: dict[str, Column], models_alike: SameModels) -> dict[str, Any]:
     """What the distilled student saves against the teacher; None where the two were not measured alike."""
-    found: dict[str, Any] = dict.fromkeys(("latency_reduction", "memory_reduction", "throughput_ratio"))
+    reductions: dict[str, Any] = dict.fromkeys(("latency_reduction", "memory_reduction", "throughput_ratio"))
     teacher, distilled = columns.get("teacher"), columns.get("distilled")
-    if not teacher or not distilled or same.are("distilled", "teacher"):
-        return found
+    if not teacher or not distilled or models_alike.are("distilled", "teacher"):
+        return reductions
     if not measured_alike(teacher.metrics, distilled.metrics):
-        return found
-    found["latency_reduction"] = _reduction(distilled.metrics, teacher.metrics, "latency_ms_p50")
-    found["memory_reduction"] = _reduction(distilled.metrics, teacher.metrics, "weights_bytes")
+        return reductions
+    reductions["latency_reduction"] = _reduction(distilled.metrics, teacher.metrics, "latency_ms_p50")
+    reductions["memory_reduction"] = _reduction(distilled.metrics, teacher.metrics, "weights_bytes")
     fast, slow = distilled.metrics.get("throughput"), teacher.metrics.get("throughput")
-    found["throughput_ratio"] = fast / slow if fast and slow else None
-    return found
+    reductions["throughput_ratio"] = fast / slow if fast and slow else None
+    return reductions
 
 
 def measured_alike(first: dict[str, Any], second: dict[str, Any]) -> bool:
     """Whether times and sizes may be compared: weights of both at hand, in one process, with the same settings."""
-    same = ("timing_group", "dtype", "device", "max_new_tokens", "batch_size")
-    both = first.get("source") == second.get("source") == "weights"
-    return both and bool(first.get("timing_group")) and all(first.get(key) == second.get(key) for key in same)
+    conditions = ("timing_group", "dtype", "device", "max_new_tokens", "batch_size")
+    from_weights = first.get("source") == second.get("source") == "weights"
+    return (
+        from_weights
+        and bool(first.get("timing_group"))
+        and all(first.get(key) == second.get(key) for key in conditions)
+    )
 
 
 def _reduction(ours: dict[str, Any], theirs: dict[str, Any], metric: str) -> float | None:
     return 1 - ours[metric] / theirs[metric] if ours.get(metric) is not None and theirs.get(metric) else None
 
 
-def _changes(ours: dict[str, Any] | None, theirs: dict[str, Any], same: bool) -> dict[str, float | None]:
+def _changes(ours: dict[str, Any] | None, theirs: dict[str, Any], is_one_model: bool) -> dict[str, float | None]:
     """Change of each metric from ``theirs`` to ``ours``, in per cent of ``theirs``; None where that is not fair.
 
-    Of a model measured twice (``same``) what differs is the measuring.
+    Of a model measured twice (``is_one_model``) what differs is the measuring.
     """
     if not ours:
         return {}
     alike, changes = measured_alike(ours, theirs), {}
     for metric, value in ours.items():
-        other = theirs.get(metric)
+        base = theirs.get(metric)
         if isinstance(value, bool) or not isinstance(value, int | float | None) or metric in _SETTINGS:
             continue
-        fair = not same and (alike or metric not in _MEASURES)
-        changes[metric] = 100 * (value - other) / other if fair and value is not None and other else None
+        fair = not is_one_model and (alike or metric not in _MEASURES)
+        changes[metric] = 100 * (value - base) / base if fair and value is not None and base else None
     return changes
 
 

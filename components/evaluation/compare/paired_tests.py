@@ -69,8 +69,8 @@ def _resampled_means(values: Any, seed: int) -> Any:
     """Means of resamples of the rows, in blocks that fit into memory."""
     generator, rows = np.random.default_rng(seed), len(values)
     block = max(1, min(RESAMPLES, 4_000_000 // rows))
-    found = []
+    means = []
     for start in range(0, RESAMPLES, block):
         draws = generator.integers(0, rows, (min(block, RESAMPLES - start), rows))
-        found.append(values[draws].mean(axis=1))
-    return np.concatenate(found)
+        means.append(values[draws].mean(axis=1))
+    return np.concatenate(means)

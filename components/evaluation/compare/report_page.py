@@ -57,16 +57,16 @@ _STEPS = (("generation", "Teacher inference"), ("curation", "Curation"))
 
 def cards(result: dict[str, Any]) -> list[dict[str, str]]:
     """The numbers at the top: a large figure, what it is, and what stands behind it."""
-    found = []
+    cards_html = []
     metric = wording.metric_in_text(result["headline"])
     if result["retention"] is not None:
         bounds = result["retention_ci"]
         note = f"95% interval {wording.percent(bounds[0])} to {wording.percent(bounds[1])}" if bounds else ""
-        found.append(_card(wording.percent(result["retention"]), f"of the teacher's {metric} kept", note))
+        cards_html.append(_card(wording.percent(result["retention"]), f"of the teacher's {metric} kept", note))
     test = next((t for t in result["tests"] if (t["first"], t["second"]) == ("distilled", "baseline")), None)
     if test:
         note = f"p {_sign(test['p_value'])}, {wording.test_name(test['test'])}"
-        found.append(_card(f"{100 * test['difference']:+.1f}", f"points of {metric} over the baseline", note))
+        cards_html.append(_card(f"{100 * test['difference']:+.1f}", f"points of {metric} over the baseline", note))
     for key, what, of in (
         ("latency_reduction", "time per response", "latency_ms_p50"),
         ("memory_reduction", "memory for weights", "weights_bytes"),
@@ -74,13 +74,13 @@ def cards(result: dict[str, Any]) -> list[dict[str, str]]:
         if result[key] is not None:
             ends = [wording.value(of, result[name][of]) for name in ("teacher", "distilled")]
             word = "less" if result[key] >= 0 else "more"
-            found.append(_card(wording.percent(abs(result[key])), f"{word} {what}", f"{ends[0]} to {ends[1]}"))
+            cards_html.append(_card(wording.percent(abs(result[key])), f"{word} {what}", f"{ends[0]} to {ends[1]}"))
     if result["throughput_ratio"] is not None:
         ends = [wording.value("throughput", result[name]["throughput"]) for name in ("teacher", "distilled")]
-        found.append(
+        cards_html.append(
             _card(f"{result['throughput_ratio']:.1f}\u00d7", "the throughput", f"{ends[0]} to {ends[1]} responses/s")
         )
-    return found
+    return cards_html
 
 
 def _card(figure: str, what: str, note: str) -> dict[str, str]:
@@ -94,7 +94,7 @@ def _sign(number: float) -> str:
 
 def quality_charts(facts: dict[str, Any], headline: str) -> list[charts.Bars]:
     """The headline metric first, then up to three other fractions."""
-    others = (
+    metrics = (
         "accuracy",
         "macro_f1",
         "exact_match",
@@ -105,7 +105,7 @@ def quality_charts(facts: dict[str, Any], headline: str) -> list[charts.Bars]:
         "rouge1",
         "agreement_with_teacher",
     )
-    drawn = [charts.bars(facts, metric, whole=1.0) for metric in dict.fromkeys((headline, *others))]
+    drawn = [charts.bars(facts, metric, maximum=1.0) for metric in dict.fromkeys((headline, *metrics))]
     return [chart for chart in drawn if chart][:4]
 
 
@@ -124,5 +124,5 @@ def resource_charts(facts: dict[str, Any]) -> list[charts.Bars]:
 def _flow(summary: dict[str, Any], title: str) -> dict[str, Any]:
     reasons = sorted((summary.get("reasons") or {}).items(), key=lambda item: -item[1])
     total = summary.get("in") or 0
-    kept = summary.get("kept") or 0
-    return {"title": title, "in": total, "kept": kept, "reasons": reasons, "splits": summary.get("splits") or {}}
+    curated = summary.get("kept") or 0
+    return {"title": title, "in": total, "kept": curated, "reasons": reasons, "splits": summary.get("splits") or {}}

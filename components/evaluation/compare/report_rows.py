@@ -69,58 +69,60 @@ def _change(metric: str, number: float | None) -> Change:
 def conclusions(result: dict[str, Any]) -> list[str]:
     """What the numbers say, one sentence each; nothing where they say nothing."""
     metric = wording.metric_in_text(result["headline"])
-    said = []
+    sentences = []
     if result["retention"] is not None:
         bounds = result["retention_ci"]
         within = f" (95% interval {wording.percent(bounds[0])} to {wording.percent(bounds[1])})" if bounds else ""
-        said.append(
+        sentences.append(
             f"The distilled student keeps {wording.percent(result['retention'])} of the teacher's {metric}{within}."
         )
-    said += notices(result)
-    said += [_tested(test, metric) for test in result["tests"]]
-    said += _savings(result)
+    sentences += notices(result)
+    sentences += [_tested(test, metric) for test in result["tests"]]
+    sentences += _savings(result)
     if all(not result[name] or result[name].get(result["headline"]) is None for name in COLUMNS):
-        said.append("The test rows have no reference answers, so that quality cannot be measured against the truth.")
+        sentences.append(
+            "The test rows have no reference answers, so that quality cannot be measured against the truth."
+        )
     if result.get("gate"):
-        said.append(f"Gate {'passed' if result['gate']['passed'] else 'FAILED'}: {result['gate']['text']}.")
-    return said
+        sentences.append(f"Gate {'passed' if result['gate']['passed'] else 'FAILED'}: {result['gate']['text']}.")
+    return sentences
 
 
 def notices(result: dict[str, Any]) -> list[str]:
     """What must be known before the numbers are read: models that are one, and a student that has not gained."""
-    said = [_one_model(group) for group in result["same_model"]]
-    found = result["against_baseline"]
-    if found and not found["better"]:
-        said.append(_not_better(found))
-    elif result["distilled"] and not found:
+    sentences = [_one_model(group) for group in result["same_model"]]
+    comparison = result["against_baseline"]
+    if comparison and not comparison["better"]:
+        sentences.append(_not_better(comparison))
+    elif result["distilled"] and not comparison:
         why = "its scores and the baseline's have no row in common" if result["baseline"] else "there is no baseline"
-        said.append(f"Whether the distilled student is better than it was before is not known: {why}.")
-    return said
+        sentences.append(f"Whether the distilled student is better than it was before is not known: {why}.")
+    return sentences
 
 
-def is_same(result: dict[str, Any], one: str, other: str) -> bool:
+def is_same(result: dict[str, Any], first: str, second: str) -> bool:
     """Whether two columns are one model."""
-    return any({one, other} <= set(group["columns"]) for group in result["same_model"])
+    return any({first, second} <= set(group["columns"]) for group in result["same_model"])
 
 
 def _one_model(group: dict[str, Any]) -> str:
-    first, *others = group["columns"]
-    names = " and ".join([wording.NAMES[first], *map(wording.in_text, others)])
-    said = f"{names} are the same model (their weights are equal): they are not tested against each other."
-    said += " What differs between their times is the measuring."
+    first, *copies = group["columns"]
+    names = " and ".join([wording.NAMES[first], *map(wording.in_text, copies)])
+    text = f"{names} are the same model (their weights are equal): they are not tested against each other."
+    text += " What differs between their times is the measuring."
     if group["answers_differ"]:
         rows = group["answers_differ"]
-        said += f" Their answers differ on {rows} row{'s' * (rows != 1)}, as under another tokenizer or chat template."
-    return said
+        text += f" Their answers differ on {rows} row{'s' * (rows != 1)}, as under another tokenizer or chat template."
+    return text
 
 
-def _not_better(found: dict[str, Any]) -> str:
-    said = "NOT BETTER: the distilled student is not above the baseline"
-    if not found["rows"]:
-        return f"{said}: it is the same model."
-    ours, theirs = (wording.value(found["metric"], found[name]) for name in ("distilled", "baseline"))
-    rows = f"the {found['rows']} row{'s' * (found['rows'] != 1)} that both answered"
-    return f"{said}: {wording.metric_in_text(found['metric'])} {ours} against {theirs} on {rows}."
+def _not_better(comparison: dict[str, Any]) -> str:
+    text = "NOT BETTER: the distilled student is not above the baseline"
+    if not comparison["rows"]:
+        return f"{text}: it is the same model."
+    ours, theirs = (wording.value(comparison["metric"], comparison[name]) for name in ("distilled", "baseline"))
+    rows = f"the {comparison['rows']} row{'s' * (comparison['rows'] != 1)} that both answered"
+    return f"{text}: {wording.metric_in_text(comparison['metric'])} {ours} against {theirs} on {rows}."
 
 
 def _tested(test: dict[str, Any], metric: str) -> str:
@@ -149,16 +151,16 @@ def texts_measured(result: dict[str, Any]) -> str:
 
 
 def _savings(result: dict[str, Any]) -> list[str]:
-    said = []
+    sentences = []
     for key, what in (("latency_reduction", "time per response"), ("memory_reduction", "memory for weights")):
         if result[key] is not None:
             word = "less" if result[key] >= 0 else "more"
-            said.append(
+            sentences.append(
                 f"The distilled student takes {wording.percent(abs(result[key]))} {word} {what} than the teacher."
             )
     if result["throughput_ratio"] is not None:
-        said.append(f"It gives {result['throughput_ratio']:.1f} times the responses per second.")
+        sentences.append(f"It gives {result['throughput_ratio']:.1f} times the responses per second.")
     teacher = result["teacher"]
     if teacher and teacher.get("source") == "endpoint":
-        said.append("The teacher was asked over an endpoint: its times and sizes are not compared.")
-    return said
+        sentences.append("The teacher was asked over an endpoint: its times and sizes are not compared.")
+    return sentences

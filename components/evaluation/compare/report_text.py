@@ -24,8 +24,8 @@ def table(result: dict[str, Any]) -> str:
 
 
 def _line(cells: list[str], widths: list[int]) -> str:
-    first, *rest = zip(cells, widths, strict=True)
-    return "  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]).rstrip()
+    first, *numbers = zip(cells, widths, strict=True)
+    return "  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in numbers)]).rstrip()
 
 
 def _change_heads(result: dict[str, Any]) -> list[str]:

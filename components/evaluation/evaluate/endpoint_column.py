@@ -11,9 +11,9 @@ from common.rows import Row
 def endpoint_answers(rows: Sequence[Row], answered: Mapping[str, Row]) -> Measured:
     """The answers to ``rows``; a row without one is missing. Times are the endpoint's, network included."""
     answers = [_answer(answered.get(row["id"])) for row in rows]
-    found = [answered[row["id"]] for row in rows if row["id"] in answered]
-    times = [1000 * row["latency"] for row in found if isinstance(row.get("latency"), int | float)]
-    teachers = sorted({str(row["teacher"]) for row in found if row.get("teacher")})
+    in_order = [answered[row["id"]] for row in rows if row["id"] in answered]
+    times = [1000 * row["latency"] for row in in_order if isinstance(row.get("latency"), int | float)]
+    teachers = sorted({str(row["teacher"]) for row in in_order if row.get("teacher")})
     facts = {
         "model": ", ".join(teachers) or None,
         "source": "endpoint",

@@ -16,18 +16,18 @@ from modelling.models import check_source
 COLUMNS = ("teacher", "baseline", "distilled", "gold_sft")
 
 
-def sources(given: Namespace) -> dict[str, str]:
+def sources(args: Namespace) -> dict[str, str]:
     """Folder or hub id of each column that has weights. Raises NoInput, BadConfig."""
-    found = {
-        "teacher": check_source(given.teacher_weights, given.teacher_id, "teacher"),
-        "baseline": check_source(given.baseline_weights, given.baseline_id, "baseline"),
-        "distilled": check_source(given.distilled, None, "distilled student"),
-        "gold_sft": check_source(given.gold_sft, None, "student trained on gold answers"),
+    paths = {
+        "teacher": check_source(args.teacher_weights, args.teacher_id, "teacher"),
+        "baseline": check_source(args.baseline_weights, args.baseline_id, "baseline"),
+        "distilled": check_source(args.distilled, None, "distilled student"),
+        "gold_sft": check_source(args.gold_sft, None, "student trained on gold answers"),
     }
-    if found["teacher"] and given.teacher_rows:
+    if paths["teacher"] and args.teacher_rows:
         raise BadConfig("the teacher is given twice: as weights, and as the rows it answered (teacher_rows)")
-    with_weights = {name: source for name, source in found.items() if source}
-    if not with_weights and not given.teacher_rows:
+    with_weights = {name: source for name, source in paths.items() if source}
+    if not with_weights and not args.teacher_rows:
         raise BadConfig(
             "nothing to evaluate: give distilled, baseline_weights, teacher_weights, teacher_rows or gold_sft"
         )
@@ -46,24 +46,24 @@ def read_test_rows(path: str) -> list[Row]:
 
 def main() -> None:
     """Read, generate, score, write."""
-    given = arguments.of(__file__)
-    given.sources = sources(given)
-    task = get_task(given.task_type)
-    rows = read_test_rows(given.test_rows)
-    endpoint = {row["id"]: row for row in read_rows(given.teacher_rows)} if given.teacher_rows else None
+    args = arguments.of(__file__)
+    args.sources = sources(args)
+    task = get_task(args.task_type)
+    rows = read_test_rows(args.test_rows)
+    endpoint = {row["id"]: row for row in read_rows(args.teacher_rows)} if args.teacher_rows else None
     # torch and transformers take seconds to import: only once the inputs are known to be sound.
     from endpoint_column import endpoint_answers
     from measuring import measure
     from scoring import Scorer
 
-    measured = measure(given, rows) if given.sources else {}
+    measured = measure(args, rows) if args.sources else {}
     if endpoint is not None:
         measured["teacher"] = endpoint_answers(rows, endpoint)
-    scorer = Scorer(task, rows, measured["teacher"].answers if "teacher" in measured else None, given.seed)
+    scorer = Scorer(task, rows, measured["teacher"].answers if "teacher" in measured else None, args.seed)
     for name in COLUMNS:
         if name in measured:
             predictions, scores = scorer.score(measured[name].answers)
-            write_column(Path(given.results) / name, name, predictions, scores, measured[name].facts, given)
+            write_column(Path(args.results) / name, name, predictions, scores, measured[name].facts, args)
             say(f"{name}: {headline(task.headline, scores)}")
 
 
@@ -74,7 +74,7 @@ def headline(name: str, scores: dict[str, Any]) -> str:
 
 
 def write_column(
-    folder: Path, name: str, predictions: list[Row], scores: dict[str, Any], facts: dict[str, Any], given: Namespace
+    folder: Path, name: str, predictions: list[Row], scores: dict[str, Any], facts: dict[str, Any], args: Namespace
 ) -> None:
     """Write ``metrics.json`` and ``predictions.jsonl`` of one column."""
     metrics = {"column": name, **scores, **facts}

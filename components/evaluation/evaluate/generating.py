@@ -88,14 +88,14 @@ class Generator:
             if not answer.finish_reason:
                 by_limit.setdefault(self._room(len(ids[place]), at_most), []).append(place)
         for limit, places in by_limit.items():
-            found = self._generate([ids[place] for place in places], limit)
-            for place, tokens in zip(places, found, strict=True):
+            texts = self._generate([ids[place] for place in places], limit)
+            for place, tokens in zip(places, texts, strict=True):
                 answers[place] = self._read(tokens)
         return answers
 
     def _room(self, length: int, at_most: int | None) -> int:
-        wanted = at_most or self.max_new_tokens
-        return min(wanted, self.positions - length) if self.positions else wanted
+        limit = at_most or self.max_new_tokens
+        return min(limit, self.positions - length) if self.positions else limit
 
     def _generate(self, batch: Sequence[list[int]], limit: int) -> list[list[int]]:
         width, pad = max(map(len, batch)), self.chat.pad_id

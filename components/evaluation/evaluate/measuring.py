@@ -28,75 +28,73 @@ from modelling.models import choose_device, choose_dtype, quiet
 WARM_UP = 2
 
 
-def measure(given: Namespace, rows: Sequence[Row]) -> dict[str, Measured]:
+def measure(args: Namespace, rows: Sequence[Row]) -> dict[str, Measured]:
     """All columns that have weights, measured together."""
     quiet()
-    torch.manual_seed(given.seed)
-    device = choose_device(given.device)
-    dtype = choose_dtype(given.dtype, device)
+    torch.manual_seed(args.seed)
+    device = choose_device(args.device)
+    dtype = choose_dtype(args.dtype, device)
     models = {
-        name: Generator(
-            source, device, dtype, given.max_new_tokens, given.revision if name == "baseline" else None, name
-        )
-        for name, source in given.sources.items()
+        name: Generator(source, device, dtype, args.max_new_tokens, args.revision if name == "baseline" else None, name)
+        for name, source in args.sources.items()
     }
     prompts = {name: [model.prompt(row) for row in rows] for name, model in models.items()}
     for name, model in models.items():
         model.check_logits(prompts[name])
-    timed = _timed_rows(len(rows), given.latency_rows, given.seed)
+    timed = _timed_rows(len(rows), args.latency_rows, args.seed)
     latencies = _latencies(models, prompts, timed)
-    answers, seconds = _batched(models, prompts, given.batch_size)
+    answers, seconds = _batched(models, prompts, args.batch_size)
     shared = {
         "source": "weights",
         "dtype": str(dtype).removeprefix("torch."),
         "device": device,
-        "max_new_tokens": given.max_new_tokens,
-        "batch_size": given.batch_size,
+        "max_new_tokens": args.max_new_tokens,
+        "batch_size": args.batch_size,
         "timing_group": secrets.token_hex(8),
         "machine": machine(device),
     }
     return {
         name: Measured(
-            answers[name], model.facts() | _rates(answers[name], seconds[name], latencies[name], given) | shared
+            answers[name], model.facts() | _rates(answers[name], seconds[name], latencies[name], args) | shared
         )
         for name, model in models.items()
     }
 
 
-def _rates(answers: list[Answer], seconds: float, latencies: list[float], given: Namespace) -> dict[str, Any]:
+def _rates(answers: list[Answer], seconds: float, latencies: list[float], args: Namespace) -> dict[str, Any]:
     tokens = sum(answer.tokens for answer in answers)
     return {
-        **latency_facts(latencies, given.seed),
+        **latency_facts(latencies, args.seed),
         "throughput": sum(answer.generated for answer in answers) / seconds if seconds else None,
         "tokens_per_second": tokens / seconds if seconds else None,
     }
 
 
-def _timed_rows(count: int, wanted: int, seed: int) -> list[int]:
-    return sorted(random.Random(seed).sample(range(count), min(wanted, count)))
+def _timed_rows(count: int, sample: int, seed: int) -> list[int]:
+    return sorted(random.Random(seed).sample(range(count), min(sample, count)))
 
 
 def _latencies(models: dict[str, Generator], prompts: dict[str, list[Any]], rows: list[int]) -> dict[str, list[float]]:
     """Milliseconds from text to text, one row at a time; rows that some model cannot read count for none."""
-    found: dict[str, list[float]] = {name: [] for name in models}
+    latencies: dict[str, list[float]] = {name: [] for name in models}
     if not rows:
-        return found
+        return latencies
     names = list(models)
     for row in rows[:WARM_UP]:
         for name in names:
             models[name].answer([prompts[name][row]])
     with Progress(len(rows), "timing single responses") as progress:
         for number, row in enumerate(rows):
-            taken, generated = {}, True
+            picked, generated = {}, True
             for name in _rotated(names, number):
                 started = time.perf_counter()
                 (answer,) = models[name].answer([prompts[name][row]])
-                taken[name] = 1000 * (time.perf_counter() - started)
+                picked[name] = 1000 * (time.perf_counter() - started)
                 generated = generated and answer.generated
             for name in names if generated else ():
-                found[name].append(taken[name])
+                latencies[name].append(picked[name])
             progress.update()
-    return found
+    return latencies
 
 
 def _batched(
@@ -114,9 +112,9 @@ def _batched(
             batch = order[start : start + batch_size]
             for name in _rotated(names, number):
                 started = time.perf_counter()
-                found = models[name].answer([prompts[name][row] for row in batch])
+                batch_answers = models[name].answer([prompts[name][row] for row in batch])
                 seconds[name] += time.perf_counter() - started
-                answers[name].update(zip(batch, found, strict=True))
+                answers[name].update(zip(batch, batch_answers, strict=True))
                 progress.update(len(batch), name)
     return {name: [answers[name][row] for row in range(count)] for name in names}, seconds
 

@@ -54,18 +54,18 @@ class Scorer:
 
     def _prediction(self, row: Row, answer: Answer, peer: Answer | None) -> Row:
         reference = row.get("reference")
-        found: Row = {"id": row["id"], "prompt": row["messages"][-1]["content"], "reference": reference}
-        found |= {"response": answer.response, "answer": self._task.parse(answer.response, row), "correct": None}
-        found |= {"finish_reason": answer.finish_reason, "tokens": answer.tokens}
+        prediction: Row = {"id": row["id"], "prompt": row["messages"][-1]["content"], "reference": reference}
+        prediction |= {"response": answer.response, "answer": self._task.parse(answer.response, row), "correct": None}
+        prediction |= {"finish_reason": answer.finish_reason, "tokens": answer.tokens}
         if answer.finish_reason == "missing":
-            return found
+            return prediction
         if reference is not None:
-            found |= self._metrics.of(row, answer.response, found["answer"])
+            prediction |= self._metrics.of(row, answer.response, prediction["answer"])
         if peer is not None and peer.finish_reason != "missing":
-            found["agreement_with_teacher"] = self._metrics.agreement(
-                row, found["answer"], answer.response, peer.response
+            prediction["agreement_with_teacher"] = self._metrics.agreement(
+                row, prediction["answer"], answer.response, peer.response
             )
-        return found
+        return prediction
 
     def _aggregate(self, scored: list[Row]) -> dict[str, Any]:
         values: dict[str, Any] = {"ci": {}}

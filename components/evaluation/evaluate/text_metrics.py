@@ -64,8 +64,8 @@ class RowMetrics:
         peer = self._task.parse(teacher, row)
         if peer is None:
             return None
-        same = self._task.correct(answer, peer)
-        return float(same) if same is not None else rouge(visible(response), visible(teacher))["rougeL"]
+        agrees = self._task.correct(answer, peer)
+        return float(agrees) if agrees is not None else rouge(visible(response), visible(teacher))["rougeL"]
 
 
 class _Words:
@@ -98,10 +98,10 @@ def rouge(text: str, reference: str) -> dict[str, float]:
     A single word has no pair of words, and rouge-score's ROUGE-2 of it is 0. That stands for ASCII words, whose figures
     are compared with published ones; elsewhere a text that equals its reference has 1 in all three.
     """
-    found = {name: float(score.fmeasure) for name, score in _rouge_scorer().score(reference, text).items()}
+    scores = {name: float(score.fmeasure) for name, score in _rouge_scorer().score(reference, text).items()}
     ours = words(text)
     alone = len(ours) == 1 and not (ours[0].isascii() and ours[0].isalnum())
-    return dict.fromkeys(found, 1.0) if alone and ours == words(reference) else found
+    return dict.fromkeys(scores, 1.0) if alone and ours == words(reference) else scores
 
 
 def normal(text: str) -> str:
@@ -130,11 +130,11 @@ def token_f1(answer: str, reference: str) -> float:
 
 def macro_f1(pairs: Any) -> float:
     """Mean F1 over the labels that occur as gold ones. ``pairs``: rows of (gold, predicted)."""
-    gold, given = pairs[:, 0], pairs[:, 1]
+    gold, predicted = pairs[:, 0], pairs[:, 1]
     scores = []
     for label in np.unique(gold):
-        right = np.sum((gold == label) & (given == label))
-        scores.append(2 * right / (np.sum(gold == label) + np.sum(given == label)))
+        right = np.sum((gold == label) & (predicted == label))
+        scores.append(2 * right / (np.sum(gold == label) + np.sum(predicted == label)))
     return float(np.mean(scores))
 
 
@@ -209,7 +209,7 @@ def _chrf() -> Any:
 def _of_corpus(
     metric: Any, texts: Sequence[str], references: Sequence[str], resamples: int
 ) -> tuple[float, list[float]]:
-    found = metric.corpus_score(texts, [references])
+    score = metric.corpus_score(texts, [references])
     # Sacrebleu's own bootstrap adds up in half the digits, and fails where some resamples have nothing in common with
     # their references: it takes the mean of its 0.0 and of numpy's numbers. This one draws the same rows.
     counts = np.asarray(metric._extract_corpus_statistics(texts, [references]), dtype=float)
@@ -217,7 +217,7 @@ def _of_corpus(
     scores = sorted(float(metric._compute_score_from_stats(counts[draw].sum(axis=0)).score) / 100 for draw in draws)
     outside = resamples // 40
     mean, half = fsum(scores) / resamples, (scores[resamples - outside - 1] - scores[outside]) / 2
-    return float(found.score) / 100, [max(0.0, mean - half), min(1.0, mean + half)]
+    return float(score.score) / 100, [max(0.0, mean - half), min(1.0, mean + half)]
 
 
 def density(source: str, summary: str) -> float:
@@ -226,20 +226,24 @@ def density(source: str, summary: str) -> float:
     Grusky, Naaman, Artzi, "Newsroom", 2018, equation 3: the sum of squared lengths of the greedily matched fragments
     over the words of the summary. 0 is all own words; high values are long copies.
     """
-    text, given = words(source.lower()), words(summary.lower())
+    text, summary_words = words(source.lower()), words(summary.lower())
     starts: dict[str, list[int]] = {}
     for place, word in enumerate(text):
         starts.setdefault(word, []).append(place)
     total = at = 0
-    while at < len(given):
-        longest = max((_run(text, start, given, at) for start in starts.get(given[at], ())), default=0)
+    while at < len(summary_words):
+        longest = max((_run(text, start, summary_words, at) for start in starts.get(summary_words[at], ())), default=0)
         total += longest**2
         at += max(1, longest)
-    return total / max(1, len(given))
+    return total / max(1, len(summary_words))
 
 
-def _run(text: list[str], start: int, given: list[str], at: int) -> int:
+def _run(text: list[str], start: int, summary_words: list[str], at: int) -> int:
     length = 0
-    while start + length < len(text) and at + length < len(given) and text[start + length] == given[at + length]:
+    while (
+        start + length < len(text)
+        and at + length < len(summary_words)
+        and text[start + length] == summary_words[at + length]
+    ):
         length += 1
     return length

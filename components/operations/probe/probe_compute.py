@@ -45,15 +45,15 @@ class ProbeFailed(StepError):
 
 def main() -> None:
     """Look at everything, print and write it, then fail where something has to be mended."""
-    given = arguments.of(__file__)
+    args = arguments.of(__file__)
     findings: list[Finding] = []
-    for finding in look(given.teacher_endpoint, given.teacher_key, given.addresses, given.timeout):
+    for finding in look(args.teacher_endpoint, args.teacher_key, args.addresses, args.timeout):
         findings.append(finding)
         say(f"{finding.level:<5} {finding.name:<10} {finding.said}")
         if finding.todo:
             say(f"{'':<17}{finding.todo}")
-    findings.append(storage(given.report))
-    given.report.write_text(strict_json.dumps([asdict(finding) for finding in findings], indent=2) + "\n")
+    findings.append(storage(args.report))
+    args.report.write_text(strict_json.dumps([asdict(finding) for finding in findings], indent=2) + "\n")
     last = findings[-1]
     say(f"{last.level:<5} {last.name:<10} {last.said}")
     failed = [finding for finding in findings if finding.level == FAIL]
@@ -163,11 +163,11 @@ def storage(report: Path) -> Finding:
     try:
         trial.parent.mkdir(parents=True, exist_ok=True)
         trial.write_bytes(content)
-        same = trial.read_bytes() == content
+        is_equal = trial.read_bytes() == content
         trial.unlink()
     except OSError as error:
         return Finding("storage", FAIL, f"an output cannot be written: {error}", "see the datastore's credentials")
-    if not same:
+    if not is_equal:
         return Finding("storage", FAIL, "an output reads other than it was written", "see the datastore")
     rate = 2 * _WRITTEN / 1e6 / max(time.monotonic() - started, 1e-6)
     return Finding("storage", OK, f"outputs are written and read back, {rate:.0f} MB a second")
@@ -191,15 +191,15 @@ def _skew(date: str | None) -> float | None:
 
 
 def _reason(error: Exception) -> str:
-    inner = getattr(error, "reason", error)
-    return str(inner) or type(inner).__name__
+    cause = getattr(error, "reason", error)
+    return str(cause) or type(cause).__name__
 
 
 def _todo(error: Exception) -> str:
-    inner = getattr(error, "reason", error)
-    if isinstance(inner, ssl.SSLError):
+    cause = getattr(error, "reason", error)
+    if isinstance(cause, ssl.SSLError):
         return "its certificate is not trusted here: a proxy in between? set SSL_CERT_FILE in the environment"
-    if "Name or service not known" in str(inner) or "resolution" in str(inner):
+    if "Name or service not known" in str(cause) or "resolution" in str(cause):
         return "its name is not known here: a private network without DNS for it?"
     return "the virtual network or its firewall lets nothing out to it: add a rule for the host"
 

@@ -30,33 +30,33 @@ class Reaped:
 
 def main() -> None:
     """Look at every endpoint, remove what is over, and fail last where one could not be removed."""
-    given = arguments.of(__file__)
-    workspace = Workspace(given.timeout)
-    now = datetime.now(UTC)
-    reaped = [_reap(workspace, one, given.dry_run) for one in expired(workspace, now)]
+    args = arguments.of(__file__)
+    workspace = Workspace(args.timeout)
+    current_time = datetime.now(UTC)
+    reaped = [_reap(workspace, one, args.dry_run) for one in expired(workspace, current_time)]
     for one in reaped:
         say(f"{one.outcome:<8} {one.name} ({one.kind}), its time was over at {one.expires} {one.reason}".rstrip())
     if not reaped:
         say("nothing has expired")
-    summary = {"step": "reap_endpoints", "time": now.isoformat(), "endpoints": [asdict(one) for one in reaped]}
-    given.summary.write_text(strict_json.dumps(summary, indent=2) + "\n")
+    summary = {"step": "reap_endpoints", "time": current_time.isoformat(), "endpoints": [asdict(one) for one in reaped]}
+    args.summary.write_text(strict_json.dumps(summary, indent=2) + "\n")
     failures = [f"{one.name}: {one.reason}" for one in reaped if one.outcome == "failed"]
     if failures:
         raise StepError("; ".join(failures))
 
 
-def expired(workspace: Workspace, now: datetime) -> list[Reaped]:
+def expired(workspace: Workspace, current_time: datetime) -> list[Reaped]:
     """Ours whose time is over, in the order of their names; what carries no readable time never expires."""
-    found: dict[str, Reaped] = {}
+    endpoints: dict[str, Reaped] = {}
     for kind in (*KINDS, "connections"):
         for resource in workspace.listed(kind):
             tags = tags_of(resource)
             moment = moment_of(tags.get(EXPIRES, ""))
-            if OWNER in tags and moment is not None and moment <= now:
+            if OWNER in tags and moment is not None and moment <= current_time:
                 # A connection without its endpoint is what an interrupted removal leaves.
-                found.setdefault(tags[OWNER], Reaped(tags[OWNER], kind, tags[EXPIRES], "expired"))
+                endpoints.setdefault(tags[OWNER], Reaped(tags[OWNER], kind, tags[EXPIRES], "expired"))
     alive = {str(one["name"]) for kind in KINDS for one in workspace.listed(kind)}
-    return [one for name, one in sorted(found.items()) if one.kind != "connections" or name not in alive]
+    return [one for name, one in sorted(endpoints.items()) if one.kind != "connections" or name not in alive]
 
 
 def _reap(workspace: Workspace, one: Reaped, dry_run: bool) -> Reaped:
@@ -64,9 +64,9 @@ def _reap(workspace: Workspace, one: Reaped, dry_run: bool) -> Reaped:
         return one
     try:
         if one.kind == "onlineEndpoints":
-            others = _others(workspace, one.name)
-            if others:
-                raise StepError(f"somebody else deployed {', '.join(others)} to it")
+            foreign = _others(workspace, one.name)
+            if foreign:
+                raise StepError(f"somebody else deployed {', '.join(foreign)} to it")
         for link in workspace.listed("connections"):
             if tags_of(link).get(OWNER) == one.name:
                 workspace.delete(f"connections/{link['name']}")

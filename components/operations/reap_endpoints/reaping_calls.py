@@ -37,13 +37,13 @@ class Workspace:
 
     def listed(self, kind: str) -> list[dict[str, Any]]:
         """Every resource of a kind, page after page."""
-        found: list[dict[str, Any]] = []
+        entries: list[dict[str, Any]] = []
         url: str | None = f"{self._base}/{kind}?api-version={_API}"
         while url:
             page = self._call("GET", url, f"listing {kind}") or {}
-            found += page.get("value", [])
+            entries += page.get("value", [])
             url = page.get("nextLink")
-        return found
+        return entries
 
     def delete(self, path: str) -> None:
         """Delete a resource and wait until it is gone; what is not there is gone."""
@@ -63,8 +63,8 @@ class Workspace:
             try:
                 with urllib.request.urlopen(request, timeout=60) as answer:
                     text = answer.read()
-                    found: dict[str, Any] = json.loads(text) if text.strip() else {}
-                    return found
+                    content: dict[str, Any] = json.loads(text) if text.strip() else {}
+                    return content
             except urllib.error.HTTPError as error:
                 if error.code == 404:
                     return None

@@ -19,27 +19,27 @@ _MODELS = ("teacher", "baseline", "distilled")
 NOT_BETTER = "azdistill.not_better"
 
 
-def provenance(given: Namespace, assets: Sequence[DataAsset]) -> dict[str, str]:
+def provenance(args: Namespace, assets: Sequence[DataAsset]) -> dict[str, str]:
     """What the model, and the data assets that it was made with, came from."""
-    known = {
-        "azdistill.task": given.task,
-        "azdistill.student": given.student_id or given.model_name.removesuffix("-distilled"),
-        "azdistill.teacher": given.teacher_model,
-        "azdistill.teacher_licence": given.teacher_licence,
+    tags = {
+        "azdistill.task": args.task,
+        "azdistill.student": args.student_id or args.model_name.removesuffix("-distilled"),
+        "azdistill.teacher": args.teacher_model,
+        "azdistill.teacher_licence": args.teacher_licence,
         "azdistill.job": os.environ.get("AZUREML_ROOT_RUN_ID"),
     }
-    known |= {f"azdistill.data.{asset.kind}": f"{asset.name}:{asset.version}" for asset in assets}
-    return {name: str(value) for name, value in known.items() if value}
+    tags |= {f"azdistill.data.{asset.kind}": f"{asset.name}:{asset.version}" for asset in assets}
+    return {name: str(value) for name, value in tags.items() if value}
 
 
 def measured(comparison: dict[str, Any]) -> dict[str, str]:
     """How good the model is."""
     metric = comparison.get("retention_metric")
-    found = {name: comparison.get(name) for name in _NUMBERS}
-    found |= {f"{model}.{metric}": (comparison.get(model) or {}).get(metric) for model in _MODELS if metric}
+    metrics = {name: comparison.get(name) for name in _NUMBERS}
+    metrics |= {f"{model}.{metric}": (comparison.get(model) or {}).get(metric) for model in _MODELS if metric}
     tags = {
         f"azdistill.{name}": f"{value:.6g}"
-        for name, value in found.items()
+        for name, value in metrics.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
     return tags | ({NOT_BETTER: "true"} if is_better(comparison) is False else {})
@@ -47,8 +47,8 @@ def measured(comparison: dict[str, Any]) -> dict[str, str]:
 
 def is_better(comparison: dict[str, Any]) -> bool | None:
     """Whether the distilled student is better than the student as it was; None where they were not compared."""
-    found: bool | None = (comparison.get("against_baseline") or {}).get("better")
-    return found
+    better: bool | None = (comparison.get("against_baseline") or {}).get("better")
+    return better
 
 
 def read_comparison(report: Path | None) -> dict[str, Any] | None:
@@ -56,7 +56,7 @@ def read_comparison(report: Path | None) -> dict[str, Any] | None:
     if not report:
         return None
     try:
-        found = json.loads((report / "comparison.json").read_text(encoding="utf-8"))
+        comparison = json.loads((report / "comparison.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise NoInput(f"the report {report} cannot be read: {error}") from None
-    return found if isinstance(found, dict) else None
+    return comparison if isinstance(comparison, dict) else None

@@ -28,8 +28,8 @@ def lay_out(model: Path, target: Path, version: str, metadata: dict[str, str]) -
     (target / "model").mkdir(parents=True)
     (target / "components" / "tokenizer").mkdir(parents=True)
     for file in files_of(model):
-        inner = file.relative_to(model)
-        place = target / ("components/tokenizer" if inner.name.startswith(_TOKENIZER) else "model") / inner
+        name = file.relative_to(model)
+        place = target / ("components/tokenizer" if name.name.startswith(_TOKENIZER) else "model") / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(file.resolve())
     needs = _requirements(config, version)
@@ -50,11 +50,11 @@ def digest_of(model: Path) -> str:
     """sha256 over names and contents: the same model has the same one, wherever it lies."""
     total = sha256()
     for path in files_of(model):
-        inner = sha256()
+        file_digest = sha256()
         with path.open("rb") as file:
             while block := file.read(_BLOCK):
-                inner.update(block)
-        total.update(f"{path.relative_to(model).as_posix()}\0{inner.hexdigest()}\n".encode())
+                file_digest.update(block)
+        total.update(f"{path.relative_to(model).as_posix()}\0{file_digest.hexdigest()}\n".encode())
     return total.hexdigest()
 
 
@@ -110,9 +110,9 @@ def _yaml(path: Path, value: dict[str, Any]) -> None:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise NoInput(f"{path} cannot be read: {error}") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise NoInput(f"{path} holds no JSON object")
-    return found
+    return content

@@ -25,39 +25,37 @@ ARTIFACTS = "model"
 
 def main() -> None:
     """Keep the rows, register them where there is a workspace, then the model."""
-    given = arguments.of(__file__)
-    given.task = get_task(given.task_type).name
-    digest = digest_of(Path(given.model))
-    kept = keep_rows(given)
-    origin = provenance(given, kept)
-    register(kept, origin)
-    comparison = read_comparison(given.report) or {}
+    args = arguments.of(__file__)
+    args.task = get_task(args.task_type).name
+    digest = digest_of(Path(args.model))
+    assets = keep_rows(args)
+    origin = provenance(args, assets)
+    register(assets, origin)
+    comparison = read_comparison(args.report) or {}
     tags = origin | measured(comparison)
-    registered = register_model(given, {DIGEST: digest, **tags}, is_better(comparison))
+    registered = register_model(args, {DIGEST: digest, **tags}, is_better(comparison))
     if NOT_BETTER in tags:
-        say(f"{given.model_name} is not better than the student as it was; the tag {NOT_BETTER} says so")
+        say(f"{args.model_name} is not better than the student as it was; the tag {NOT_BETTER} says so")
     result = {
-        "model_name": given.model_name,
+        "model_name": args.model_name,
         **registered,
         "tags": {DIGEST: digest, **tags},
-        "data_assets": [asset.as_json() for asset in kept],
+        "data_assets": [asset.as_json() for asset in assets],
     }
-    Path(given.registration).write_text(
-        strict_json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    Path(args.registration).write_text(strict_json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def keep_rows(given: Namespace) -> list[DataAsset]:
+def keep_rows(args: Namespace) -> list[DataAsset]:
     """The rows in the standing folder, by their hash."""
-    student = given.model_name.removesuffix("-distilled")
-    wanted = {"curated": given.curated, "teacher-rows": given.teacher_rows}
-    folder = Path(given.assets)
+    student = args.model_name.removesuffix("-distilled")
+    folders = {"curated": args.curated, "teacher-rows": args.teacher_rows}
+    folder = Path(args.assets)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "README.txt").write_text("Rows that models learnt from, by the sha256 of the file.\n", encoding="utf-8")
-    return [keep(f"{student}-{kind}", Path(path), folder, given.assets_uri) for kind, path in wanted.items() if path]
+    return [keep(f"{student}-{kind}", Path(path), folder, args.assets_uri) for kind, path in folders.items() if path]
 
 
-def register_model(given: Namespace, tags: dict[str, str], better: bool | None) -> dict[str, Any]:
+def register_model(args: Namespace, tags: dict[str, str], better: bool | None) -> dict[str, Any]:
     """The version that holds this model: a new one, or the one that is there already.
 
     ``better``: than the student as it was, for one that is there already; None where they were not compared.
@@ -65,7 +63,7 @@ def register_model(given: Namespace, tags: dict[str, str], better: bool | None) 
     run_id = os.environ.get("MLFLOW_RUN_ID")
     if not os.environ.get("MLFLOW_TRACKING_URI") or not run_id:
         why = "nothing is tracked (--no-tracking)" if not os.environ.get("MLFLOW_TRACKING_URI") else "MLflow is absent"
-        say(f"{given.model_name} is not registered: {why}")
+        say(f"{args.model_name} is not registered: {why}")
         return {"registered": False, "version": None, "reason": why}
     # Both print what they do, and what they think of the Python they run on.
     warnings.simplefilter("ignore")
@@ -75,37 +73,37 @@ def register_model(given: Namespace, tags: dict[str, str], better: bool | None) 
     except ImportError as error:
         raise StepError(f"mlflow cannot be imported: {error}") from None
     try:
-        return _register(mlflow, given, run_id, tags, better)
+        return _register(mlflow, args, run_id, tags, better)
     except (mlflow.MlflowException, OSError) as error:
         raise Unavailable(f"the model cannot be registered: {str(error).strip().splitlines()[0]}") from None
 
 
-def _register(mlflow: Any, given: Namespace, run_id: str, tags: dict[str, str], better: bool | None) -> dict[str, Any]:
+def _register(mlflow: Any, args: Namespace, run_id: str, tags: dict[str, str], better: bool | None) -> dict[str, Any]:
     client = mlflow.MlflowClient()
-    known = client.search_model_versions(f"name='{given.model_name}'")
-    for version in sorted(known, key=lambda one: int(one.version), reverse=True):
+    versions = client.search_model_versions(f"name='{args.model_name}'")
+    for version in sorted(versions, key=lambda one: int(one.version), reverse=True):
         if version.tags.get(DIGEST) == tags[DIGEST]:
-            say(f"{given.model_name} is registered already, as version {version.version}")
+            say(f"{args.model_name} is registered already, as version {version.version}")
             if better is False:
-                client.set_model_version_tag(given.model_name, version.version, NOT_BETTER, "true")
+                client.set_model_version_tag(args.model_name, version.version, NOT_BETTER, "true")
             elif better and NOT_BETTER in version.tags:
-                client.delete_model_version_tag(given.model_name, version.version, NOT_BETTER)
+                client.delete_model_version_tag(args.model_name, version.version, NOT_BETTER)
             return {"registered": True, "version": str(version.version), "new": False}
     with tempfile.TemporaryDirectory(prefix="azdistill-model-") as folder:
-        about = {"model": given.model_name, "task_type": given.task}
-        lay_out(Path(given.model), Path(folder, ARTIFACTS), mlflow.__version__, about)
+        about = {"model": args.model_name, "task_type": args.task}
+        lay_out(Path(args.model), Path(folder, ARTIFACTS), mlflow.__version__, about)
         client.log_artifacts(run_id, str(Path(folder, ARTIFACTS)), ARTIFACTS)
     try:
-        client.create_registered_model(given.model_name)
+        client.create_registered_model(args.model_name)
     except mlflow.MlflowException as error:
         if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
             raise
     # Not log_model, nor register_model("runs:/..."): both ask for the logged models of MLflow 3, an API that Azure ML's
     # server does not have.
     source = f"{client.get_run(run_id).info.artifact_uri.rstrip('/')}/{ARTIFACTS}"
-    made = client.create_model_version(given.model_name, source, run_id, tags=tags)
-    say(f"registered {given.model_name}, version {made.version}")
-    return {"registered": True, "version": str(made.version), "new": True}
+    model_version = client.create_model_version(args.model_name, source, run_id, tags=tags)
+    say(f"registered {args.model_name}, version {model_version.version}")
+    return {"registered": True, "version": str(model_version.version), "new": True}
 
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ def call(method: str, path: str, version: str, body: dict[str, Any] | None = Non
     request = urllib.request.Request(f"{address}{path}?api-version={version}", data, headers, method=method)
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
-            found: dict[str, Any] = json.load(answer)
-            return found
+            content: dict[str, Any] = json.load(answer)
+            return content
     except urllib.error.HTTPError as error:
         if error.code == 404 and method == "GET":
             return None

@@ -95,8 +95,8 @@ def _damage_of_best(checkpoint: Path) -> str:
 
 def _by_step(folder: Path) -> list[Path]:
     """The checkpoints of a folder, the newest first."""
-    found = [path for path in folder.glob("checkpoint-*") if path.name.rpartition("-")[2].isdecimal()]
-    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    folders = [path for path in folder.glob("checkpoint-*") if path.name.rpartition("-")[2].isdecimal()]
+    return sorted(folders, key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
 
 
 def _digest(path: Path) -> str:

@@ -35,40 +35,38 @@ _ALL_LINEAR = "all-linear"
 class Student:
     """The model being trained, its tokenizer and chat template."""
 
-    def __init__(self, given: Namespace) -> None:
+    def __init__(self, args: Namespace) -> None:
         quiet()
-        set_seed(given.seed)
-        self.given = given
+        set_seed(args.seed)
+        self.args = args
         self.device = choose_device()
-        self.dtype = choose_dtype(given.dtype, self.device)
-        self.tokenizer = load_tokenizer(given.student, given.revision, "student")
-        model = load_model(given.student, "auto", "cpu", revision=given.revision, what="student")
+        self.dtype = choose_dtype(args.dtype, self.device)
+        self.tokenizer = load_tokenizer(args.student, args.revision, "student")
+        model = load_model(args.student, "auto", "cpu", revision=args.revision, what="student")
         # Saved as it came, so that baseline and distilled student are of the same size.
         self.saved_dtype = model.dtype
         # Small updates vanish in half precision: weights that are trained stay in float32, frozen ones need not.
-        self.model = model.to(self.dtype if given.lora else torch.float32)
+        self.model = model.to(self.dtype if args.lora else torch.float32)
         self.chat = Chat(self.tokenizer, eos_ids(self.model))
         self.max_length = self._max_length()
         if self.device != "cpu" and weight_of(self.model)[1] >= _CHECKPOINTED_FROM:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
             self.model.config.use_cache = False
-        if given.lora:
-            self.model = add_lora(self.model, given)
+        if args.lora:
+            self.model = add_lora(self.model, args)
 
     def _max_length(self) -> int:
         positions = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        if positions and positions < self.given.max_length:
-            tell(
-                f"max_length {self.given.max_length} is lowered to {positions}, the longest text this student can read"
-            )
+        if positions and positions < self.args.max_length:
+            tell(f"max_length {self.args.max_length} is lowered to {positions}, the longest text this student can read")
             return int(positions)
-        return int(self.given.max_length)
+        return int(self.args.max_length)
 
     def examples(self, rows: list[Row], path: str) -> tuple[list[Example], Tally]:
         """The rows as tokens, and their count. Raises BadData where none can be learnt."""
-        every_turn = self.given.loss_on == "assistant"
+        every_turn = self.args.loss_on == "assistant"
         examples, tally = make_examples(
-            rows, self.chat, target=self.given.target, every_turn=every_turn, max_length=self.max_length
+            rows, self.chat, target=self.args.target, every_turn=every_turn, max_length=self.max_length
         )
         require(examples, tally, path)
         if tally.rejected:
@@ -77,12 +75,12 @@ class Student:
 
     def gather(self, trainer: StudentTrainer) -> None:
         """Put together what was trained in shards. Every process takes part; the first one has the model then."""
-        if self.given.parallelism not in ("fsdp", "deepspeed"):
+        if self.args.parallelism not in ("fsdp", "deepspeed"):
             return
         state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
         if is_main():
-            model = load_model(self.given.student, "auto", "cpu", revision=self.given.revision, what="student")
-            self.model = add_lora(model, self.given) if self.given.lora else model
+            model = load_model(self.args.student, "auto", "cpu", revision=self.args.revision, what="student")
+            self.model = add_lora(model, self.args) if self.args.lora else model
             self.model = self.model.float()
             self.model.load_state_dict(state)
 
@@ -93,7 +91,7 @@ class Student:
         """
         check_weights(self.model, "the trained student")
         model = self.model
-        if self.given.lora:
+        if self.args.lora:
             # Merged in float32: adding a small update to half-precision weights would round much of it away.
             trained = sample_logits(model.float())
             model = model.merge_and_unload()
@@ -103,9 +101,9 @@ class Student:
         try:
             with writing("the trained student"):
                 self._write(model)
-            check_saved(self.given.model, "the trained student")
+            check_saved(self.args.model, "the trained student")
         except StepError:
-            _empty(Path(self.given.model))
+            _empty(Path(self.args.model))
             raise
 
     def _write(self, model: Any) -> None:
@@ -115,8 +113,8 @@ class Student:
         generation.eos_token_id, generation.pad_token_id = sorted(self.chat.stop_ids), self.chat.pad_id
         sampling = (generation.temperature, generation.top_p, generation.top_k)
         generation.do_sample = generation.do_sample or any(value is not None for value in sampling)
-        model.save_pretrained(self.given.model)
-        self.tokenizer.save_pretrained(self.given.model)
+        model.save_pretrained(self.args.model)
+        self.tokenizer.save_pretrained(self.args.model)
 
 
 def sample_logits(model: Any) -> Any:
@@ -141,15 +139,15 @@ def _empty(folder: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def add_lora(model: Any, given: Namespace) -> Any:
+def add_lora(model: Any, args: Namespace) -> Any:
     """``model`` with low-rank adapters (Hu et al., 2021), all else frozen. Raises BadConfig for unknown modules."""
     from peft import LoraConfig, get_peft_model
 
-    modules = target_modules(model, given.lora_target_modules)
+    modules = target_modules(model, args.lora_target_modules)
     config = LoraConfig(
-        r=given.lora_rank,
-        lora_alpha=given.lora_alpha,
-        lora_dropout=given.lora_dropout,
+        r=args.lora_rank,
+        lora_alpha=args.lora_alpha,
+        lora_dropout=args.lora_dropout,
         target_modules=modules,
         task_type="CAUSAL_LM",
     )
@@ -202,10 +200,10 @@ def refuse_shared_targets(adapted: Any) -> None:
         if not isinstance(module, BaseTunerLayer):
             continue
         for weight in module.get_base_layer().parameters(recurse=False):
-            others = [other for other in owners[id(weight)] if other != _unwrapped(name)]
-            if others:
+            sharers = [owner for owner in owners[id(weight)] if owner != _unwrapped(name)]
+            if sharers:
                 raise BadConfig(
-                    f"lora_target_modules names {name}, whose weights this student shares with {others[0]} (tied): "
+                    f"lora_target_modules names {name}, whose weights this student shares with {sharers[0]} (tied): "
                     "an adapter of one cannot be merged without changing the other. Leave lora_target_modules out "
                     "(all linear layers but the output layer), or name layers between the two, such as q_proj,v_proj"
                 )
@@ -213,17 +211,17 @@ def refuse_shared_targets(adapted: Any) -> None:
 
 def train(student: Student, rows: list[Example], validation: list[Example], digest: str) -> dict[str, Any]:
     """Train to the end, from the last checkpoint where there is one. Returns what the summary tells."""
-    given = student.given
+    args = student.args
     objective = make_objective(student, [*rows, *validation])
-    batch = given.batch_size * given.gradient_accumulation_steps * world_size()
-    every, total = evaluation_interval(len(rows), batch, given.num_epochs, given.max_steps, given.eval_steps)
+    batch = args.batch_size * args.gradient_accumulation_steps * world_size()
+    every, total = evaluation_interval(len(rows), batch, args.num_epochs, args.max_steps, args.eval_steps)
     every = min(every, total)
-    folder = checkpoint_folder(Path(given.checkpoints), digest)
+    folder = checkpoint_folder(Path(args.checkpoints), digest)
     callbacks: list[Any] = [*([Report(total)] if is_main() else []), MovedCheckpoints(str(folder))]
     if validation:
         callbacks.append(LastStepEvaluation())
-    if given.early_stopping_patience > 0:
-        callbacks.append(EarlyStoppingCallback(given.early_stopping_patience))
+    if args.early_stopping_patience > 0:
+        callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
     trainer = StudentTrainer(
         model=student.model,
         args=training_arguments(student, folder, bool(validation), every, total),
@@ -232,12 +230,12 @@ def train(student: Student, rows: list[Example], validation: list[Example], dige
         data_collator=Collator(student.chat.pad_id, objective.store),
         callbacks=callbacks,
         objective=objective,
-        sharded=given.parallelism in ("fsdp", "deepspeed"),
+        sharded=args.parallelism in ("fsdp", "deepspeed"),
     )
     trainer.remove_callback(PrinterCallback)
     size, count = weight_of(student.model)
     trained = sum(p.numel() for p in student.model.parameters() if p.requires_grad)
-    params = settings_of(given) | {"parameters": count, "trained_parameters": trained}
+    params = settings_of(args) | {"parameters": count, "trained_parameters": trained}
     tracking.log_params(params)
     checkpoint = agree(last_checkpoint(folder) if is_main() else None)
     if checkpoint:
@@ -250,7 +248,7 @@ def train(student: Student, rows: list[Example], validation: list[Example], dige
     student.gather(trainer)
     part(trainer)
     return {
-        "method": given.method,
+        "method": args.method,
         "steps": state.global_step,
         "epochs": round(float(state.epoch or 0), 3),
         "resumed_from_step": int(checkpoint.rpartition("-")[2]) if checkpoint else 0,
@@ -269,9 +267,9 @@ def train(student: Student, rows: list[Example], validation: list[Example], dige
     }
 
 
-def settings_of(given: Namespace) -> dict[str, Any]:
+def settings_of(args: Namespace) -> dict[str, Any]:
     """What was set, by a value that is no path: all of what ``component.yml`` declares, and the student."""
-    return {name: value for name, value in vars(given).items() if isinstance(value, str | int | float)}
+    return {name: value for name, value in vars(args).items() if isinstance(value, str | int | float)}
 
 
 def what_is_left(folder: Path) -> str:
@@ -282,7 +280,7 @@ def what_is_left(folder: Path) -> str:
 
 def advice(student: Student, objective: Objective) -> str:
     """What to try after a loss or a gradient that was not finite."""
-    tries = [f"a learning_rate below {student.given.learning_rate:g}"]
+    tries = [f"a learning_rate below {student.args.learning_rate:g}"]
     if student.dtype == torch.float16:
         tries.append("dtype float32 or bfloat16")
     if objective.store:
@@ -292,10 +290,10 @@ def advice(student: Student, objective: Objective) -> str:
 
 def make_objective(student: Student, examples: list[Example]) -> Objective:
     """What is minimised; for ``logits``, after making sure that every row has its teacher's distributions."""
-    given = student.given
-    if given.method == "sft":
+    args = student.args
+    if args.method == "sft":
         return Objective()
-    store = LogitStore(given.logits, given.distillation_temperature)
+    store = LogitStore(args.logits, args.distillation_temperature)
     if not store.has_checksums:
         tell("the stored logits have no checksums (an earlier version wrote them): damage that still fits is not seen")
     vocabulary = store.vocabulary
@@ -305,24 +303,24 @@ def make_objective(student: Student, examples: list[Example]) -> Objective:
         )
     for example in examples:
         stored(store, example)
-    return Objective(given.distillation_temperature, given.distillation_alpha, store, vocabulary)
+    return Objective(args.distillation_temperature, args.distillation_alpha, store, vocabulary)
 
 
 def training_arguments(student: Student, folder: Path, validated: bool, every: int, total: int) -> TrainingArguments:
     """The Trainer's settings: quiet, no workers, few checkpoints; the step's own callbacks report."""
-    given, half = student.given, student.device != "cpu" or student.dtype != torch.float32
+    args, half = student.args, student.device != "cpu" or student.dtype != torch.float32
     strategy = "steps" if validated else "no"
     return TrainingArguments(
         output_dir=str(folder),
-        per_device_train_batch_size=given.batch_size,
-        per_device_eval_batch_size=2 * given.batch_size,
-        gradient_accumulation_steps=given.gradient_accumulation_steps,
-        num_train_epochs=given.num_epochs,
-        max_steps=given.max_steps,
-        learning_rate=given.learning_rate,
-        lr_scheduler_type=given.lr_scheduler,
-        warmup_steps=math.ceil(given.warmup_ratio * total),
-        weight_decay=given.weight_decay,
+        per_device_train_batch_size=args.batch_size,
+        per_device_eval_batch_size=2 * args.batch_size,
+        gradient_accumulation_steps=args.gradient_accumulation_steps,
+        num_train_epochs=args.num_epochs,
+        max_steps=args.max_steps,
+        learning_rate=args.learning_rate,
+        lr_scheduler_type=args.lr_scheduler,
+        warmup_steps=math.ceil(args.warmup_ratio * total),
+        weight_decay=args.weight_decay,
         optim="adamw_torch_fused",
         bf16=half and student.dtype == torch.bfloat16,
         fp16=half and student.dtype == torch.float16,
@@ -341,6 +339,6 @@ def training_arguments(student: Student, folder: Path, validated: bool, every: i
         remove_unused_columns=False,
         dataloader_num_workers=0,
         dataloader_pin_memory=student.device != "cpu",
-        seed=given.seed,
-        **training_settings(given.parallelism, student.device),
+        seed=args.seed,
+        **training_settings(args.parallelism, student.device),
     )

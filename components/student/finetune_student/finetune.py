@@ -15,34 +15,32 @@ from common.step import BadConfig, BadData, run_step, say
 from modelling.models import check_source
 
 
-def check(given: Namespace) -> None:
+def check(args: Namespace) -> None:
     """Raises BadConfig for inputs that contradict each other."""
     for name in ("learning_rate", "num_epochs"):
-        if not getattr(given, name):
+        if not getattr(args, name):
             raise BadConfig(f"{name} must be greater than 0")
-    if (given.method == "logits") != bool(given.logits):
-        wrong = (
-            "method logits needs the input 'logits'" if given.method == "logits" else "'logits' is for method logits"
-        )
+    if (args.method == "logits") != bool(args.logits):
+        wrong = "method logits needs the input 'logits'" if args.method == "logits" else "'logits' is for method logits"
         raise BadConfig(wrong)
-    given.parallelism = processes.choose(given.parallelism, processes.world_size())
-    if given.early_stopping_patience > 0 and not given.validation_rows:
+    args.parallelism = processes.choose(args.parallelism, processes.world_size())
+    if args.early_stopping_patience > 0 and not args.validation_rows:
         raise BadConfig("early_stopping_patience needs validation_rows")
-    given.student = check_source(given.student_weights, given.student_id, "student")
-    if given.student is None:
+    args.student = check_source(args.student_weights, args.student_id, "student")
+    if args.student is None:
         raise BadConfig("no student: give student_weights or student_id")
 
 
-def settings_digest(given: Namespace) -> str:
+def settings_digest(args: Namespace) -> str:
     """What a checkpoint must agree on to be resumed: every input but where things lie, and the rows themselves."""
     places = {"rows", "validation_rows", "student", "student_weights", "logits", "model", "checkpoints", "summary"}
-    values = {name: value for name, value in vars(given).items() if name not in places}
+    values = {name: value for name, value in vars(args).items() if name not in places}
     # As many processes as there are, so many rows make a step.
     values["processes"] = processes.world_size()
-    files = [Path(path) for path in (given.rows, given.validation_rows) if path]
-    files += sorted(Path(given.student_weights).glob("*.safetensors")) if given.student_weights else []
+    files = [Path(path) for path in (args.rows, args.validation_rows) if path]
+    files += sorted(Path(args.student_weights).glob("*.safetensors")) if args.student_weights else []
     # The index of stored logits holds a digest of each row's tokens, and what they were made with.
-    files += sorted(Path(given.logits).glob("logits.json")) if given.logits else []
+    files += sorted(Path(args.logits).glob("logits.json")) if args.logits else []
     digests = []
     for file in files:
         with file.open("rb") as stream:
@@ -51,38 +49,38 @@ def settings_digest(given: Namespace) -> str:
 
 
 def _digest(stream: Any) -> str:
-    found = sha256()
+    digest = sha256()
     while block := stream.read(1 << 20):
-        found.update(block)
-    return found.hexdigest()
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def main() -> None:
     """Read, train, save."""
     processes.speak_for_all()
-    given = arguments.of(__file__)
-    check(given)
-    rows = list(read_rows(given.rows))
-    validation = list(read_rows(given.validation_rows)) if given.validation_rows else []
-    if given.early_stopping_patience > 0 and not validation:
-        raise BadData(f"{given.validation_rows} holds no rows: early stopping needs some")
+    args = arguments.of(__file__)
+    check(args)
+    rows = list(read_rows(args.rows))
+    validation = list(read_rows(args.validation_rows)) if args.validation_rows else []
+    if args.early_stopping_patience > 0 and not validation:
+        raise BadData(f"{args.validation_rows} holds no rows: early stopping needs some")
     # torch and transformers take seconds to import: only once the inputs are known to be sound.
     from fine_tuning import Student, train
 
     started = time.monotonic()
-    student = Student(given)
-    train_examples, train_tally = student.examples(rows, given.rows)
+    student = Student(args)
+    train_examples, train_tally = student.examples(rows, args.rows)
     validation_examples, validation_tally = (
-        student.examples(validation, given.validation_rows) if validation else ([], Tally())
+        student.examples(validation, args.validation_rows) if validation else ([], Tally())
     )
-    result = train(student, train_examples, validation_examples, settings_digest(given))
+    result = train(student, train_examples, validation_examples, settings_digest(args))
     if not processes.is_main():
         return
     student.save()
     splits = {"train": train_tally} | ({"validation": validation_tally} if validation else {})
     seconds = round(time.monotonic() - started, 3)
-    write_summary(given.summary, "finetune_student", splits, student=given.student, seconds=seconds, **result)
-    say(f"the student is in {given.model} ({result['steps']} steps in {seconds:.1f} s)")
+    write_summary(args.summary, "finetune_student", splits, student=args.student, seconds=seconds, **result)
+    say(f"the student is in {args.model} ({result['steps']} steps in {seconds:.1f} s)")
 
 
 if __name__ == "__main__":

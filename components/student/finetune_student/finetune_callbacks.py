@@ -35,10 +35,10 @@ class Report(TrainerCallback):
             self._progress.update()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        found = {_NAMES[name]: value for name, value in (logs or {}).items() if name in _NAMES}
-        tracking.log_metrics(found, step=state.global_step)
-        if self._progress and found:
-            self._losses |= {name: value for name, value in found.items() if name.endswith("_loss")}
+        metrics = {_NAMES[name]: value for name, value in (logs or {}).items() if name in _NAMES}
+        tracking.log_metrics(metrics, step=state.global_step)
+        if self._progress and metrics:
+            self._losses |= {name: value for name, value in metrics.items() if name.endswith("_loss")}
             self._progress.text = ", ".join(
                 f"{name.replace('_', ' ')} {loss:.4f}" for name, loss in self._losses.items()
             )

@@ -53,9 +53,9 @@ class Head:
         ids = torch.arange(8, device=self._output.weight.device).unsqueeze(0) % core.config.get_text_config().vocab_size
         try:
             with torch.no_grad():
-                whole = core(input_ids=ids, use_cache=False).logits
+                logits = core(input_ids=ids, use_cache=False).logits
                 parts = self._output(self._body(input_ids=ids, use_cache=False).last_hidden_state)
-            return torch.equal(whole, parts)
+            return torch.equal(logits, parts)
         except (TypeError, AttributeError, RuntimeError):
             return False
         finally:

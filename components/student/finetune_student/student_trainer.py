@@ -74,10 +74,10 @@ class LengthBuckets(Sampler[int]):
             rows = sorted(order[start : start + pool], key=lambda row: self._lengths[row])
             batches += [rows[at : at + self._batch_size] for at in range(0, len(rows), self._batch_size)]
         full = [batch for batch in batches if len(batch) == self._batch_size]
-        rest = [batch for batch in batches if len(batch) < self._batch_size]
+        smaller = [batch for batch in batches if len(batch) < self._batch_size]
         for number in torch.randperm(len(full), generator=generator).tolist():
             yield from full[number]
-        for batch in rest:
+        for batch in smaller:
             yield from batch
 
 
@@ -103,23 +103,24 @@ class Collator:
 
     def _teacher(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         assert self._store is not None
-        found = [stored(self._store, example) for example in examples]
+        distributions = [stored(self._store, example) for example in examples]
         return {
-            "teacher_ids": torch.cat([torch.from_numpy(one.ids) for one in found]),
-            "teacher_logprobs": torch.cat([torch.from_numpy(one.logprobs) for one in found]),
-            "teacher_tails": torch.cat([torch.from_numpy(one.tails.copy()) for one in found]),
+            "teacher_ids": torch.cat([torch.from_numpy(one.ids) for one in distributions]),
+            "teacher_logprobs": torch.cat([torch.from_numpy(one.logprobs) for one in distributions]),
+            "teacher_tails": torch.cat([torch.from_numpy(one.tails.copy()) for one in distributions]),
         }
 
 
 def stored(store: LogitStore, example: Example) -> Distributions:
     """The teacher's distributions of an example. Raises BadData where they are not those of its tokens."""
-    found = store.get(example.row_id, example.encoded.ids)
-    if len(found.ids) != example.encoded.targets:
+    distributions = store.get(example.row_id, example.encoded.ids)
+    count = len(distributions.ids)
+    if count != example.encoded.targets:
         raise BadData(
-            f"row {example.row_id} has {example.encoded.targets} tokens to learn, its stored logits {len(found.ids)}: "
+            f"row {example.row_id} has {example.encoded.targets} tokens to learn, its stored logits {count}: "
             "run teacher_logits with the same 'target' and 'loss_on'"
         )
-    return found
+    return distributions
 
 
 class StudentTrainer(Trainer):
@@ -187,8 +188,8 @@ class StudentTrainer(Trainer):
             )
         checkpoint = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
         last = newest(checkpoint.parent)
-        left = f"; the last good checkpoint is {last}" if last else "; there is no other"
-        with writing(f"checkpoint {checkpoint}", left):
+        fallback = f"; the last good checkpoint is {last}" if last else "; there is no other"
+        with writing(f"checkpoint {checkpoint}", fallback):
             super()._save_checkpoint(model, trial)
             # Each process has written its own part by then.
             self.accelerator.wait_for_everyone()
@@ -243,12 +244,12 @@ class StudentTrainer(Trainer):
         sums = torch.zeros(3, dtype=torch.float64, device=self.args.device)
         self.model.eval()
         for turn in range(0, len(rows), size * world):
-            own = rows[turn + rank * size : turn + (rank + 1) * size]
+            local_rows = rows[turn + rank * size : turn + (rank + 1) * size]
             # Who has no rows left in this turn takes part all the same: shards are put together by all at once.
-            batch = self._prepare_inputs(self.data_collator(own or rows[:1]))
+            batch = self._prepare_inputs(self.data_collator(local_rows or rows[:1]))
             with torch.no_grad():
                 total, right, count = self.summed_loss(model, batch)
-            if own:
+            if local_rows:
                 sums += torch.tensor([float(total), float(right), count], dtype=torch.float64, device=sums.device)
         self.model.train()
         sums = self.accelerator.reduce(sums, reduction="sum")
@@ -290,8 +291,8 @@ def _teacher_of(inputs: dict[str, Tensor]) -> Teacher | None:
     return Teacher(inputs["teacher_ids"], inputs["teacher_logprobs"], inputs["teacher_tails"])
 
 
-def evaluation_interval(rows: int, batch: int, epochs: float, max_steps: int, wanted: int) -> tuple[int, int]:
-    """Steps between two validations, and steps in all. ``wanted`` 0: once an epoch, at most ten times in a run."""
+def evaluation_interval(rows: int, batch: int, epochs: float, max_steps: int, interval: int) -> tuple[int, int]:
+    """Steps between two validations, and steps in all. ``interval`` 0: once an epoch, at most ten times in a run."""
     per_epoch = max(1, math.ceil(rows / batch))
     total = max_steps if max_steps > 0 else math.ceil(epochs * per_epoch)
-    return wanted or max(per_epoch, math.ceil(total / 10)), total
+    return interval or max(per_epoch, math.ceil(total / 10)), total

@@ -15,16 +15,16 @@ GB = 1e9
 def gpu_memory() -> list[float]:
     """Bytes of each GPU that this process may use; empty where there is none."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    wanted = (
+    chosen = (
         None if visible is None else [word.strip() for word in visible.split(",") if word.strip() not in ("", "-1")]
     )
-    if wanted == [] or shutil.which("nvidia-smi") is None:
+    if chosen == [] or shutil.which("nvidia-smi") is None:
         return []
     query = ["nvidia-smi", "--query-gpu=index,uuid,memory.total", "--format=csv,noheader,nounits"]
     listed = subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines()
     rows = [[word.strip() for word in line.split(",")] for line in listed if line.count(",") == 2]
-    seen = [row for row in rows if wanted is None or row[0] in wanted or any(row[1].startswith(w) for w in wanted)]
-    return [float(row[2]) * 2**20 for row in seen]
+    usable = [row for row in rows if chosen is None or row[0] in chosen or any(row[1].startswith(w) for w in chosen)]
+    return [float(row[2]) * 2**20 for row in usable]
 
 
 def require_memory(weights: int, what: str) -> None:

@@ -120,19 +120,19 @@ class Engine:
         self._place.cleanup()
 
     def _wait(self, started: float) -> None:
-        said = started
+        last_note = started
         while not self._answers():
             if error := self.health():
                 raise error
-            now = time.monotonic()
-            if now - started > self.settings.startup_timeout:
+            moment = time.monotonic()
+            if moment - started > self.settings.startup_timeout:
                 raise StepError(
                     f"{self.name} did not answer within {self.settings.startup_timeout:g} s (startup_timeout); "
                     f"its last lines:\n{tail()}"
                 )
-            if now - said > SAY_EVERY:
-                said = now
-                say(f"{self.name} is loading, {now - started:.0f} s so far: {tail(1)}")
+            if moment - last_note > SAY_EVERY:
+                last_note = moment
+                say(f"{self.name} is loading, {moment - started:.0f} s so far: {tail(1)}")
             time.sleep(0.2)
 
     def _answers(self) -> bool:
@@ -144,10 +144,10 @@ class Engine:
         return False
 
 
-def choose_engine(wanted: str) -> str:
+def choose_engine(engine: str) -> str:
     """``vllm`` or ``transformers``. Raises BadConfig where the one that is wanted is not installed."""
     installed = {name: importlib.util.find_spec(name) is not None for name in ("vllm", "transformers")}
-    chosen = ("vllm" if installed["vllm"] else "transformers") if wanted == "auto" else wanted
+    chosen = ("vllm" if installed["vllm"] else "transformers") if engine == "auto" else engine
     if not installed[chosen]:
         raise BadConfig(f"engine {chosen} is not installed here: use environments/vllm, or pip install {chosen}")
     if chosen == "transformers" and not _can_serve():
@@ -162,7 +162,7 @@ def _can_serve() -> bool:
 def command_of(name: str, settings: Settings, place: Path, port: int) -> list[str]:
     """The engine's command, to be run in ``place``."""
     address = ["--host", "127.0.0.1", "--port", str(port)]
-    more = extra_arguments(settings.engine_args)
+    extra = extra_arguments(settings.engine_args)
     gpus = len(gpu_memory())
     folder = whole(settings.folder.resolve(), place)
     if name == "vllm":
@@ -170,7 +170,7 @@ def command_of(name: str, settings: Settings, place: Path, port: int) -> list[st
         length = min(settings.max_model_len or settings.longest, _positions(_config(settings.folder)))
         limit = ["--max-model-len", str(length)] if length else []
         served = ["--served-model-name", settings.model, "--tensor-parallel-size", str(size), "--dtype", settings.dtype]
-        return [_vllm(), "serve", str(folder), *served, *limit, *address, *more]
+        return [_vllm(), "serve", str(folder), *served, *limit, *address, *extra]
     if settings.max_model_len:
         say("max_model_len is not used: transformers serve has no such limit")
     # It takes the path that it serves for the model's name: a link gives it the right one.
@@ -180,7 +180,7 @@ def command_of(name: str, settings: Settings, place: Path, port: int) -> list[st
     dtype = "float32" if settings.dtype == "auto" and not gpus else settings.dtype
     start = [sys.executable, "-c", "from transformers.cli.transformers import main; main()", "serve", settings.model]
     options = ["--continuous-batching", "--dtype", dtype, *(() if gpus else _ON_CPU)]
-    return [*start, *options, *address, *more]
+    return [*start, *options, *address, *extra]
 
 
 def whole(folder: Path, place: Path) -> Path:
@@ -214,9 +214,9 @@ def extra_arguments(text: str) -> list[str]:
 
 def parallel_size(config: dict[str, Any], gpus: int) -> int:
     """The most GPUs, of ``gpus``, that the attention heads of a model can be laid over evenly, as vLLM demands."""
-    inner = config.get("text_config") or config
-    heads = int(inner.get("num_attention_heads") or gpus or 1)
-    shared = int(inner.get("num_key_value_heads") or heads)
+    text_config = config.get("text_config") or config
+    heads = int(text_config.get("num_attention_heads") or gpus or 1)
+    shared = int(text_config.get("num_key_value_heads") or heads)
     sizes = [n for n in range(1, gpus + 1) if heads % n == 0 and (shared % n == 0 or n % shared == 0)]
     return max(sizes, default=1)
 
@@ -228,8 +228,8 @@ def tail(lines: int = TAIL) -> str:
 
 
 def _vllm() -> str:
-    beside = Path(sys.executable).with_name("vllm")
-    return str(beside) if beside.exists() else "vllm"
+    program = Path(sys.executable).with_name("vllm")
+    return str(program) if program.exists() else "vllm"
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -61,24 +61,24 @@ def unwrap(strategy: str, text: str, reasoning: str, task: Task, row: Row) -> Un
     """The response in a teacher's text. ``reasoning`` is what the API gave beside it. Raises Unparsable."""
     opening = {"chain_of_thought": "{", "chain_of_density": "["}.get(strategy)
     # A tag inside the JSON that was asked for ends no thought.
-    whole = opening is not None and _json(text, opening) is not None
-    thought, said = ("", text) if reasoning else split_thoughts(text, lone=not whole)
+    is_json = opening is not None and _json(text, opening) is not None
+    thought, answer = ("", text) if reasoning else split_thoughts(text, lone=not is_json)
     hidden = reasoning or thought
     if strategy == "chain_of_density":
-        return _densest(said, hidden)
+        return _densest(answer, hidden)
     if strategy == "chain_of_thought":
-        return _concluded(said, hidden, task, row)
-    return Unwrapped(said, hidden)
+        return _concluded(answer, hidden, task, row)
+    return Unwrapped(answer, hidden)
 
 
-def _concluded(shown: str, hidden: str, task: Task, row: Row) -> Unwrapped:
-    found = _json(shown, "{")
-    fields = {str(name).lower(): value for name, value in found.items()} if isinstance(found, dict) else {}
+def _concluded(reply: str, hidden: str, task: Task, row: Row) -> Unwrapped:
+    parsed = _json(reply, "{")
+    fields = {str(name).lower(): value for name, value in parsed.items()} if isinstance(parsed, dict) else {}
     answer = _first(fields, _ANSWER)
-    answer = _field(shown, _ANSWER) if answer is None else answer
-    reasoning = _first(fields, _REASONING) or _field(shown, _REASONING) or hidden
-    if answer is None and not fields and _is_short(task) and (stated := marked(shown)):
-        answer, reasoning = stated, hidden or shown
+    answer = _field(reply, _ANSWER) if answer is None else answer
+    reasoning = _first(fields, _REASONING) or _field(reply, _REASONING) or hidden
+    if answer is None and not fields and _is_short(task) and (stated := marked(reply)):
+        answer, reasoning = stated, hidden or reply
     if answer is None:
         raise Unparsable("the answer is not the JSON object that was asked for")
     response = task.parse(answer, row) if task.closed(row) else answer
@@ -92,22 +92,22 @@ def _is_short(task: Task) -> bool:
     return "accuracy" in task.metrics
 
 
-def _densest(shown: str, hidden: str) -> Unwrapped:
-    found = _json(shown, "[")
-    if not isinstance(found, list):
-        found = _json(shown, "{")
+def _densest(reply: str, hidden: str) -> Unwrapped:
+    parsed = _json(reply, "[")
+    if not isinstance(parsed, list):
+        parsed = _json(reply, "{")
     steps = (
-        next((value for value in found.values() if isinstance(value, list)), [found])
-        if isinstance(found, dict)
-        else found
+        next((value for value in parsed.values() if isinstance(value, list)), [parsed])
+        if isinstance(parsed, dict)
+        else parsed
     )
     summaries = [
         _first({str(k).lower(): v for k, v in step.items()}, _SUMMARY) for step in steps or [] if isinstance(step, dict)
     ]
-    known = [summary for summary in summaries if summary] or _fields(shown, _SUMMARY)
-    if not known:
+    texts = [summary for summary in summaries if summary] or _fields(reply, _SUMMARY)
+    if not texts:
         raise Unparsable("the answer is not the JSON list of summaries that was asked for")
-    return Unwrapped(known[-1], hidden or "\n".join(known[:-1]))
+    return Unwrapped(texts[-1], hidden or "\n".join(texts[:-1]))
 
 
 def _first(fields: dict[str, Any], names: tuple[str, ...]) -> str | None:
@@ -128,10 +128,10 @@ def _json(text: str, opening: str) -> Any:
         return None
     part = text[start : end + 1]
     exact = _read(part)
-    if exact is not None and not any(_LATEX.search(said) for said in _strings(exact)):
+    if exact is not None and not any(_LATEX.search(string) for string in _strings(exact)):
         return exact
     escaped = _escaped(part)
-    for mended in (escaped, _TRAILING.sub(lambda found: found.group(1) or "", escaped)):
+    for mended in (escaped, _TRAILING.sub(lambda match: match.group(1) or "", escaped)):
         if (value := _read(mended)) is not None:
             return value
     return exact
@@ -147,23 +147,23 @@ def _read(text: str) -> Any:
 
 def _strings(value: Any) -> Iterator[str]:
     # No recursion: a teacher may nest deeper than Python calls.
-    left = [value]
-    while left:
-        part = left.pop()
+    pending = [value]
+    while pending:
+        part = pending.pop()
         if isinstance(part, str):
             yield part
         elif isinstance(part, (dict, list)):
-            left += part.values() if isinstance(part, dict) else part
+            pending += part.values() if isinstance(part, dict) else part
 
 
 def _escaped(text: str) -> str:
     """Backslashes of LaTeX doubled: those that begin no escape, and those that begin one by chance (``\\frac``)."""
-    return _ESCAPE.sub(lambda found: found.group(0) if found.group(1) else r"\\", text)
+    return _ESCAPE.sub(lambda match: match.group(0) if match.group(1) else r"\\", text)
 
 
 def _field(text: str, names: tuple[str, ...]) -> str | None:
-    found = _fields(text, names)
-    return found[-1] if found else None
+    texts = _fields(text, names)
+    return texts[-1] if texts else None
 
 
 def _fields(text: str, names: tuple[str, ...]) -> list[str]:

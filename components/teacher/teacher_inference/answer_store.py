@@ -33,8 +33,8 @@ _KEY = re.compile(rb'^\{"key": "([0-9a-f]{64})"')
 
 def answer_key(api: str, model: str, messages: list[dict[str, str]], parameters: dict[str, Any], sample: int) -> str:
     """The key of an answer: the sha256 of what was asked, as canonical JSON."""
-    asked = {"api": api, "model": model, "messages": messages, "parameters": parameters, "sample": sample}
-    text = strict_json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    request = {"api": api, "model": model, "messages": messages, "parameters": parameters, "sample": sample}
+    text = strict_json.dumps(request, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

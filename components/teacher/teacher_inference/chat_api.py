@@ -52,14 +52,14 @@ class ChatApi:
         return self.protocol.body(self.model, messages, self._sampling())
 
     def _sampling(self) -> dict[str, Any]:
-        given = self.parameters
+        parameters = self.parameters
         limit = "max_tokens" if "max_tokens" not in self.unsupported else "max_completion_tokens"
-        sampling = {limit: given["max_tokens"], "temperature": given["temperature"]}
+        sampling = {limit: parameters["max_tokens"], "temperature": parameters["temperature"]}
         # 1.0 is every service's default; some models refuse temperature and top_p together.
-        if given["top_p"] != 1.0:
-            sampling["top_p"] = given["top_p"]
-        if given.get("stop"):
-            sampling[self.protocol.stop] = given["stop"]
+        if parameters["top_p"] != 1.0:
+            sampling["top_p"] = parameters["top_p"]
+        if parameters.get("stop"):
+            sampling[self.protocol.stop] = parameters["stop"]
         return {name: value for name, value in sampling.items() if name not in self.unsupported}
 
     def adapt(self, message: str, sent: dict[str, Any]) -> str | None:
@@ -129,8 +129,8 @@ def is_content_filter(body: Any) -> bool:
     """Whether a 400 says that a content filter refused the prompt: by Azure's codes, or in words."""
     error = body.get("error", body) if isinstance(body, dict) else body
     if isinstance(error, dict):
-        inner = error.get("innererror")
-        codes = {str(error.get("code")), str(inner.get("code") if isinstance(inner, dict) else "")}
+        cause = error.get("innererror")
+        codes = {str(error.get("code")), str(cause.get("code") if isinstance(cause, dict) else "")}
         if codes & _CODES:
             return True
     return bool(_FILTERED.search(error_text(body)))

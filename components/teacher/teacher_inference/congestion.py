@@ -67,9 +67,9 @@ Ticket = tuple[float, Group]
 class Window:
     """``room`` says when the next request may be sent; ``sent``, ``answered``, ``refused``, ``ended`` tell of it."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.size = float(min(FIRST, most))
+    def __init__(self, limit: int) -> None:
+        self.most = limit
+        self.size = float(min(FIRST, limit))
         #: Where a limit was met; infinite while none is known.
         self.ceiling = math.inf
         self.in_flight = 0
@@ -86,23 +86,23 @@ class Window:
         self._trial, self._tried, self._taken, self._patience = False, -math.inf, 0.0, TRIAL_EVERY
         self._start(0.0)
 
-    def _start(self, now: float) -> None:
-        """Count anew: what was sent before ``now`` says nothing about the window from now on."""
-        self._cut_at = now
+    def _start(self, moment: float) -> None:
+        """Count anew: what was sent before ``moment`` says nothing about the window from now on."""
+        self._cut_at = moment
         self._trip = self._round_trip
         self._usual_before = self.usual
         self._sent = self._refused = self._answered = 0
         self._sent_below = self._refused_below = 0
         self._groups = deque([Group()], maxlen=GROUPS)
-        self._next = max(self._next, now + self._interval)
+        self._next = max(self._next, moment + self._interval)
 
     # -- what may be sent ---------------------------------------------------------------------------------------------
 
-    def room(self, now: float) -> float:
+    def room(self, moment: float) -> float:
         """Seconds until a request may be sent: 0 is now, infinity is not before another one ends."""
         if self.in_flight >= self._places:
             return math.inf
-        return max(0.0, self._next - now)
+        return max(0.0, self._next - moment)
 
     @property
     def _places(self) -> int:
@@ -132,22 +132,22 @@ class Window:
 
     # -- what becomes of requests -------------------------------------------------------------------------------------
 
-    def sent(self, now: float) -> Ticket:
+    def sent(self, moment: float) -> Ticket:
         """A request goes out."""
         if self._began is None:
-            self._began = self._cut_at = now
+            self._began = self._cut_at = moment
         if self._trial and self._sent >= TRIAL:
-            self._end_trial(now)
+            self._end_trial(moment)
         self.in_flight += 1
         self._sent += 1
         if self.ceiling < math.inf:
-            self._grow(now)
+            self._grow(moment)
         if interval := self._interval:
             # A timer that is late costs no rate; but nothing is saved up for a burst.
-            self._next = max(self._next, now - (0.004 if interval < 0.008 else interval / 20)) + interval
+            self._next = max(self._next, moment - (0.004 if interval < 0.008 else interval / 20)) + interval
         if self._trial and self._sent >= TRIAL:
             # Until the outcomes are known.
-            self._next = now + 1.5 * (self._round_trip or GUESS)
+            self._next = moment + 1.5 * (self._round_trip or GUESS)
         group = self._groups[-1]
         if group.sent >= max(GROUP, self.most // 16):
             group = Group()
@@ -156,15 +156,15 @@ class Window:
         if self.size < NEAR * self.ceiling:
             self.usual -= self.usual / MEMORY
             self._sent_below += 1
-        return now, group
+        return moment, group
 
     def ended(self) -> None:
         """A request is no longer in flight, whatever became of it."""
         self.in_flight -= 1
 
-    def answered(self, ticket: Ticket, now: float) -> None:
+    def answered(self, ticket: Ticket, moment: float) -> None:
         """A request was answered: allow more."""
-        took = now - ticket[0]
+        took = moment - ticket[0]
         self._answered += ticket[0] > self._cut_at
         self._round_trip = took if self._round_trip is None else self._round_trip + (took - self._round_trip) / 8
         if self.ceiling == math.inf:
@@ -172,23 +172,23 @@ class Window:
         elif self._outage:
             self.size, self.ceiling = max(1.0, self.size), math.inf
         else:
-            self._grow(now)
+            self._grow(moment)
         self._outage = False
 
-    def refused(self, ticket: Ticket, now: float) -> None:
+    def refused(self, ticket: Ticket, moment: float) -> None:
         """The server had too much to do for a request."""
         ticket[1].refused += 1
         if ticket[0] <= self._cut_at and self._cut_at != self._began:
             return
         self._refused += 1
         if self._trial and self._refused == self._sent and self._refused * self._taken > SURE:
-            self._end_trial(now)
+            self._end_trial(moment)
             return
         if self.size < NEAR * self.ceiling:
             self.usual = min(self.usual + 1 / MEMORY, self._known_share)
             self._refused_below += 1
         if self._excess() >= self._proof:
-            self._meet(now)
+            self._meet(moment)
 
     @property
     def _proof(self) -> float:
@@ -209,8 +209,8 @@ class Window:
         chance = 2 * (self.usual * (1 - self.usual)) ** 0.5
         return max(bad - allowed * count - chance * count**0.5 for count, bad in zip(sent, refused, strict=True))
 
-    def _grow(self, now: float) -> None:
-        time = (now - self._cut_at) / self._span - 1
+    def _grow(self, moment: float) -> None:
+        time = (moment - self._cut_at) / self._span - 1
         if time > 0 and self._at_limit:
             time *= 2
         self.size = self.ceiling + (self.ceiling - self._bottom) * time**3
@@ -221,29 +221,29 @@ class Window:
 
     # -- a limit, or not ----------------------------------------------------------------------------------------------
 
-    def _meet(self, now: float) -> None:
+    def _meet(self, moment: float) -> None:
         """Too many were refused: cut the window, unless that turns out to be no answer."""
         accepted = self._sent - self._refused
-        rate = accepted / max(now - self._cut_at, 1e-9) * (self._round_trip or GUESS)
+        rate = accepted / max(moment - self._cut_at, 1e-9) * (self._round_trip or GUESS)
         high = self._reached(rate)
         if self.ceiling == math.inf:
             self._before, self._persisting = max(self._before, self.size), 0.0
         elif self._persists():
-            self._open(now, self._refused_below / self._sent_below)
+            self._open(moment, self._refused_below / self._sent_below)
             return
-        elif self._try_again(high, now):
-            self._trial, self._tried, self._taken = True, now, max(accepted, 1) / (self._sent + 2)
+        elif self._try_again(high, moment):
+            self._trial, self._tried, self._taken = True, moment, max(accepted, 1) / (self._sent + 2)
             self.size, self.ceiling = self._before, math.inf
-            self._start(now)
+            self._start(moment)
             return
         self._cut(rate, high)
         self._outage = not accepted
-        self._close(now)
+        self._close(moment)
 
-    def _close(self, now: float) -> None:
+    def _close(self, moment: float) -> None:
         """After a cut: what was refused because the window was too large says nothing about the usual share."""
         self.usual = self._usual_before * (1 - 1 / MEMORY) ** self._sent
-        self._start(now)
+        self._start(moment)
 
     def _reached(self, rate: float) -> float:
         """How many requests were taken at once when the limit was met."""
@@ -251,24 +251,24 @@ class Window:
             # In flight is one or none; what was accepted, and one more by chance, is all there is to go by.
             return max(min(rate * (1 + 1 / max(1, self._sent - self._refused)), self.size), self.size / 4)
         # The refused one is still counted; ``rate`` knows better where places are few and one just ended.
-        taken = max(float(self.in_flight - 1), rate if self._sent >= LONG else 0.0)
-        return max(min(taken, self.size), self.size / 4)
+        load = max(float(self.in_flight - 1), rate if self._sent >= LONG else 0.0)
+        return max(min(load, self.size), self.size / 4)
 
     def _cut(self, rate: float, high: float) -> None:
         """Where the window goes on from, and the curve back: set bottom, ceiling and span."""
         trip, was = self._round_trip or GUESS, min(self.ceiling, self._limit)
         self._limit = math.inf
         # Of less than one at once, what was in flight says nothing; the rate does.
-        known, long = was < math.inf, self._sent >= (LONG if self.size >= 1 else 10)
+        is_known, long = was < math.inf, self._sent >= (LONG if self.size >= 1 else 10)
         low = min(high, max(high / 2, rate))
-        overrun = known and self._refused_below > 0.04 * self._sent_below
-        near = known and (
+        overrun = is_known and self._refused_below > 0.04 * self._sent_below
+        near = is_known and (
             0.8 * was <= high <= 1.35 * was
             or (was >= 1 and abs(high - was) <= 1.5)
             or (long and not overrun and high <= 2.5 * low)
         )
-        same = 1 <= high < 1.3 * low and abs(high - self._met_at) < 0.04 * high
-        sure = near and (same or (high < 1.12 * low and (long or high >= 1)))
+        is_settled = 1 <= high < 1.3 * low and abs(high - self._met_at) < 0.04 * high
+        sure = near and (is_settled or (high < 1.12 * low and (long or high >= 1)))
         self._met_at, self._at_limit = high, near
         if sure:
             self._before = 2 * high
@@ -300,24 +300,24 @@ class Window:
         before, self._persisting = self._persisting, share
         return before > 0 and share >= max(0.04, 0.6 * before)
 
-    def _try_again(self, high: float, now: float) -> bool:
+    def _try_again(self, high: float, moment: float) -> bool:
         """Whether the window has become so small without an end to the refusals that the old one is worth a try."""
         small = high <= max(1.0, self._before / 16)
         useless = self._refused_below > 0.25 * self._sent_below or self._refused == self._sent
-        return small and useless and self._round_trip is not None and now > self._tried + self._patience
+        return small and useless and self._round_trip is not None and moment > self._tried + self._patience
 
-    def _end_trial(self, now: float) -> None:
+    def _end_trial(self, moment: float) -> None:
         """Whether the old window is taken no worse than the small one."""
         self._trial = False
         if self._answered >= 2 and self._answered >= 0.5 * self._taken * (self._answered + self._refused):
-            self._open(now, self._refused / self._sent)
+            self._open(moment, self._refused / self._sent)
             return
         self._patience = min(2 * self._patience, 2 * TRIAL_EVERY)
         self._cut(0.0, self._bottom)
-        self._close(now)
+        self._close(moment)
 
-    def _open(self, now: float, share: float) -> None:
+    def _open(self, moment: float, share: float) -> None:
         """The refusals come by chance, ``share`` of all requests: there is no limit."""
         self.usual = self._known_share = share
         self.size, self.ceiling, self._outage = self._before, math.inf, False
-        self._start(now)
+        self._start(moment)

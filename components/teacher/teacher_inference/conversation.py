@@ -26,11 +26,11 @@ class _Spent:
     reused: bool = True
     finish_reason: str = "stop"
 
-    def add(self, asked: Asked) -> None:
+    def add(self, reply: Asked) -> None:
         for name in self.usage:
-            self.usage[name] += asked.answer.usage[name]
-        self.latency += asked.latency
-        self.reused = self.reused and asked.reused
+            self.usage[name] += reply.answer.usage[name]
+        self.latency += reply.latency
+        self.reused = self.reused and reply.reused
 
     def accept(self, answer: Answer) -> None:
         # One turn cut short spoils the conversation.
@@ -87,17 +87,17 @@ class Answering:
         messages = self.prompts.render(row, row["messages"])
         for sample in range(self.max_reasks + 1):
             last = sample == self.max_reasks
-            asked = await self.teacher.ask(messages, sample)
-            spent.add(asked)
+            answer = await self.teacher.ask(messages, sample)
+            spent.add(answer)
             try:
-                unwrapped = self._unwrapped(asked.answer, row)
+                unwrapped = self._unwrapped(answer.answer, row)
             except RowFailed:
                 if last:
                     raise
                 continue
             # The last sample is handed on whatever the task's rules say: dropping it is curate's decision.
             if last or self.task.check(row, unwrapped.response) is None:
-                spent.accept(asked.answer)
+                spent.accept(answer.answer)
                 return unwrapped
         raise AssertionError("unreachable")
 
@@ -114,8 +114,8 @@ class Answering:
             reason = "finish_length" if answer.finish_reason == "length" else "empty"
             thought = f"holds a thought and no answer: {_excerpt(answer.text)}" if answer.text.strip() else "is empty"
             raise RowFailed(reason, f"the teacher's answer {thought}")
-        if found := UNWRITABLE.search(unwrapped.response):
-            near = _excerpt(unwrapped.response[max(0, found.start() - SHOWN // 2) :])
+        if match := UNWRITABLE.search(unwrapped.response):
+            near = _excerpt(unwrapped.response[max(0, match.start() - SHOWN // 2) :])
             raise RowFailed("characters", f"the answer holds a NUL character, or half of a surrogate pair: {near}")
         return Unwrapped(unwrapped.response, UNWRITABLE.sub("\ufffd", unwrapped.reasoning))
 
@@ -124,5 +124,5 @@ def _excerpt(text: str) -> str:
     """The beginning of what a teacher said, for whoever reads the rejects."""
     text = text.strip()
     # Secrets are hidden before anything is cut or escaped, which would leave a part of one.
-    shown = redact(text[: 20 * SHOWN])[:SHOWN]
-    return repr(shown) + (f"... ({len(text)} characters)" if len(text) > SHOWN else "")
+    excerpt = redact(text[: 20 * SHOWN])[:SHOWN]
+    return repr(excerpt) + (f"... ({len(text)} characters)" if len(text) > SHOWN else "")

@@ -60,11 +60,11 @@ class Prompts:
             "max_summary_words": self._words,
             "metadata": row.get("metadata") or {},
         }
-        told = self._rendered(variables)
+        text = self._rendered(variables)
         turns = messages[1:] if messages[0]["role"] == "system" else messages
         if "user" in self._template.blocks:
             turns = [*turns[:-1], {"role": "user", "content": self._block("user", variables)}]
-        rendered = [{"role": "system", "content": told}, *turns] if told else list(turns)
+        rendered = [{"role": "system", "content": text}, *turns] if text else list(turns)
         if not self._warned and not any(system.strip() in turn["content"] for turn in rendered):
             self._warned = True
             say(f"warning: {self._template.filename} leaves out the rows' system messages")

@@ -22,31 +22,33 @@ def backoff(attempt: int) -> float:
     return random.uniform(0, min(LAST_CEILING, FIRST_CEILING * 2**attempt))
 
 
-def asked_wait(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+def asked_wait(headers: Mapping[str, str], current_time: datetime | None = None) -> float | None:
     """Seconds that a refusing server asks to wait; None when it says nothing.
 
     ``retry-after-ms`` and ``Retry-After`` (seconds or a date) first; then the reset times of the limits that are used
     up (``x-ratelimit-reset-*`` of OpenAI and Azure, ``anthropic-ratelimit-*-reset``).
     """
-    now = now or datetime.now(UTC)
+    current_time = current_time or datetime.now(UTC)
     low = {name.lower(): value.strip() for name, value in headers.items()}
     if (ms := _number(low.get("retry-after-ms", ""))) is not None:
         return ms / 1000
-    if (text := low.get("retry-after")) and (wait := _moment(text, now)) is not None:
+    if (text := low.get("retry-after")) and (wait := _moment(text, current_time)) is not None:
         return wait
-    return _longest(low, now, unsaid="0")
+    return _longest(low, current_time, unsaid="0")
 
 
-def nothing_left(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+def nothing_left(headers: Mapping[str, str], current_time: datetime | None = None) -> float | None:
     """Seconds until a limit that is used up is reset: it says 0 of what remains. None where no limit says so."""
-    return _longest({name.lower(): value.strip() for name, value in headers.items()}, now or datetime.now(UTC), "1")
+    return _longest(
+        {name.lower(): value.strip() for name, value in headers.items()}, current_time or datetime.now(UTC), "1"
+    )
 
 
-def _longest(headers: dict[str, str], now: datetime, unsaid: str) -> float | None:
+def _longest(headers: dict[str, str], current_time: datetime, unsaid: str) -> float | None:
     """The longest wait for a limit that is used up; ``unsaid``: what remains of one that does not say so."""
-    waits = [_moment(value, now) for name, value in headers.items() if _is_used_up(name, headers, unsaid)]
-    known = [wait for wait in waits if wait is not None]
-    return max(known) if known else None
+    waits = [_moment(value, current_time) for name, value in headers.items() if _is_used_up(name, headers, unsaid)]
+    seconds = [wait for wait in waits if wait is not None]
+    return max(seconds) if seconds else None
 
 
 def _is_used_up(name: str, headers: dict[str, str], unsaid: str) -> bool:
@@ -56,14 +58,14 @@ def _is_used_up(name: str, headers: dict[str, str], unsaid: str) -> bool:
     return (_number(remaining) or 0.0) <= 0
 
 
-def _moment(text: str, now: datetime) -> float | None:
-    """Seconds from ``now``: of a number, a duration (``6m0s``), an HTTP date, an ISO date, or a Unix time."""
+def _moment(text: str, current_time: datetime) -> float | None:
+    """Seconds from ``current_time``: of a number, a duration (``6m0s``), an HTTP date, an ISO date, or a Unix time."""
     number = _number(text)
     if number is not None:
         # Some services send the Unix time of the reset, in seconds or milliseconds.
         for unit in (1.0, 1000.0):
             if number / unit > 1e9 and number / unit < 1e10:
-                return max(0.0, number / unit - now.timestamp())
+                return max(0.0, number / unit - current_time.timestamp())
         return max(0.0, number)
     parts = re.findall(r"([0-9.]+)(ms|[smhd])", text)
     if parts and "".join(map("".join, parts)) == text:
@@ -74,7 +76,7 @@ def _moment(text: str, now: datetime) -> float | None:
         except (ValueError, TypeError):
             continue
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return max(0.0, (moment - now).total_seconds())
+        return max(0.0, (moment - current_time).total_seconds())
     return None
 
 

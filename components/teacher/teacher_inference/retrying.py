@@ -49,7 +49,8 @@ class Again(Exception):
 class Tries:
     """What one question has been through: when it was first asked, failures that count, refusals.
 
-    ``answers``: how many questions had been answered when it was last tried; ``others``: some were since the first try.
+    ``answers``: how many questions had been answered when it was last tried; ``others_served``: some were since it was
+    first tried.
     """
 
     began: float
@@ -57,7 +58,7 @@ class Tries:
     failed: int = 0
     refused: int = 0
     denied: int = 0
-    others: bool = False
+    others_served: bool = False
 
     @property
     def any(self) -> bool:
@@ -66,7 +67,7 @@ class Tries:
 
 
 class Retrying:
-    """``await wait(again, tries)`` before the next try; it raises when there is none."""
+    """``await wait(failure, tries)`` before the next try; it raises when there is none."""
 
     def __init__(self, url: str, throttle: Throttle, store: AnswerStore, max_retries: int, max_wait: float) -> None:
         self.connected = False
@@ -90,57 +91,59 @@ class Retrying:
         self._answered_at = time.monotonic()
         self._given_up = 0
 
-    async def wait(self, again: Again, tries: Tries) -> None:
+    async def wait(self, failure: Again, tries: Tries) -> None:
         """Wait before the next try. Raises RowFailed when there is none left, or a StepError."""
-        if again.reason == "adapted":
+        if failure.reason == "adapted":
             return
-        if self._is_limit(again, tries):
-            await self._wait_for_limit(again, tries)
-        elif again.reason == "connect" and not self.connected:
-            await self._wait_for_first(again, tries)
+        if self._is_limit(failure, tries):
+            await self._wait_for_limit(failure, tries)
+        elif failure.reason == "connect" and not self.connected:
+            await self._wait_for_first(failure, tries)
         else:
-            self._count(again, tries)
+            self._count(failure, tries)
             # Some services send "Retry-After: 0", which would use up all tries at once.
-            await asyncio.sleep(min(again.wait, self._max_wait) if again.wait else backoff(tries.failed + tries.denied))
+            await asyncio.sleep(
+                min(failure.wait, self._max_wait) if failure.wait else backoff(tries.failed + tries.denied)
+            )
 
     def unsettled(self) -> StepError | None:
         """When all rows are through: whether the last of them were given up one after another."""
         return self._down() if self._given_up >= GIVEN_UP_AT_THE_END else None
 
-    def _is_limit(self, again: Again, tries: Tries) -> bool:
+    def _is_limit(self, failure: Again, tries: Tries) -> bool:
         """Whether a refusal is of as many requests, and not of this one.
 
         A 503 may be its row's own: a request that takes its server down. It is not where many are refused and others
         are answered meanwhile.
         """
-        if again.reason in ("http_429", "http_529") and not again.denied:
+        if failure.reason in ("http_429", "http_529") and not failure.denied:
             return True
-        crowded = again.reason == "http_503" and self._throttle.window.crowded
+        crowded = failure.reason == "http_503" and self._throttle.window.crowded
         return crowded and self._answers > tries.answers
 
-    async def _wait_for_first(self, again: Again, tries: Tries) -> None:
+    async def _wait_for_first(self, failure: Again, tries: Tries) -> None:
         tries.failed += 1
         if tries.failed > len(FIRST_WAITS):
-            raise Unavailable(f"cannot reach the teacher at {self._url}: {again.detail}")
+            raise Unavailable(f"cannot reach the teacher at {self._url}: {failure.detail}")
         await asyncio.sleep(FIRST_WAITS[tries.failed - 1])
 
-    def _count(self, again: Again, tries: Tries) -> None:
+    def _count(self, failure: Again, tries: Tries) -> None:
         """Count a failure of the row. Raises RowFailed after the last that it may have, Unavailable after many such."""
-        others, tries.answers = self._answers > tries.answers, self._answers
-        if again.denied:
+        served, tries.answers = self._answers > tries.answers, self._answers
+        if failure.denied:
             tries.denied += 1
-            tries.others = tries.others or others
+            tries.others_served = tries.others_served or served
             # Where nobody else is answered, stop_rules ends the run, or finds that this row is the only one.
-            if tries.denied >= (DENIED_TRIES if tries.others else 2 * DENIED_TRIES):
-                raise RowFailed(again.reason, f"{again.detail} (after {tries.denied} attempts)")
+            if tries.denied >= (DENIED_TRIES if tries.others_served else 2 * DENIED_TRIES):
+                raise RowFailed(failure.reason, f"{failure.detail} (after {tries.denied} attempts)")
             return
         tries.failed += 1
         if tries.failed > self._max_retries:
             self._given_up += 1
-            self._last_failure = again.detail
+            self._last_failure = failure.detail
             if self._given_up >= GIVEN_UP_IN_A_ROW:
                 raise self._down()
-            raise RowFailed(again.reason, f"{again.detail} (after {tries.failed} attempts)")
+            raise RowFailed(failure.reason, f"{failure.detail} (after {tries.failed} attempts)")
 
     def _down(self) -> Unavailable:
         return Unavailable(
@@ -148,21 +151,21 @@ class Retrying:
             f"the last: {self._last_failure}"
         )
 
-    async def _wait_for_limit(self, again: Again, tries: Tries) -> None:
+    async def _wait_for_limit(self, failure: Again, tries: Tries) -> None:
         """Wait as long as the server asks. Raises TryAgain when nobody was answered for too long."""
         tries.refused += 1
         tries.answers = self._answers
-        wait = again.wait or backoff(tries.refused)
+        wait = failure.wait or backoff(tries.refused)
         if wait > self._max_wait and self._answered_at <= tries.began:
-            raise self._later(f"asks to come back in {wait / 60:.0f} minutes ({again.detail})")
+            raise self._later(f"asks to come back in {wait / 60:.0f} minutes ({failure.detail})")
         if wait > SHARD_SECONDS and not self._throttle.window.in_flight:
             # Mounted storage keeps what is closed; nobody would close it meanwhile.
             self._store.close()
         until = time.monotonic() + wait
-        while (now := time.monotonic()) < min(until, patience := self._patience(tries)):
-            await asyncio.sleep(min(until, patience) - now)
+        while (moment := time.monotonic()) < min(until, patience := self._patience(tries)):
+            await asyncio.sleep(min(until, patience) - moment)
         if time.monotonic() >= self._patience(tries):
-            raise self._later(f"has answered nobody for {self._max_wait:g} seconds ({again.detail})")
+            raise self._later(f"has answered nobody for {self._max_wait:g} seconds ({failure.detail})")
 
     def _patience(self, tries: Tries) -> float:
         """Until when to wait for an answer to anybody."""

@@ -61,7 +61,7 @@ class _Row:
 
     what: object
     first: int
-    said: str
+    text: str
     numbers: list[int] = field(default_factory=list)
     rows: set[str] = field(default_factory=set)
 
@@ -94,11 +94,11 @@ class StopRules:
         if self._equal:
             self._equal = {what: row for what, row in self._equal.items() if number < row.first}
 
-    def refused(self, number: int, row: str, what: object, said: str) -> None:
+    def refused(self, number: int, row: str, what: object, text: str) -> None:
         """A request of ``row`` was refused for good; ``what``: its kind, or the text given to it."""
-        equal = self._equal.setdefault(what, _Row(what, number, said))
+        equal = self._equal.setdefault(what, _Row(what, number, text))
         equal.first = min(equal.first, number)
-        equal.said = said
+        equal.text = text
         equal.numbers.append(number)
         equal.rows.add(row)
 
@@ -128,19 +128,19 @@ class StopRules:
         return None
 
     def _error(self, equal: _Row) -> StepError:
-        said, since = equal.said, " any more" if self._answers else ""
+        reason, since = equal.text, " any more" if self._answers else ""
         if equal.what == MONEY:
-            return Refused(f"the quota or credit of the account at {self._url} is used up: {said}")
+            return Refused(f"the quota or credit of the account at {self._url} is used up: {reason}")
         if equal.what in (KEY, DENIED):
-            return Refused(f"the teacher at {self._url} refuses the credentials{since}: {said}")
+            return Refused(f"the teacher at {self._url} refuses the credentials{since}: {reason}")
         if equal.what == PAGE:
             text = (
-                f'{self._url} answers with web pages ("{said}"), not as a model\'s API; '
+                f'{self._url} answers with web pages ("{reason}"), not as a model\'s API; '
                 "the address of an API usually ends in /v1: look at teacher_endpoint, and whether a proxy answers"
             )
             return Unavailable(text) if self._answers else BadConfig(text)
         if not self._answers:
-            return BadConfig(f"the teacher at {self._url} refuses every request for '{self._model}': {said}")
+            return BadConfig(f"the teacher at {self._url} refuses every request for '{self._model}': {reason}")
         return Unavailable(
-            f"the teacher at {self._url} refuses every request for '{self._model}' since it last answered: {said}"
+            f"the teacher at {self._url} refuses every request for '{self._model}' since it last answered: {reason}"
         )

@@ -143,7 +143,7 @@ class TeacherClient:
         tries = self._retrying.begin()
         while True:
             try:
-                async with self.throttle.place(again=tries.any) as place:
+                async with self.throttle.place(is_retry=tries.any) as place:
                     return await self._numbered(key, messages, place)
             except Again as again:
                 await self._retrying.wait(again, tries)
@@ -230,30 +230,30 @@ class TeacherClient:
     ) -> None:
         """Raise what an answer other than 200 means."""
         body = _loads(raw)
-        said = redact(f"{status} {error_text(body)}".strip())
+        reason = redact(f"{status} {error_text(body)}".strip())
         if 300 <= status < 400:
             raise BadConfig(f"{self.api.url} sends requests on to {headers.get('Location')}; give that address")
         if status in (400, 403) and is_content_filter(body):
-            raise RowFailed("content_filter", said)
+            raise RowFailed("content_filter", reason)
         if kind := kind_of(status, raw):
             if status == 401:
                 self._resolved_at = float("-inf")
-            self._rules.refused(number, key, kind, said)
-            raise Again(f"http_{status}", said, denied=True)
+            self._rules.refused(number, key, kind, reason)
+            raise Again(f"http_{status}", reason, denied=True)
         if status in _BUSY:
-            raise Again(f"http_{status}", said, wait=asked_wait(headers))
+            raise Again(f"http_{status}", reason, wait=asked_wait(headers))
         if status in _AGAIN or status >= 500 or status < 300:
-            raise Again(f"http_{status}", said)
-        known = set(self.api.unsupported)
+            raise Again(f"http_{status}", reason)
+        unsupported = set(self.api.unsupported)
         if status == 400 and (name := self.api.adapt(error_text(body), sent)):
-            if name not in known:
+            if name not in unsupported:
                 instead = "max_completion_tokens is sent" if name == "max_tokens" else "the model's own default holds"
                 say(f"warning: the teacher does not support '{name}': {instead}")
-            raise Again("adapted", said, wait=0.0)
+            raise Again("adapted", reason, wait=0.0)
         if not is_about_row(status, body):
             # Numbers of requests and places in texts are no difference.
-            self._rules.refused(number, key, re.sub(r"[0-9a-fA-F-]{8,}|\d+", "#", said), said)
-        raise RowFailed(f"http_{status}", said)
+            self._rules.refused(number, key, re.sub(r"[0-9a-fA-F-]{8,}|\d+", "#", reason), reason)
+        raise RowFailed(f"http_{status}", reason)
 
     def _open(self) -> aiohttp.ClientSession:
         """The session, made when the first question has to be asked: a run from the store needs no key."""
@@ -275,10 +275,10 @@ class TeacherClient:
 
     def _headers(self) -> dict[str, str]:
         """The headers of a request. A token of Entra ID is asked for anew before it can have run out."""
-        now = time.monotonic()
+        moment = time.monotonic()
         first = self._resolved_at == float("-inf")
-        if first or (self._key and self._key[1] and now - self._resolved_at > TOKEN_SECONDS):
-            self._key, self._resolved_at = self._resolve_key(), now
+        if first or (self._key and self._key[1] and moment - self._resolved_at > TOKEN_SECONDS):
+            self._key, self._resolved_at = self._resolve_key(), moment
         return self.api.headers(*(self._key or (None, False)))
 
 

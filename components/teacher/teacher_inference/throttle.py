@@ -17,16 +17,16 @@ from congestion import Ticket, Window
 class Throttle:
     """``async with throttle.place() as place``: one place in flight; say ``answered`` or ``refused`` of it."""
 
-    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.window = Window(most)
+    def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.window = Window(limit)
         self.clock = clock
         self._waiting: deque[asyncio.Future[Ticket]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
-    def place(self, *, again: bool = False) -> Place:
-        """A place for one request; one that is tried ``again`` goes before those that were not."""
-        return Place(self, again)
+    def place(self, *, is_retry: bool = False) -> Place:
+        """A place for one request; one that is a retry goes before those that are not."""
+        return Place(self, is_retry)
 
     def hold(self, seconds: float) -> None:
         """Send nothing for so long."""
@@ -36,13 +36,13 @@ class Throttle:
         """Send nothing while ``closed``; who waits is woken when the next request ends."""
         self._closed = closed
 
-    async def take(self, again: bool) -> Ticket:
+    async def take(self, is_retry: bool) -> Ticket:
         """Wait for a place."""
-        now = self.clock()
-        if (again or not self._waiting) and not self._closed and self.window.room(now) <= 0:
-            return self.window.sent(now)
+        moment = self.clock()
+        if (is_retry or not self._waiting) and not self._closed and self.window.room(moment) <= 0:
+            return self.window.sent(moment)
         place: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()
-        (self._waiting.appendleft if again else self._waiting.append)(place)
+        (self._waiting.appendleft if is_retry else self._waiting.append)(place)
         self.wake()
         try:
             return await place
@@ -58,13 +58,13 @@ class Throttle:
             if self._waiting[0].done():
                 self._waiting.popleft()
                 continue
-            now = self.clock()
-            seconds = self.window.room(now)
+            moment = self.clock()
+            seconds = self.window.room(moment)
             if seconds > 0:
                 if seconds < math.inf and self._timer is None:
                     self._timer = asyncio.get_running_loop().call_later(seconds, self._timer_ended)
                 return
-            self._waiting.popleft().set_result(self.window.sent(now))
+            self._waiting.popleft().set_result(self.window.sent(moment))
 
     def _timer_ended(self) -> None:
         self._timer = None
@@ -74,15 +74,15 @@ class Throttle:
 class Place:
     """One request's place."""
 
-    __slots__ = ("_again", "_throttle", "ticket")
+    __slots__ = ("_is_retry", "_throttle", "ticket")
     ticket: Ticket
 
-    def __init__(self, throttle: Throttle, again: bool) -> None:
+    def __init__(self, throttle: Throttle, is_retry: bool) -> None:
         self._throttle = throttle
-        self._again = again
+        self._is_retry = is_retry
 
     async def __aenter__(self) -> Place:
-        self.ticket = await self._throttle.take(self._again)
+        self.ticket = await self._throttle.take(self._is_retry)
         return self
 
     async def __aexit__(self, *details: object) -> None:

@@ -12,26 +12,26 @@ from modelling.models import check_source
 
 def settings() -> Namespace:
     """The step's arguments, checked as far as that is possible without reading what they name."""
-    given = arguments.of(__file__)
-    given.teacher = check_source(given.teacher_weights, given.teacher_id, "teacher")
-    given.student = check_source(given.student_weights, given.student_id, "student")
+    args = arguments.of(__file__)
+    args.teacher = check_source(args.teacher_weights, args.teacher_id, "teacher")
+    args.student = check_source(args.student_weights, args.student_id, "student")
     for name in ("teacher", "student"):
-        if getattr(given, name) is None:
+        if getattr(args, name) is None:
             raise BadConfig(f"no {name}: give {name}_weights or {name}_id")
-    return given
+    return args
 
 
 def main() -> None:
     """Read the rows, run the teacher, write the shards."""
-    given = settings()
-    files = {"train": given.rows} | ({"validation": given.validation_rows} if given.validation_rows else {})
+    args = settings()
+    files = {"train": args.rows} | ({"validation": args.validation_rows} if args.validation_rows else {})
     rows = {split: list(read_rows(path)) for split, path in files.items()}
     # torch and transformers take seconds to import: only once the inputs are known to be sound.
     from teacher_scoring import store
 
     tallies: dict[str, Tally] = {}
-    about = store(given, rows, files, tallies)
-    write_summary(given.summary, "teacher_logits", tallies, **about)
+    about = store(args, rows, files, tallies)
+    write_summary(args.summary, "teacher_logits", tallies, **about)
 
 
 if __name__ == "__main__":

@@ -25,32 +25,32 @@ _LOGITS_AT_ONCE = 1 << 26
 
 
 def store(
-    given: Namespace, rows: dict[str, list[Row]], files: dict[str, str], tallies: dict[str, Tally]
+    args: Namespace, rows: dict[str, list[Row]], files: dict[str, str], tallies: dict[str, Tally]
 ) -> dict[str, Any]:
     """Write the shards; fills ``tallies`` and returns what the summary tells."""
     quiet()
     started = time.monotonic()
     device = choose_device()
-    student_tokenizer = load_tokenizer(given.student, what="student")
-    teacher_tokenizer = load_tokenizer(given.teacher, what="teacher")
+    student_tokenizer = load_tokenizer(args.student, what="student")
+    teacher_tokenizer = load_tokenizer(args.teacher, what="teacher")
     check_same_tokens(teacher_tokenizer, student_tokenizer)
-    teacher = load_model(given.teacher, choose_dtype(given.dtype, device), device, what="teacher")
+    teacher = load_model(args.teacher, choose_dtype(args.dtype, device), device, what="teacher")
     vocabulary = len(student_tokenizer)
     check_vocabulary(teacher, vocabulary)
-    chat = Chat(student_tokenizer, _student_eos(given))
-    limit = _limit(teacher, given)
+    chat = Chat(student_tokenizer, _student_eos(args))
+    limit = _limit(teacher, args)
     examples: list[Example] = []
     for split, path in files.items():
-        found, tallies[split] = make_examples(
-            rows[split], chat, target=given.target, every_turn=given.loss_on == "assistant", max_length=limit
+        encoded, tallies[split] = make_examples(
+            rows[split], chat, target=args.target, every_turn=args.loss_on == "assistant", max_length=limit
         )
-        require(found, tallies[split], path)
-        examples += found
-    top_k = min(given.top_k, vocabulary)
-    temperatures = sorted({*TEMPERATURES, given.distillation_temperature})
-    about = {"teacher": given.teacher, "top_k": top_k, "vocabulary": vocabulary, "temperatures": temperatures}
-    writer = LogitWriter(given.logits, **about)
-    mass = score(teacher, examples, writer, chat.pad_id, given.batch_size, top_k, temperatures, vocabulary)
+        require(encoded, tallies[split], path)
+        examples += encoded
+    top_k = min(args.top_k, vocabulary)
+    temperatures = sorted({*TEMPERATURES, args.distillation_temperature})
+    about = {"teacher": args.teacher, "top_k": top_k, "vocabulary": vocabulary, "temperatures": temperatures}
+    writer = LogitWriter(args.logits, **about)
+    mass = score(teacher, examples, writer, chat.pad_id, args.batch_size, top_k, temperatures, vocabulary)
     writer.close()
     tokens = sum(example.encoded.targets for example in examples)
     tracking.log_metrics({"top_k_mass": mass, "tokens": tokens})
@@ -80,22 +80,22 @@ def check_vocabulary(teacher: Any, vocabulary: int) -> None:
         raise BadConfig(f"the teacher predicts {width} tokens, the tokenizer has {vocabulary}")
 
 
-def _student_eos(given: Namespace) -> list[int]:
+def _student_eos(args: Namespace) -> list[int]:
     """The ends of turns that the student declares, as fine-tuning will see them."""
     from transformers import AutoConfig, GenerationConfig
 
-    config = AutoConfig.from_pretrained(given.student, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(args.student, trust_remote_code=False)
     try:
-        generation = GenerationConfig.from_pretrained(given.student)
+        generation = GenerationConfig.from_pretrained(args.student)
     except OSError:
         generation = None
     holder = type("Holder", (), {"config": config, "generation_config": generation})
     return eos_ids(holder)
 
 
-def _limit(teacher: Any, given: Namespace) -> int:
-    positions = getattr(teacher.config.get_text_config(), "max_position_embeddings", None) or given.max_length
-    return int(min(positions, given.max_length))
+def _limit(teacher: Any, args: Namespace) -> int:
+    positions = getattr(teacher.config.get_text_config(), "max_position_embeddings", None) or args.max_length
+    return int(min(positions, args.max_length))
 
 
 def score(
@@ -114,8 +114,8 @@ def score(
     with Progress(len(order), "scoring with the teacher") as progress:
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
-            found = _batch(teacher, batch, pad_id, top_k, temperatures, vocabulary)
-            for example, one in zip(batch, found, strict=True):
+            distributions = _batch(teacher, batch, pad_id, top_k, temperatures, vocabulary)
+            for example, one in zip(batch, distributions, strict=True):
                 writer.add(example.row_id, example.encoded.ids, one)
                 mass += float((1 - torch.from_numpy(one.tails[:, 0]).exp()).sum())
                 tokens += len(one.ids)
@@ -138,8 +138,8 @@ def _batch(
             input_ids=ids.to(teacher.device), attention_mask=mask.to(teacher.device), use_cache=False
         ).logits
     # What is predicted at one place is the token of the next.
-    kept = logits[:, :-1][learn[:, 1:].to(logits.device)][:, :vocabulary]
-    parts = [top_and_tails(part, top_k, temperatures) for part in kept.split(max(1, _LOGITS_AT_ONCE // vocabulary))]
+    learned = logits[:, :-1][learn[:, 1:].to(logits.device)][:, :vocabulary]
+    parts = [top_and_tails(part, top_k, temperatures) for part in learned.split(max(1, _LOGITS_AT_ONCE // vocabulary))]
     joined = [torch.cat(column).cpu() for column in zip(*parts, strict=True)]
     sizes = [example.encoded.targets for example in batch]
     for example, logprobs in zip(batch, joined[1].split(sizes), strict=True):
@@ -155,6 +155,6 @@ def top_and_tails(logits: Tensor, top_k: int, temperatures: Sequence[float]) -> 
     """Of N x V logits: ids (N x k), log-probabilities (N x k), tails (N x temperatures; see modelling.logit_store)."""
     logprobs = torch.log_softmax(logits.float(), dim=-1)
     values, ids = logprobs.topk(top_k, dim=-1)
-    rest = logprobs.scatter(-1, ids, float("-inf"))
-    tails = torch.stack([torch.logsumexp(rest / temperature, dim=-1) for temperature in temperatures], dim=-1)
+    outside = logprobs.scatter(-1, ids, float("-inf"))
+    tails = torch.stack([torch.logsumexp(outside / temperature, dim=-1) for temperature in temperatures], dim=-1)
     return ids.to(torch.int32), values.half(), tails

@@ -64,11 +64,11 @@ def answer(shard: Path) -> str:
         _engine = Engine(settings_of(_args, sorted(shard.parent.glob("*.jsonl")))).__enter__()
     with tempfile.TemporaryDirectory() as place:
         names = {name: Path(place, f"{name}.jsonl") for name in ("train", "validation", "rejects")}
-        given = argparse.Namespace(**vars(_args), **names, rows=shard, validation_rows=None)
-        given.summary, given.teacher_endpoint = Path(place, "summary.json"), _engine.endpoint
+        args = argparse.Namespace(**vars(_args), **names, rows=shard, validation_rows=None)
+        args.summary, args.teacher_endpoint = Path(place, "summary.json"), _engine.endpoint
         # Whether enough was answered is judged over all shards.
-        given.min_success_ratio = 0.0
-        ask(given, _engine.health)
+        args.min_success_ratio = 0.0
+        ask(args, _engine.health)
         target = _args.results / shard.name
         target.mkdir(parents=True, exist_ok=True)
         for name in ("train.jsonl", "rejects.jsonl", "summary.json"):

@@ -45,7 +45,7 @@ def _parts(content: list[Any], refusal: Any) -> tuple[str, str, Any]:
             text.append(part["text"])
         elif kind in ("thinking", "reasoning"):
             thought = part.get("thinking") or part.get("text") or ""
-            thoughts += [inner["text"] for inner in thought] if isinstance(thought, list) else [thought]
+            thoughts += [piece["text"] for piece in thought] if isinstance(thought, list) else [thought]
         elif kind == "refusal":
             refusal = refusal or part.get("refusal") or True
         else:
