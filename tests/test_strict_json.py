@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from azdistill import strict_json
-from azdistill.local.run.attempt import Attempt, append_logged
+from azdistill.local.run.attempt import Attempt
 from azdistill.local.run.listener import Tail
 from azdistill.local.store.events import Event
 from azdistill.local.store.home import Home
@@ -109,7 +109,7 @@ def test_the_event_log_and_the_runs_copy_of_it_are_json_and_keep_the_numbers(tmp
 
 def test_metrics_that_a_step_logged_are_json_and_keep_their_numbers(tmp_path: Path) -> None:
     attempt = Attempt(tmp_path)
-    append_logged(attempt, [{"kind": "metric", "name": "loss", "value": value, "step": 0} for value in (*ODD, 0.5)])
+    attempt.append_logged([{"kind": "metric", "name": "loss", "value": value, "step": 0} for value in (*ODD, 0.5)])
     for line in attempt.metrics.read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)
     assert [repr(record["value"]) for record in Tail(attempt.metrics).read()] == ["nan", "inf", "-inf", "0.5"]

@@ -80,13 +80,19 @@ def result_key(context: PlanContext, step: PlannedStep, results: Mapping[str, Re
     component, hashes, containers = step.component, context.hashes, context.containers
     interpreter = context.interpreters[step.trial_of or step.name]
     fingerprint = containers.fingerprint(step) if containers else interpreter.fingerprint
-    counted = {name: bound for name, bound in step.inputs.items() if name not in step.cache_ignore}
+    inputs = {}
+    for name in (name for name in step.inputs if name not in step.cache_ignore):
+        try:
+            inputs[name] = _input(context, step.inputs[name], results)
+        except FileNotFoundError as error:
+            gone = f"step '{step.name}': input '{name}': {error.filename} is not there any more"
+            raise UserError(gone, code="AZD345") from None
     fields = {
         "version": VERSION,
         "command": component.command,
         # What is executable is laid out so: a command may tell the difference.
         "code": code.hashes(hashes) | code.executables(),
-        "inputs": {name: _input(context, step, name, bound, results) for name, bound in counted.items()},
+        "inputs": inputs,
         "outputs": {name: output.kind for name, output in step.outputs.items() if not output.standing},
         "environment": environment_content(step.environment, hashes),
         "environment_variables": dict(step.environment_variables),
@@ -116,31 +122,23 @@ def environment_content(environment: str | Environment | None, hashes: Hashes) -
     }
 
 
-def _input(
-    context: PlanContext, step: PlannedStep, name: str, bound: Bound, results: Mapping[str, Result]
-) -> dict[str, str]:
+def _input(context: PlanContext, bound: Bound, results: Mapping[str, Result]) -> dict[str, str]:
     if isinstance(bound, Text):
         return {"value": bound.text}
     # Programs choose a reader by a file's extension, so that counts as well as the bytes.
     suffix = bound.path.suffix if isinstance(bound, Local) and bound.path.is_file() else ""
-    return {"content": _content(context, step, name, bound, results), "suffix": suffix}
+    return {"content": _content(context, bound, results), "suffix": suffix}
 
 
-def _content(
-    context: PlanContext, step: PlannedStep, name: str, bound: Local | Made, results: Mapping[str, Result]
-) -> str:
+def _content(context: PlanContext, bound: Local | Made, results: Mapping[str, Result]) -> str:
     """The hash of what an input holds."""
     if isinstance(bound, Made):
         output = context.plan.steps[bound.step].outputs[bound.output]
         if not output.standing or output.store:
             return "standing" if output.store else results[bound.step].contents[bound.output]
-    try:
-        # A place may hold more, or other things, than when the step that filled it had ended.
-        path = Path(text_of(bound, results))
-        return context.hashes.tree(path) if path.is_dir() else context.hashes.file(path)
-    except FileNotFoundError as error:
-        gone = f"step '{step.name}': input '{name}': {error.filename} is not there any more"
-        raise UserError(gone, code="AZD345") from None
+    # A place may hold more, or other things, than when the step that filled it had ended.
+    path = Path(text_of(bound, results))
+    return context.hashes.tree(path) if path.is_dir() else context.hashes.file(path)
 
 
 def _as_json(value: Any) -> Any:

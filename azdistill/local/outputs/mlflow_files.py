@@ -7,6 +7,7 @@ read itself.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,13 +52,7 @@ def _texts(folder: Path) -> Iterator[tuple[str, str]]:
 def values(name: str, text: str) -> Iterator[Record]:
     """The values in a metric's file; lines that hold none are passed over."""
     for line in text.splitlines():
-        if record := _value(name, line.split()):
-            yield record
-
-
-def _value(name: str, words: list[str]) -> Record | None:
-    try:
-        timestamp, value, step = int(words[0]), float(words[1]), int(words[2]) if words[2:] else 0
-    except (ValueError, IndexError):
-        return None
-    return {"kind": "metric", "name": name, "value": value, "step": step, "timestamp": timestamp}
+        words = line.split()
+        with contextlib.suppress(ValueError, IndexError):
+            timestamp, value, step = int(words[0]), float(words[1]), int(words[2]) if words[2:] else 0
+            yield {"kind": "metric", "name": name, "value": value, "step": step, "timestamp": timestamp}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,21 +73,15 @@ def wrong(step: PlannedStep, paths: Mapping[str, Path]) -> str:
 def take_logged(step: PlannedStep, paths: Mapping[str, Path], metrics: Path) -> None:
     """Write the files of values that a step has only logged."""
     absent = [name for name in names(step) if not os.path.lexists(paths[name])]
-    logged = dict(_logged(metrics)) if absent else {}
-    for name in absent:
-        if name in logged:
-            paths[name].write_text(str(logged[name]), encoding="utf-8")
-
-
-def _logged(metrics: Path) -> Iterator[tuple[str, Any]]:
-    for record in Tail(metrics).read():
-        name = str(record.get("name", ""))
-        if record["kind"] not in ("tag", "property") or not name.startswith(PROPERTY):
-            continue
-        if name.startswith(f"{PROPERTY}."):
-            yield name.removeprefix(f"{PROPERTY}."), record.get("value")
-        elif name == PROPERTY:
-            yield from _object(record.get("value")).items()
+    logged: dict[str, Any] = {}
+    for record in Tail(metrics).read() if absent else ():
+        name, value = str(record.get("name", "")), record.get("value")
+        if record["kind"] in ("tag", "property") and name == PROPERTY:
+            logged |= _object(value)
+        elif record["kind"] in ("tag", "property") and name.startswith(f"{PROPERTY}."):
+            logged[name.removeprefix(f"{PROPERTY}.")] = value
+    for name in logged.keys() & absent:
+        paths[name].write_text(str(logged[name]), encoding="utf-8")
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -278,3 +278,13 @@ class Plan:
     apart: tuple[str, ...] = ()
     #: Outputs of the pipeline that no step of the selection leads to.
     left_out: Mapping[str, Made] = field(default_factory=dict)
+
+    def store_inputs(self, step: PlannedStep) -> dict[str, Made]:
+        """The inputs that are stores of azdistill's, so that no key says what is in them."""
+        made = {name: bound for name, bound in step.inputs.items() if isinstance(bound, Made)}
+        return {name: maker for name, maker in made.items() if self.steps[maker.step].outputs[maker.output].store}
+
+    def shared_inputs(self, step: PlannedStep) -> set[str]:
+        """The inputs that lie where other steps and runs may write as well."""
+        made = {name: bound for name, bound in step.inputs.items() if isinstance(bound, Made)}
+        return {name for name, maker in made.items() if maker.output in self.steps[maker.step].in_place}

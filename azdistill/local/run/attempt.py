@@ -15,8 +15,8 @@ from azdistill.local.cache.entries import METRICS
 from azdistill.local.cache.key import ResultKey, same_key
 from azdistill.local.outputs import manifest, mlflow_files
 from azdistill.local.outputs.manifest import MANIFEST, Hash, Manifest
-from azdistill.local.plan.steps import Made, Plan, PlannedStep
-from azdistill.local.run.listener import Record, is_record
+from azdistill.local.plan.steps import Plan, PlannedStep
+from azdistill.local.run.listener import Record, read_record
 from azdistill.local.store.durable_files import make_read_only, remove_tree, walk_files
 from azdistill.permissions import copy_file, restrict
 from azdistill.redact import clean, redact
@@ -67,6 +67,70 @@ class Attempt:
         """Where a step logs to MLflow that is not to reach MLflow's own store, or not known to log at all."""
         return self.folder / "mlflow"
 
+    def make_places(self, step: PlannedStep) -> dict[str, Path]:
+        """Where the outputs of a step are written: the folders are made, the files are not."""
+        self.outputs.mkdir()
+        return {name: make_room(step, name, self.outputs / name) for name in step.outputs}
+
+    def restrict(self, step: PlannedStep) -> None:
+        """Take what a step whose command has ended might have left for others: set-user-ID programs and the like.
+
+        Its outputs are made usable, whatever it did to their modes, and files of their own.
+        """
+        restrict(self.outputs, usable=True, apart=True)
+        restrict(self.folder)
+        for place in step.standing.values():
+            # Where the user has put a link to another disk, folders are as the user made them.
+            restrict(place, folders=place.resolve().is_relative_to(self.home.resolve()))
+
+    def append_logged(self, records: Sequence[Record] = ()) -> None:
+        """Add what a step logged to MLflow files to its metrics file, and these ``records`` of it from elsewhere."""
+        for path in mlflow_files.texts(self.mlflow):
+            redact_file(path)
+        logged = [*records, *(mlflow_files.records(self.mlflow) if self.mlflow.is_dir() else ())]
+        if logged:
+            with open(self.metrics, "a", encoding="utf-8") as file:
+                file.writelines(strict_json.dumps(strict_json.exact(clean(record))) + "\n" for record in logged)
+
+    def make_artifact_folders(self) -> None:
+        """Make the folders beside a step's code, unless the code has such a name itself."""
+        for name in ARTIFACT_FOLDERS:
+            if not (self.snapshot / name).exists():
+                (self.snapshot / name).mkdir()
+
+    def fill_artifacts(self, step: PlannedStep, paths: Mapping[str, Path], *, follow: bool) -> None:
+        """Give a step's output ``artifacts`` what the folders hold, as Azure ML does, unless the step wrote it itself.
+
+        Links are kept as links unless it is safe to ``follow`` them (see :mod:`azdistill.local.outputs.manifest`).
+        """
+        output = paths.get(ARTIFACTS)
+        if output is None or step.outputs[ARTIFACTS].standing or not output.is_dir() or any(output.iterdir()):
+            return
+        for name in ARTIFACT_FOLDERS:
+            folder = self.snapshot / name
+            if folder.is_dir() and (follow or not folder.is_symlink()):
+                shutil.copytree(folder, output / name, symlinks=not follow, copy_function=copy_file)
+                # The modes of folders are taken over.
+                restrict(output / name, usable=True)
+
+    def previous(self) -> Mapping[str, str]:
+        """The variable that leads a step to what its previous attempt wrote (docs/contributing/local-runner.md).
+
+        That is the last one before this that wrote anything, where it did not succeed. It is none where it was made of
+        other code or data: its journal would answer another question.
+        """
+        for number in range(self.number - 1, 0, -1):
+            last = self.folder.parent / str(number)
+            outputs = last / "outputs"
+            if _written(last) or outputs.is_symlink():
+                return {}
+            if outputs.is_dir() and next(walk_files(outputs), None):
+                if not same_key(last, self.folder):
+                    return {}
+                make_read_only(outputs)
+                return {"AZDISTILL_PREVIOUS_ATTEMPT": str(outputs)}
+        return {}
+
 
 def new_attempt(run_folder: Path, step: str) -> Attempt:
     """The folder of one more attempt of a step. Earlier ones are left as a runner should leave them."""
@@ -82,12 +146,6 @@ def new_attempt(run_folder: Path, step: str) -> Attempt:
     return Attempt(folder / str(number))
 
 
-def make_places(step: PlannedStep, attempt: Attempt) -> dict[str, Path]:
-    """Where the outputs of a step are written: the folders are made, the files are not."""
-    attempt.outputs.mkdir()
-    return {name: make_room(step, name, attempt.outputs / name) for name in step.outputs}
-
-
 def make_room(step: PlannedStep, name: str, fresh: Path | None = None) -> Path:
     """Where output ``name`` of a step is written, with the folders that it needs: its own place, or else ``fresh``."""
     output = step.outputs[name]
@@ -101,35 +159,13 @@ def make_room(step: PlannedStep, name: str, fresh: Path | None = None) -> Path:
     return path
 
 
-def restrict_attempt(step: PlannedStep, attempt: Attempt) -> None:
-    """Take what a step whose command has ended might have left for others: set-user-ID programs and the like.
-
-    Its outputs are made usable, whatever it did to their modes, and files of their own.
-    """
-    restrict(attempt.outputs, usable=True, apart=True)
-    restrict(attempt.folder)
-    for place in step.standing.values():
-        # Where the user has put a link to another disk, folders are as the user made them.
-        restrict(place, folders=place.resolve().is_relative_to(attempt.home.resolve()))
-
-
-def append_logged(attempt: Attempt, records: Sequence[Record] = ()) -> None:
-    """Add what a step logged to MLflow files to its metrics file, and these ``records`` of it from elsewhere."""
-    for path in mlflow_files.texts(attempt.mlflow):
-        redact_file(path)
-    logged = [*records, *(mlflow_files.records(attempt.mlflow) if attempt.mlflow.is_dir() else ())]
-    if logged:
-        with open(attempt.metrics, "a", encoding="utf-8") as file:
-            file.writelines(strict_json.dumps(strict_json.exact(clean(record))) + "\n" for record in logged)
-
-
 def strange(metrics: Path) -> list[str]:
     """What to say of lines of a metrics file that are no records, and so reach nobody."""
     try:
         lines = metrics.read_bytes().splitlines()
     except OSError:
         return []
-    wrong = [number for number, line in enumerate(lines, 1) if line.strip() and not is_record(line)]
+    wrong = [number for number, line in enumerate(lines, 1) if line.strip() and not read_record(line)]
     if not wrong:
         return []
     summary = (
@@ -183,28 +219,6 @@ def _redact_line(line: str) -> str:
     return redact(line if hidden == record else strict_json.dumps(strict_json.exact(hidden)), names=True)
 
 
-def make_artifact_folders(snapshot: Path) -> None:
-    """Make the folders beside a step's code, unless the code has such a name itself."""
-    for name in ARTIFACT_FOLDERS:
-        if not (snapshot / name).exists():
-            (snapshot / name).mkdir()
-
-
-def fill_artifacts(step: PlannedStep, snapshot: Path, paths: Mapping[str, Path], *, follow: bool) -> None:
-    """Give a step's output ``artifacts`` what the folders hold, as Azure ML does, unless the step wrote it itself.
-
-    Links are kept as links unless it is safe to ``follow`` them (see :mod:`azdistill.local.outputs.manifest`).
-    """
-    output = paths.get(ARTIFACTS)
-    if output is None or step.outputs[ARTIFACTS].standing or not output.is_dir() or any(output.iterdir()):
-        return
-    for name in ARTIFACT_FOLDERS:
-        if (snapshot / name).is_dir() and (follow or not (snapshot / name).is_symlink()):
-            shutil.copytree(snapshot / name, output / name, symlinks=not follow, copy_function=copy_file)
-            # The modes of folders are taken over.
-            restrict(output / name, usable=True)
-
-
 def attempts(run_folder: Path, step: str) -> Iterator[Path]:
     """The folders of a step's attempts, the newest first."""
     folder = run_folder / "steps" / step / "attempts"
@@ -219,8 +233,7 @@ def finished(
     """The attempt of this run that succeeded with this very key, if its outputs are what it wrote."""
     names = [name for name, output in step.outputs.items() if not output.standing]
     # What the stores hold that it reads is in no key, but when the steps that fill them ended is known.
-    sources = (bound for bound in step.inputs.values() if isinstance(bound, Made))
-    fillers = [bound.step for bound in sources if plan.steps[bound.step].outputs[bound.output].store]
+    fillers = [made.step for made in plan.store_inputs(step).values()]
     since = max((_written(filled) for filler in fillers for filled in attempts(run_folder, filler)), default=0)
     for attempt in attempts(run_folder, step.name):
         manifest = Manifest.read(attempt)
@@ -243,22 +256,3 @@ def outputs_of(attempt: Path, names: list[str]) -> dict[str, Path]:
     """Where the outputs of an attempt lie, those that went into the cache by their place there."""
     outputs = (attempt / "outputs").resolve()
     return {name: outputs / name for name in names}
-
-
-def previous(attempt: Path) -> Mapping[str, str]:
-    """The variable that leads a step to what its previous attempt wrote (docs/contributing/local-runner.md): the last
-    one before this that wrote anything, where it did not succeed. Attempts that were ended before are passed over.
-
-    None where that was made of other code or data: its journal would answer another question.
-    """
-    for number in range(int(attempt.name) - 1, 0, -1):
-        last = attempt.parent / str(number)
-        outputs = last / "outputs"
-        if _written(last) or outputs.is_symlink():
-            return {}
-        if outputs.is_dir() and next(walk_files(outputs), None):
-            if not same_key(last, attempt):
-                return {}
-            make_read_only(outputs)
-            return {"AZDISTILL_PREVIOUS_ATTEMPT": str(outputs)}
-    return {}

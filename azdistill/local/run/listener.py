@@ -48,7 +48,7 @@ class Tail:
         self._offset += len(complete)
         lines = complete.split(b"\n")
         self._lines += len(lines) - 1
-        return [record for line in lines if (record := _record(line)) and _says_all(record)]
+        return [record for line in lines if (record := read_record(line))]
 
     def _whole_lines(self) -> bytes:
         # The step may have put anything in the file's place: to open a pipe would wait for ever.
@@ -73,12 +73,6 @@ class Tail:
         file.seek(self._offset)
 
 
-def is_record(line: bytes) -> bool:
-    """Whether a line of a metrics file says what its kind has to say."""
-    record = _record(line)
-    return record is not None and _says_all(record)
-
-
 def _says_all(record: Record) -> bool:
     if record["kind"] == "progress":
         # A bar and a time can be drawn of them: no infinity, no number of hundreds of digits.
@@ -91,7 +85,8 @@ def _says_all(record: Record) -> bool:
     return record["kind"] != "metric" or isinstance(record["value"], int | float)
 
 
-def _record(line: bytes) -> Record | None:
+def read_record(line: bytes) -> Record | None:
+    """The record in a line of a metrics file; None where there is none that says what its kind has to say."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
@@ -101,4 +96,5 @@ def _record(line: bytes) -> Record | None:
     if record["kind"] == "metric" and "value" in record:
         record["value"] = strict_json.number(record["value"])
     # Names and texts are shown on terminals and pages.
-    return {key: harmless(value) if isinstance(value, str) else value for key, value in record.items()}
+    record = {key: harmless(value) if isinstance(value, str) else value for key, value in record.items()}
+    return record if _says_all(record) else None

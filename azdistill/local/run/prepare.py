@@ -34,10 +34,10 @@ from azdistill.local import in_step
 from azdistill.local.outputs import mlflow_files
 from azdistill.local.plan.order import VARIABLE as THREADS
 from azdistill.local.plan.steps import Local, Passed, PlannedStep, Text
-from azdistill.local.run.attempt import Attempt, make_artifact_folders, make_places, previous
+from azdistill.local.run.attempt import Attempt
 from azdistill.local.run.context import RunContext
 from azdistill.local.run.interpreter import Interpreter
-from azdistill.local.run.result import Result, store_inputs, text_of
+from azdistill.local.run.result import Result, text_of
 from azdistill.local.runners.base import Job
 from azdistill.permissions import make_private
 from azdistill.snapshot import Snapshot
@@ -74,9 +74,9 @@ def prepare(
 ) -> Prepared:
     """Make everything ready for the command of an attempt. Raises UserError for a value that does not fit in there."""
     code.lay_out(attempt.snapshot)
-    make_artifact_folders(attempt.snapshot)
+    attempt.make_artifact_folders()
     _lay_out_scripts(step, attempt.snapshot)
-    places = make_places(step, attempt)
+    places = attempt.make_places(step)
     _log_passed_values(step, attempt.metrics)
     texts = {name: text_of(bound, results) for name, bound in step.inputs.items()}
     data = {name: as_word(text) for name, text in texts.items() if not isinstance(step.inputs[name], Text)}
@@ -114,10 +114,10 @@ def _variables(
         **{f"AZURE_ML_INPUT_{name}": path for name, path in data.items()},
         **{f"AZURE_ML_OUTPUT_{name}": path for name, path in output_paths.items()},
         "AZDISTILL_METRICS_FILE": str(attempt.metrics),
-        **previous(attempt.folder),
+        **attempt.previous(),
         **_mlflow_variables(context, step, attempt, code),
         **context.variables,
-        **_script_variables(step, data, output_paths, store_inputs(step, context.plan)),
+        **_script_variables(step, data, output_paths, context.plan.store_inputs(step)),
         **hidden,
         **step.environment_variables,
     }
@@ -169,7 +169,7 @@ def _contained(
 ) -> Job:
     """The job as a container can run it, which sees its data, its outputs and no other places of this machine."""
     attempt.metrics.touch()
-    read = [*data.values(), *(texts[name] for name in data), *previous(attempt.folder).values()]
+    read = [*data.values(), *(texts[name] for name in data), *attempt.previous().values()]
     write = [attempt.outputs, *step.standing.values(), *([attempt.mlflow] if attempt.mlflow.is_dir() else [])]
     spelt = [as_word(str(path)) for path in write]
     user_inputs = [name for name, bound in step.inputs.items() if isinstance(bound, Local)]

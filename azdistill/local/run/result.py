@@ -65,20 +65,6 @@ def text_of(bound: Bound, results: Mapping[str, Result]) -> str:
     return str(path)
 
 
-def store_inputs(step: PlannedStep, plan: Plan) -> set[str]:
-    """The inputs that are stores of azdistill's, so that no key says what is in them."""
-    return {name for name, source in _made(step) if plan.steps[source.step].outputs[source.output].store}
-
-
-def shared_inputs(step: PlannedStep, plan: Plan) -> set[str]:
-    """The inputs that lie where other steps and runs may write as well."""
-    return {name for name, source in _made(step) if source.output in plan.steps[source.step].in_place}
-
-
-def _made(step: PlannedStep) -> list[tuple[str, Made]]:
-    return [(name, bound) for name, bound in step.inputs.items() if isinstance(bound, Made)]
-
-
 def skip(step: PlannedStep, results: Mapping[str, Result]) -> Result | None:
     """What ``step`` comes to without being run, where ``results`` tell that its branch is not taken."""
     try:

@@ -20,31 +20,10 @@ from azdistill.local.outputs import value_outputs
 from azdistill.local.outputs.manifest import Manifest
 from azdistill.local.plan.selection import missing
 from azdistill.local.plan.steps import PlannedStep, Text
-from azdistill.local.run.attempt import (
-    Attempt,
-    append_logged,
-    fill_artifacts,
-    finished,
-    make_places,
-    make_room,
-    new_attempt,
-    outputs_of,
-    restrict_attempt,
-    settle,
-    strange,
-)
+from azdistill.local.run.attempt import Attempt, finished, make_room, new_attempt, outputs_of, settle, strange
 from azdistill.local.run.context import PlanContext, RunContext
 from azdistill.local.run.prepare import Prepared, prepare
-from azdistill.local.run.result import (
-    Result,
-    is_passing,
-    is_worth_another_attempt,
-    pause_before,
-    settled,
-    shared_inputs,
-    store_inputs,
-    text_of,
-)
+from azdistill.local.run.result import Result, is_passing, is_worth_another_attempt, pause_before, settled, text_of
 from azdistill.local.run.step_log import LogWriter
 from azdistill.local.runners.base import Cancellation, Ended
 from azdistill.local.store.durable_files import disk_error
@@ -83,7 +62,7 @@ class StepRunner:
             self._hear(Event.of("step_reading", step.name))
         code = take_code(step)
         # Before the key is taken: what is written where others may write as well, from here on, is not in it.
-        shared = _stamps(step, results, shared_inputs(step, context.plan))
+        shared = _stamps(step, results, context.plan.shared_inputs(step))
         key = result_key(context, step, results, code)
         if reused := _reuse(context, step, key):
             return reused
@@ -125,7 +104,7 @@ class StepRunner:
             if isinstance(best, Result):
                 log.note(best.error)
                 return replace(best, seconds=time.monotonic() - started)
-            places, before = make_places(step, attempt), outputs.look_at(step.in_place)
+            places, before = attempt.make_places(step), outputs.look_at(step.in_place)
             hand_over(best, places, frozenset(step.standing), attempt.metrics)
             keeps = may_reuse(self._context, step) and _stamps(step, work.results, work.shared.keys()) == work.shared
             return self._commit(step, work, attempt, places, keeps, time.monotonic() - started, before)
@@ -163,13 +142,13 @@ class StepRunner:
         prepared = prepare(context, step, results, attempt, work.code)
         self._tell_start(step, attempt)
         with self._log(step, attempt) as log:
-            watched = step.inputs.keys() - store_inputs(step, context.plan)
+            watched = step.inputs.keys() - context.plan.store_inputs(step).keys()
             started, before = time.monotonic(), _stamps(step, results, watched)
             in_place = outputs.look_at(step.in_place)
             try:
                 ended = context.runner.run(prepared.job, log.feed, context.cancellation)
             finally:
-                restrict_attempt(step, attempt)
+                attempt.restrict(step)
                 broken_metrics = settle(attempt.metrics)
             self._take_what_was_logged(step, prepared, attempt, ended, log)
             after = _stamps(step, results, watched)
@@ -189,12 +168,12 @@ class StepRunner:
         """Add what a step logged to MLflow to its metrics: they are listed, compared, and there when it is reused."""
         tracking = self._context.tracking
         to_run = tracking is not None and prepared.logs_to_run and not ended.canceled
-        append_logged(attempt, tracking.logged(step.name) if tracking and to_run else [])
+        attempt.append_logged(tracking.logged(step.name) if tracking and to_run else [])
         for line in strange(attempt.metrics):
             log.note(line)
         value_outputs.take_logged(step, prepared.places, attempt.metrics)
         if not ended.returncode:
-            fill_artifacts(step, attempt.snapshot, prepared.places, follow=not self._context.containers)
+            attempt.fill_artifacts(step, prepared.places, follow=not self._context.containers)
 
     def _judge(self, step: PlannedStep, prepared: Prepared, ended: Ended, broken_metrics: str) -> Result | None:
         """The failure that an attempt ended in; None when it has succeeded."""

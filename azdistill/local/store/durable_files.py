@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from azdistill.errors import MachineError
-from azdistill.trees import canonical as canonical
 from azdistill.trees import digest as digest
 from azdistill.trees import hash_file as hash_file
 from azdistill.trees import walk_files as walk_files

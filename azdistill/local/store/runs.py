@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from azdistill import strict_json
 from azdistill.errors import UserError, did_you_mean
@@ -27,7 +27,7 @@ from azdistill.local.store.home import Home
 from azdistill.local.store.process_marks import is_alive as is_alive
 from azdistill.local.store.process_marks import is_elsewhere
 from azdistill.local.store.process_marks import own_mark as own_mark
-from azdistill.redact import clean as clean
+from azdistill.redact import clean
 
 
 class EventLog:
@@ -89,38 +89,33 @@ def _believed(log: bytes) -> tuple[list[Event], int]:
     length = 0
     # The piece after the last newline is either empty or torn.
     for line in log.split(b"\n")[:-1]:
-        try:
-            entry = _numbered(json.loads(line))
-        except (ValueError, RecursionError):
+        event = _event(line)
+        if event is None:
             break
-        if not _is_event(entry):
-            break
-        events.append(Event.from_entry(entry))
+        events.append(event)
         length += len(line) + 1
     return events, length
 
 
-def _numbered(entry: Any) -> Any:
-    """An event whose measured numbers are numbers again (:func:`strict_json.exact`)."""
-    if isinstance(entry, dict):
+def _event(line: bytes) -> Event | None:
+    """The event in a line. One that lacks what it should hold is as torn as half a line."""
+    try:
+        entry = json.loads(line)
+        if not isinstance(entry, dict) or not isinstance(entry.get("event"), str):
+            return None
+        # Measured numbers are numbers again (:func:`strict_json.exact`).
         entry |= {name: strict_json.number(entry[name]) for name in ("metric", "seconds") if name in entry}
         if isinstance(entry.get("metrics"), dict):
             entry["metrics"] = {name: strict_json.number(value) for name, value in entry["metrics"].items()}
-    return entry
-
-
-def _is_event(entry: Any) -> bool:
-    """Whether a line is an event. One that lacks what it should hold is as torn as half a line."""
-    if not isinstance(entry, dict) or not isinstance(entry.get("event"), str):
-        return False
+    except (ValueError, RecursionError):
+        return None
     schema = KEPT.get(entry["event"])
-    if schema is None:
-        return True
-    return (
+    is_whole = schema is None or (
         all(isinstance(entry.get(name), kind) for name, kind in schema.must.items())
         and all(isinstance(entry[name], kind) for name, kind in schema.may.items() if name in entry)
         and all(isinstance(name, str) for several in ("steps", "headline") for name in entry.get(several, ()))
     )
+    return Event.from_entry(entry) if is_whole else None
 
 
 class RunLog:
