@@ -172,15 +172,12 @@ class _Output:
                     path.rename(aside)
             _put(self.building, self.target)
         except BaseException:
-            self._put_back()
+            for aside, path in self.replaced.items():
+                if os.path.lexists(aside) and not os.path.lexists(path):
+                    aside.rename(path)
             raise
         # Its new name is a change of a file, as stat tells it.
         _mark(out, name, [_Delivered(self.target, new.manifest.seen_at({name: self.target}))])
-
-    def _put_back(self) -> None:
-        for aside, path in self.replaced.items():
-            if os.path.lexists(aside) and not os.path.lexists(path):
-                aside.rename(path)
 
 
 def _outdated(out: Path, arrivals: list[_Output]) -> list[_Output]:

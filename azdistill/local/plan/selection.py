@@ -63,19 +63,16 @@ def left_out(plan: Plan) -> list[str]:
 
 def missing(plan: Plan, names: Sequence[str]) -> UserError:
     """The error for steps that are not selected and whose results are not there."""
-    lines = [
-        f"step '{name}' is not selected, and its result, which {_users(plan, name)}, is not there" for name in names
-    ]
+    lines = []
+    for name in names:
+        users = [user for user, step in plan.steps.items() if name in step.needs]
+        need = f"{', '.join(map(repr, users))} need{'s' * (len(users) == 1)}"
+        lines.append(f"step '{name}' is not selected, and its result, which {need}, is not there")
     name = names[0]
     hint = f"select it too (--only {name}), or run the pipeline once: it is then in the cache"
     if not plan.steps[name].deterministic:
         hint = f"it is not deterministic, so no cache has it: --resume RUN takes that run's, --only {name} makes it"
     return UserError("; ".join(lines), code="AZD375", hint=hint)
-
-
-def _users(plan: Plan, name: str) -> str:
-    users = [user for user, step in plan.steps.items() if name in step.needs]
-    return f"{', '.join(map(repr, users))} need{'s' * (len(users) == 1)}"
 
 
 def _meant(plan: Plan, selection: Selection) -> set[str]:
@@ -84,8 +81,10 @@ def _meant(plan: Plan, selection: Selection) -> set[str]:
     needs = {name: step.needs for name, step in plan.steps.items()}
     if selection.only:
         return _named(plan.steps, selection.only)
-    users = {name: [user for user, step in plan.steps.items() if name in step.needs] for name in needs}
-    after = _closed(_named(plan.steps, selection.since), users) if selection.since else set(needs)
+    after = set(needs)
+    if selection.since:
+        users = {name: [user for user, needed in needs.items() if name in needed] for name in needs}
+        after = _closed(_named(plan.steps, selection.since), users)
     before = _closed(_named(plan.steps, selection.until), needs) if selection.until else set(needs)
     if not after & before:
         begin, end = ", ".join(selection.since), ", ".join(selection.until)

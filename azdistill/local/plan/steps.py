@@ -165,7 +165,12 @@ class PlannedSweep:
             for key in ("sampling", "sobol", "seed", "logbase", "maximize", "primary_metric", "total", "concurrent")
         }
         policy = asdict(self.policy) if self.policy else None
-        wired = {name: _spelt(template) for name, template in self.templates.items() if name not in ignored}
+        # Text that looks like a reference is another thing than one.
+        wired = {
+            name: [part.text if isinstance(part, expressions.Text) else {"bound": str(part)} for part in template]
+            for name, template in self.templates.items()
+            if name not in ignored
+        }
         optional = {"policy": policy, "trial_timeout": self.trial_timeout, **({"inputs": wired} if wired else {})}
         return {**plain, "space": space_mapping(self.space), **optional}
 
@@ -181,11 +186,6 @@ class PlannedSweep:
 
         filled = {name: expressions.render(template, look_up) for name, template in self.templates.items()}
         return {**{name: text_of(value) for name, value in chosen.items()}, **filled}
-
-
-def _spelt(template: Template) -> list[Any]:
-    """A template as a key holds it: text that looks like a reference is another thing than one."""
-    return [part.text if isinstance(part, expressions.Text) else {"bound": str(part)} for part in template]
 
 
 def _texts(choices: Iterable[Any]) -> Iterator[str]:

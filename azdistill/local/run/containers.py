@@ -76,7 +76,9 @@ class Containers:
 
     def inherited(self, variables: Mapping[str, str]) -> dict[str, str]:
         """What containers see of the caller's variables."""
-        passed_on = {name: value for name, value in variables.items() if not _matches(name, _PLACES)}
+        passed_on = {
+            name: value for name, value in variables.items() if not any(fnmatchcase(name, place) for place in _PLACES)
+        }
         # Whoever starts a container is seldom known in its image, and would have no home.
         return {"HOME": "/tmp", **passed_on}
 
@@ -101,6 +103,7 @@ class Containers:
                 readable.add(Path(certificates))
             else:
                 variables.pop(name, None)
+        limits, _ = parse(step.resources.get("docker_args"), self._limits)
         container = Container(
             image=self.fingerprint(step)["image"],
             read=tuple(sorted(readable)),
@@ -108,16 +111,12 @@ class Containers:
             linked=linked((Path(path) for path in data), (job.folder, *readable, *writable)),
             network=network,
             hosts=self._hosts(network),
-            limits=self._limits_of(step),
+            limits=replace(limits, shm_size=step.shm_size or limits.shm_size),
             gpus=True,
         )
         with self._lock:
             self._known[job.attempt_id] = container
         return Job(job.attempt_id, job.command, job.folder, variables, job.timeout)
-
-    def _limits_of(self, step: PlannedStep) -> Limits:
-        limits, _ = parse(step.resources.get("docker_args"), self._limits)
-        return replace(limits, shm_size=step.shm_size or limits.shm_size)
 
     def _hosts(self, network: str) -> dict[str, str]:
         """This machine's name in a container; Docker gives it itself where it runs in a machine of its own."""
@@ -130,10 +129,6 @@ class Containers:
         """What the container of a job that was kept is made of."""
         with self._lock:
             return self._known[job.attempt_id]
-
-
-def _matches(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 #: What a link leads to in these is the machine's own, and in a container the container's: the python of a venv.

@@ -191,16 +191,13 @@ class StepRunner:
             names = ", ".join(map(repr, absent))
             return _failure(ended, f"the command ended with exit code 0 but did not write output {names}")
         outputs_made = {name: path for name, path in prepared.places.items() if name not in step.standing}
-        error = broken_metrics or outputs.stray(outputs_made, self._visible_places(prepared))
+        visible = None
+        if containers := self._context.containers:
+            container = containers.of(prepared.job)
+            visible = [prepared.job.folder, *container.read, *container.linked.values(), *container.write]
+        error = broken_metrics or outputs.stray(outputs_made, visible)
         error = error or value_outputs.wrong(step, prepared.places)
         return _failure(ended, error) if error else None
-
-    def _visible_places(self, prepared: Prepared) -> list[Path] | None:
-        """The places of this machine that an attempt could see; None for all of them."""
-        if not self._context.containers:
-            return None
-        container = self._context.containers.of(prepared.job)
-        return [prepared.job.folder, *container.read, *container.linked.values(), *container.write]
 
     def _commit(
         self,

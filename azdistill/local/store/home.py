@@ -59,14 +59,11 @@ class Home:
             _refuse_lost(folder, doing)
         with disk_errors(doing, also=_NO_PLACE):
             open_state_folder(self.root)
-            for folder in (*folders, *self._outermost(places)):
+            ways = [place.relative_to(self.root).parts for place in places if place.is_relative_to(self.root)]
+            # Of the places the folders directly in the state folder that they lie in.
+            for folder in (*folders, *{self.root / way[0] for way in ways if len(way) > 1}):
                 make_private(folder)
         return self
-
-    def _outermost(self, places: Iterable[Path]) -> set[Path]:
-        """The folders directly in the state folder that ``places`` lie in."""
-        ways = [place.relative_to(self.root).parts for place in places if place.is_relative_to(self.root)]
-        return {self.root / way[0] for way in ways if len(way) > 1}
 
     def standing(self, uri_path: str, datastore: str) -> Path:
         """The local folder of a standing output on ``datastore`` (docs/contributing/local-runner.md)."""
