@@ -19,10 +19,10 @@ HEAVY = ("torch", "transformers", "datasets", "peft", "pandas", "mlflow", "azure
 #: By folder of `tests`, the files ``test_NAME.py`` of the fast tier. Each takes a second or two at most.
 QUICK = {
     "": (
-        "build catalog client error_codes errors firings imports permissions recipe recipe_robustness "
+        "build catalog client error_codes errors firings imports names permissions recipe recipe_robustness "
         "redact repository schedule_file sizing skus state_folder stream_guard surface tracking_worker"
     ),
-    "cli": "cloud_view failure not_better validate view",
+    "cli": "failure not_better validate view watch",
     "cloud": "loopback_translate quiet",
     "components": "manifest register_model rows tasks teacher_client teacher_parts",
     "docs": "pages",
