@@ -68,7 +68,7 @@ class Fields:
                 message = f"unknown key '{key}' in {of}" + (": Azure ML drops it in silence" if dropped_only else "")
                 severity: Severity = "warning" if dropped_only else "error"
                 hint = hints.get(key, near if missed or key not in _ELSEWHERE else "")
-                self.report.add("AZD110", severity, message, self.where / key, key=True, hint=hint)
+                self.report.note("AZD110", message, self.where / key, severity=severity, key=True, hint=hint)
 
     def require(self, of: str, *keys: str) -> None:
         """Note each of ``keys`` that is missing; what is no mapping has been told of."""

@@ -59,11 +59,6 @@ class Document(Written):
         """The file that it was read from; None when made in memory."""
         return self.where.source.path
 
-    @property
-    def raw(self) -> Mapping[str, Any]:
-        """The mapping as written."""
-        return dict(self.where.value or {})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input(Written):

@@ -94,7 +94,7 @@ class Scope:
         if declared is None:
             return None
         if declared.is_data:
-            kind = declared.type if "type" in (declared.where.value or {}) else None
+            kind = declared.type if "type" in declared.where.mapping else None
             missing = declared.path is None
             return Traced(kind, declared.where, absent=missing and self.is_job, stored=not missing)
         absent = declared.default is None and self.is_job

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,11 @@ class Where:
                 return None
         return data
 
+    @property
+    def mapping(self) -> Mapping[str, Any]:
+        """The mapping at this place; an empty one where there is none."""
+        return self.value if isinstance(self.value, dict) else {}
+
     def texts(self) -> Iterator[tuple[str, Where]]:
         """Every text at this place and below it, in mappings and lists, each with its own place."""
         value = self.value
@@ -123,21 +129,13 @@ class Report:
         """Note problems that were found elsewhere."""
         self.problems.extend(problems)
 
-    def error(self, code: str, message: str, where: Where, **details: Any) -> None:
-        """Note an error; see :meth:`add`."""
-        self.add(code, "error", message, where, **details)
-
-    def warning(self, code: str, message: str, where: Where, **details: Any) -> None:
-        """Note a warning; see :meth:`add`."""
-        self.add(code, "warning", message, where, **details)
-
-    def add(
+    def note(
         self,
         code: str,
-        severity: Severity,
         message: str,
         where: Where,
         *,
+        severity: Severity,
         hint: str = "",
         key: bool = False,
         needle: str = "",
@@ -150,3 +148,6 @@ class Report:
         problem = Problem(code, _shown(message), source.file, line, column, severity, _shown(hint))
         if problem not in self.problems:
             self.problems.append(problem)
+
+    error = partialmethod(note, severity="error")
+    warning = partialmethod(note, severity="warning")

@@ -167,8 +167,9 @@ def searched(step: Step, search: Sweep) -> Step:
     component = _reading(component, search)
     # By their names as written: one that cannot be drawn is a problem of its own.
     space = step.where / SEARCHED
-    names = space.value if isinstance(space.value, dict) else {}
-    bound = {name: Binding(path=(SEARCHED, name), where=space / name) for name in names if name in component.inputs}
+    bound = {
+        name: Binding(path=(SEARCHED, name), where=space / name) for name in space.mapping if name in component.inputs
+    }
     return replace(step, component=component, inputs={**step.inputs, **bound})
 
 

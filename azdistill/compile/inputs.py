@@ -23,7 +23,7 @@ _RENAMED = {"batch_size": "evaluation_batch_size", "dtype": "evaluation_dtype"}
 def inputs_of(reading: Reading) -> dict[str, Any]:
     """Name -> value, or ``{type, path}`` for data. Paths on this machine are absolute."""
     recipe = reading.sound
-    entry = catalog.find(recipe.teacher.model)
+    teacher = catalog.find(recipe.teacher.model)
     inputs: dict[str, Any] = {
         **_data(recipe, reading.folder),
         "task_type": recipe.task,
@@ -35,7 +35,7 @@ def inputs_of(reading: Reading) -> dict[str, Any]:
         **_training(recipe),
         **{_RENAMED.get(key, key): value for key, value in _set(recipe.evaluation).items() if key != "gold_sft"},
         "model_name": distilled_name(student_name(recipe.student.model, reading.folder)),
-        "teacher_licence": entry.terms.licence if entry else None,
+        "teacher_licence": teacher.terms.licence if teacher else None,
     }
     return {name: _short(value) for name, value in inputs.items() if value is not None}
 
@@ -73,12 +73,12 @@ def _looked_up(lookup: Latest, folder: Path) -> dict[str, Any]:
 
 def _teacher(recipe: Recipe, reading: Reading) -> dict[str, Any]:
     teacher = recipe.teacher
-    entry = catalog.find(teacher.model)
+    model = catalog.find(teacher.model)
     inputs: dict[str, Any] = {
-        "teacher_model": teacher.deployment or (entry and entry.served_as) or _called(teacher.model, reading),
+        "teacher_model": teacher.deployment or (model and model.served_as) or _called(teacher.model, reading),
         "teacher_endpoint": teacher.endpoint,
         "teacher_key": teacher.key,
-        "api": teacher.api or (entry.api if entry and entry.api != "chat_completions" else None),
+        "api": teacher.api or (model.api if model and model.api != "chat_completions" else None),
         "prompts": teacher.prompts and {"type": "uri_folder", "path": _placed(teacher.prompts, reading.folder)},
         "stop": strict_json.dumps(teacher.stop) if isinstance(teacher.stop, list) else teacher.stop,
         "strategy": teacher.how,

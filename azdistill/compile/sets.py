@@ -42,8 +42,7 @@ def apply_sets(pipeline: Pipeline, sets: Mapping[str, str]) -> Pipeline:
 def _replaced(old: Input, name: str, text: str, fed: Input | None) -> Input:
     if old.is_data:
         path = text if "://" in text or is_remote(text) else str(Path(text).expanduser().absolute())
-        setting = old.where.value if isinstance(old.where.value, dict) else {}
-        return replace(old, path=path, where=_given(name, {**setting, "path": text}))
+        return replace(old, path=path, where=_given(name, {**old.where.mapping, "path": text}))
     kind = fed.type if fed and not fed.is_data else old.type
     try:
         value = values.parse(kind, _written(kind, text))

@@ -53,10 +53,10 @@ def _in_catalog(reading: Reading) -> tuple[Architecture, float] | None:
     """What the catalogue knows of the teacher, and the bytes of its weights."""
     teacher = reading.sound.teacher
     for name in (teacher.weights, teacher.model):
-        entry = catalog.find(name) if name else None
-        if entry and entry.architecture and entry.parameters:
-            shape = entry.architecture
-            return shape, sizing.weight_bytes(entry.parameters * 1e9, shape.precision, shape)
+        model = catalog.find(name) if name else None
+        if model and model.architecture and model.parameters:
+            shape = model.architecture
+            return shape, sizing.weight_bytes(model.parameters * 1e9, shape.precision, shape)
     return None
 
 

@@ -130,8 +130,8 @@ def _teacher(job: Tree, tree: Tree, moves: dict[Steps, Steps], origin: Origin) -
     if not isinstance(connection, dict):
         return []
     name = str(connection.get("name", ""))
-    entry = catalog.by_asset_name(name)
-    tree["teacher"]["model"] = entry.name if entry else name
+    model = catalog.by_asset_name(name)
+    tree["teacher"]["model"] = model.name if model else name
     moves[("teacher", "model")] = (*_CONNECTION, "name")
     key = connection.get("api_key")
     if key is None:
@@ -154,8 +154,8 @@ def _student(job: Tree, tree: Tree, moves: dict[Steps, Steps], origin: Origin) -
         tree.pop("student")
         return []
     match = re.fullmatch(r"azureml://registries/[^/]+/models/([^/]+)/(versions|labels)/[^/]+", str(path))
-    entry = catalog.by_asset_name(match[1]) if match else None
-    tree["student"]["model"] = entry.name if entry else path
+    model = catalog.by_asset_name(match[1]) if match else None
+    tree["student"]["model"] = model.name if model else path
     return []
 
 

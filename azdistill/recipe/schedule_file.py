@@ -100,7 +100,8 @@ def _trigger(where: Where, report: Report) -> Schedule | None:
 
 def _find(schedule: Schedule | None, where: Where, report: Report) -> None:
     for finding in findings(schedule) if schedule else ():
-        report.add(finding.code, finding.severity, finding.message, _at(where, finding.path), hint=finding.hint)
+        place = _at(where, finding.path)
+        report.note(finding.code, finding.message, place, severity=finding.severity, hint=finding.hint)
 
 
 def _without(trigger: Mapping[str, Any], wrong: set[int | str]) -> Schedule | None:
@@ -174,7 +175,7 @@ def _changed(where: Where, pipeline: Pipeline, report: Report) -> Pipeline | Non
 
     Data is looked for where the pipeline lies.
     """
-    inputs = where.value if isinstance(where.value, dict) else {}
+    inputs = where.mapping
     changes = {
         name: job_input(where / name, report)
         for name, value in inputs.items()

@@ -28,7 +28,6 @@ def test_a_component(tmp_path: Path) -> None:
     assert loaded.code == tmp_path / "src"
     assert loaded.additional_includes == (tmp_path.parent / "common",)
     assert loaded.source == file
-    assert loaded.raw["name"] == "train"
     assert loaded.inputs["method"].enum == ("sft", "logits")
     assert loaded.inputs["note"].optional
     assert loaded.inputs["rows"].is_data

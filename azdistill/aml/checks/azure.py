@@ -11,13 +11,13 @@ def dropped_keys(survey: Survey, report: Report) -> None:
     # A command that is written in place, or in a job by itself (no steps lead to it), has its step's variables.
     inline = {id(step.component) for _, step in survey.steps() if step.inline or not step.where.steps}
     for component in survey.components:
-        if id(component) not in inline and "environment_variables" in (component.where.value or {}):
+        if id(component) not in inline and "environment_variables" in component.where.mapping:
             message = "a component has no environment_variables in Azure ML"
             hint = "set them on the step that runs the component"
             report.error("AZD160", message, component.where / "environment_variables", key=True, hint=hint)
     for _, step in survey.steps():
         # A job by itself refuses the key as unknown.
-        retried = "retry_settings" in (step.where.value or {}) and not step.only_on_azure
+        retried = "retry_settings" in step.where.mapping and not step.only_on_azure
         if retried and step.type != "parallel" and step.where.steps:
             kind = f"step '{step.name}' is a {step.type}"
             message = f"{kind}: Azure ML retries parallel steps only and drops retry_settings"
@@ -29,7 +29,7 @@ def local_compute(survey: Survey, report: Report) -> None:
     places = [(f"step '{step.name}': ", step.where / "compute") for _, step in survey.steps() if step.compute]
     for scope in survey.scopes:
         # A command job by itself may ask for this machine.
-        if scope.is_job and "jobs" in (scope.where.value or {}):
+        if scope.is_job and "jobs" in scope.where.mapping:
             places += [("", scope.where / "compute"), ("", scope.where / "settings" / "default_compute")]
     for subject, where in places:
         if str(where.value).lower() in ("local", "azureml:local"):

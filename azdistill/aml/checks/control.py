@@ -108,7 +108,7 @@ def kinds_that_run_on_azure_only(survey: Survey, report: Report) -> None:
 
 def place_of_kind(step: Step) -> Where:
     """Where the kind of a step is said: by itself, or by its component."""
-    return step.where / ("type" if "type" in (step.where.value or {}) else "component")
+    return step.where / ("type" if "type" in step.where.mapping else "component")
 
 
 def first_and_last_steps(survey: Survey, report: Report) -> None:

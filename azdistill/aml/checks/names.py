@@ -10,6 +10,7 @@ from azdistill.aml.checks.survey import Survey
 from azdistill.aml.models import CommandComponent
 from azdistill.aml.scope import Scope
 from azdistill.aml.source import Report, Where
+from azdistill.errors import Severity
 
 _COMPONENT = re.compile(r"[a-z][a-z\d_]{0,254}")
 #: ARM's own pattern for jobs and schedules.
@@ -29,7 +30,8 @@ def names_that_azure_refuses(survey: Survey, report: Report) -> None:
             message = f"'{component.name}' is no name for a component"
             message += "" if is_root else ": a pipeline runs it, but it cannot be registered"
             hint = "lower-case letters, digits and '_', starting with a letter, at most 255"
-            report.add("AZD115", "error" if is_root else "warning", message, component.where / "name", hint=hint)
+            severity: Severity = "error" if is_root else "warning"
+            report.note("AZD115", message, component.where / "name", severity=severity, hint=hint)
     for scope in survey.scopes:
         name = (scope.where / "name").value
         if scope.is_job and isinstance(name, str) and not JOB_NAME.fullmatch(name):

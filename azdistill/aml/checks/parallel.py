@@ -26,7 +26,7 @@ def _parallel(survey: Survey) -> list[tuple[CommandComponent, Parallel, Where]]:
 
 
 def _at(component: CommandComponent, where: Where, key: str) -> Where:
-    return where / key if key in (where.value or {}) else component.where / key
+    return where / key if key in where.mapping else component.where / key
 
 
 def input_data(survey: Survey, report: Report) -> None:

@@ -96,8 +96,8 @@ def refuse(text: str, what: str) -> None:
 def hidden(line: str) -> str:
     """A line of YAML without the secrets in it, as far as names and shapes tell them; its length is kept."""
 
-    def mask(entry: re.Match[str]) -> str:
-        name, between, value = entry["name"], entry["between"], entry["value"]
+    def mask(match: re.Match[str]) -> str:
+        name, between, value = match["name"], match["between"], match["value"]
         secret = _names_secret(name) and not _REFERENCE.fullmatch(value.strip("'\""))
         return f"{name}{between}{'*' * len(value) if secret else value}"
 

@@ -57,4 +57,4 @@ def _known(report: Report, what: str, reference: Reference, where: Where, *, in_
     words = "known: " + ", ".join(f"{one} ({one.stands_for})" for one in allowed)
     message = f"{what} holds {reference}, which Azure ML does not know" + ("" if meaning else ": it stays text")
     severity: Severity = "error" if meaning else "warning"
-    report.add("AZD157", severity, message, where, hint=meaning or words, needle=reference.raw)
+    report.note("AZD157", message, where, severity=severity, hint=meaning or words, needle=reference.raw)

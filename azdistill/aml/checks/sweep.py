@@ -28,8 +28,7 @@ def unknown_hyperparameters(survey: Survey, report: Report) -> None:
     """AZD180 and AZD184: what is searched is an input of the trial, and is not given as well."""
     for step, sweep in _sweeps(survey):
         component = step.component
-        inputs = (sweep.where / "inputs").value
-        inputs = inputs if isinstance(inputs, Mapping) else {}
+        inputs = (sweep.where / "inputs").mapping
         for name in sweep.search_space:
             where = sweep.where / "search_space" / name
             is_used = any(_refers_to(value, name) for value in inputs.values())

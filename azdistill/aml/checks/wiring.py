@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
-from typing import Any
 
 from azdistill.aml.checks.survey import Survey
 from azdistill.aml.control_flow import bindings_of
@@ -23,7 +22,7 @@ from azdistill.aml.scope import Scope, Traced
 from azdistill.aml.service import misspelt
 from azdistill.aml.source import Report, Where
 from azdistill.aml.sweeps import SEARCHED
-from azdistill.errors import did_you_mean
+from azdistill.errors import Severity, did_you_mean
 
 #: Keys of a step, beside inputs and outputs, whose text may be bound to the pipeline's inputs.
 _BOUND_KEYS = (
@@ -60,14 +59,15 @@ def unknown_bindings(survey: Survey, report: Report) -> None:
     for scope, step in survey.steps():
         for path, where, needle in _bindings(step):
             if path[0] == SEARCHED and step.sweep:
-                searched = list((step.where / SEARCHED).value or {})
+                searched = list((step.where / SEARCHED).mapping)
                 hint = _unless(".".join(path[1:]), searched, "the search space is empty")
             else:
                 hint = _leads_nowhere(scope, path)
             if hint:
                 message = f"{Reference(path)} is bound to nothing"
                 unread = step.only_on_azure and where.steps[len(step.where.steps)] != "inputs"
-                report.add("AZD140", "warning" if unread else "error", message, where, hint=hint, needle=needle)
+                severity: Severity = "warning" if unread else "error"
+                report.note("AZD140", message, where, severity=severity, hint=hint, needle=needle)
         for output in step.outputs.values():
             if isinstance(output, Binding) and (hint := _no_output(scope, output.path)):
                 report.error("AZD140", f"{output} is bound to nothing", output.where_path, hint=hint)
@@ -180,7 +180,7 @@ def _missing_inputs(scope: Scope, step: Step, empty: list[Where], report: Report
 
 def _empty(scope: Scope) -> Iterator[Where]:
     """Inputs that a job writes without a value."""
-    for name, value in _mapping(scope.where / "inputs").items():
+    for name, value in (scope.where / "inputs").mapping.items():
         if value is None and name in scope.inputs and scope.inputs[name].default is None:
             yield scope.where / "inputs" / name
 
@@ -194,7 +194,7 @@ def _needed(component: Component, name: str) -> bool:
     declared = component.inputs[name]
     if declared.optional or declared.default is not None:
         return False
-    if isinstance(component, CommandComponent) or "optional" in (declared.where.value or {}):
+    if isinstance(component, CommandComponent) or "optional" in declared.where.mapping:
         return True
     fed = [consumer is None or _needed(consumer, key) for consumer, key in _fed_by(component, name)]
     return any(fed) or not fed
@@ -203,7 +203,7 @@ def _needed(component: Component, name: str) -> bool:
 def _is_optional(component: Component, name: str) -> bool:
     """Whether Azure ML takes an input for optional, whatever its default; see :func:`_needed`."""
     declared = component.inputs[name]
-    if isinstance(component, CommandComponent) or "optional" in (declared.where.value or {}):
+    if isinstance(component, CommandComponent) or "optional" in declared.where.mapping:
         return declared.optional
     fed = [consumer is not None and _is_optional(consumer, key) for consumer, key in _fed_by(component, name)]
     return all(fed) and bool(fed)
@@ -235,12 +235,12 @@ def types_that_do_not_fit(survey: Survey, report: Report) -> None:
                     # Azure ML hands over what is stored, whatever the component says; public pipelines rely on it.
                     report.warning("AZD141", f"{message}, and gets that", value.where)
                 else:
-                    report.add("AZD141", "warning" if mounted else "error", message, value.where)
+                    report.note("AZD141", message, value.where, severity="warning" if mounted else "error")
         for name, output in step.outputs.items():
             source = component.outputs.get(name)
             if source and isinstance(output, Binding) and output.path[:2] == ("parent", "outputs"):
                 target = scope.outputs.get(".".join(output.path[2:]))
-                if target and "type" in _mapping(target.where) and not _fit(source.type, target.type):
+                if target and "type" in target.where.mapping and not _fit(source.type, target.type):
                     message = f"output '{name}' of step '{step.name}' is {source.type}; {output} is {target.type}"
                     report.error("AZD141", message, output.where)
 
@@ -332,8 +332,3 @@ def outputs_without_a_step(survey: Survey, report: Report) -> None:
                 hint = f"bind a step's output to ${{{{parent.outputs.{name}}}}}"
                 message = f"no step writes the pipeline's output '{name}'"
                 report.warning("AZD143", message, output.where, key=True, hint=hint)
-
-
-def _mapping(where: Where) -> dict[str, Any]:
-    """What is written at a place, where that is a mapping."""
-    return where.value if isinstance(where.value, dict) else {}
