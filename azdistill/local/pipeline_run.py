@@ -286,13 +286,13 @@ def _refuse_unready(context: RunContext) -> None:
 
 
 def _deliver(plan: Plan, out: Path | None, results: Mapping[str, Result]) -> dict[str, str]:
-    outputs = {name: (results[maker.step], maker.output) for name, maker in given_out(plan, results).items()}
-    paths = {name: result.outputs[output] for name, (result, output) in outputs.items()}
+    makers = given_out(plan, results)
+    paths = {name: results[maker.step].outputs[maker.output] for name, maker in makers.items()}
     if out is None:
         return {name: str(path) for name, path in paths.items()}
     withdraw(out.absolute(), withheld(plan, results))
     # What is known of the outputs that nobody changes any more.
-    contents = {name: result.contents.get(output, "") for name, (result, output) in outputs.items()}
+    contents = {name: results[maker.step].contents.get(maker.output, "") for name, maker in makers.items()}
     return deliver(out.absolute(), paths, {name: content for name, content in contents.items() if content})
 
 
