@@ -248,7 +248,7 @@ def test_somebody_at_a_terminal_may_cancel(cloud: Cloud, tmp_path: Path, monkeyp
             raise KeyboardInterrupt
         return follow(*arguments, **options, sleep=briefly)
 
-    monkeypatch.setattr("azdistill.cloud.jobs.follow.follow", once)
+    monkeypatch.setattr(watch, "follow", once)
     job = watch.stream(cloud.connection, name)
     assert job.status == "Canceled"
     error = watch.error_of(job)
