@@ -20,11 +20,6 @@ class Member:
     name: str
     header: Mapping[str, Any]
 
-    def is_called(self, word: str) -> bool:
-        """Whether ``word`` is its name or an alias, in any case, with hyphens or underscores."""
-        spelt = word.strip().lower().replace("-", "_")
-        return spelt == self.name or spelt in self.header.get("ALIASES", ())
-
 
 def names(folder: Path) -> list[str]:
     """The names of a family's members; none where there is no such folder."""
@@ -32,9 +27,12 @@ def names(folder: Path) -> list[str]:
 
 
 def member(folder: Path, word: str) -> Member | None:
-    """The member of the family in ``folder`` that ``word`` names, or None."""
-    every = (Member(name, _header(folder / f"{name}.py")) for name in names(folder))
-    return next((each for each in every if each.is_called(word)), None)
+    """The member of the family in ``folder`` that ``word`` names: by its name or an alias, in any case, with hyphens or
+    underscores.
+    """
+    spelling = word.strip().lower().replace("-", "_")
+    members = (Member(name, _header(folder / f"{name}.py")) for name in names(folder))
+    return next((m for m in members if spelling in (m.name, *m.header.get("ALIASES", ()))), None)
 
 
 def _header(path: Path) -> dict[str, Any]:
