@@ -488,15 +488,15 @@ def refused_by_components(pipeline: dict[str, Any], name: str) -> list[Any]:
 # --- opening and writing ---------------------------------------------------------------------------------------------
 
 
-def test_load_opens_recipes_and_pipelines_alike(project: Path) -> None:
+def test_recipes_and_pipelines_are_opened_alike(project: Path) -> None:
     result = built(project)
-    pipeline, left = compile.load(project / "recipe.yml", {"num_epochs": "2"})
-    assert left == {}
-    assert "num_epochs" in pipeline.inputs
+    opened = compile.open_file(project / "recipe.yml", {"num_epochs": "2"})
+    assert opened.sets == {}
+    assert "num_epochs" in opened.pipeline.inputs
     (project / "job.yml").write_text(render(result, project, {}))
-    again, left = compile.load(project / "job.yml", {"num_epochs": "2"})
-    assert left == {"num_epochs": "2"}
-    assert list(again.jobs) == PLAIN
+    again = compile.open_file(project / "job.yml", {"num_epochs": "2"})
+    assert again.sets == {"num_epochs": "2"}
+    assert list(again.pipeline.jobs) == PLAIN
 
 
 def test_what_is_written_is_a_sound_pipeline_equal_to_the_one_in_memory(project: Path) -> None:

@@ -1,9 +1,8 @@
 """From a recipe to the Azure ML pipeline that it stands for.
 
 The pipeline is plain Azure ML: components, bindings, values. ``azdistill compile`` writes it down, ``azdistill run``
-runs it here, and ``az ml job create`` takes it too. :func:`load` opens either, a recipe or a pipeline, and
-:func:`open_file` also tells what there is to say about it. Names are imported when they are used: a pipeline that is
-no recipe needs nothing of what reads recipes.
+runs it here, and ``az ml job create`` takes it too. :func:`open_file` opens either, a recipe or a pipeline, and tells
+what there is to say about it. What compiles a recipe is imported when it is used: a pipeline needs nothing of it.
 """
 
 from __future__ import annotations
@@ -11,12 +10,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from azdistill.compile.documents import Opened, load, open_file
+from azdistill.compile.documents import Opened, open_file
 
 if TYPE_CHECKING:
     from azdistill.compile.recipe import Built, build, check, compile_recipe
 
-__all__ = ["Built", "Opened", "build", "check", "compile_recipe", "load", "open_file"]
+__all__ = ["Built", "Opened", "build", "check", "compile_recipe", "open_file"]
 
 
 def __getattr__(name: str) -> Any:

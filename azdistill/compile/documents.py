@@ -39,9 +39,3 @@ def open_file(path: str | Path, sets: Mapping[str, str] | None = None) -> Opened
         return Opened(aml.load_pipeline(path), values)
     built = compile_recipe(path, values)
     return Opened(built.pipeline(), {}, built.warnings, built.notes)
-
-
-def load(path: str | Path, sets: Mapping[str, str] | None = None) -> tuple[Pipeline, dict[str, str]]:
-    """As :func:`open_file`, without what there is to say: the pipeline, and the sets still to be applied."""
-    opened = open_file(path, sets)
-    return opened.pipeline, opened.sets
