@@ -25,7 +25,7 @@ from azdistill.aml.parallel_components import parallel_component
 from azdistill.aml.pipelines import pipeline_component, pipeline_job
 from azdistill.aml.source import Report, Source, Where
 from azdistill.aml.standalone_jobs import command_job, sweep_job
-from azdistill.errors import SpecError, did_you_mean
+from azdistill.errors import SpecError, did_you_mean, raise_errors
 
 _T = TypeVar("_T")
 _KINDS = ("component", "pipeline job", "environment")
@@ -178,7 +178,7 @@ def gather(path: str | Path) -> tuple[Spec | None, Report]:
 def load(path: str | Path) -> Spec:
     """The component, pipeline or environment in ``path``. Raises :class:`SpecError` with everything wrong in shape."""
     spec, report = gather(path)
-    _raise(report)
+    raise_errors(report.problems)
     assert spec is not None
     return spec
 
@@ -204,13 +204,8 @@ def pipeline_from(mapping: Mapping[str, Any], base_dir: str | Path, source_name:
     report = Report()
     source = reader.plain(mapping, Path(base_dir), source_name)
     pipeline = pipeline_job(Where(source), report, Opened(report))
-    _raise(report)
+    raise_errors(report.problems)
     return pipeline
-
-
-def _raise(report: Report) -> None:
-    if any(problem.severity == "error" for problem in report.problems):
-        raise SpecError(report.problems)
 
 
 _WORDS: dict[type, str] = {

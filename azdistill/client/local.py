@@ -15,7 +15,7 @@ from azdistill.client.evaluation import Models, Origin
 from azdistill.client.headline import columns
 from azdistill.client.job import DistillationJob
 from azdistill.client.progress import Lines, say
-from azdistill.errors import Interrupted, RunFailed, SpecError, UserError, did_you_mean
+from azdistill.errors import Interrupted, RunFailed, UserError, did_you_mean, raise_errors
 from azdistill.local import (
     Finished,
     Home,
@@ -113,8 +113,7 @@ class LocalJobs:
     def run(self, pipeline: Pipeline, source: str, notes: Sequence[str]) -> LocalJob:
         """Check a pipeline and run it to its end."""
         problems = aml.check(pipeline)
-        if any(problem.severity == "error" for problem in problems):
-            raise SpecError(problems)
+        raise_errors(problems)
         for note in [*notes, *map(str, problems)]:
             say(note)
         finished = self._run(pipeline, source)

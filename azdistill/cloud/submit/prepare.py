@@ -26,7 +26,7 @@ from azdistill.cloud.workspace.profiles import Profile, Project, find_profile, f
 from azdistill.compile.absolute_paths import absolute_paths
 from azdistill.compile.naming import distilled_name, short_name, student_name
 from azdistill.compile.sets import apply_sets
-from azdistill.errors import Problem, SpecError
+from azdistill.errors import Problem, raise_errors
 from azdistill.recipe import Reading
 
 
@@ -135,10 +135,10 @@ def prepare(
         report = Report()
         hint = "send it with: az ml job create -f FILE; or make it the step of a pipeline"
         report.error("AZD114", f"a {kind} by itself is not submitted by azdistill", Where(source), hint=hint)
-        raise_for(report.problems)
+        raise_errors(report.problems)
     # The file itself is read first, so that what is wrong in it is told with its lines.
     opened = apply_sets(aml.load_pipeline(file), sets)
-    raise_for(aml.check(opened) + refused(opened))
+    raise_errors(aml.check(opened) + refused(opened))
     mapping = _with_sets(absolute_paths(source.data, source.base), opened, sets)
     prepared = _prepared(_named(mapping, experiment), folder, str(file), chosen, project)
     return replace(prepared, unfired=service.unfired(opened))
@@ -173,7 +173,7 @@ def _prepared(
     placed = _with_data(place(mapping, profile, kinds), before)
     pipeline = aml.pipeline_from(placed, folder, source)
     problems = aml.check(pipeline)
-    raise_for(problems + refused(pipeline))
+    raise_errors(problems + refused(pipeline))
     return Prepared(
         mapping=placed,
         pipeline=pipeline,
@@ -190,12 +190,6 @@ def _prepared(
 
 def _named(mapping: dict[str, Any], experiment: str | None) -> dict[str, Any]:
     return {**mapping, "experiment_name": experiment} if experiment else mapping
-
-
-def raise_for(problems: list[Problem]) -> None:
-    """SpecError with all ``problems`` where there is an error among them."""
-    if any(problem.severity == "error" for problem in problems):
-        raise SpecError(problems)
 
 
 def _with_sets(mapping: dict[str, Any], pipeline: Pipeline, sets: Mapping[str, str]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from azdistill.aml.models import Environment, Pipeline, PipelineComponent, Step
 from azdistill.aml.pipelines import kind_of_component
 from azdistill.aml.source import Report, Where
 from azdistill.aml.sweeps import searched
-from azdistill.errors import SpecError
+from azdistill.errors import SpecError, raise_errors
 from azdistill.local.plan.data_locations import mapped
 from azdistill.local.runners.docker.images import Settings
 from azdistill.local.runners.docker.limits import SIZE, Limits
@@ -146,8 +146,7 @@ def stand_in(pipeline: Pipeline, components: Mapping[str, Path]) -> Pipeline:
     if replaced is pipeline:
         return pipeline
     problems = aml.check(replaced)
-    if any(problem.severity == "error" for problem in problems):
-        raise SpecError(problems)
+    raise_errors(problems)
     return replaced
 
 

@@ -25,7 +25,7 @@ from azdistill.aml.models import (
 )
 from azdistill.aml.parallel_components import mini_batch_size
 from azdistill.aml.source import Report
-from azdistill.errors import SpecError
+from azdistill.errors import raise_errors
 from azdistill.local.plan import not_honoured
 from azdistill.local.plan.data_locations import DataLocations
 from azdistill.local.plan.order import in_order
@@ -72,8 +72,7 @@ def make_plan(
     standing_paths = {key: planner.standing(output) for key, output in pipeline.outputs.items()}
     planner.flatten(pipeline.jobs, "", inputs, {key: path for key, path in standing_paths.items() if path})
     outputs = {key: maker(pipeline.jobs, "", key) for key in pipeline.outputs}
-    if any(problem.severity == "error" for problem in report.problems):
-        raise SpecError(report.problems)
+    raise_errors(report.problems)
     return Plan(
         name=name,
         experiment=experiment or pipeline.experiment_name or name,
