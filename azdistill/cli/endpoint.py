@@ -14,7 +14,7 @@ from azdistill.errors import Interrupted, ServiceError, UserError
 from azdistill.redact import redact
 
 if TYPE_CHECKING:
-    from azdistill.cloud.endpoints.existing import Endpoint
+    from azdistill.cloud.endpoints.inventory import Endpoint
     from azdistill.cloud.endpoints.plan import Wish
     from azdistill.cloud.endpoints.teacher import Teacher
     from azdistill.cloud.endpoints.up import Order
@@ -120,9 +120,9 @@ def up_command(teacher: str, connection: Connection, yes: bool, **sizes: Any) ->
 @options.connection_options
 def list_command(connection: Connection, as_json: bool) -> None:
     """List the endpoints that up made, incomplete ones too."""
-    from azdistill.cloud.endpoints import existing, names
+    from azdistill.cloud.endpoints import inventory, names
 
-    endpoints = existing.list_endpoints(connection)
+    endpoints = inventory.list_endpoints(connection)
     lines = [_line(endpoint, expired=endpoint.expired(names.now())) for endpoint in endpoints]
     content = [endpoint.as_json() for endpoint in endpoints]
     print_answer(content, lines or ["there are no endpoints of ours"], as_json=as_json, indent=2)
@@ -133,7 +133,7 @@ def list_command(connection: Connection, as_json: bool) -> None:
 @options.connection_options
 def down_command(name: str, connection: Connection) -> None:
     """Remove what up made under NAME: its connection, its deployment, and the endpoint. Nothing else."""
-    from azdistill.cloud.endpoints.existing import down
+    from azdistill.cloud.endpoints.inventory import down
 
     down(connection, name, _say)
     click.echo(f"{name} is gone")
@@ -144,16 +144,16 @@ def down_command(name: str, connection: Connection) -> None:
 @options.connection_options
 def reap_command(connection: Connection, dry_run: bool) -> None:
     """Remove every expired endpoint that azdistill made."""
-    from azdistill.cloud.endpoints import existing, names
+    from azdistill.cloud.endpoints import inventory, names
 
     failures = []
-    expired = [endpoint for endpoint in existing.list_endpoints(connection) if endpoint.expired(names.now())]
+    expired = [endpoint for endpoint in inventory.list_endpoints(connection) if endpoint.expired(names.now())]
     for endpoint in expired:
         if dry_run:
             click.echo(f"{endpoint.name} expired {endpoint.expires}")
             continue
         try:
-            existing.down(connection, endpoint.name, _say)
+            inventory.down(connection, endpoint.name, _say)
             click.echo(f"{endpoint.name} is gone, it expired {endpoint.expires}")
         except (ServiceError, UserError) as error:
             # The others are to go all the same.

@@ -140,7 +140,7 @@ def _fail(failures: dict[str, AzdistillError], pulled: int) -> NoReturn:
 
 
 def _chosen(connection: Connection, experiment: str | None, since: str | None) -> list[str]:
-    from azdistill.cloud.jobs.listing import list_runs, moment_since
+    from azdistill.cloud.jobs.run_history import list_runs, moment_since
 
     begin = moment_since(since) if since else None
     names = [run.name for run in list_runs(connection, experiment=experiment, since=begin)]
@@ -196,11 +196,11 @@ def _entry(pulled: Pulled, run: LoggedRun) -> PulledEntry:
     from azdistill.local import PulledEntry
 
     return PulledEntry(
-        key=run.run_id,
-        name=run.step or pulled.job.name,
-        status=run.status,
-        started=run.started,
-        ended=run.ended,
+        key=run.step.run_id,
+        name=run.step.name or pulled.job.name,
+        status=run.step.status,
+        started=run.step.started,
+        ended=run.step.ended,
         params=run.params,
         tags={**run.logged.tags, **run.tags},
         metrics=run.logged.metrics,
@@ -230,14 +230,14 @@ def _keep(pulled: Pulled, workspace: str) -> None:
         seconds=job.seconds or 0.0,
         params=parent.params,
         metrics=parent.logged.latest,
-        steps={run.step: PulledStep(run.logged.latest) for run in children},
+        steps={run.step.name: PulledStep(run.logged.latest) for run in children},
         workspace=workspace,
     ).save(home.root)
 
 
 def list_azure(connection: Connection, *, as_json: bool, everything: bool) -> None:
     """Print the runs of a workspace, newest first."""
-    from azdistill.cloud.jobs.listing import list_runs
+    from azdistill.cloud.jobs.run_history import list_runs
 
     runs = list(islice(list_runs(connection), None if everything else _SHOWN + 1))
     latest = runs if everything else runs[:_SHOWN]

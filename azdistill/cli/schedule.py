@@ -16,8 +16,7 @@ from azdistill.redact import redact
 
 if TYPE_CHECKING:
     from azdistill.cloud.schedules.apply import Change
-    from azdistill.cloud.schedules.listing import Fired
-    from azdistill.cloud.schedules.resource import Stored
+    from azdistill.cloud.schedules.resource import Fired, Stored
     from azdistill.cloud.workspace.connect import Connection, Where
 
 _schedule_options = options.add_options(click.argument("name"), options.connection_options)
@@ -93,10 +92,10 @@ def list_verb(everything: bool, as_json: bool, connection: Connection) -> None:
 @options.json_option
 def show_verb(name: str, as_json: bool, connection: Connection) -> None:
     """Show a schedule: its trigger, its next five firings and its last runs."""
-    from azdistill.cloud.schedules import listing, resource
+    from azdistill.cloud.schedules import resource
 
     stored = resource.get(connection, name)
-    runs = listing.runs_of(connection, stored)
+    runs = resource.runs_of(connection, stored)
     content = {**_as_json(stored, _now()), "runs": [run.as_json() for run in runs]}
     print_answer(content, _described(stored, runs), as_json=as_json, indent=2)
 
@@ -167,8 +166,7 @@ def _planned(
 
     begin_import()
     from azdistill.cloud.schedules.apply import plan
-    from azdistill.cloud.schedules.desired import read_desired
-    from azdistill.cloud.schedules.freshness import check_fresh
+    from azdistill.cloud.schedules.request import check_fresh, read_desired
 
     schedule = read_desired(file, name=name, sets=parse_sets(sets), profile=where.profile)
     problems = check_fresh(schedule.prepared, frozen)
@@ -179,7 +177,7 @@ def _planned(
 
 
 def _show(change: Change) -> None:
-    from azdistill.cloud.schedules.freshness import reuse
+    from azdistill.cloud.schedules.request import reuse
 
     kind = {"create": "is new", "update": "changes", "none": "is as the file says; nothing to do"}[change.kind]
     lines = [f"schedule {change.desired.name}: {kind}", *(f"  {line}" for line in change.lines)]
@@ -220,8 +218,7 @@ def _switch(name: str, connection: Connection, enabled: bool) -> None:
 
 
 def _as_json(stored: Stored, now: datetime) -> dict[str, Any]:
-    from azdistill.cloud.schedules.listing import coming
-    from azdistill.cloud.schedules.resource import trigger_words
+    from azdistill.cloud.schedules.resource import coming, trigger_words
 
     return {
         "name": stored.name,
@@ -234,7 +231,7 @@ def _as_json(stored: Stored, now: datetime) -> dict[str, Any]:
 
 
 def _line(stored: Stored) -> str:
-    from azdistill.cloud.schedules.listing import coming
+    from azdistill.cloud.schedules.resource import coming
 
     following = coming(stored, _now(), 1)
     return f"{stored.name:<32} {following[0] if following else _silent(stored)}"
@@ -247,8 +244,7 @@ def _silent(stored: Stored) -> str:
 
 
 def _described(stored: Stored, runs: list[Fired]) -> list[str]:
-    from azdistill.cloud.schedules.listing import coming
-    from azdistill.cloud.schedules.resource import trigger_words
+    from azdistill.cloud.schedules.resource import coming, trigger_words
 
     trigger = trigger_words(stored.properties.get("trigger") or {})
     firings = coming(stored, _now())

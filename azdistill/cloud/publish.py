@@ -8,17 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from azdistill import aml, assets
 from azdistill.aml.models import CommandComponent, Environment, PipelineComponent
 from azdistill.cloud.submit.fingerprint import of_asset
+from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.errors import explain
-from azdistill.cloud.workspace.quiet import hushed, quiet
+from azdistill.cloud.workspace.quiet import hushed
 from azdistill.errors import Problem, SpecError, UserError
-
-if TYPE_CHECKING:
-    from azdistill.cloud.workspace.connect import Connection
 
 #: So many digits tell any two versions apart, and can be read out.
 DIGITS = 16
@@ -35,6 +33,8 @@ class Asset:
     name: str
     version: str
     path: Path
+    #: The file that a component's environment was read from, and how the target names that environment.
+    environment_file: Path | None = None
     environment: str | None = None
     state: Literal["unknown", "new", "published", "unchanged"] = "unknown"
 
@@ -78,10 +78,8 @@ class Target:
         return self._client.components if asset.kind == "component" else self._client.environments
 
     def _entity(self, asset: Asset) -> Any:
-        quiet()
         from azure.ai.ml import load_component, load_environment
 
-        quiet()
         if asset.kind == "environment":
             entity: Any = load_environment(asset.path)
         else:
@@ -113,10 +111,9 @@ def find(paths: Sequence[Path]) -> list[Asset]:
     environments = {path: _asset(path, each) for path, each in models.items() if isinstance(each, Environment)}
     components = {path: _asset(path, each) for path, each in models.items() if not isinstance(each, Environment)}
     # Environments of components that lie in files of their own and were not named.
-    for path in components:
-        environment: Any = getattr(models[path], "environment", None)
-        file = environment_file(environment)
-        if file and file not in environments and environment.name:
+    for path, component in components.items():
+        file, environment = component.environment_file, getattr(models[path], "environment", None)
+        if file and file not in environments and isinstance(environment, Environment) and environment.name:
             environments[file] = _asset(file, environment)
     return [*environments.values(), *components.values()]
 
@@ -129,14 +126,15 @@ def publish(
     on_asset: Callable[[Asset], None] = lambda _: None,
 ) -> list[Asset]:
     """Publish what the target does not have; with ``dry_run`` only say so. ``on_asset`` hears of each as it is done."""
-    references = {asset.path: target.reference(asset) for asset in selection if asset.kind == "environment"}
+    environments = (asset for asset in selection if asset.kind == "environment")
+    references: dict[Path | None, str] = {asset.path: target.reference(asset) for asset in environments}
     outcomes = []
     for asset in selection:
         state: Literal["unchanged", "new", "published"] = "new" if dry_run else "published"
         if target.has(asset):
             state = "unchanged"
         elif not dry_run:
-            target.put(_with_environment(asset, references))
+            target.put(replace(asset, environment=references.get(asset.environment_file)))
         outcomes.append(replace(asset, state=state))
         on_asset(outcomes[-1])
     return outcomes
@@ -157,20 +155,8 @@ def _asset(path: Path, model: Any) -> Asset:
     kind: Literal["component", "environment"] = "environment" if isinstance(model, Environment) else "component"
     if not model.name:
         raise UserError(f"{path} has no name", code="AZD498", hint=f"a published {kind} needs `name:`")
-    return Asset(kind, model.name, of_asset(model)[:DIGITS], path)
-
-
-def environment_file(environment: Any) -> Path | None:
-    """The file that an environment was read from; None for one that is written in place or only referred to."""
-    if not isinstance(environment, Environment):
-        return None
-    path = Path(environment.where.source.file).resolve()
-    return path if path.name.startswith("environment.") and path.is_file() else None
-
-
-def _with_environment(asset: Asset, references: dict[Path, str]) -> Asset:
-    if asset.kind == "environment":
-        return asset
-    model, _ = aml.examine(asset.path)
-    file = environment_file(getattr(model, "environment", None))
-    return replace(asset, environment=references.get(file)) if file else asset
+    environment = getattr(model, "environment", None)
+    # The file that an environment was read from; None for one that is written in place or only referred to.
+    file = Path(environment.where.source.file).resolve() if isinstance(environment, Environment) else None
+    file = file if file and file.name.startswith("environment.") and file.is_file() else None
+    return Asset(kind, model.name, of_asset(model)[:DIGITS], path, file)

@@ -16,7 +16,7 @@ import pytest
 from loopback import Workspace
 
 from azdistill.cli import main
-from azdistill.cloud.endpoints import existing, names, resources, up
+from azdistill.cloud.endpoints import inventory, names, resources, up
 from azdistill.cloud.endpoints.names import expires, hours_of
 from azdistill.cloud.endpoints.plan import EndpointPlan, Wish, make_plan
 from azdistill.cloud.endpoints.teacher import find_teacher
@@ -513,16 +513,16 @@ def test_up_killed_at_any_request_is_listed_and_goes_down(
             break
         points += 1
         there = left(ws)
-        found = existing.list_endpoints(anew())
+        found = inventory.list_endpoints(anew())
         assert [one.name for one in found] == ([ordered.name] if there else []), f"request {request}"
         if there:
             if not any(one.startswith("connections") for one in there):
                 assert found[0].missing
-            existing.down(anew(), ordered.name, quietly)
+            inventory.down(anew(), ordered.name, quietly)
         assert left(ws) == [], f"request {request}"
     # The last one was let through; it is whole.
     assert points >= 12
-    assert [one.missing for one in existing.list_endpoints(anew())] == [()]
+    assert [one.missing for one in inventory.list_endpoints(anew())] == [()]
 
 
 @pytest.mark.slow
@@ -534,10 +534,10 @@ def test_up_killed_at_any_request_goes_on_when_called_again(
     for request in range(1, 40):
         over = not killed(monkeypatch, request, sent, lambda: up.up(anew(), ordered, quietly))
         ready = up.up(anew(), ordered, quietly)
-        (one,) = existing.list_endpoints(anew())
+        (one,) = inventory.list_endpoints(anew())
         assert (one.missing, one.state, one.connection) == ((), "Succeeded", f"azdistill-{ordered.name}")
         assert ready.address.endswith("/v1")
-        existing.down(anew(), ordered.name, quietly)
+        inventory.down(anew(), ordered.name, quietly)
         assert left(ws) == []
         if over:
             break
@@ -553,13 +553,13 @@ def test_down_killed_at_any_request_goes_on_when_called_again(
     ordered = order(anew())
     for request in range(1, 40):
         up.up(anew(), ordered, quietly)
-        over = not killed(monkeypatch, request, sent, lambda: existing.down(anew(), ordered.name, quietly))
+        over = not killed(monkeypatch, request, sent, lambda: inventory.down(anew(), ordered.name, quietly))
         if left(ws):
             # What is being removed may be gone by the time it is listed.
-            found = [one.name for one in existing.list_endpoints(anew())]
+            found = [one.name for one in inventory.list_endpoints(anew())]
             if left(ws):
                 assert found == [ordered.name]
-                existing.down(anew(), ordered.name, quietly)
+                inventory.down(anew(), ordered.name, quietly)
         assert left(ws) == [], f"request {request}"
         if over:
             break

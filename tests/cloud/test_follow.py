@@ -11,7 +11,7 @@ import pytest
 from following_helpers import Cloud, briefly
 
 from azdistill.cloud.jobs import recent
-from azdistill.cloud.jobs.follow import FollowListener, Job, JobStep, _Patience, follow, get_job
+from azdistill.cloud.jobs.follow import FollowListener, Job, JobStep, _patiently, follow, get_job
 from azdistill.cloud.jobs.job import exit_code_in, job_from, message_of, moment, producer, step_from
 from azdistill.errors import AzdistillError, ServiceError
 
@@ -209,7 +209,7 @@ def test_a_silent_service_is_told_and_given_up_in_the_end(monkeypatch: pytest.Mo
         raise ServiceError("no answer", code="AZD408")
 
     with pytest.raises(ServiceError) as raised:
-        _Patience(told, wait).through(ask)
+        _patiently(ask, told, wait)
     assert raised.value.code == "AZD442"
     assert told.said == [("trouble", "no answer")]
     assert 900 < now[0] < 920

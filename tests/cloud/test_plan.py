@@ -246,8 +246,7 @@ def test_a_large_file_is_named(
 def test_quota_that_cannot_hold_it_is_refused(
     ws: Workspace, connection: Connection, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from azdistill.cloud.submit.workspace_facts import Facts
-    from azdistill.cloud.workspace.region import Quota, squeezed
+    from azdistill.cloud.workspace.region import Facts, Quota, squeezed
 
     sku = skus.find(GPU)
     assert sku is not None
@@ -261,7 +260,7 @@ def test_quota_that_cannot_hold_it_is_refused(
 
 
 def test_quota_is_read_from_the_workspaces_region(connection: Connection) -> None:
-    from azdistill.cloud.submit.workspace_facts import Facts
+    from azdistill.cloud.workspace.region import Facts
 
     quotas = Facts(connection).quotas
     assert quotas

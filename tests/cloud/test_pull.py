@@ -15,7 +15,7 @@ import pytest
 from following_helpers import Answer, Cloud, run_cli
 
 from azdistill.cloud.jobs.follow import Job
-from azdistill.cloud.jobs.listing import moment_since
+from azdistill.cloud.jobs.run_history import moment_since
 from azdistill.errors import UserError
 
 

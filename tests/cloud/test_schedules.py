@@ -15,7 +15,7 @@ from submit_helpers import connection_to, impatient, make_project
 
 from azdistill.cli import main
 from azdistill.cli import schedule as verbs
-from azdistill.cloud.schedules import changes, listing, resource
+from azdistill.cloud.schedules import changes, resource
 from azdistill.cloud.workspace.connect import Connection
 
 ROOT = Path(__file__).parents[2]
@@ -357,7 +357,7 @@ def test_a_schedule_of_somebody_else_is_left_alone(
     assert len(puts(ws)) == before
     assert azdistill("schedule", "list")[1] == ""
     assert "nightly" in azdistill("schedule", "list", "--all")[1]
-    assert listing.coming(resource.get(connection, "nightly"), ws.clock.now)
+    assert resource.coming(resource.get(connection, "nightly"), ws.clock.now)
     assert changes.trigger is not None
 
 

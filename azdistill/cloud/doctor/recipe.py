@@ -9,6 +9,7 @@ from typing import Any
 
 from azdistill import assets
 from azdistill.cloud.doctor.finding import FAIL, OK, WARN, Finding
+from azdistill.cloud.submit.plan import make_plan
 from azdistill.cloud.submit.prepare import Prepared, prepare, prepare_mapping
 from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.errors import explain
@@ -39,8 +40,6 @@ def _finding(problem: Problem, level: str) -> Finding:
 
 def against(connection: Connection, prepared: Prepared) -> Iterator[Finding]:
     """The plan's problems: computes that are not there, sizes that do not fit, quota that is too small."""
-    from azdistill.cloud.submit.plan import make_plan
-
     plan = make_plan(connection, prepared)
     for problem in plan.problems:
         yield Finding("plan", FAIL, f"{problem.code}: {problem.message}", problem.hint)

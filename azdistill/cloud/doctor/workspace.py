@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from fnmatch import fnmatchcase
 from typing import Any
 
 from azdistill.cloud.doctor.finding import FAIL, OK, WARN, Finding
+from azdistill.cloud.jobs.storage import Container
 from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.errors import explain
 from azdistill.cloud.workspace.rest import ask_anonymously
@@ -94,22 +95,15 @@ def permissions(connection: Connection) -> Iterator[Finding]:
 
 def may(granted: list[dict[str, Any]], action: str) -> bool:
     """Whether one of the grants has ``action`` and does not take it back; ``*`` stands for anything."""
-    return any(
-        any(_fits(pattern, action) for pattern in grant.get("actions") or ())
-        and not any(_fits(pattern, action) for pattern in grant.get("notActions") or ())
-        for grant in granted
-    )
 
+    def fits(patterns: list[str] | None) -> bool:
+        return any(fnmatchcase(action.lower(), pattern.lower()) for pattern in patterns or ())
 
-def _fits(pattern: str, action: str) -> bool:
-    words = ".*".join(re.escape(part) for part in pattern.split("*"))
-    return re.fullmatch(words, action, re.IGNORECASE) is not None
+    return any(fits(grant.get("actions")) and not fits(grant.get("notActions")) for grant in granted)
 
 
 def storage(connection: Connection) -> Iterator[Finding]:
     """Whether the default datastore's blobs can be listed, with the key it gives or by the caller's own role."""
-    from azdistill.cloud.jobs.storage import Container
-
     base = f"{connection.workspace_id}/datastores"
     with explain("looking up the default datastore"):
         stores = connection.rest.listed(base, params={"isDefault": "true"})

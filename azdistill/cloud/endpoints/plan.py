@@ -107,7 +107,8 @@ def make_plan(
 ) -> EndpointPlan:
     """The cheapest way to serve the teacher as wished. UserError AZD470, AZD473, AZD474."""
     shape, weights = teacher.shape(), teacher.weight_bytes()
-    load = Load(_context(teacher, wish), wish.concurrency, wish.kv_precision)
+    longest = (teacher.model and teacher.model.context_length) or wish.context
+    load = Load(min(wish.context, longest), wish.concurrency, wish.kv_precision)
     offered = _offered(wish, region, prices)
     choice = sizing.choose(shape, weights, teacher.precision, load, offered)
     fit = choice.best
@@ -119,11 +120,6 @@ def make_plan(
     plan.warnings.extend(_warnings(plan))
     plan.notes.extend(_notes(plan))
     return plan
-
-
-def _context(teacher: Teacher, wish: Wish) -> int:
-    longest = teacher.model.context_length if teacher.model else None
-    return min(wish.context, longest) if longest else wish.context
 
 
 def _offered(wish: Wish, region: Region | None, prices: Mapping[str, float] | None) -> list[skus.Sku]:

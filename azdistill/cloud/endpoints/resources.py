@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from azdistill import redact
@@ -31,26 +32,13 @@ class Resources:
     def __init__(self, connection: Connection, say: Say) -> None:
         self.connection, self.say = connection, say
 
-    @property
-    def location(self) -> str:
-        """The region of the workspace."""
-        return str(self.connection.workspace["location"])
-
-    def online(self, endpoint: str) -> str:
-        """The path of a managed online endpoint."""
-        return f"{self.connection.workspace_id}/onlineEndpoints/{part(endpoint)}"
+    def path(self, kind: str, name: str) -> str:
+        """The path of one of a kind: onlineEndpoints, serverlessEndpoints, connections."""
+        return f"{self.connection.workspace_id}/{kind}/{part(name)}"
 
     def deployment(self, endpoint: str, name: str) -> str:
-        """The path of a deployment."""
-        return f"{self.online(endpoint)}/deployments/{part(name)}"
-
-    def serverless(self, endpoint: str) -> str:
-        """The path of a serverless endpoint."""
-        return f"{self.connection.workspace_id}/serverlessEndpoints/{part(endpoint)}"
-
-    def link(self, name: str) -> str:
-        """The path of a connection."""
-        return f"{self.connection.workspace_id}/connections/{part(name)}"
+        """The path of a deployment of an online endpoint."""
+        return f"{self.path('onlineEndpoints', endpoint)}/deployments/{part(name)}"
 
     def get(self, path: str) -> dict[str, Any] | None:
         """The resource; None where there is none."""
@@ -70,11 +58,8 @@ class Resources:
         before = self.get(path)
         if before is None:
             return
-        with explain(f"removing {_called(path)}"):
-            try:
-                self.connection.rest.call("DELETE", path)
-            except ResourceNotFoundError:
-                return
+        with explain(f"removing {_called(path)}"), suppress(ResourceNotFoundError):
+            self.connection.rest.call("DELETE", path)
         is_over = _Removal(state(before))
         if (remaining := self._poll(path, f"removing {_called(path)}", is_over)) is not None:
             message = f"{_called(path)} could not be removed: the service ended with {state(remaining)}"
@@ -87,17 +72,15 @@ class Resources:
     def listed(self, kind: str) -> list[dict[str, Any]]:
         """All of one kind in the workspace: onlineEndpoints, serverlessEndpoints, connections."""
         with explain(f"listing {kind}"):
-            return list(self.connection.rest.listed(f"{self.connection.workspace_id}/{kind}"))
+            return self.connection.rest.listed(f"{self.connection.workspace_id}/{kind}")
 
     def deployments(self, endpoint: str) -> list[dict[str, Any]]:
         """The deployments of an online endpoint; none of one that is gone meanwhile."""
         from azure.core.exceptions import ResourceNotFoundError
 
-        with explain(f"listing the deployments of {endpoint}"):
-            try:
-                return list(self.connection.rest.listed(f"{self.online(endpoint)}/deployments"))
-            except ResourceNotFoundError:
-                return []
+        with explain(f"listing the deployments of {endpoint}"), suppress(ResourceNotFoundError):
+            return self.connection.rest.listed(f"{self.path('onlineEndpoints', endpoint)}/deployments")
+        return []
 
     def key(self, path: str) -> str:
         """The endpoint's key. It is hidden from all text from here on."""

@@ -19,8 +19,11 @@ from azdistill.errors import UserError
 
 #: Loading hundreds of gigabytes takes its time; probes wait this long before they count as failed (seconds, tries).
 _PATIENCE = {
-    **{"initialDelay": "PT600S", "period": "PT30S", "timeout": "PT10S"},
-    **{"failureThreshold": 60, "successThreshold": 1},
+    "initialDelay": "PT600S",
+    "period": "PT30S",
+    "timeout": "PT10S",
+    "failureThreshold": 60,
+    "successThreshold": 1,
 }
 _READY = {**_PATIENCE, "initialDelay": "PT10S", "failureThreshold": 100}
 _ENVIRONMENT = "azdistill-serve"

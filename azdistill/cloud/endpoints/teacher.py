@@ -71,7 +71,8 @@ def find_teacher(
     model = _servable(name)
     is_folder = model is None and folder.is_dir()
     if model is None and not is_folder and config is None:
-        names = [each for each in catalog.known_names("teacher") if _has_weights(each)]
+        models = {each: catalog.find(each) for each in catalog.known_names("teacher")}
+        names = [each for each, model in models.items() if model and model.hub_id]
         hint = did_you_mean(name, names)
         raise UserError(
             f"nothing is known of the teacher '{name}'",
@@ -116,11 +117,6 @@ def _place(entry: Hosting) -> str:
     words = {"azure": "Microsoft Foundry (Azure OpenAI)", "anthropic": "Anthropic", "openai": "OpenAI"}
     until = f" until {entry.until}" if entry.until else ""
     return f"{words.get(entry.where, entry.where)}{until} ({entry.source}, {entry.as_of})"
-
-
-def _has_weights(name: str) -> bool:
-    model = catalog.find(name)
-    return model is not None and model.hub_id is not None
 
 
 def _on_disk(folder: Path) -> float | None:

@@ -66,7 +66,7 @@ def up(connection: Connection, order: Order, say: Say) -> Ready:
     if order.plan is None:
         return _serverless(resources, order, model)
     environment = _environment(resources, order, model)
-    path = resources.online(order.name)
+    path = resources.path("onlineEndpoints", order.name)
     _refuse_foreign(resources, path, order)
     endpoint = _endpoint(resources, path, order)
     _deployment(resources, order, order.plan, model.id_in(connection), environment)
@@ -93,7 +93,7 @@ def _environment(resources: Resources, order: Order, model: Asset) -> str | None
 
 def _refuse_foreign(resources: Resources, endpoint: str, order: Order) -> None:
     """Refuse to touch an endpoint or connection of the name that is not ours."""
-    for path in (endpoint, resources.link(names.connection_name(order.name))):
+    for path in (endpoint, resources.path("connections", names.connection_name(order.name))):
         resource = resources.get(path)
         if resource is not None and not names.is_ours(resource):
             raise UserError(
@@ -108,19 +108,22 @@ def _endpoint(resources: Resources, path: str, order: Order) -> dict[str, Any]:
     endpoint = resources.settled(path)
     properties = (endpoint or {}).get("properties") or {}
     mode = "AADToken" if order.identity else "Key"
-    if not _is_current(endpoint, order) or properties.get("authMode") != mode:
-        resources.say(f"endpoint {order.name}: {'changing' if endpoint else 'making'} it, it expires {order.expires}")
-        tags = names.tags_of(order.name, order.teacher, order.expires)
-        resources.put(path, serving.endpoint_body(resources.location, mode, tags, properties.get("traffic") or {}))
+    tags = names.tags_of(order.name, order.teacher, order.expires)
+    body = serving.endpoint_body(resources.connection.location, mode, tags, properties.get("traffic") or {})
+    return _changed(resources, path, endpoint, body, f"endpoint {order.name}")
+
+
+def _changed(
+    resources: Resources, path: str, endpoint: dict[str, Any] | None, body: dict[str, Any], what: str
+) -> dict[str, Any]:
+    """The endpoint, put as ``body`` says unless it is there, whole, with the same expiry and authentication."""
+    expires, mode = body["tags"][EXPIRES], body["properties"]["authMode"]
+    is_current = state(endpoint) == "Succeeded" and names.tags(endpoint).get(EXPIRES) == expires
+    if endpoint is None or not is_current or endpoint["properties"].get("authMode") != mode:
+        resources.say(f"{what}: {'changing' if endpoint else 'making'} it, it expires {expires}")
+        resources.put(path, body)
         endpoint = resources.settled(path)
-    return _made(endpoint, f"the endpoint {order.name}")
-
-
-def _is_current(endpoint: dict[str, Any] | None, order: Order) -> bool:
-    """Whether the endpoint is there, whole, and expires as ordered."""
-    return (
-        endpoint is not None and state(endpoint) == "Succeeded" and names.tags(endpoint).get(EXPIRES) == order.expires
-    )
+    return _made(endpoint, f"the {what}")
 
 
 def _deployment(
@@ -129,7 +132,7 @@ def _deployment(
     path = resources.deployment(order.name, DEPLOYMENT)
     # The expiry stands on the endpoint: keeping it longer must not deploy anew.
     tags = names.tags_of(order.name, order.teacher, "with its endpoint")
-    body = serving.deployment_body(resources.location, plan, model_id, environment_id, tags)
+    body = serving.deployment_body(resources.connection.location, plan, model_id, environment_id, tags)
     deployment = resources.settled(path)
     if deployment is not None and not names.is_ours(deployment):
         raise UserError(f"the deployment {DEPLOYMENT} of {order.name} is not ours", code="AZD475", hint="give --name")
@@ -153,21 +156,18 @@ def _traffic(resources: Resources, path: str, order: Order, endpoint: dict[str, 
         return endpoint
     resources.say(f"endpoint {order.name}: all requests go to {DEPLOYMENT}")
     mode = str(endpoint["properties"]["authMode"])
-    resources.put(path, serving.endpoint_body(resources.location, mode, names.tags(endpoint), {DEPLOYMENT: 100}))
+    resources.put(
+        path, serving.endpoint_body(resources.connection.location, mode, names.tags(endpoint), {DEPLOYMENT: 100})
+    )
     return _made(resources.settled(path), f"the traffic of {order.name}")
 
 
 def _serverless(resources: Resources, order: Order, model: Asset) -> Ready:
-    path = resources.serverless(order.name)
+    path = resources.path("serverlessEndpoints", order.name)
     tags = names.tags_of(order.name, order.teacher, order.expires)
-    body = serving.serverless_body(resources.location, model, tags)
+    body = serving.serverless_body(resources.connection.location, model, tags)
     _refuse_foreign(resources, path, order)
-    endpoint = resources.settled(path)
-    if not _is_current(endpoint, order):
-        resources.say(f"serverless endpoint {order.name}: {'changing' if endpoint else 'making'} it")
-        resources.put(path, body)
-        endpoint = resources.settled(path)
-    endpoint = _made(endpoint, f"the serverless endpoint {order.name}")
+    endpoint = _changed(resources, path, resources.settled(path), body, f"serverless endpoint {order.name}")
     return _ready(resources, order, path, str(endpoint["properties"]["inferenceEndpoint"]["uri"]))
 
 
@@ -179,7 +179,7 @@ def _ready(resources: Resources, order: Order, path: str, uri: str) -> Ready:
         return Ready(order.name, address, ENTRA, order.served_as, order.expires)
     name = names.connection_name(order.name)
     tags = names.tags_of(order.name, order.teacher, order.expires)
-    resources.put(resources.link(name), serving.connection_body(address, resources.key(path), tags))
+    resources.put(resources.path("connections", name), serving.connection_body(address, resources.key(path), tags))
     resources.say(f"connection {name}: it holds the key, jobs get it from there")
     return Ready(order.name, address, f"${{connection:{name}}}", order.served_as, order.expires)
 

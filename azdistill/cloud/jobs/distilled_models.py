@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import Any
 
 from azdistill.cloud.jobs.job import Job
 from azdistill.cloud.jobs.run_history import created, list_jobs
+from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.errors import explain
 from azdistill.recipe.refer import Weights
-
-if TYPE_CHECKING:
-    from azdistill.cloud.workspace.connect import Connection
 
 #: The tag of a job that makes a model: the model's name.
 MODEL_TAG = "azdistill.model"
@@ -33,11 +32,9 @@ def registered(connection: Connection, name: str) -> str | None:
     """The newest version of a registered model, as an address that jobs take; None where there is none."""
     from azure.core.exceptions import ResourceNotFoundError
 
-    with explain(f"looking up the model {name}"):
-        try:
-            versions = connection.rest.listed(f"{connection.workspace_id}/models/{name}/versions")
-        except ResourceNotFoundError:
-            return None
+    versions: list[dict[str, Any]] = []
+    with explain(f"looking up the model {name}"), suppress(ResourceNotFoundError):
+        versions = connection.rest.listed(f"{connection.workspace_id}/models/{name}/versions")
     newest = max(versions, key=created, default=None)
     return f"azureml:{name}:{newest['name']}" if newest else None
 

@@ -15,15 +15,13 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azdistill.cloud.jobs.outputs import Output
 from azdistill.cloud.jobs.storage import Blob, Container
+from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.errors import explain
 from azdistill.errors import ServiceError
-
-if TYPE_CHECKING:
-    from azdistill.cloud.workspace.connect import Connection
 
 _AT_ONCE = 8
 #: How often a blob's connection may be cut before the download ends.

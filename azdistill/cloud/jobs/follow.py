@@ -5,18 +5,17 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from azdistill.cloud.jobs import recent
 from azdistill.cloud.jobs.job import ENDED, Job, JobStep, is_group, job_from, step_from
 from azdistill.cloud.jobs.logs import LogTail
 from azdistill.cloud.jobs.run_history import JOBS_VERSION, History, job_path
+from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.errors import explain
 from azdistill.errors import AzdistillError, ServiceError
-
-if TYPE_CHECKING:
-    from azdistill.cloud.workspace.connect import Connection
 
 __all__ = ["FollowListener", "Job", "JobStep", "cancel", "follow", "get_job"]
 
@@ -60,11 +59,10 @@ def get_job(connection: Connection, name: str, history: History | None = None) -
     history = history or History(connection)
     with explain(f"looking up the run {name}"):
         arm = _find(connection, name)
-        try:
+        details: dict[str, Any] = {}
+        # A job that was taken a moment ago has no run yet.
+        with suppress(ResourceNotFoundError):
             details = history.details(name)
-        except ResourceNotFoundError:
-            # A job that was taken a moment ago has no run yet.
-            details = {}
         nodes = (arm.get("properties") or {}).get("jobs") or {}
         steps = _children(history, name, _names(nodes), "", 0) if details else {}
     return job_from(arm, details, steps, connection.studio_url(name))
@@ -124,17 +122,16 @@ def follow(
     without an answer, or when ``timeout`` seconds have passed (AZD443).
     """
     listener = listener or FollowListener()
-    patience = _Patience(listener, sleep)
     history = History(connection)
     tail = LogTail(history, steps) if logs else None
     began, wait = time.monotonic(), _FIRST
-    job = patience.through(lambda: get_job(connection, name, history))
+    job = _patiently(lambda: get_job(connection, name, history), listener, sleep)
     listener.started(job)
     reported: Mapping[str, JobStep] = {}
     while True:
         changed = _tell(listener, reported, job)
         reported = {**reported, **job.steps}
-        lines = patience.through(partial(_read, tail, job, listener)) if tail else 0
+        lines = _patiently(partial(_read, tail, job, listener), listener, sleep) if tail else 0
         if job.has_ended:
             listener.ended(job)
             return job
@@ -144,33 +141,27 @@ def follow(
         wait = _FIRST if changed or lines else min(wait * _GROWTH, _MOST)
         # Several who wait do not ask in step.
         sleep(wait * random.uniform(0.8, 1.2))
-        job = patience.through(lambda: get_job(connection, name, history))
+        job = _patiently(lambda: get_job(connection, name, history), listener, sleep)
 
 
-class _Patience:
-    """Asks again while the service is in trouble."""
-
-    def __init__(self, listener: FollowListener, sleep: Callable[[float], None]) -> None:
-        self._listener, self._sleep = listener, sleep
-
-    def through(self, ask: Callable[[], _T]) -> _T:
-        """What ``ask`` answers, however often it has to be asked."""
-        since, wait, refusals, is_reported = time.monotonic(), _FIRST, 0, False
-        while True:
-            try:
-                return ask()
-            except AzdistillError as error:
-                refusals += error.code == "AZD402"
-                silent = time.monotonic() - since
-                if error.code not in _PASSING or refusals > _REFUSALS:
-                    raise
-                if silent > _GIVE_UP_AFTER:
-                    raise ServiceError(f"given up: {error.message}", code="AZD442", hint=error.hint) from error
-                if silent > _REPORT_AFTER and not is_reported:
-                    is_reported = True
-                    self._listener.trouble(error.message)
-            self._sleep(wait * random.uniform(0.8, 1.2))
-            wait = min(wait * 2, _MOST)
+def _patiently(ask: Callable[[], _T], listener: FollowListener, sleep: Callable[[float], None]) -> _T:
+    """What ``ask`` answers, however often it has to be asked while the service is in trouble."""
+    since, wait, refusals, is_reported = time.monotonic(), _FIRST, 0, False
+    while True:
+        try:
+            return ask()
+        except AzdistillError as error:
+            refusals += error.code == "AZD402"
+            silent = time.monotonic() - since
+            if error.code not in _PASSING or refusals > _REFUSALS:
+                raise
+            if silent > _GIVE_UP_AFTER:
+                raise ServiceError(f"given up: {error.message}", code="AZD442", hint=error.hint) from error
+            if silent > _REPORT_AFTER and not is_reported:
+                is_reported = True
+                listener.trouble(error.message)
+        sleep(wait * random.uniform(0.8, 1.2))
+        wait = min(wait * 2, _MOST)
 
 
 def _tell(listener: FollowListener, reported: Mapping[str, JobStep], job: Job) -> bool:

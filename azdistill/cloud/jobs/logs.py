@@ -5,19 +5,15 @@ from __future__ import annotations
 import codecs
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from azdistill.cloud.jobs.job import ENDED
+from azdistill.cloud.jobs.job import ENDED, Job, JobStep
+from azdistill.cloud.jobs.run_history import History
 from azdistill.cloud.jobs.storage import SignedFiles
 from azdistill.cloud.workspace.errors import explain
 from azdistill.redact import redact
 from azdistill.terminal import harmless, telling
-
-if TYPE_CHECKING:
-    from azdistill.cloud.jobs.job import Job, JobStep
-    from azdistill.cloud.jobs.run_history import History
 
 #: Where Azure ML keeps what a command prints, the newest layout first; then what happened before the command started.
 _USER = (r"user_logs/std_log.*\.txt", r"logs/user/(?:stdout|stderr|error)/.*", r"azureml-logs/70_driver_log.*\.txt")
@@ -43,14 +39,9 @@ OnLine = Callable[[str, str], None]
 class _Open:
     """A log that is being read."""
 
-    url: str
     offset: int = 0
     line: str = ""
     decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
-
-    def move(self, url: str) -> None:
-        """It is read from this address from now on."""
-        self.url = url
 
     def take(self, piece: bytes) -> list[str]:
         """Take the next bytes; the lines that end in them."""
@@ -70,17 +61,15 @@ class LogTail:
         self._history, self._steps, self._reused = history, steps, reused
         self._files: dict[tuple[str, str], _Open] = {}
         self._finished: set[str] = set()
-        self._signed: SignedFiles | None = None
+        self._signed = SignedFiles()
 
     def read(self, job: Job, on_line: OnLine) -> int:
         """Pass on new lines; how many there were. Raises what azure-core raises; then nothing is lost or told twice."""
         count = 0
         for name, step in job.steps.items():
-            if not self._is_followed(name, step):
-                continue
-            count += self._read_step(name, step, on_line)
-            if step.status in ENDED:
-                count += self._finish(name, step, on_line)
+            for line in self._new_lines(step) if self._is_followed(name, step) else ():
+                on_line(name, shown(line))
+                count += 1
         return count
 
     def _is_followed(self, name: str, step: JobStep) -> bool:
@@ -88,45 +77,29 @@ class LogTail:
             return False
         return self._steps is None or any(name == each or name.startswith(f"{each}.") for each in self._steps)
 
-    def _read_step(self, name: str, step: JobStep, on_line: OnLine) -> int:
+    def _new_lines(self, step: JobStep) -> Iterator[str]:
         run_id = step.run_with_results
-        count = 0
         for file, url in chosen(self._history.details(run_id).get("logFiles") or {}).items():
-            log = self._files.setdefault((run_id, file), _Open(url))
+            log = self._files.setdefault((run_id, file), _Open())
             # Addresses run out; each answer brings fresh ones.
-            log.move(url)
-            count += self._read_file(name, log, on_line)
-        return count
-
-    def _read_file(self, name: str, log: _Open, on_line: OnLine) -> int:
-        self._signed = self._signed or SignedFiles()
-        count = 0
-        while piece := _piece(self._signed, log):
-            lines = log.take(piece)
-            for line in lines:
-                on_line(name, shown(line))
-            count += len(lines)
-            if len(piece) < _PIECE:
-                break
-        return count
-
-    def _finish(self, name: str, step: JobStep, on_line: OnLine) -> int:
-        """Pass on a last line that no line break ends."""
-        self._finished.add(step.run_id)
-        logs = [log for (run_id, _), log in self._files.items() if run_id == step.run_with_results and log.line]
-        for log in logs:
-            (line,) = log.take(b"\n")
-            on_line(name, shown(line))
-        return len(logs)
+            while piece := _piece(self._signed, url, log.offset):
+                yield from log.take(piece)
+                if len(piece) < _PIECE:
+                    break
+        if step.status in ENDED:
+            self._finished.add(step.run_id)
+            # What no line break ends is a line too.
+            logs = [log for (of, _), log in self._files.items() if of == run_id and log.line]
+            yield from (line for log in logs for line in log.take(b"\n"))
 
 
-def _piece(signed: SignedFiles, log: _Open) -> bytes:
+def _piece(signed: SignedFiles, url: str, offset: int) -> bytes:
     """The next bytes of a log. One that is listed and not there yet, or being moved, is looked for again shortly."""
     from azure.core.exceptions import ResourceNotFoundError
 
     for pause in _MOVING:
         try:
-            return signed.read(log.url, log.offset, log.offset + _PIECE)
+            return signed.read(url, offset, offset + _PIECE)
         except ResourceNotFoundError:
             time.sleep(pause)
     return b""

@@ -6,16 +6,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azdistill.cloud.jobs.job import Job, JobStep, producer
 from azdistill.cloud.jobs.run_history import History
 from azdistill.cloud.jobs.storage import Container, Place
+from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.errors import explain
 from azdistill.errors import ServiceError, UserError, did_you_mean
-
-if TYPE_CHECKING:
-    from azdistill.cloud.workspace.connect import Connection
 
 #: The datastore, and the folder in it, where Azure ML keeps what belongs to a run itself.
 _ARTIFACTS, _RUN_FOLDER = "workspaceartifactstore", "ExperimentRun/dcid.{run}"

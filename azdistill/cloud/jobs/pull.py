@@ -6,17 +6,15 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azdistill.cloud.jobs.follow import get_job
 from azdistill.cloud.jobs.job import Job, JobStep
 from azdistill.cloud.jobs.outputs import Outputs
 from azdistill.cloud.jobs.storage import Blob, Container, Place
+from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.errors import explain
 from azdistill.errors import AzdistillError
-
-if TYPE_CHECKING:
-    from azdistill.cloud.workspace.connect import Connection
 
 #: As the tracking of local runs: larger files stay where they are.
 _COPY_UP_TO = 5 * 1024 * 1024
@@ -87,16 +85,12 @@ def _point(metric: dict[str, Any]) -> tuple[float, int, int]:
 
 @dataclass(frozen=True, slots=True)
 class PulledRun:
-    """One run of a job: the pipeline's (``step`` is empty) or a step's. Times are seconds since 1970."""
+    """One run of a job: a step's, or the pipeline's, as a step without a name."""
 
-    run_id: str
-    step: str
-    status: str
-    started: float | None
-    ended: float | None
+    step: JobStep
     logged: Logged
-    params: dict[str, str] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str]
+    tags: dict[str, str]
     #: Local file -> folder that it has in the run.
     artifacts: dict[Path, str] = field(default_factory=dict)
 
@@ -134,7 +128,7 @@ def _run(connection: Connection, mlflow: Mlflow, job: Job, step: JobStep) -> Pul
     }
     if not step.name:
         tags |= {"azdistill.run_id": job.name, "azdistill.studio_url": job.studio_url, **job.tags}
-    return PulledRun(step.run_id, step.name, step.status, step.started, step.ended, logged, params, tags)
+    return PulledRun(step, logged, params, tags)
 
 
 def _inputs(job: Job, step: str) -> dict[str, str]:
@@ -162,14 +156,14 @@ def _text(value: Any) -> str | None:
 
 
 def _with_files(connection: Connection, job: Job, run: PulledRun, folder: Path) -> PulledRun:
-    places = [(Place(_ARTIFACTS, f"ExperimentRun/dcid.{run.run_id}"), "")]
-    if not run.step:
+    places = [(Place(_ARTIFACTS, f"ExperimentRun/dcid.{run.step.run_id}"), "")]
+    if not run.step.name:
         places += _small_outputs(connection, job)
     artifacts: dict[Path, str] = {}
     for place, prefix in places:
         container = Container(connection, place.datastore)
         for name, blob in _worth_copying(place, container.blobs(place.path)):
-            target = folder / run.run_id / (prefix or ".") / (name or Path(place.path).name)
+            target = folder / run.step.run_id / (prefix or ".") / (name or Path(place.path).name)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(b"".join(container.read(blob)))
             parts = (prefix, Path(name).parent.as_posix())

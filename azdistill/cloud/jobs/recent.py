@@ -9,15 +9,14 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azdistill import strict_json
+from azdistill.cloud.workspace.connect import Connection
 from azdistill.errors import UserError, did_you_mean
 from azdistill.permissions import open_state_folder
-
-if TYPE_CHECKING:
-    from azdistill.cloud.workspace.connect import Connection
 
 _FILE = "submitted.jsonl"
 #: Older lines than so many are not looked at.
@@ -87,12 +86,8 @@ def _rows() -> list[Mapping[str, Any]]:
         lines = _path().read_text(encoding="utf-8", errors="replace").splitlines()[-_LOOKED_AT:]
     except OSError:
         return []
-    return [row for line in lines if (row := _row(line))]
-
-
-def _row(line: str) -> Mapping[str, Any] | None:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return None
-    return row if isinstance(row, dict) and row.get("name") else None
+    rows = []
+    for line in lines:
+        with suppress(ValueError):
+            rows.append(json.loads(line))
+    return [row for row in rows if isinstance(row, dict) and row.get("name")]

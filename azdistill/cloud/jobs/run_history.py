@@ -1,24 +1,32 @@
-"""Run history: the service that knows the state of runs, their children, logs and outputs.
+"""The jobs of a workspace, and run history: the service that knows the state of runs, children, logs and outputs.
 
 The calls are those of azure-ai-ml's ``jobs.stream`` and ``jobs.download``.
 """
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import Any
 
+from azdistill.cloud.jobs.job import iso, moment
+from azdistill.cloud.workspace.connect import Connection
+from azdistill.cloud.workspace.errors import explain
 from azdistill.cloud.workspace.rest import get_json, part
-
-if TYPE_CHECKING:
-    from azdistill.cloud.workspace.connect import Connection
+from azdistill.errors import UserError
 
 #: The version that the SDK pins for pipeline jobs.
 JOBS_VERSION = "2024-01-01-preview"
 _VERSION = "v1.0"
 _DATA_TYPES = ("UriFile", "UriFolder", "MLTable", "uri_file", "uri_folder", "mltable")
 _MOST_PAGES = 1000
+#: So many runs are looked through for one with the same fingerprint.
+_LOOKED_AT = 200
+_UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
 def job_path(connection: Connection, name: str) -> str:
@@ -35,6 +43,82 @@ def list_jobs(connection: Connection, **query: str) -> Iterator[dict[str, Any]]:
 def created(job: Mapping[str, Any]) -> str:
     """When something that ARM holds was made, as ARM writes it: later moments come later in order."""
     return str((job.get("systemData") or {}).get("createdAt") or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A run as the list of jobs tells of it."""
+
+    name: str
+    status: str
+    experiment: str
+    display_name: str
+    created: float | None
+    tags: dict[str, str]
+    studio_url: str
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``azdistill runs --azure --json`` prints for a run."""
+        return {**asdict(self), "created": iso(self.created)}
+
+
+def list_runs(connection: Connection, *, experiment: str | None = None, since: float | None = None) -> Iterator[Listed]:
+    """The workspace's pipeline runs, as they are asked for page by page; ``since`` is in seconds since 1970."""
+    with explain(f"listing the runs of {connection.workspace_name}"):
+        for job in list_jobs(connection, jobType="Pipeline"):
+            run = _listed(connection, job)
+            if since is not None and run.created is not None and run.created < since:
+                return
+            if experiment in (None, run.experiment):
+                yield run
+
+
+def moment_since(text: str, now: float | None = None) -> float:
+    """The moment that ``7d``, ``12h``, ``30m``, ``2w`` or a date names. UserError AZD447 for anything else."""
+    span = re.fullmatch(r"(\d+)\s*([mhdw])", text.strip())
+    if span:
+        return (time.time() if now is None else now) - int(span[1]) * _UNITS[span[2]]
+    date = moment(text.strip())
+    if date is None:
+        raise UserError(f"'{text}' is no span of time", code="AZD447", hint="write 7d, 12h, 30m, 2w or 2026-01-31")
+    return date
+
+
+def _listed(connection: Connection, job: dict[str, Any]) -> Listed:
+    properties = job.get("properties") or {}
+    name = str(job.get("name") or "")
+    studio = ((properties.get("services") or {}).get("Studio") or {}).get("endpoint")
+    return Listed(
+        name=name,
+        status=str(properties.get("status") or ""),
+        experiment=str(properties.get("experimentName") or ""),
+        display_name=str(properties.get("displayName") or ""),
+        created=moment((job.get("systemData") or {}).get("createdAt")),
+        tags={str(key): str(value) for key, value in (properties.get("tags") or {}).items()},
+        studio_url=str(studio or connection.studio_url(name)),
+    )
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A run with the same fingerprint."""
+
+    name: str
+    status: str
+    created: str
+    studio_url: str
+
+
+def earlier_runs(connection: Connection, fingerprint: str) -> list[Earlier]:
+    """Runs of what has this fingerprint, newest first."""
+    with explain("looking for earlier runs"):
+        jobs = list(islice(list_jobs(connection, jobType="Pipeline", tag="azdistill.fingerprint"), _LOOKED_AT))
+    return [
+        Earlier(str(job["name"]), str(properties.get("status", "")), created(job), connection.studio_url(job["name"]))
+        for job in sorted(jobs, key=created, reverse=True)
+        if (properties := job.get("properties") or {})
+        and (properties.get("tags") or {}).get("azdistill.fingerprint") == fingerprint
+    ]
 
 
 class History:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.rest import part, refuse_failed
 from azdistill.errors import ServiceError
-
-if TYPE_CHECKING:
-    from azdistill.cloud.workspace.connect import Connection
 
 _VERSION = "2024-10-01-preview"
 _URI = re.compile(r"azureml://(?:subscriptions/.*/)?datastores/(?P<store>[^/]+)/paths/(?P<path>.*)")
@@ -78,10 +77,9 @@ class Container:
         """A small blob whole; None where there is none."""
         from azure.core.exceptions import ResourceNotFoundError
 
-        try:
+        with suppress(ResourceNotFoundError):
             return bytes(self._renewed(lambda client: client.download_blob(path).readall()))
-        except ResourceNotFoundError:
-            return None
+        return None
 
     def _renewed(self, ask: Callable[[Any], Any]) -> Any:
         """What ``ask`` gives of the client; a signature that has run out is asked for anew, once."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from azdistill import strict_json
 from azdistill.cloud.schedules import resource
-from azdistill.cloud.schedules.desired import FINGERPRINT, OWNER, SCHEDULE, SUMMARY, DesiredSchedule
+from azdistill.cloud.schedules.request import FINGERPRINT, OWNER, SCHEDULE, SUMMARY, DesiredSchedule
 from azdistill.cloud.schedules.resource import Stored
 from azdistill.cloud.submit.sdk_job import allowed, pipeline_job
 from azdistill.cloud.workspace.connect import Connection

@@ -8,11 +8,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import Any
 
 from azdistill.aml.expressions import TRIGGER_TIME, fill
-from azdistill.cloud.schedules import listing, resource
-from azdistill.cloud.schedules.desired import SCHEDULE
+from azdistill.cloud.schedules import resource
+from azdistill.cloud.schedules.request import SCHEDULE
 from azdistill.cloud.schedules.resource import TRIGGER_API, Stored, path_of
 from azdistill.cloud.submit.submit import PASSING, arrived, stamped
 from azdistill.cloud.workspace.connect import Connection
@@ -30,13 +30,11 @@ class Triggered:
     studio_url: str
 
 
-def enable(connection: Connection, name: str, *, enabled: bool) -> bool:
+def enable(
+    connection: Connection, name: str, *, enabled: bool, foreign_hint: str = "change it where it was made"
+) -> bool:
     """Let a schedule fire, or not; whether that was a change."""
-    stored = resource.mine(resource.get(connection, name), "change it where it was made")
-    return _enable(connection, stored, enabled)
-
-
-def _enable(connection: Connection, stored: Stored, enabled: bool) -> bool:
+    stored = resource.mine(resource.get(connection, name), foreign_hint)
     if stored.enabled == enabled:
         return False
     body = copy.deepcopy(dict(stored.body))
@@ -49,9 +47,8 @@ def _enable(connection: Connection, stored: Stored, enabled: bool) -> bool:
 
 def delete(connection: Connection, name: str) -> None:
     """Disable, then delete, then wait until it is gone. What a killed one left is deleted by the next."""
-    stored = resource.mine(resource.get(connection, name), "delete it where it was made")
     # An enabled schedule is not deleted by the service.
-    _enable(connection, stored, False)
+    enable(connection, name, enabled=False, foreign_hint="delete it where it was made")
     doing = f"deleting the schedule {name}"
     with explain(doing):
         connection.rest.call("DELETE", path_of(connection, name), api_version=resource.API)
@@ -68,13 +65,18 @@ def trigger(connection: Connection, name: str, sets: Mapping[str, str], now: dat
     stored = resource.get(connection, name)
     if sets:
         return _submit(connection, stored, sets, now)
-    before = set(listing.names_of(connection, stored))
+    before = set(resource.names_of(connection, stored))
     try:
         job = _fire(connection, name, now)
     except ServiceError as error:
         if error.code not in _LOST:
             raise
-        job = _started_since(connection, stored, before) or _unknown(name, error)
+        started = _started_since(connection, stored, before)
+        if started is None:
+            doubt = "the schedule may have been triggered all the same, no new run of it is listed so far"
+            hint = f"azdistill schedule show {name} lists its runs: look there before triggering it again"
+            raise ServiceError(f"{error.message}; {doubt}", code="AZD453", hint=hint) from error
+        job = started
     return Triggered(job, "by the schedule itself", connection.studio_url(job))
 
 
@@ -102,19 +104,14 @@ def _started_since(connection: Connection, stored: Stored, before: set[str]) -> 
         if look:
             time.sleep(resource.POLL)
         with contextlib.suppress(ServiceError):
-            if started := [name for name in listing.names_of(connection, stored) if name not in before]:
+            if started := [name for name in resource.names_of(connection, stored) if name not in before]:
                 return started[-1]
     return None
 
 
-def _unknown(name: str, error: ServiceError) -> NoReturn:
-    message = f"{error.message}; the schedule may have been triggered all the same, no new run of it is listed so far"
-    hint = f"azdistill schedule show {name} lists its runs: look there before triggering it again"
-    raise ServiceError(message, code="AZD453", hint=hint) from error
-
-
 def _submit(connection: Connection, stored: Stored, sets: Mapping[str, str], now: datetime) -> Triggered:
-    inputs = list(stored.job.get("inputs") or {})
+    definition = (stored.properties.get("action") or {}).get("jobDefinition") or {}
+    inputs = list(definition.get("inputs") or {})
     for name in sets:
         if name not in inputs:
             message = f"--set {name}: the schedule's pipeline has no input '{name}'"

@@ -1,24 +1,29 @@
-"""Schedules as the workspace holds them, by REST: read whole, and written back as they were but for what changes."""
+"""Schedules as the workspace holds them, by REST, and the runs that they started. A schedule is read whole, and written
+back as it was but for what changes.
+"""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
-from azdistill.cloud.jobs.run_history import created
-from azdistill.cloud.schedules.desired import FINGERPRINT, OWNER, SUMMARY
+from azdistill.cloud.jobs.run_history import History, created, list_jobs
+from azdistill.cloud.schedules.request import FINGERPRINT, OWNER, SCHEDULE, SUMMARY
 from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.errors import explain
 from azdistill.cloud.workspace.rest import parsed_time, part
 from azdistill.errors import ServiceError, UserError, did_you_mean
+from azdistill.recipe.firings import Firing, next_firings
 from azdistill.recipe.schedule import Schedule
 
 API = "2023-06-01-preview"
 TRIGGER_API = "2024-01-01-preview"
+#: Runs that are shown.
+SHOWN = 5
 #: Seconds between looks at a schedule that is being changed, and until giving up.
 POLL, PATIENCE = 2.0, 180.0
 
@@ -33,8 +38,7 @@ class Stored:
     @property
     def properties(self) -> Mapping[str, Any]:
         """The resource's properties."""
-        properties: Mapping[str, Any] = self.body.get("properties") or {}
-        return properties
+        return dict(self.body.get("properties") or {})
 
     @property
     def enabled(self) -> bool:
@@ -66,12 +70,6 @@ class Stored:
         return summary if isinstance(summary, dict) else {}
 
     @property
-    def job(self) -> Mapping[str, Any]:
-        """The definition of the job that it creates."""
-        definition: Mapping[str, Any] = (self.properties.get("action") or {}).get("jobDefinition") or {}
-        return definition
-
-    @property
     def created(self) -> datetime | None:
         """When it was made."""
         return parsed_time(created(self.body))
@@ -83,6 +81,22 @@ class Stored:
             return Schedule.model_validate(trigger_words(self.properties.get("trigger") or {}))
         except ValueError:
             return None
+
+
+@dataclass(frozen=True)
+class Fired:
+    """A run that a schedule started; ``data`` is the hash of each input that it looked up."""
+
+    name: str
+    status: str
+    display_name: str
+    created: str
+    by_hand: bool = False
+    data: dict[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``schedule show --json`` prints for this run."""
+        return asdict(self)
 
 
 def trigger_words(trigger: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,3 +177,62 @@ def mine(stored: Stored, force_hint: str) -> Stored:
         message = f"the schedule {stored.name} was not made by azdistill (it has no tag {OWNER}: schedule)"
         raise UserError(message, code="AZD454", hint=force_hint)
     return stored
+
+
+def coming(stored: Stored, now: datetime, count: int = 5) -> list[Firing]:
+    """The next firings of a schedule; none where it is disabled, or its trigger is not understood."""
+    schedule = stored.schedule
+    if schedule is None or not stored.enabled:
+        return []
+    return next_firings(schedule, now=now, created=stored.created or datetime.min.replace(tzinfo=UTC), count=count)
+
+
+def runs_of(connection: Connection, stored: Stored, *, limit: int = SHOWN) -> list[Fired]:
+    """The last runs of a schedule, newest first: those it fired, and those triggered by hand."""
+    with explain(f"listing the runs of {stored.name}"):
+        jobs = _jobs(connection, stored)
+        newest = sorted(jobs.values(), key=created, reverse=True)[:limit]
+        return [_fired(connection, job) for job in newest]
+
+
+def names_of(connection: Connection, stored: Stored) -> list[str]:
+    """The names of all runs of a schedule, oldest first."""
+    with explain(f"listing the runs of {stored.name}"):
+        return [str(job["name"]) for job in sorted(_jobs(connection, stored).values(), key=created)]
+
+
+def _jobs(connection: Connection, stored: Stored) -> dict[str, dict[str, Any]]:
+    queries = ({"scheduled": "true", "scheduleId": stored.name}, {"tag": f"{SCHEDULE}={stored.name}"})
+    jobs = (job for query in queries for job in list_jobs(connection, **query))
+    return {str(job["name"]): job for job in jobs if _belongs(job, stored.name)}
+
+
+def _belongs(job: dict[str, Any], name: str) -> bool:
+    properties = job.get("properties") or {}
+    by_service = (properties.get("properties") or {}).get("azureml.schedulename") == name
+    return by_service or (properties.get("tags") or {}).get(SCHEDULE) == name
+
+
+def _fired(connection: Connection, job: dict[str, Any]) -> Fired:
+    properties = job.get("properties") or {}
+    by_hand = "azureml.schedulename" not in (properties.get("properties") or {})
+    name = str(job["name"])
+    return Fired(
+        name=name,
+        status=str(properties.get("status") or ""),
+        display_name=str(properties.get("displayName") or name),
+        created=created(job),
+        by_hand=by_hand,
+        data=_data(connection, name),
+    )
+
+
+def _data(connection: Connection, name: str) -> dict[str, str]:
+    """Step -> the hash of what it looked up, as the step tagged its run; empty where none has got so far."""
+    children = History(connection).children(name)
+    tagged = ((_step(run), (run.get("tags") or {}).get("azdistill.data")) for run in children)
+    return {step: str(digest) for step, digest in tagged if digest}
+
+
+def _step(run: dict[str, Any]) -> str:
+    return str((run.get("properties") or {}).get("azureml.moduleName") or run.get("displayName") or run.get("runId"))

@@ -1,4 +1,4 @@
-"""The steps of a pipeline that run something, those of nested pipelines among them."""
+"""The steps of a pipeline that run something, nested pipelines' among them: where each runs, and as whom."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from typing import Any
 
 from azdistill.aml.expressions import sole_reference
 from azdistill.aml.models import Binding, CommandComponent, Environment, Input, Pipeline, PipelineComponent, Step
-from azdistill.cloud.submit.compute import DEFAULT_TIMEOUT
-from azdistill.compile.compute import SERVERLESS
+from azdistill.cloud.workspace.profiles import Profile
+from azdistill.compile.compute import IDENTITIES, SERVERLESS, is_instance_type
+from azdistill.errors import UserError, did_you_mean
+
+#: Seconds after which a step ends that has no limit of its own: one that hangs must not bill for weeks.
+DEFAULT_TIMEOUT = 24 * 3600
+#: Kinds of steps that run something, and so have a compute; the others hold further steps.
+_RUNNING = ("command", "sweep", "parallel")
 
 
 @dataclass(frozen=True)
@@ -91,18 +97,16 @@ def _nested_values(step: Step, declared: Mapping[str, Input], values: Mapping[st
 
 
 def _leaf(name: str, step: Step, default: str, values: Mapping[str, Any]) -> Leaf:
-    own = getattr(step.component, "resources", None) or {}
-    resources = {**own, **(step.resources or {})}
+    resources = {**(getattr(step.component, "resources", None) or {}), **(step.resources or {})}
     compute = str(_value(step.compute, values) or default)
     instance_type = _value(resources.get("instance_type"), values)
-    timeout = step.limits.get("timeout")
     return Leaf(
         name=name,
         step=step,
         compute=None if compute == SERVERLESS else compute.removeprefix("azureml:").rpartition("/")[2],
         instance_type=str(instance_type) if instance_type else None,
         nodes=_whole(_value(resources.get("instance_count"), values)) * _side_by_side(step, values),
-        timeout=_seconds(step, timeout),
+        timeout=_seconds(step),
         spot=str((step.queue_settings or {}).get("job_tier", "")).lower() == "spot",
         identity=str((step.identity or {}).get("type", "")) or None,
     )
@@ -116,12 +120,12 @@ def _side_by_side(step: Step, values: Mapping[str, Any]) -> int:
     return _whole(_value(limits.get("max_concurrent_trials", limits.get("max_total_trials")), values))
 
 
-def _seconds(step: Step, timeout: Any) -> float | None:
+def _seconds(step: Step) -> float | None:
     """The time limit of a step; a parallel step has none in Azure ML, only its mini-batches have.
 
     Kinds that are not looked into have none that is known.
     """
-    if isinstance(timeout, int | float):
+    if isinstance(timeout := step.limits.get("timeout"), int | float):
         return float(timeout)
     return None if step.type == "parallel" or step.only_on_azure else float(DEFAULT_TIMEOUT)
 
@@ -141,3 +145,67 @@ def _whole(value: Any) -> int:
         return max(int(value), 1)
     except (TypeError, ValueError):
         return 1
+
+
+def place(mapping: Mapping[str, Any], profile: Profile, kinds: Mapping[str, str]) -> dict[str, Any]:
+    """``mapping`` with computes, capacity, identities and limits settled. ``kinds`` names each step's kind.
+
+    UserError AZD419 where the profile names a step that the pipeline does not have.
+    """
+    settings = dict(mapping.get("settings") or {})
+    default = settings.get("default_compute") or mapping.get("compute")
+    chosen = default or SERVERLESS
+    if profile.compute is not None:
+        chosen = SERVERLESS if is_instance_type(profile.compute) else _compute_reference(profile.compute)
+    for name in (*profile.computes, *(profile.identity if isinstance(profile.identity, dict) else ())):
+        if name not in kinds:
+            message = f"profile {profile.name} names the step '{name}', which the pipeline does not have"
+            raise UserError(message, code="AZD419", hint=did_you_mean(name, list(kinds)))
+    jobs = {
+        name: _node(name, dict(node), kinds.get(name, ""), str(default or SERVERLESS), str(chosen), profile)
+        for name, node in mapping.get("jobs", {}).items()
+    }
+    placed = {key: value for key, value in mapping.items() if key != "compute"}
+    return {**placed, "settings": {**settings, "default_compute": chosen}, **({"jobs": jobs} if jobs else {})}
+
+
+def _node(name: str, node: dict[str, Any], kind: str, before: str, default: str, profile: Profile) -> dict[str, Any]:
+    if kind not in _RUNNING:
+        return node
+    placed = dict(_placed_by_profile(node, profile.computes.get(name), before, default, profile.compute))
+    if profile.spot and (placed.get("compute") or default) == SERVERLESS:
+        placed.setdefault("queue_settings", {"job_tier": "spot"})
+    if kind != "parallel":
+        placed["limits"] = {"timeout": DEFAULT_TIMEOUT, **(placed.get("limits") or {})}
+    identity = profile.identity.get(name) if isinstance(profile.identity, dict) else profile.identity
+    if identity is not None:
+        placed.pop("identity", None)
+    return {**placed, "identity": {"type": IDENTITIES[identity]}} if identity in IDENTITIES else placed
+
+
+def _placed_by_profile(
+    node: dict[str, Any], by_step: str | None, before: str, default: str, general: str | None
+) -> dict[str, Any]:
+    if by_step is not None:
+        return _at(node, by_step, default)
+    typed = bool((node.get("resources") or {}).get("instance_type"))
+    if "compute" in node or general is None:
+        return node
+    if typed and before == SERVERLESS and default != SERVERLESS:
+        # It asked for a machine of its own, which the profile's default would take from it.
+        return {**node, "compute": SERVERLESS}
+    return _at(node, general, default) if is_instance_type(general) and not typed else node
+
+
+def _at(node: dict[str, Any], where: str, default: str) -> dict[str, Any]:
+    """``node`` on the compute or instance type ``where``."""
+    resources = {key: value for key, value in (node.get("resources") or {}).items() if key != "instance_type"}
+    unplaced = {key: value for key, value in node.items() if key not in ("compute", "resources")}
+    if is_instance_type(where):
+        compute = {} if default == SERVERLESS else {"compute": SERVERLESS}
+        return {**unplaced, **compute, "resources": {**resources, "instance_type": where}}
+    return {**unplaced, "compute": _compute_reference(where), **({"resources": resources} if resources else {})}
+
+
+def _compute_reference(where: str) -> str:
+    return where if where.startswith(("azureml:", "/subscriptions/")) else f"azureml:{where}"

@@ -6,20 +6,19 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azdistill import sizing
+from azdistill.aml.source import Report
+from azdistill.cloud.jobs.run_history import Earlier, earlier_runs
 from azdistill.cloud.submit.command_steps import Leaf, leaves
+from azdistill.cloud.submit.prepare import Prepared
 from azdistill.cloud.submit.uploads import ASK_ABOVE, Image, Upload, images, uploads
-from azdistill.cloud.submit.workspace_facts import Cluster, Earlier, Facts
 from azdistill.cloud.workspace.connect import Connection
-from azdistill.cloud.workspace.region import squeezed
+from azdistill.cloud.workspace.region import Cluster, Facts, squeezed
 from azdistill.compile.graph import STEPS
 from azdistill.errors import Problem, SpecError, did_you_mean
 from azdistill.sizing import skus
-
-if TYPE_CHECKING:
-    from azdistill.cloud.submit.prepare import Prepared
 
 HOUR = 3600
 #: Components that train or run models: slow without a GPU.
@@ -154,7 +153,7 @@ def make_plan(connection: Connection, prepared: Prepared) -> SubmitPlan:
     builder = _Builder(facts, prepared)
     planned = [builder.step(leaf) for leaf in steps]
     environments, unregistered = images(steps, prepared.profile, facts)
-    builder.problems.extend(unregistered)
+    builder.report.extend(unregistered)
     builder.quota(planned)
     builder.ceiling(planned)
     builder.image_build(workspace)
@@ -165,9 +164,9 @@ def make_plan(connection: Connection, prepared: Prepared) -> SubmitPlan:
         steps=planned,
         images=environments,
         uploads=sent,
-        earlier=facts.earlier(prepared.fingerprint),
+        earlier=earlier_runs(connection, prepared.fingerprint),
         warnings=[*builder.warnings, *_large(sent)],
-        problems=builder.problems,
+        problems=builder.report.problems,
         max_gpu_hours=prepared.max_gpu_hours,
     )
 
@@ -186,7 +185,7 @@ class _Builder:
 
     def __init__(self, facts: Facts, prepared: Prepared) -> None:
         self.facts, self.prepared = facts, prepared
-        self.problems: list[Problem] = list(prepared.unfired)
+        self.report = Report(list(prepared.unfired))
         self.warnings: list[str] = []
         self._clusters: dict[str, Cluster | None] = {}
         prices = prepared.project.prices
@@ -228,15 +227,17 @@ class _Builder:
             if self._clusters[name] is None:
                 message = f"the workspace has no compute '{name}' (step '{leaf.name}')"
                 hint = did_you_mean(name, self.facts.cluster_names()) or "it has no computes"
-                self._problem("AZD421", message, leaf, f"{hint}; serverless compute needs none: azureml:serverless")
+                hint += "; serverless compute needs none: azureml:serverless"
+                self.report.error("AZD421", message, leaf.step.where, hint=hint)
         return self._clusters[name]
 
     def _fits(self, leaf: Leaf, cluster: Cluster | None, size: str | None, sku: skus.Sku | None) -> None:
         if cluster and cluster.state.lower() not in ("succeeded", ""):
-            self._problem("AZD422", f"the compute '{cluster.name}' is in state {cluster.state}", leaf)
+            self.report.error("AZD422", f"the compute '{cluster.name}' is in state {cluster.state}", leaf.step.where)
         if cluster and cluster.nodes is not None and leaf.nodes > cluster.nodes:
             message = f"step '{leaf.name}' wants {leaf.nodes} nodes; '{cluster.name}' has at most {cluster.nodes}"
-            self._problem("AZD422", message, leaf, "ask for fewer, or raise the cluster's max_instances")
+            hint = "ask for fewer, or raise the cluster's max_instances"
+            self.report.error("AZD422", message, leaf.step.where, hint=hint)
         if leaf.compute is None and size and sku is None:
             near = did_you_mean(size, [each.name for each in skus.all_of()])
             hint = f"; {near}" if near.startswith("did") else ""
@@ -245,7 +246,7 @@ class _Builder:
             self.warnings.append(f"{leaf.name}: {size} has no GPU, and this step runs models")
         engine = leaf.component is not None and leaf.component.name in _RUN_THE_ENGINE
         if engine and sku and sku.gpus and (refused := sizing.engine_refuses(sku)):
-            self._problem("AZD422", f"step '{leaf.name}' cannot run on {sku.name}: {refused}", leaf)
+            self.report.error("AZD422", f"step '{leaf.name}' cannot run on {sku.name}: {refused}", leaf.step.where)
 
     def quota(self, steps: list[PlannedStep]) -> None:
         """Whether the region's quota holds what serverless steps ask for; clusters have theirs already."""
@@ -259,10 +260,10 @@ class _Builder:
             if quota is None or quota.limit is None:
                 continue
             if quota.limit < cores:
-                place = f"in {self.facts.location} is {quota.limit}"
+                place = f"in {self.facts.connection.location} is {quota.limit}"
                 message = f"step '{name}' wants {cores} cores of {family}; the quota {place}"
                 hint = "ask for quota in the portal (Machine Learning, Quotas), or choose another instance type"
-                self.problems.append(Problem("AZD426", message, hint=hint))
+                self.report.extend([Problem("AZD426", message, hint=hint)])
             elif quota.free < cores:
                 free = f"{quota.free:g} of {quota.limit}"
                 self.warnings.append(f"{name}: waits for {cores} cores of {family}; {free} are free")
@@ -277,11 +278,11 @@ class _Builder:
         if unknown:
             message = f"max_gpu_hours is {ceiling:g}, but it is not known what {', '.join(unknown)} may take"
             hint = "name an instance type that is known (`azdistill endpoint plan` lists them) and a time limit"
-            self.problems.append(Problem("AZD420", message, hint=hint))
+            self.report.extend([Problem("AZD420", message, hint=hint)])
         elif hours > ceiling:
             message = f"the run may take {hours:g} GPU hours, and max_gpu_hours is {ceiling:g}"
             hint = "lower the steps' limits.timeout, or raise the ceiling"
-            self.problems.append(Problem("AZD420", message, hint=hint))
+            self.report.extend([Problem("AZD420", message, hint=hint)])
 
     def image_build(self, workspace: Mapping[str, Any]) -> None:
         """What the profile says of where images are built, and what the workspace does."""
@@ -290,14 +291,9 @@ class _Builder:
         if compute and compute != current:
             if self.facts.cluster(compute) is None:
                 message = f"image_build_compute: the workspace has no compute '{compute}'"
-                self.problems.append(Problem("AZD421", message, hint=did_you_mean(compute, self.facts.cluster_names())))
+                hint = did_you_mean(compute, self.facts.cluster_names())
+                self.report.extend([Problem("AZD421", message, hint=hint)])
             self.warnings.append(f"the workspace will build its images on {compute} (now: {current or 'ACR tasks'})")
-
-    def _problem(self, code: str, message: str, leaf: Leaf, hint: str = "") -> None:
-        where = leaf.step.where
-        place = where.source.place(where.steps)
-        line, column = (place.line, place.column) if place else (0, 0)
-        self.problems.append(Problem(code, message, where.source.file, line, column, hint=hint))
 
 
 def _price(sku: skus.Sku, spot: bool) -> float | None:

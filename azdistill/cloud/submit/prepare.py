@@ -19,7 +19,7 @@ from azdistill.aml.checks.survey import survey
 from azdistill.aml.loader import kind_of
 from azdistill.aml.models import Data, Literal
 from azdistill.aml.source import Report, Where
-from azdistill.cloud.submit.compute import place
+from azdistill.cloud.submit.command_steps import place
 from azdistill.cloud.submit.fingerprint import fingerprint
 from azdistill.cloud.workspace.clouds import METADATA_URL
 from azdistill.cloud.workspace.profiles import Profile, Project, find_profile, find_project
@@ -130,7 +130,7 @@ def prepare(
     source = reader.read(file)
     if recipes.is_recipe(source.data):
         built = compile.compile_recipe(file, sets)
-        return _prepared(_named(built.mapping, experiment), folder, str(file), chosen, project, built=built)
+        return _prepared(built.mapping, folder, str(file), chosen, project, experiment, built=built)
     if (kind := kind_of(source.data)) in ("command job", "sweep job"):
         report = Report()
         hint = "send it with: az ml job create -f FILE; or make it the step of a pipeline"
@@ -140,7 +140,7 @@ def prepare(
     opened = apply_sets(aml.load_pipeline(file), sets)
     raise_errors(aml.check(opened) + refused(opened))
     mapping = _with_sets(absolute_paths(source.data, source.base), opened, sets)
-    prepared = _prepared(_named(mapping, experiment), folder, str(file), chosen, project)
+    prepared = _prepared(mapping, folder, str(file), chosen, project, experiment)
     return replace(prepared, unfired=service.unfired(opened))
 
 
@@ -166,8 +166,10 @@ def _prepared(
     source: str,
     profile: Profile,
     project: Project,
+    experiment: str | None = None,
     built: compile.Built | None = None,
 ) -> Prepared:
+    mapping = {**mapping, "experiment_name": experiment} if experiment else mapping
     before = aml.pipeline_from(mapping, folder, source)
     kinds = {name: step.type for name, step in before.jobs.items()}
     placed = _with_data(place(mapping, profile, kinds), before)
@@ -186,10 +188,6 @@ def _prepared(
         notes=list(built.notes) if built else [],
         unfired=service.unfired(pipeline),
     )
-
-
-def _named(mapping: dict[str, Any], experiment: str | None) -> dict[str, Any]:
-    return {**mapping, "experiment_name": experiment} if experiment else mapping
 
 
 def _with_sets(mapping: dict[str, Any], pipeline: Pipeline, sets: Mapping[str, str]) -> dict[str, Any]:
@@ -232,7 +230,7 @@ def refused(pipeline: Pipeline) -> list[Problem]:
         elif not reachable and is_on_loopback(value):
             message = f"'{name}' is {value}: in a job that is the node itself, not this machine"
             report.error("AZD416", message, where, hint="give an address that the workspace's compute can reach")
-        elif _is_path_here(value):
+        elif value.startswith(("/", "~/")) and "\n" not in value and Path(value).expanduser().exists():
             message = f"'{name}' is {value}, a path of this machine; as text it is not uploaded"
             report.error("AZD417", message, where, hint="give it as data: {type: uri_folder, path: ...}")
     return report.problems
@@ -250,10 +248,6 @@ def is_on_loopback(text: str) -> bool:
     except ValueError:
         return False
     return address.is_loopback or address.is_unspecified
-
-
-def _is_path_here(value: str) -> bool:
-    return value.startswith(("/", "~/")) and "\n" not in value and Path(value).expanduser().exists()
 
 
 def _literals(pipeline: Pipeline) -> Iterator[tuple[str, Any, Where]]:

@@ -11,11 +11,11 @@ from typing import Any
 import yaml
 
 from azdistill.aml.models import AZURE_ONLY, LOOPS, Environment, PipelineComponent, Step
-from azdistill.cloud.submit.compute import DEFAULT_TIMEOUT
+from azdistill.cloud.submit.command_steps import DEFAULT_TIMEOUT
 from azdistill.cloud.submit.prepare import Prepared
 from azdistill.cloud.workspace.clouds import DEFAULT, Cloud
 from azdistill.cloud.workspace.errors import explain
-from azdistill.cloud.workspace.quiet import hushed, quiet
+from azdistill.cloud.workspace.quiet import hushed
 
 #: Kinds of steps that azure-ai-ml reads and sends only while a switch is on (azure-ai-ml 1.35,
 #: ``is_private_preview_enabled``). The schemas that read a pipeline's steps are made when the SDK is imported, so the
@@ -26,11 +26,9 @@ _SWITCH = "AZURE_ML_CLI_PRIVATE_FEATURES_ENABLED"
 
 def pipeline_job(prepared: Prepared, cloud: Cloud | None = None) -> Any:
     """The ``PipelineJob`` of what was prepared, for ``cloud``. UserError where the SDK does not take it."""
-    quiet()
     with explain(f"reading {prepared.source}"), hushed(), allowed(prepared.pipeline.jobs):
         from azure.ai.ml import load_job
 
-        quiet()
         text = yaml.safe_dump(prepared.mapping, sort_keys=False, allow_unicode=True)
         base = prepared.pipeline.where.source.base
         job: Any = load_job(io.StringIO(text), relative_origin=str(base / "pipeline.yml"))
@@ -79,6 +77,8 @@ def _exchange_environments(nodes: Any, steps: Mapping[str, Step], ready: Mapping
 
     The SDK forgets the name of an environment that is written in place, so names are taken from our own reading.
     """
+    from azure.ai.ml import entities
+
     for name, step in steps.items():
         component = _component(nodes.get(name))
         if component is None or isinstance(component, str) or isinstance(step.component, str):
@@ -88,13 +88,8 @@ def _exchange_environments(nodes: Any, steps: Mapping[str, Step], ready: Mapping
             continue
         environment = step.environment or getattr(step.component, "environment", None)
         if isinstance(environment, Environment) and (reference := ready.get(environment.name or "")):
-            component.environment = _ready(reference)
-
-
-def _ready(reference: str) -> Any:
-    from azure.ai.ml import entities
-
-    return reference if reference.startswith("azureml:") else entities.Environment(image=reference)
+            registered = reference.startswith("azureml:")
+            component.environment = reference if registered else entities.Environment(image=reference)
 
 
 def needed(jobs: Mapping[str, Step]) -> bool:

@@ -10,20 +10,18 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azdistill.cloud.jobs import recent
 from azdistill.cloud.jobs.follow import get_job
 from azdistill.cloud.jobs.job import Job
 from azdistill.cloud.jobs.run_history import JOBS_VERSION, job_path
+from azdistill.cloud.submit.prepare import Prepared
 from azdistill.cloud.submit.sdk_job import allowed, pipeline_job
 from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.errors import explain
 from azdistill.cloud.workspace.quiet import hushed
 from azdistill.errors import ServiceError, SpecError, UserError
-
-if TYPE_CHECKING:
-    from azdistill.cloud.submit.prepare import Prepared
 
 #: Errors that may pass, beside those after which azure-core asks again by itself: a conflict with an upload of ours
 #: whose answer was lost, a busy blob service, a connection that was cut.
@@ -111,13 +109,8 @@ def _create(connection: Connection, prepared: Prepared, name: str, tags: Mapping
         connection.ml_client.jobs.create_or_update(job)
 
 
-def arrived(connection: Connection, name: str) -> bool:
-    """Whether the workspace has the job ``name``; False too where it does not say."""
-    return _found(connection, name) is not None
-
-
-def _found(connection: Connection, name: str) -> Any:
-    """The job ``name`` as ARM holds it; None where there is none, and where the workspace does not say."""
+def arrived(connection: Connection, name: str) -> Any:
+    """The job ``name`` where it is there though its answer was lost; None too where the workspace does not say."""
     from azure.core.exceptions import AzureError
 
     with contextlib.suppress(AzureError):
@@ -138,6 +131,8 @@ def resume(connection: Connection, name: str) -> Resumed:
     """Submit the run ``name`` again. UserError AZD430 where there is none, AZD436 where it completed, AZD441 where it
     goes on, or is no pipeline.
     """
+    from azure.core.exceptions import AzureError
+
     job = get_job(connection, name)
     _refuse(job)
     properties = job.body.get("properties") or {}
@@ -147,24 +142,17 @@ def resume(connection: Connection, name: str) -> Resumed:
     with explain(f"submitting {job.name} again"):
         # A pipeline's steps may act for its submitter: the service wants a token of theirs with it, as from the SDK.
         token = connection.credential.get_token(f"{connection.cloud.machine_learning}/.default").token
-        created = _put(connection, new_name, body, {"x-azureml-token": token})
+        headers = {"x-azureml-token": token}
+        try:
+            path = job_path(connection, new_name)
+            created = connection.rest.call("PUT", path, api_version=JOBS_VERSION, body=body, headers=headers)
+        except AzureError:
+            created = arrived(connection, new_name)
+            if created is None:
+                raise
     finished = tuple(step.name for step in job.steps.values() if step.status == "Completed" and not step.group)
     experiment = str(created["properties"].get("experimentName") or "")
     return Resumed(new_name, connection.studio_url(new_name), experiment, () if forced else finished, forced)
-
-
-def _put(connection: Connection, name: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
-    from azure.core.exceptions import AzureError
-
-    try:
-        return connection.rest.call(
-            "PUT", job_path(connection, name), api_version=JOBS_VERSION, body=body, headers=headers
-        )
-    except AzureError:
-        # The run may be there all the same: its answer was lost, not the request.
-        if job := _found(connection, name):
-            return job
-        raise
 
 
 def body_again(properties: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from typing import Any, Literal
 from azdistill.aml.models import Data, Environment, Pipeline
 from azdistill.cloud.submit.command_steps import Leaf
 from azdistill.cloud.submit.fingerprint import azure_only_code, snapshot_of
-from azdistill.cloud.submit.workspace_facts import Facts
 from azdistill.cloud.workspace.profiles import Profile
+from azdistill.cloud.workspace.region import Facts
 from azdistill.errors import Problem
 from azdistill.snapshot import Snapshot, take
 from azdistill.trees import digest, walk_files

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -76,7 +77,6 @@ class Connection:
         return self._client(f"the registry {name}", registry_name=name)
 
     def _client(self, what: str, *place: str, **options: Any) -> Any:
-        quiet()
         client = _import_sdk()
         metadata = {} if self.cloud.public else {"cloud_metadata": self.cloud.as_sdk()}
         # Without progress bars it never looks at what came of an upload, and waits for ever for one that failed
@@ -100,28 +100,30 @@ class Connection:
                 raise self._no_workspace()
         return body
 
+    @property
+    def location(self) -> str:
+        """The region of the workspace."""
+        return str(self.workspace["location"])
+
     def studio_url(self, job_name: str) -> str:
         """The page of a job in Azure ML studio."""
         return f"{self.cloud.machine_learning}/runs/{job_name}?wsid={self.workspace_id}"
 
     def _no_workspace(self) -> ServiceError:
+        from azure.core.exceptions import AzureError
+
         place = f"in the resource group {self.resource_group} of subscription {self.subscription_id}"
-        hint = did_you_mean(self.workspace_name, self._neighbours())
+        names = []
+        # The workspaces beside this one, as far as the caller may list them.
+        with suppress(AzureError):
+            path = f"{self.group_id}/providers/Microsoft.MachineLearningServices/workspaces"
+            names = [str(workspace["name"]) for workspace in self.rest.listed(path)]
+        hint = did_you_mean(self.workspace_name, names)
         return ServiceError(
             f"there is no workspace '{self.workspace_name}' {place}",
             code="AZD404",
             hint=hint or "check --subscription, --resource-group and --workspace; `az ml workspace list` shows yours",
         )
-
-    def _neighbours(self) -> list[str]:
-        """Names of the workspaces beside this one, as far as the caller may list them."""
-        from azure.core.exceptions import AzureError
-
-        path = f"{self.group_id}/providers/Microsoft.MachineLearningServices/workspaces"
-        try:
-            return [str(entry["name"]) for entry in self.rest.listed(path)]
-        except AzureError:
-            return []
 
 
 def connect(where: Where | None = None, folder: Path | None = None, credential: Any = None) -> Connection:
@@ -131,7 +133,9 @@ def connect(where: Where | None = None, folder: Path | None = None, credential: 
     where none of them names the workspace. Asks no service, unless a private cloud describes itself.
     """
     quiet()
-    where = _with_profile(where or Where(), folder or Path.cwd())
+    where = where or Where()
+    settings = find_profile(where.profile, folder or Path.cwd()).where
+    where = replace(where, **{key: text for key, text in settings.items() if getattr(where, key) is None})
     subscription, group, name = _address(where)
     with explain("looking up the cloud"):
         cloud = clouds.find(where.cloud)
@@ -140,23 +144,17 @@ def connect(where: Where | None = None, folder: Path | None = None, credential: 
     return Connection(subscription, group, name, cloud, credential)
 
 
-def _with_profile(where: Where, folder: Path) -> Where:
-    settings = find_profile(where.profile, folder).where
-    return replace(where, **{key: text for key, text in settings.items() if getattr(where, key) is None})
-
-
 def _address(where: Where) -> tuple[str, str, str]:
-    address = {part: getattr(where, part) or _variable(names) for part, (names, _) in _PARTS.items()}
+    address = {
+        part: getattr(where, part) or next(filter(None, map(os.environ.get, names)), None)
+        for part, (names, _) in _PARTS.items()
+    }
     if not all(address.values()):
         config, searched = _config(Path.cwd())
         address = {part: name or config.get(_PARTS[part][1]) for part, name in address.items()}
         if missing := [part for part, name in address.items() if not name]:
             raise _unnamed(missing, searched)
     return str(address["subscription"]), str(address["resource_group"]), str(address["workspace"])
-
-
-def _variable(names: tuple[str, ...]) -> str | None:
-    return next((os.environ[name] for name in names if os.environ.get(name)), None)
 
 
 def _unnamed(missing: list[str], searched: str) -> UserError:
@@ -217,21 +215,18 @@ _importing: list[threading.Thread] = []
 def begin_import() -> None:
     """Start importing azure-ai-ml in a thread (it takes two seconds), so that checks can be done meanwhile."""
     if not _importing:
-        thread = threading.Thread(target=_try_import, name="import azure.ai.ml", daemon=True)
-        _importing.append(thread)
-        thread.start()
+        _importing.append(threading.Thread(target=_try_import, name="import azure.ai.ml", daemon=True))
+        _importing[0].start()
 
 
 def _try_import() -> None:
-    quiet()
-    try:
+    # Whoever needs it will say that it is missing.
+    with suppress(MachineError):
         _import_sdk()
-    except MachineError:
-        # Whoever needs it will say so.
-        return
 
 
 def _import_sdk() -> Any:
+    quiet()
     try:
         with without_bars():
             from azure.ai.ml import MLClient

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from azdistill.cloud.workspace.clouds import Cloud
@@ -39,41 +39,30 @@ def make_credential(auth: str | None, tenant: str | None, cloud: Cloud) -> Any:
     """A credential for ``cloud``. UserError AZD413 where ``auth`` is unknown or lacks its variables."""
     if auth is not None and auth not in WAYS:
         raise UserError(f"--auth does not know '{auth}'", code="AZD413", hint=did_you_mean(auth, WAYS))
+    from azure import identity
+
     # A private authority is unknown to the public one, where its metadata would be looked up.
-    options = {"authority": cloud.authority, **({} if cloud.public else {"disable_instance_discovery": True})}
-    return _MAKERS[auth or "default"](tenant, cloud, options)
-
-
-def _default(tenant: str | None, cloud: Cloud, options: dict[str, Any]) -> Any:
-    from azure.identity import DefaultAzureCredential
-
-    credential = DefaultAzureCredential(**options, additionally_allowed_tenants=["*"])
+    options: dict[str, Any] = {
+        "authority": cloud.authority,
+        **({} if cloud.public else {"disable_instance_discovery": True}),
+    }
+    if auth == "cli":
+        return identity.AzureCliCredential(tenant_id=tenant or "", process_timeout=60)
+    if auth == "device":
+        return identity.DeviceCodeCredential(
+            client_id=_CLI_CLIENT, tenant_id=tenant or "organizations", prompt_callback=_ask_to_sign_in, **options
+        )
+    if auth == "msi":
+        return identity.ManagedIdentityCredential(client_id=os.environ.get("AZURE_CLIENT_ID"))
+    if auth == "oidc":
+        return _oidc(tenant, cloud, options)
+    credential = identity.DefaultAzureCredential(**options, additionally_allowed_tenants=["*"])
     return InTenant(credential, tenant) if tenant else credential
-
-
-def _cli(tenant: str | None, cloud: Cloud, options: dict[str, Any]) -> Any:
-    from azure.identity import AzureCliCredential
-
-    return AzureCliCredential(tenant_id=tenant or "", process_timeout=60)
-
-
-def _device(tenant: str | None, cloud: Cloud, options: dict[str, Any]) -> Any:
-    from azure.identity import DeviceCodeCredential
-
-    return DeviceCodeCredential(
-        client_id=_CLI_CLIENT, tenant_id=tenant or "organizations", prompt_callback=_ask_to_sign_in, **options
-    )
 
 
 def _ask_to_sign_in(address: str, code: str, expires: datetime) -> None:
     # Not sys.stderr: what the SDK prints is kept from that while it works, and this must be seen.
     print(f"To sign in, open {address} and enter the code {code}", file=sys.__stderr__, flush=True)
-
-
-def _msi(tenant: str | None, cloud: Cloud, options: dict[str, Any]) -> Any:
-    from azure.identity import ManagedIdentityCredential
-
-    return ManagedIdentityCredential(client_id=os.environ.get("AZURE_CLIENT_ID"))
 
 
 def _oidc(tenant: str | None, cloud: Cloud, options: dict[str, Any]) -> Any:
@@ -87,7 +76,7 @@ def _oidc(tenant: str | None, cloud: Cloud, options: dict[str, Any]) -> Any:
     if file := os.environ.get("AZURE_FEDERATED_TOKEN_FILE"):
         return WorkloadIdentityCredential(tenant_id=tenant, client_id=client, token_file_path=file, **options)
     if url := os.environ.get("ACTIONS_ID_TOKEN_REQUEST_URL"):
-        return ClientAssertionCredential(tenant, client, _github_token(url, cloud), **options)
+        return ClientAssertionCredential(tenant, client, partial(_github_token, url, cloud), **options)
     raise UserError("--auth oidc found no federated token", code="AZD413", hint=_OIDC_HINT)
 
 
@@ -97,21 +86,8 @@ _OIDC_HINT = (
 )
 
 
-def _github_token(url: str, cloud: Cloud) -> Callable[[], str]:
-    """What fetches a fresh token of the GitHub job each time one is needed."""
-
-    def fetch() -> str:
-        headers = {"Authorization": f"Bearer {os.environ.get('ACTIONS_ID_TOKEN_REQUEST_TOKEN', '')}"}
-        audience = {"audience": _AUDIENCES.get(cloud.name, _AUDIENCE)}
-        return str(get_json(url, params=audience, headers=headers)["value"])
-
-    return fetch
-
-
-_MAKERS: dict[str, Callable[[str | None, Cloud, dict[str, Any]], Any]] = {
-    "default": _default,
-    "cli": _cli,
-    "device": _device,
-    "msi": _msi,
-    "oidc": _oidc,
-}
+def _github_token(url: str, cloud: Cloud) -> str:
+    """A fresh token of the GitHub job."""
+    headers = {"Authorization": f"Bearer {os.environ.get('ACTIONS_ID_TOKEN_REQUEST_TOKEN', '')}"}
+    audience = {"audience": _AUDIENCES.get(cloud.name, _AUDIENCE)}
+    return str(get_json(url, params=audience, headers=headers)["value"])

@@ -30,10 +30,7 @@ from azdistill.errors import SpecError, UserError, did_you_mean
 FILE = "azdistill.yml"
 IDENTITIES = ("user", "managed", "none")
 _WHERE = ("subscription", "resource_group", "workspace", "tenant", "auth", "cloud")
-_KEYS = (
-    *_WHERE,
-    *("compute", "computes", "spot", "identity", "max_gpu_hours", "set", "environments", "image_build_compute"),
-)
+_REST = ("compute", "computes", "spot", "identity", "max_gpu_hours", "set", "environments", "image_build_compute")
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ def read_project(path: Path) -> Project:
 
 
 def _profile(name: str, fields: Fields) -> Profile:
-    fields.known(_KEYS, "a profile")
+    fields.known((*_WHERE, *_REST), "a profile")
     where = {key: fields.text(key, scalar=True) for key in _WHERE}
     return Profile(
         name=name,

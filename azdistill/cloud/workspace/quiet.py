@@ -54,11 +54,13 @@ def _silence() -> None:
 
 @contextlib.contextmanager
 def hushed() -> Iterator[None]:
-    """What the SDK prints meanwhile is not shown: uploads print escape sequences, progress bar or not.
+    """What the SDK prints meanwhile is not shown: uploads print escape sequences, progress bar or not. Loggers of what
+    is imported meanwhile are silenced at the end.
 
     Only what the SDK prints. The streams belong to the whole process: other threads of the user's program go on
     printing, and may be hushed themselves.
     """
+    quiet()
     if _state["show"]:
         yield
         return
@@ -78,6 +80,7 @@ def hushed() -> Iterator[None]:
                 # What others have put in its place meanwhile is theirs to take away.
                 if not _sections and isinstance(stream, _WithoutSdk):
                     setattr(sys, name, stream.stream)
+        quiet()
 
 
 class _WithoutSdk:

@@ -1,4 +1,4 @@
-"""What a workspace's region offers: sizes, their prices, and the quota of cores that is left."""
+"""What a workspace has (computes, environments) and what its region offers: sizes, prices, the quota that is left."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Any, TypeVar
 
 from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.errors import explain
-from azdistill.errors import AzdistillError
+from azdistill.cloud.workspace.rest import part
+from azdistill.errors import AzdistillError, ServiceError
 from azdistill.sizing.skus import Sku
 
+_COMPUTES = "2023-08-01-preview"
+_ENVIRONMENTS = "2023-04-01-preview"
 _PROVIDER = "providers/Microsoft.MachineLearningServices/locations"
 
 _T = TypeVar("_T")
@@ -30,6 +34,17 @@ class Quota:
     @property
     def free(self) -> float:
         return math.inf if self.limit is None else self.limit - self.used
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A compute of the workspace."""
+
+    name: str
+    state: str
+    size: str | None = None
+    nodes: int | None = None
+    low_priority: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +97,7 @@ def find_region(connection: Connection) -> Region:
     sizes, no_sizes = _or_why_not(sizes_of, connection)
     quotas, no_quotas = _or_why_not(quotas_of, connection)
     silent = tuple(message for message in (no_sizes, no_quotas) if message)
-    return Region(str(connection.workspace["location"]), sizes, quotas, silent)
+    return Region(connection.location, sizes, quotas, silent)
 
 
 def _or_why_not(ask: Callable[[Connection], _T], connection: Connection) -> tuple[_T | None, str]:
@@ -105,14 +120,66 @@ def quotas_of(connection: Connection) -> dict[str, Quota]:
 
 
 def _listed(connection: Connection, kind: str, doing: str) -> list[dict[str, Any]]:
-    location = connection.workspace["location"]
-    with explain(f"{doing} of {location}"):
-        return list(
-            connection.rest.listed(f"/subscriptions/{connection.subscription_id}/{_PROVIDER}/{location}/{kind}")
-        )
+    path = f"/subscriptions/{connection.subscription_id}/{_PROVIDER}/{connection.location}/{kind}"
+    with explain(f"{doing} of {connection.location}"):
+        return connection.rest.listed(path)
 
 
 def _quota(usage: dict[str, Any]) -> Quota:
-    limit = int(usage.get("limit", -1))
-    family = (usage.get("name") or {}).get("value") or ""
-    return Quota(str(family), int(usage.get("currentValue") or 0), None if limit < 0 else limit)
+    family, limit = (usage.get("name") or {}).get("value") or "", usage.get("limit")
+    has_limit = isinstance(limit, int) and limit >= 0
+    return Quota(str(family), int(usage.get("currentValue") or 0), limit if has_limit else None)
+
+
+class Facts:
+    """Asks once for each thing."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection, self._id = connection, connection.workspace_id
+
+    def cluster(self, name: str) -> Cluster | None:
+        """The compute ``name``; None where there is none."""
+        body = self._get(f"computes/{part(name)}", f"looking up the compute {name}", _COMPUTES)
+        return _cluster(body) if body else None
+
+    def cluster_names(self) -> list[str]:
+        """Names of all computes."""
+        with explain("listing the computes of the workspace"):
+            computes = self.connection.rest.listed(f"{self._id}/computes", api_version=_COMPUTES)
+        return [str(compute["name"]) for compute in computes]
+
+    @cached_property
+    def quotas(self) -> dict[str, Quota]:
+        """Quota by squeezed family; empty where the caller may not see it."""
+        try:
+            return quotas_of(self.connection)
+        except ServiceError as error:
+            if error.code not in ("AZD402", "AZD403", "AZD404"):
+                raise
+            return {}
+
+    def environment_exists(self, reference: str) -> bool | None:
+        """Whether ``azureml:NAME:VERSION`` (or ``@latest``) is registered; None where that cannot be told here."""
+        match = re.fullmatch(r"azureml:([^:@/]+)(?::([^:@/]+)|@(\w+))", reference)
+        if not match:
+            return None
+        path = f"environments/{part(match[1])}" + (f"/versions/{part(match[2])}" if match[2] else "")
+        return self._get(path, f"looking up the environment {match[1]}", _ENVIRONMENTS) is not None
+
+    def _get(self, path: str, doing: str, version: str) -> dict[str, Any] | None:
+        with explain(doing):
+            body: dict[str, Any] | None = self.connection.rest.find(f"{self._id}/{path}", api_version=version)
+        return body
+
+
+def _cluster(body: dict[str, Any]) -> Cluster:
+    compute = body.get("properties", {})
+    settings = compute.get("properties") or {}
+    nodes = (settings.get("scaleSettings") or {}).get("maxNodeCount")
+    return Cluster(
+        name=str(body.get("name", "")),
+        state=str(compute.get("provisioningState", "")),
+        size=settings.get("vmSize"),
+        nodes=int(nodes) if nodes is not None else None,
+        low_priority=str(settings.get("vmPriority", "")).lower() == "lowpriority",
+    )

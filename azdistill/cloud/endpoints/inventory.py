@@ -115,16 +115,16 @@ def _remains(connection: Connection, endpoint: Endpoint) -> str:
 def _remove(resources: Resources, endpoint: Endpoint) -> None:
     if endpoint.connection:
         resources.say(f"removing the connection {endpoint.connection}")
-        resources.delete(resources.link(endpoint.connection))
+        resources.delete(resources.path("connections", endpoint.connection))
     if endpoint.kind == "online":
         _remove_online(resources, endpoint)
     elif endpoint.kind == "serverless":
         resources.say(f"removing the serverless endpoint {endpoint.name}")
-        resources.delete(resources.serverless(endpoint.name))
+        resources.delete(resources.path("serverlessEndpoints", endpoint.name))
 
 
 def _remove_online(resources: Resources, endpoint: Endpoint) -> None:
-    path = resources.online(endpoint.name)
+    path = resources.path("onlineEndpoints", endpoint.name)
     body = resources.settled(path)
     if body is None:
         return
@@ -151,10 +151,8 @@ def _without_traffic(endpoint: dict[str, Any]) -> dict[str, Any]:
     properties = endpoint["properties"]
     traffic = {name: share for name, share in properties["traffic"].items() if name != names.DEPLOYMENT}
     return {
-        "location": endpoint["location"],
-        "tags": endpoint.get("tags") or {},
+        **{key: endpoint[key] for key in ("location", "tags", "kind") if endpoint.get(key)},
         "identity": _identity(endpoint),
-        **({"kind": endpoint["kind"]} if endpoint.get("kind") else {}),
         "properties": {
             **{key: properties[key] for key in _SETTABLE if properties.get(key) is not None},
             "traffic": shared_out(traffic),
@@ -209,7 +207,7 @@ def _serverless(body: dict[str, Any], links: dict[str, str]) -> Endpoint:
 
 
 def _orphan(resources: Resources, owner: str, link: str) -> Endpoint:
-    teacher, expires = _tagged(resources.get(resources.link(link)))
+    teacher, expires = _tagged(resources.get(resources.path("connections", link)))
     return Endpoint(owner, "connection", "Succeeded", teacher, expires, (), link, ("endpoint",))
 
 
