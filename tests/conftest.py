@@ -12,8 +12,9 @@ import hypothesis
 import pytest
 
 # Whether a change passes must not hang on a draw: all draw the same examples until the test itself is changed.
-# `pytest --hypothesis-profile default` draws others.
-hypothesis.settings.register_profile("repeatable", derandomize=True)
+# `pytest --hypothesis-profile default` draws others. Nor must it hang on how busy the machine is.
+_slow = [hypothesis.HealthCheck.too_slow]
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=_slow)
 hypothesis.settings.load_profile("repeatable")
 
 # MLflow configures logging when it is imported, which shuts every handler of the process, absl's together with the

@@ -60,12 +60,12 @@ def given_sets(*names: str) -> st.SearchStrategy[dict[str, str]]:
 
 
 @given(tree(RECIPE_PATHS), given_sets("teacher.endpoint", "num_epochs", "data.x"))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_any_tree_read_as_a_recipe(mapping: dict[str, Any], sets: dict[str, str]) -> None:
     outcome(mapping, sets)
 
 
 @given(tree(JOB_PATHS), given_sets("teacher_endpoint", "student.model", "tags.x"))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_any_tree_read_as_a_distillation_job(mapping: dict[str, Any], sets: dict[str, str]) -> None:
     outcome({**mapping, "type": "distillation"}, sets)

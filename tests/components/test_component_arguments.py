@@ -68,7 +68,7 @@ def handed_over(draw, spec):
 
 
 @pytest.mark.parametrize("name", SPECS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_what_the_command_hands_over_arrives(name, data):
     spec = SPECS[name]

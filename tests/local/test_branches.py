@@ -78,7 +78,9 @@ def walked(plan: Plan) -> set[str]:
     return {name for name, result in results.items() if result.status == "completed" and not name.startswith("own")}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(case=drawn())
 def test_what_is_run_is_what_every_condition_around_it_lets_through(case: Drawn, project: Path) -> None:
     pipeline = aml.pipeline_from({"type": "pipeline", "jobs": jobs_of(case)}, project, "p.yml")

@@ -62,7 +62,9 @@ def forgotten() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("forgotten")
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(secret=st.text(st.characters(exclude_categories=("Cs",)), min_size=8, max_size=120))
 def test_no_spelling_of_a_value_is_left(secret: str) -> None:
     redact.register(secret)

@@ -115,7 +115,9 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=st.data())
 def test_an_event_with_any_other_value_in_it_is_read(tmp_path: Path, data: st.DataObject) -> None:
     whole: list[dict[str, Any]] = [

@@ -33,7 +33,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in pairwise(marks)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=10))
 def test_any_bytes_in_any_pieces_reach_the_log_unchanged(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, places: list[int]
@@ -42,7 +42,7 @@ def test_any_bytes_in_any_pieces_reach_the_log_unchanged(
     assert write(tmp_path_factory.mktemp("log"), cut(data, places))[0] == data
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from(["x", "\n", SECRET, " "]), max_size=8), st.lists(st.integers(0, 200), max_size=12))
 def test_a_secret_is_hidden_wherever_the_pieces_are_cut(
     tmp_path_factory: pytest.TempPathFactory, words: list[str], places: list[int]
@@ -53,7 +53,7 @@ def test_a_secret_is_hidden_wherever_the_pieces_are_cut(
     assert "\n".join(lines).rstrip("\n") == log.decode().rstrip("\n")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.sampled_from(["k", "ept", "EMPTY", "_", ".", "5", "\n", " ", "'", "x-1", "$$", "ö", SECRET]), max_size=12

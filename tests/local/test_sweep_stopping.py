@@ -117,7 +117,7 @@ VALUES = st.sampled_from([0.1, 0.2, 0.3, 1.0, -0.1, 1e16, math.nan]) | st.floats
 
 @pytest.mark.parametrize("maximize", [True, False])
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: f"{policy.kind} {policy.slack_amount}")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(told=st.lists(st.tuples(st.integers(1, 4), VALUES, st.integers(0, 9)), max_size=40))
 def test_decisions_are_those_of_the_definition(
     policy: Policy, maximize: bool, told: list[tuple[int, float, int]]

@@ -151,7 +151,9 @@ def test_a_hostile_value_never_runs(run: Run, use: Callable[..., dict[str, Any]]
     assert finished.state.steps["b"].attempts == 0
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(text=st.text(st.characters(exclude_characters="'\0", exclude_categories=("Cs", "Cc")), max_size=30))
 def test_any_other_text_reaches_the_next_step_unchanged(
     run: Run, use: Callable[..., dict[str, Any]], project: Path, text: str

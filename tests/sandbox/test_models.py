@@ -87,7 +87,7 @@ def test_a_word_that_is_not_of_the_world_is_spelt():
     assert tokenizer.decode(tokenizer("A xylophone costs 345.")["input_ids"]) == "A xylophone costs 345."
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_the_byte_tokenizer_gives_any_text_back(text):
     assert byte_tokenizer().decode(byte_tokenizer()(text, split_special_tokens=True)["input_ids"]) == text

@@ -71,7 +71,7 @@ def test_what_is_no_argument_is_found(text: str, place: int, what: str) -> None:
 
 
 @given(texts)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_is_not_found_to_be_anything_else_is_arguments(text: str) -> None:
     line = on_one_line(text)
     assert len(line) == len(text)

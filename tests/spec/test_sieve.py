@@ -39,7 +39,7 @@ def arguments(template: str, value: str) -> tuple[int, list[str]]:
 
 
 @given(values)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_single_quoted_value_arrives_unchanged_or_is_refused(value: str) -> None:
     status, seen = arguments("probe '${{inputs.x}}' end", value)
     assert (status == 0 and seen == ["RUN", value, "end", ""]) is not broken("probe '${{inputs.x}}' end", value)
@@ -47,7 +47,7 @@ def test_single_quoted_value_arrives_unchanged_or_is_refused(value: str) -> None
 
 
 @given(values)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_double_quoted_value_arrives_unchanged_or_is_refused(value: str) -> None:
     template = 'probe "${{inputs.x}}" end'
     assert broken(template, value) is bool(re.search(r'[$`"]|\\(?:\\|\n|\Z)', value))
@@ -56,7 +56,7 @@ def test_double_quoted_value_arrives_unchanged_or_is_refused(value: str) -> None
 
 
 @given(values | st.text(alphabet="ab1- \t'\"=", max_size=12))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_a_value_that_is_a_word_of_its_own_arrives_as_the_words_that_it_is_or_is_refused(value: str) -> None:
     template = "probe ${{inputs.x}} end"
     if not broken(template, value):
@@ -64,7 +64,7 @@ def test_a_value_that_is_a_word_of_its_own_arrives_as_the_words_that_it_is_or_is
 
 
 @given(values)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @pytest.mark.parametrize("template", ["--x=${{inputs.x}}", "a${{inputs.x}}'b'", "'a'${{inputs.x}}", "x=${{inputs.x}}"])
 def test_a_value_that_is_part_of_a_word_arrives_unchanged_or_is_refused(template: str, value: str) -> None:
     if not broken(f"probe {template} end", value):
@@ -73,7 +73,7 @@ def test_a_value_that_is_part_of_a_word_arrives_unchanged_or_is_refused(template
 
 
 @given(st.text(alphabet=st.characters(categories=("L", "N")) | st.sampled_from("@%+=:,./-_"), max_size=20))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_plain_characters_pass_everywhere(value: str) -> None:
     for template in (
         "p ${{inputs.x}}",
@@ -86,7 +86,7 @@ def test_plain_characters_pass_everywhere(value: str) -> None:
 
 
 @given(values, st.sampled_from(["HOME", "(echo pwned)", "`", '"', "\\", "x"]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_text_after_a_value_counts(value: str, tail: str) -> None:
     template = f"probe '${{{{inputs.x}}}}'\"${{{{inputs.x}}}}x\" {'a' if tail == 'x' else 'b'}"
     if not broken(template, value):
