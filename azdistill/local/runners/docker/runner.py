@@ -30,8 +30,9 @@ _POLL = 0.1
 _INIT = (
     'exec 2>&1; set -m; /bin/bash -c "$0" < /dev/null & child=$!; exec > /dev/null 2>&1; '
     "trap 'told=1; kill -TERM -\"$child\"' TERM; "
+    'wait "$child"; while kill -0 "$child"; do wait "$child"; done; '
+    # A wait that the signal interrupts gives its number: the code is what it gives once the command has ended.
     'wait "$child"; code=$?; '
-    'while kill -0 "$child"; do wait "$child"; code=$?; done; '
     'while [ -n "$told" ] && kill -0 -"$child" && sleep 0.05; do :; done; exit "$code"'
 )
 _PIDS = 4096
