@@ -12,8 +12,8 @@ from azdistill.compile.graph import FLOWS, STEPS
 from azdistill.compile.inputs import inputs_of
 from azdistill.compile.write import MARK, render, write
 from azdistill.errors import UserError
+from azdistill.recipe.keys import every_path, put
 from azdistill.recipe.models import IN_JOB_KEYS, Recipe
-from azdistill.recipe.names import every_path, put
 from azdistill.sizing import skus
 
 ROW = {"messages": [{"role": "user", "content": "a"}]}
@@ -31,7 +31,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def built(project: Path, **settings: Any) -> compile.Built:
+def built(project: Path, **settings: Any) -> compile.CompiledRecipe:
     tree: dict[str, Any] = {
         "task": "nli",
         "teacher": {"model": "my-teacher", "endpoint": "http://127.0.0.1:1/v1"},
@@ -238,7 +238,7 @@ def test_every_step_has_a_limit(project: Path) -> None:
 # --- a teacher inside the job, and several machines -----------------------------------------------------------------
 
 
-def in_job(project: Path, model: str = "deepseek-v3.1", **settings: Any) -> compile.Built:
+def in_job(project: Path, model: str = "deepseek-v3.1", **settings: Any) -> compile.CompiledRecipe:
     (project / "train.jsonl").write_text(json.dumps(ROW) + "\n")
     tree: dict[str, Any] = {
         "task": "nli",

@@ -153,7 +153,7 @@ def test_no_files_import_each_other_in_a_circle() -> None:
         ("local/plan/order.py", "import azdistill.compile"),
         ("local/tracking/worker.py", "from azdistill.cli import main"),
         ("cloud/publish.py", "from azdistill.local.store.runs import RunLog"),
-        ("recipe/names.py", "from azdistill import compile"),
+        ("recipe/keys.py", "from azdistill import compile"),
         ("snapshot.py", "from azdistill.cloud.workspace import connect"),
         ("trees.py", "from azdistill.cli import validate"),
         ("project.py", "from azdistill.local.store import home"),

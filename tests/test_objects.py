@@ -43,7 +43,7 @@ FILLS = {
     ("recipe/microsoft.py", "_data"): "its parts translate one job into one recipe, and note which key came from where",
     ("recipe/microsoft.py", "_teacher"): "as _data",
     ("recipe/microsoft.py", "_rate"): "as _data",
-    ("recipe/names.py", "put"): "writes at a path into a recipe that is being read: that is all it does",
+    ("recipe/keys.py", "put"): "writes at a path into a recipe that is being read: that is all it does",
 }
 CHANGES = frozenset(
     {

@@ -10,7 +10,7 @@ import yaml
 
 from azdistill import DistillationJob, SpecError, UserError, recipe
 from azdistill.errors import Problem
-from azdistill.recipe import advice, microsoft, names
+from azdistill.recipe import advice, keys, microsoft
 
 MINIMAL = """\
 task: nli
@@ -214,18 +214,18 @@ def test_a_variable_that_is_not_set_is_a_warning_to_check_and_an_error_to_run(
     ],
 )
 def test_names_lead_to_settings(name: str, path: tuple[str, ...]) -> None:
-    assert names.locate(name) == path
+    assert keys.locate(name) == path
 
 
 def test_every_setting_is_reached_by_its_dotted_name() -> None:
-    paths = list(names.every_path())
+    paths = list(keys.every_path())
     assert len(paths) > 70
-    assert [names.locate(".".join(path)) for path in paths] == paths
+    assert [keys.locate(".".join(path)) for path in paths] == paths
 
 
 def test_a_name_that_could_mean_two_settings_is_refused() -> None:
     with pytest.raises(UserError, match=r"'model' could be teacher\.model or student\.model"):
-        names.locate("model")
+        keys.locate("model")
 
 
 @pytest.mark.parametrize(

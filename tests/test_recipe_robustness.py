@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from azdistill.aml import reader
 from azdistill.recipe import microsoft
-from azdistill.recipe.names import every_path
+from azdistill.recipe.keys import every_path
 from azdistill.recipe.origin import Origin
 from azdistill.recipe.read import interpret
 

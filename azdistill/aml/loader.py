@@ -33,7 +33,7 @@ _KINDS = ("component", "pipeline job", "environment")
 MAX_NESTING = 20
 
 
-class Opened:
+class OpenFiles:
     """The files of one load: each is read once, and a component that holds itself is found."""
 
     def __init__(self, report: Report) -> None:
@@ -127,7 +127,7 @@ _BUILDERS: dict[str, Callable[[Where, Report], Spec]] = {
 }
 
 
-def build(source: Source, report: Report, opener: Opened, *, nested: bool = False) -> Spec | None:
+def build(source: Source, report: Report, opener: OpenFiles, *, nested: bool = False) -> Spec | None:
     """The model of ``source``, whatever kind it is; None (and a problem) where it is none of ours."""
     where, kind = Where(source), kind_of(source.data)
     if nested and kind in ("command job", "sweep job"):
@@ -170,7 +170,7 @@ def gather(path: str | Path) -> tuple[Spec | None, Report]:
     source = read_source(Path(path), report)
     if source is None:
         return None, report
-    opener = Opened(report)
+    opener = OpenFiles(report)
     opener.opening.append(Path(path).resolve())
     return build(source, report, opener), report
 
@@ -203,7 +203,7 @@ def pipeline_from(mapping: Mapping[str, Any], base_dir: str | Path, source_name:
     """A pipeline job from data in memory, its relative paths starting at ``base_dir``; see :func:`load`."""
     report = Report()
     source = reader.plain(mapping, Path(base_dir), source_name)
-    pipeline = pipeline_job(Where(source), report, Opened(report))
+    pipeline = pipeline_job(Where(source), report, OpenFiles(report))
     raise_errors(report.problems)
     return pipeline
 

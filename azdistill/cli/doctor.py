@@ -15,7 +15,7 @@ from azdistill.redact import redact
 
 if TYPE_CHECKING:
     from azdistill.cloud.doctor.finding import Finding
-    from azdistill.cloud.submit.prepare import Prepared
+    from azdistill.cloud.submit.prepare import Submission
     from azdistill.cloud.workspace.connect import Connection, Where
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "bright_black"}
@@ -84,7 +84,7 @@ def _connection(where: Where, recipe: Path | None) -> tuple[Connection | None, l
         return None, [failed("workspace", error), skipped]
 
 
-def _checks(prepared: Prepared | None) -> list[tuple[str, Callable[..., Iterator[Finding]]]]:
+def _checks(prepared: Submission | None) -> list[tuple[str, Callable[..., Iterator[Finding]]]]:
     from azdistill.cloud.doctor import recipe as recipes
     from azdistill.cloud.doctor import workspace
 
@@ -104,7 +104,7 @@ def _checks(prepared: Prepared | None) -> list[tuple[str, Callable[..., Iterator
     return checks
 
 
-def _remote(connection: Connection | None, prepared: Prepared | None) -> Iterator[Finding]:
+def _remote(connection: Connection | None, prepared: Submission | None) -> Iterator[Finding]:
     from azdistill.cloud.doctor.finding import FAIL, SKIP, Finding, guarded
 
     if connection is None:
@@ -134,16 +134,22 @@ def _show(finding: Finding, as_json: bool) -> None:
 
 
 def _probe(
-    connection: Connection, compute: str, prepared: Prepared | None, folder: Path, profile: str | None, *, as_json: bool
+    connection: Connection,
+    compute: str,
+    prepared: Submission | None,
+    folder: Path,
+    profile: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Submit the probe, follow it to its end; raises where it failed."""
     from azdistill.cli import watch
     from azdistill.cloud.doctor.recipe import probe, teacher
-    from azdistill.cloud.submit.plan import make_plan
+    from azdistill.cloud.submit.plan import plan_submission
     from azdistill.cloud.submit.submit import submit
 
     job = probe(compute, teacher(prepared), folder, profile)
-    make_plan(connection, job).raise_for_problems()
+    plan_submission(connection, job).raise_for_problems()
     submitted = submit(connection, job)
     click.echo(f"probe {submitted.name}\n{submitted.studio_url}", err=True)
     watch.finish(connection, watch.stream(connection, submitted.name, as_json=as_json))

@@ -70,9 +70,9 @@ def endpoint_command() -> None:
 @options.workspace_options
 def plan_command(teacher: str, where: Where, offline: bool, everything: bool, as_json: bool, **sizes: Any) -> None:
     """Work out memory, machines and price of serving TEACHER: a name of the catalogue, or a folder of weights."""
-    from azdistill.cloud.endpoints.plan import lines, make_plan
+    from azdistill.cloud.endpoints.plan import lines, plan_endpoint
 
-    plan = make_plan(*_wished(teacher, sizes), None if offline else _region(where), _prices())
+    plan = plan_endpoint(*_wished(teacher, sizes), None if offline else _region(where), _prices())
     print_answer(plan.as_json(), lines(plan, everything=everything), as_json=as_json, indent=2)
 
 
@@ -120,10 +120,10 @@ def up_command(teacher: str, connection: Connection, yes: bool, **sizes: Any) ->
 @options.connection_options
 def list_command(connection: Connection, as_json: bool) -> None:
     """List the endpoints that up made, incomplete ones too."""
-    from azdistill.cloud.endpoints import inventory, names
+    from azdistill.cloud.endpoints import inventory, ownership
 
     endpoints = inventory.list_endpoints(connection)
-    lines = [_line(endpoint, expired=endpoint.expired(names.now())) for endpoint in endpoints]
+    lines = [_line(endpoint, expired=endpoint.expired(ownership.now())) for endpoint in endpoints]
     content = [endpoint.as_json() for endpoint in endpoints]
     print_answer(content, lines or ["there are no endpoints of ours"], as_json=as_json, indent=2)
 
@@ -144,10 +144,10 @@ def down_command(name: str, connection: Connection) -> None:
 @options.connection_options
 def reap_command(connection: Connection, dry_run: bool) -> None:
     """Remove every expired endpoint that azdistill made."""
-    from azdistill.cloud.endpoints import inventory, names
+    from azdistill.cloud.endpoints import inventory, ownership
 
     failures = []
-    expired = [endpoint for endpoint in inventory.list_endpoints(connection) if endpoint.expired(names.now())]
+    expired = [endpoint for endpoint in inventory.list_endpoints(connection) if endpoint.expired(ownership.now())]
     for endpoint in expired:
         if dry_run:
             click.echo(f"{endpoint.name} expired {endpoint.expires}")
@@ -165,17 +165,17 @@ def reap_command(connection: Connection, dry_run: bool) -> None:
 
 
 def _order(teacher: str, connection: Connection, sizes: dict[str, Any]) -> Order:
-    from azdistill.cloud.endpoints import names
-    from azdistill.cloud.endpoints.plan import lines, make_plan
+    from azdistill.cloud.endpoints import ownership
+    from azdistill.cloud.endpoints.plan import lines, plan_endpoint
     from azdistill.cloud.endpoints.teacher import served_name
     from azdistill.cloud.endpoints.up import Order, deployed
     from azdistill.cloud.workspace.region import find_region
 
-    name = names.checked_name(sizes["name"] or names.endpoint_name(Path(teacher).name, connection.workspace_id))
+    name = ownership.checked_name(sizes["name"] or ownership.endpoint_name(Path(teacher).name, connection.workspace_id))
     plan, served_as = None, served_name(teacher)
     if not sizes["serverless"]:
         model, wish = _wished(teacher, sizes)
-        plan = make_plan(model, wish, find_region(connection), _prices())
+        plan = plan_endpoint(model, wish, find_region(connection), _prices())
         served_as = model.served_as
         for line in lines(plan):
             click.echo(redact(line), err=True)
@@ -192,7 +192,7 @@ def _order(teacher: str, connection: Connection, sizes: dict[str, Any]) -> Order
         Path(teacher).name,
         served_as,
         sizes["model"],
-        names.expires(names.hours_of(sizes["duration"])),
+        ownership.expires(ownership.hours_of(sizes["duration"])),
         plan,
         sizes["environment"],
         sizes["identity"],
@@ -213,7 +213,7 @@ def _line(endpoint: Endpoint, *, expired: bool) -> str:
 
 
 def _wished(name: str, sizes: dict[str, Any]) -> tuple[Teacher, Wish]:
-    from azdistill.cloud.endpoints.names import hours_of
+    from azdistill.cloud.endpoints.ownership import hours_of
     from azdistill.cloud.endpoints.plan import Wish
     from azdistill.cloud.endpoints.teacher import find_teacher
 

@@ -23,7 +23,7 @@ from azdistill.compile.sets import apply_sets, parse_sets
 from azdistill.errors import AzdistillError, UserError, raise_errors
 from azdistill.local import (
     Finished,
-    Foreseen,
+    Forecast,
     Listener,
     Options,
     Selection,
@@ -122,7 +122,7 @@ def print_dry_run(file: Path, *, sets: Sequence[str], as_json: bool, **chosen: A
         click.echo(redact("\n".join(_dry_run_lines(steps))))
 
 
-def _dry_run_lines(steps: Mapping[str, Foreseen]) -> list[str]:
+def _dry_run_lines(steps: Mapping[str, Forecast]) -> list[str]:
     counts = {
         action: sum(step.action == action for step in steps.values()) for action in ("run", "reuse", "after", "skip")
     }
@@ -133,7 +133,7 @@ def _dry_run_lines(steps: Mapping[str, Foreseen]) -> list[str]:
     return [*lines, f"dry run: {total}; nothing was started"]
 
 
-def _foreseen(step: Foreseen) -> str:
+def _foreseen(step: Forecast) -> str:
     if step.action == "after":
         return f"after   {', '.join(step.after)}"
     text = f"{step.action:<6}  {step.reason}"

@@ -15,8 +15,8 @@ from azdistill.errors import UserError
 from azdistill.redact import redact
 
 if TYPE_CHECKING:
-    from azdistill.cloud.submit.plan import PlannedStep, SubmitPlan
-    from azdistill.cloud.submit.prepare import Prepared
+    from azdistill.cloud.submit.plan import StepEstimate, SubmitPlan
+    from azdistill.cloud.submit.prepare import Submission
     from azdistill.cloud.submit.uploads import Upload
     from azdistill.cloud.workspace.connect import Connection, Where
 
@@ -49,13 +49,13 @@ def submit_command(
     from azdistill.compile.sets import parse_sets
 
     begin_import()
-    from azdistill.cloud.submit.plan import make_plan
+    from azdistill.cloud.submit.plan import plan_submission
     from azdistill.cloud.submit.prepare import prepare
 
     prepared = prepare(file, parse_sets(sets), profile=where.profile, experiment=experiment)
     print_findings(prepared.warnings, prepared.notes)
     connection = connect(where, file.resolve().parent)
-    plan = make_plan(connection, prepared)
+    plan = plan_submission(connection, prepared)
     if dry_run and as_json:
         click.echo(strict_json.dumps(plan.as_json(), default=str))
     else:
@@ -75,7 +75,7 @@ def _confirm(plan: SubmitPlan, yes: bool) -> None:
     options.confirm(f"Submit{again}{upload}?", yes=yes, refusal=refusal, default=not (upload or again))
 
 
-def _send(connection: Connection, prepared: Prepared, plan: SubmitPlan, *, stream: bool, as_json: bool) -> None:
+def _send(connection: Connection, prepared: Submission, plan: SubmitPlan, *, stream: bool, as_json: bool) -> None:
     from azdistill.cloud.submit.submit import make_name, submit
 
     name = make_name(prepared)
@@ -112,7 +112,7 @@ def plan_lines(plan: SubmitPlan) -> Iterator[str]:
     yield from (f"warning: {warning}" for warning in plan.warnings)
 
 
-def _step(step: PlannedStep) -> list[str]:
+def _step(step: StepEstimate) -> list[str]:
     where = " ".join(word for word in (step.compute, step.size or "", "spot" if step.spot else "") if word)
     nodes = f"{step.nodes} nodes" if step.nodes > 1 else ""
     gpus = f"{step.gpus} x {step.gpu}" if step.gpus else ""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from azdistill.compile import Built, build
+from azdistill.compile import CompiledRecipe, build
 from azdistill.compile.naming import distilled_name, student_name
 from azdistill.recipe import Recipe, from_settings
 
@@ -48,7 +48,7 @@ class DistillationJob:
         assert self._reading.recipe is not None
         return self._reading.recipe
 
-    def to_pipeline(self) -> Built:
+    def to_pipeline(self) -> CompiledRecipe:
         """The pipeline that the recipe stands for, with what there is to say about it."""
         return build(self._reading)
 

@@ -20,7 +20,7 @@ from azdistill.cloud.jobs.follow import FollowListener, Job, JobStep, follow, ge
 from azdistill.cloud.jobs.job import ENDED
 from azdistill.cloud.jobs.outputs import Outputs
 from azdistill.cloud.jobs.recent import remember
-from azdistill.cloud.submit.prepare import Prepared, prepare, prepare_mapping
+from azdistill.cloud.submit.prepare import Submission, prepare, prepare_mapping
 from azdistill.cloud.submit.submit import submit
 from azdistill.cloud.workspace.connect import CONFIG, Connection, Where, config_at, connect
 from azdistill.cloud.workspace.errors import explain
@@ -119,7 +119,7 @@ class Jobs:
         with hushed():
             return self._real.create_or_update(job, **kwargs)
 
-    def submit(self, prepared: Prepared, tags: dict[str, str]) -> str:
+    def submit(self, prepared: Submission, tags: dict[str, str]) -> str:
         """Send a prepared pipeline; the name of its job."""
         connection = self._workspace.connection
         sent = submit(connection, prepared, tags=tags)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from azdistill.compile.documents import Opened, open_file
+from azdistill.compile.documents import PipelineDocument, open_file
 
 if TYPE_CHECKING:
-    from azdistill.compile.recipe import Built, build, check, compile_recipe
+    from azdistill.compile.recipe import CompiledRecipe, build, check, compile_recipe
 
-__all__ = ["Built", "Opened", "build", "check", "compile_recipe", "open_file"]
+__all__ = ["CompiledRecipe", "PipelineDocument", "build", "check", "compile_recipe", "open_file"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ from azdistill.errors import Problem
 
 
 @dataclass(frozen=True)
-class Opened:
+class PipelineDocument:
     """A pipeline, the sets that are still to be applied to its inputs, and what there is to say about it."""
 
     pipeline: Pipeline
@@ -22,7 +22,7 @@ class Opened:
     notes: list[str] = field(default_factory=list)
 
 
-def open_file(path: str | Path, sets: Mapping[str, str] | None = None) -> Opened:
+def open_file(path: str | Path, sets: Mapping[str, str] | None = None) -> PipelineDocument:
     """The pipeline at ``path``, be it written as a recipe or as a pipeline.
 
     A recipe takes all the sets; a pipeline takes none here, since they are values of its inputs.
@@ -30,12 +30,12 @@ def open_file(path: str | Path, sets: Mapping[str, str] | None = None) -> Opened
     values = dict(sets or {})
     data = reader.read(path).data
     if kind_of(data) is not None:
-        return Opened(aml.load_pipeline(path), values)
+        return PipelineDocument(aml.load_pipeline(path), values)
     # What reads recipes takes longer to import than a trivial pipeline to run.
     from azdistill import recipe
     from azdistill.compile.recipe import compile_recipe
 
     if not recipe.is_recipe(data):
-        return Opened(aml.load_pipeline(path), values)
+        return PipelineDocument(aml.load_pipeline(path), values)
     built = compile_recipe(path, values)
-    return Opened(built.pipeline(), {}, built.warnings, built.notes)
+    return PipelineDocument(built.pipeline(), {}, built.warnings, built.notes)

@@ -19,7 +19,7 @@ from azdistill.recipe import Reading
 
 
 @dataclass(frozen=True)
-class Built:
+class CompiledRecipe:
     """A pipeline as plain data (paths absolute), the ``warnings`` about it, and ``notes`` on what was decided."""
 
     mapping: dict[str, Any]
@@ -32,15 +32,15 @@ class Built:
         return aml.pipeline_from(self.mapping, self.reading.folder, self.reading.origin.source.file)
 
 
-def build(reading: Reading) -> Built:
+def build(reading: Reading) -> CompiledRecipe:
     """The pipeline of a recipe. SpecError where reading it found errors."""
     if reading.recipe is None or any(problem.severity == "error" for problem in reading.problems):
         raise SpecError(reading.problems)
     mapping = pipeline_of(reading)
-    return Built(mapping, reading, reading.problems, notes(reading, mapping))
+    return CompiledRecipe(mapping, reading, reading.problems, notes(reading, mapping))
 
 
-def compile_recipe(path: str | Path, sets: Mapping[str, str] | None = None) -> Built:
+def compile_recipe(path: str | Path, sets: Mapping[str, str] | None = None) -> CompiledRecipe:
     """The pipeline of the recipe at ``path``. SpecError with everything that is wrong with it."""
     return build(recipes.load(path, sets))
 

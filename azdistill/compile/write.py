@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from azdistill.compile import Built
+from azdistill.compile import CompiledRecipe
 from azdistill.errors import UserError
 
 #: The first words of every file written here; only such files are overwritten without being asked to.
@@ -19,7 +19,7 @@ MARK = "# Made by azdistill"
 _QUIET = {"teacher.api_key", "teacher_api_key", "teacher_key", "api_key"}
 
 
-def render(built: Built, folder: Path, sets: Mapping[str, str]) -> str:
+def render(built: CompiledRecipe, folder: Path, sets: Mapping[str, str]) -> str:
     """The pipeline as text that may lie in ``folder``."""
     lines = [f"{MARK} {version('azdistill')} from {_relative(built.reading.origin.source.file, folder)}."]
     # A value may hold line ends, and a comment must stay one.

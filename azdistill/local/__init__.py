@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from azdistill.local.cache.gc import held_entries as held_entries
     from azdistill.local.cache.gc import remove_entries as remove_entries
     from azdistill.local.cache.hashes import Hashes as Hashes
-    from azdistill.local.dry_run import Foreseen as Foreseen
+    from azdistill.local.dry_run import Forecast as Forecast
     from azdistill.local.dry_run import foresee as foresee
     from azdistill.local.outputs.deliver import deliver as deliver
     from azdistill.local.outputs.deliver import delivered as delivered
@@ -52,7 +52,7 @@ _NAMES = {
     "cache.explain": ("explain", "short_value"),
     "cache.gc": ("entries_to_remove", "held_entries", "remove_entries"),
     "cache.hashes": ("Hashes",),
-    "dry_run": ("Foreseen", "foresee"),
+    "dry_run": ("Forecast", "foresee"),
     "outputs.deliver": ("deliver", "delivered", "refuse_foreign"),
     "pipeline_run": ("Finished", "Options", "run_pipeline"),
     "plan.selection": ("Selection",),

@@ -33,7 +33,7 @@ from azdistill.local.store.runs import list_runs, run_to_resume
 
 
 @dataclass(frozen=True, slots=True)
-class Foreseen:
+class Forecast:
     """What would become of one step. ``after``: the steps that would run before it and decide whether it does.
 
     ``skip``: it is of a branch that would not be taken.
@@ -51,7 +51,7 @@ class Foreseen:
         return {**asdict(self), "after": list(self.after), "differences": differences}
 
 
-def foresee(pipeline: Pipeline, options: Options) -> tuple[Plan, dict[str, Foreseen]]:
+def foresee(pipeline: Pipeline, options: Options) -> tuple[Plan, dict[str, Forecast]]:
     """The plan of a run, and what would become of each of its steps, in order.
 
     Raises what the run itself would raise before its first step, but for secrets that are not set.
@@ -86,51 +86,51 @@ class _Foresight:
         self._plan = context.plan
         self._results: dict[str, Result] = {}
 
-    def steps(self) -> dict[str, Foreseen]:
+    def steps(self) -> dict[str, Forecast]:
         foreseen = {name: self._step(step) for name, step in self._plan.steps.items()}
         lacking = [name for name in self._plan.steps if name in self._plan.given and foreseen[name].action == "run"]
         if lacking:
             raise missing(self._plan, lacking)
         return foreseen
 
-    def _step(self, step: PlannedStep) -> Foreseen:
+    def _step(self, step: PlannedStep) -> Forecast:
         if result := skip(step, self._results):
             self._results[step.name] = result
             if result.failure:
                 raise result.failure
-            return Foreseen("skip", result.detail)
+            return Forecast("skip", result.detail)
         if waits := step.needs - self._results.keys():
             after = tuple(name for name in self._plan.steps if name in waits)
-            return Foreseen("after", f"what it needs of {', '.join(after)} is not known before", after)
+            return Forecast("after", f"what it needs of {', '.join(after)} is not known before", after)
         if names := [n for n, b in step.inputs.items() if isinstance(b, Local) and self._home.awaits(b.path)]:
-            return Foreseen("run", f"its input {', '.join(map(repr, names))} would be fetched first")
+            return Forecast("run", f"its input {', '.join(map(repr, names))} would be fetched first")
         containers = self._context.containers
         if containers and not containers.built(step):
-            return Foreseen("run", "its image is not on this machine yet")
+            return Forecast("run", "its image is not on this machine yet")
         key = key_of(self._context, step, self._results)
         return self._reused(step, key) or self._run(step, key)
 
-    def _reused(self, step: PlannedStep, key: ResultKey) -> Foreseen | None:
+    def _reused(self, step: PlannedStep, key: ResultKey) -> Forecast | None:
         entry = reusable(self._context, step, key)
         if entry:
             self._keep(step, entry.manifest, entry.outputs)
             maker = entry.about().get("run_id")
-            return Foreseen(
+            return Forecast(
                 "reuse", f"nothing it depends on has changed since {maker or 'an earlier run'}", compared_with=maker
             )
         hash_of = self._context.hashes.file
         if self._resumed and (earlier := finished(self._resumed.folder, self._plan, step, key, hash_of)):
             self._keep(step, earlier[1], outputs_of(earlier[0], list(earlier[1].outputs)))
             run_id = self._resumed.run_id
-            return Foreseen("reuse", f"it finished in {run_id}", compared_with=run_id)
+            return Forecast("reuse", f"it finished in {run_id}", compared_with=run_id)
         return None
 
-    def _run(self, step: PlannedStep, key: ResultKey) -> Foreseen:
+    def _run(self, step: PlannedStep, key: ResultKey) -> Forecast:
         if not may_reuse(self._context, step):
-            return Foreseen("run", self._why_never(step))
+            return Forecast("run", self._why_never(step))
         earlier = last_alike(self._home, self._runs, self._plan.name, step.name)
         reason, compared_with, changed = against(self._home, earlier, step.name, key.as_stored(), key.digest)
-        return Foreseen("run", reason, (), compared_with, changed)
+        return Forecast("run", reason, (), compared_with, changed)
 
     def _why_never(self, step: PlannedStep) -> str:
         if not step.deterministic:

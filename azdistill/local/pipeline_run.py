@@ -21,7 +21,7 @@ from azdistill.local.outputs.manifest import is_file
 from azdistill.local.plan import not_honoured
 from azdistill.local.plan.local_settings import LocalSettings, find_settings, stand_in
 from azdistill.local.plan.order import thread_shares
-from azdistill.local.plan.planner import make_plan
+from azdistill.local.plan.planner import plan_pipeline
 from azdistill.local.plan.scope import refuse_elsewhere
 from azdistill.local.plan.selection import EVERYTHING, Selection, left_out, missing, select
 from azdistill.local.plan.steps import Plan
@@ -159,7 +159,7 @@ def planned(pipeline: Pipeline, options: Options, home: Home) -> tuple[LocalSett
     """The settings that hold for a pipeline, and the plan of what the options leave of it."""
     settings = find_settings(pipeline.source.parent if pipeline.source else Path.cwd())
     pipeline = stand_in(pipeline, settings.components)
-    plan = make_plan(pipeline, home, experiment=options.experiment, data=settings.data)
+    plan = plan_pipeline(pipeline, home, experiment=options.experiment, data=settings.data)
     plan = select(plan, options.selection)
     # What no result can let through need not be refused.
     refuse_elsewhere(step.under for step in plan.steps.values() if not skipped(step, {}))

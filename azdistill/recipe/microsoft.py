@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from azdistill import catalog
 from azdistill.aml.source import Steps
 from azdistill.errors import Problem, did_you_mean
-from azdistill.recipe import names
+from azdistill.recipe import keys
 from azdistill.recipe.origin import Origin
 
 #: What ``learning_rate_multiplier`` multiplies: a usual rate for LoRA, which is what the service trained with.
@@ -88,7 +88,7 @@ def translate(origin: Origin) -> Translated:
     for old, new in _MOVES.items():
         value = _get(job, old)
         if value is not None and value is not False:
-            names.put(tree, tuple(str(part) for part in new), value)
+            keys.put(tree, tuple(str(part) for part in new), value)
             moves[new] = old
     for part in (_data, _teacher, _student, _rate, _kept):
         problems += part(job, tree, moves, origin)

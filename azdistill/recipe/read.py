@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from azdistill.aml import reader
 from azdistill.aml.source import Steps
 from azdistill.errors import Problem, SpecError, UserError, did_you_mean
-from azdistill.recipe import microsoft, names
+from azdistill.recipe import keys, microsoft
 from azdistill.recipe.advice import advice
 from azdistill.recipe.firings import findings
 from azdistill.recipe.models import ENDPOINT_KEYS, Recipe
@@ -102,8 +102,8 @@ def from_settings(settings: Mapping[str, Any], folder: Path, name: str) -> Readi
         if key in Recipe.model_fields and isinstance(value, Mapping):
             tree[key] = {**tree.get(key, {}), **value}
         else:
-            path = (key,) if key in Recipe.model_fields else names.locate(key)
-            names.put(tree, path, str(value) if isinstance(value, Path) else value)
+            path = (key,) if key in Recipe.model_fields else keys.locate(key)
+            keys.put(tree, path, str(value) if isinstance(value, Path) else value)
     reading = interpret(Origin(reader.plain(tree, folder, name)), {})
     errors = [problem for problem in reading.problems if problem.severity == "error" and problem.code != NO_ENDPOINT]
     if len(errors) == 1:
@@ -145,16 +145,16 @@ def _apply(tree: Tree, sets: Mapping[str, str], origin: Origin) -> tuple[Origin,
     overridden: set[Steps] = set()
     for name, text in sets.items():
         try:
-            path = names.locate(name)
+            path = keys.locate(name)
         except UserError as error:
             problems.append(Problem(error.code, error.message, COMMAND_LINE, hint=error.hint))
             continue
-        names.put(tree, path, _typed(path, text, origin.source.base))
+        keys.put(tree, path, _typed(path, text, origin.source.base))
         overridden.add(path)
     return replace(origin, overridden=origin.overridden | overridden), problems
 
 
-def _typed(path: names.Path, text: str, folder: Path) -> Any:
+def _typed(path: keys.Path, text: str, folder: Path) -> Any:
     if path in LOCAL_PATHS and text.startswith("{"):
         try:
             return yaml.safe_load(text)
@@ -162,7 +162,7 @@ def _typed(path: names.Path, text: str, folder: Path) -> Any:
             return text
     if path in LOCAL_PATHS or path in {("student", "model"), ("teacher", "weights")}:
         return _from_here(text, folder)
-    if path in {("teacher", "api_key"), ("teacher", "endpoint"), ("teacher", "model")} or path[0] in names.FREE:
+    if path in {("teacher", "api_key"), ("teacher", "endpoint"), ("teacher", "model")} or path[0] in keys.FREE:
         return text
     try:
         value = yaml.safe_load(text)
@@ -232,7 +232,7 @@ def _problem(detail: Any, origin: Origin) -> Problem:
 def _unknown_key(path: Steps, origin: Origin) -> Problem:
     owner: type[BaseModel] = Recipe
     for part in path[:-1]:
-        owner = names.section_of(owner.model_fields[str(part)].annotation) or owner
+        owner = keys.section_of(owner.model_fields[str(part)].annotation) or owner
     where = f"{'.'.join(str(part) for part in path[:-1])} has" if path[:-1] else "a recipe has"
     hint = did_you_mean(str(path[-1]), list(owner.model_fields))
     return origin.problem("AZD203", f"{where} no key '{path[-1]}'", path, key=True, hint=hint)

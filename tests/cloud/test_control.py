@@ -13,8 +13,8 @@ from loopback_pipelines import IMAGE, completed, write
 from submit_helpers import connection_to
 
 from azdistill.cloud.submit.command_steps import leaves
-from azdistill.cloud.submit.plan import make_plan
-from azdistill.cloud.submit.prepare import Prepared, prepare
+from azdistill.cloud.submit.plan import plan_submission
+from azdistill.cloud.submit.prepare import Submission, prepare
 from azdistill.cloud.submit.sdk_job import pipeline_job
 from azdistill.cloud.submit.submit import submit
 from azdistill.cloud.workspace.connect import Connection
@@ -89,7 +89,7 @@ def connection(ws: Workspace) -> Connection:
     return connection_to(ws)
 
 
-def prepared(folder: Path, text: str) -> Prepared:
+def prepared(folder: Path, text: str) -> Submission:
     write(folder, "check.yml", CHECK)
     write(folder, "body.yml", BODY)
     write(folder, "src/count.py", "print(1)")
@@ -131,7 +131,7 @@ def test_the_fingerprint_reads_the_component_of_a_step_that_is_not_looked_into(t
 
 
 def test_the_plan_names_what_travels_and_knows_no_hours_of_it(connection: Connection, tmp_path: Path) -> None:
-    plan = make_plan(connection, prepared(tmp_path, ELSEWHERE))
+    plan = plan_submission(connection, prepared(tmp_path, ELSEWHERE))
     assert [step.name for step in plan.steps] == ["count", "body"]
     assert [step.hours for step in plan.steps] == [None, 5.0]
     assert [upload.what for upload in plan.uploads] == ["code of count", "data rows"]

@@ -16,9 +16,9 @@ import pytest
 from loopback import Workspace
 
 from azdistill.cli import main
-from azdistill.cloud.endpoints import inventory, names, resources, up
-from azdistill.cloud.endpoints.names import expires, hours_of
-from azdistill.cloud.endpoints.plan import EndpointPlan, Wish, make_plan
+from azdistill.cloud.endpoints import inventory, ownership, resources, up
+from azdistill.cloud.endpoints.ownership import expires, hours_of
+from azdistill.cloud.endpoints.plan import EndpointPlan, Wish, plan_endpoint
 from azdistill.cloud.endpoints.teacher import find_teacher
 from azdistill.cloud.workspace.connect import Connection, connect
 from azdistill.cloud.workspace.region import find_region
@@ -79,12 +79,12 @@ def run(ws: Workspace, capsys: pytest.CaptureFixture[str]) -> Callable[..., tupl
 
 
 def planned(**wish: Any) -> EndpointPlan:
-    return make_plan(find_teacher(TEACHER), Wish(**wish))
+    return plan_endpoint(find_teacher(TEACHER), Wish(**wish))
 
 
 def order(connection: Connection, **changes: Any) -> up.Order:
     settings = {
-        "name": names.endpoint_name(TEACHER, connection.workspace_id),
+        "name": ownership.endpoint_name(TEACHER, connection.workspace_id),
         "teacher": TEACHER,
         "served_as": "Llama-3.3-70B-Instruct",
         "model": MODEL,
@@ -160,9 +160,9 @@ def test_a_region_s_price_comes_before_ours_and_the_project_s_before_both(ws: Wo
         "unitOfMeasure": "OneHour",
         "values": [{"retailPrice": 7.5, "osType": "Linux", "vmTier": "Standard"}],
     }
-    plan = make_plan(find_teacher(TEACHER), Wish(instance_type=SIZE), region)
+    plan = plan_endpoint(find_teacher(TEACHER), Wish(instance_type=SIZE), region)
     assert (plan.price, plan.fit.sku.price_source) == (7.5, "Azure, for westeurope")
-    assert make_plan(find_teacher(TEACHER), Wish(instance_type=SIZE), region, {SIZE: 3.0}).price == 3.0
+    assert plan_endpoint(find_teacher(TEACHER), Wish(instance_type=SIZE), region, {SIZE: 3.0}).price == 3.0
 
 
 def test_prices_of_the_project_are_used(run: Callable[..., Any], tmp_path: Path) -> None:
@@ -189,15 +189,17 @@ def test_answers_that_take_longer_than_a_request_may_are_warned_of() -> None:
 
 def test_requests_larger_than_the_service_takes_are_warned_of() -> None:
     model = find_teacher("x", config=SANDBOX_TEACHER, parameters=1)
-    assert any("5 MB" in text for text in make_plan(model, Wish(context=2_000_000, concurrency=1)).warnings)
+    assert any("5 MB" in text for text in plan_endpoint(model, Wish(context=2_000_000, concurrency=1)).warnings)
 
 
 def test_sizes_that_hold_back_quota_take_more_of_it() -> None:
     small = find_teacher("x", config=SANDBOX_TEACHER, parameters=1)
     wish = Wish(instance_type="Standard_NV36ads_A10_v5", instance_count=10)
-    assert make_plan(small, wish).cores == 12 * 36
-    assert make_plan(small, Wish(instance_type=SIZE, instance_count=10)).cores == 10 * 96
-    assert make_plan(small, Wish(instance_type="Standard_NV36ads_A10_v5", instance_count=10, in_job=True)).cores == 360
+    assert plan_endpoint(small, wish).cores == 12 * 36
+    assert plan_endpoint(small, Wish(instance_type=SIZE, instance_count=10)).cores == 10 * 96
+    assert (
+        plan_endpoint(small, Wish(instance_type="Standard_NV36ads_A10_v5", instance_count=10, in_job=True)).cores == 360
+    )
 
 
 @pytest.mark.parametrize(
@@ -259,7 +261,7 @@ def test_up_makes_an_endpoint_that_a_recipe_can_use(run: Callable[..., Any], ws:
     assert settings["SERVED_MODEL_NAME"] == "Llama-3.3-70B-Instruct"
     assert "--tensor-parallel-size 4 --max-model-len 8192" in settings["VLLM_ARGS"]
     assert "azdistill-serve" in deployment["properties"]["environmentId"]
-    assert ws.store["connections"][f"azdistill-{name}"]["properties"]["metadata"][names.OWNER] == name
+    assert ws.store["connections"][f"azdistill-{name}"]["properties"]["metadata"][ownership.OWNER] == name
 
 
 def test_every_body_fits_the_schemas(run: Callable[..., Any], ws: Workspace) -> None:
@@ -673,11 +675,11 @@ def test_what_is_no_time_is_refused(text: str) -> None:
     "teacher", ["llama-3.3-70b-instruct", "Qwen/Qwen3", "x", "deepseek-v3", "A_very.long--name-" * 4]
 )
 def test_an_endpoint_s_name_is_one_that_the_service_takes(teacher: str) -> None:
-    name = names.endpoint_name(teacher, "/subscriptions/x")
-    assert names.checked_name(name) == name
-    assert re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_-]{2,32}", names.connection_name(name))
-    assert name == names.endpoint_name(teacher, "/SUBSCRIPTIONS/x")
-    assert name != names.endpoint_name(teacher, "/subscriptions/y")
+    name = ownership.endpoint_name(teacher, "/subscriptions/x")
+    assert ownership.checked_name(name) == name
+    assert re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_-]{2,32}", ownership.connection_name(name))
+    assert name == ownership.endpoint_name(teacher, "/SUBSCRIPTIONS/x")
+    assert name != ownership.endpoint_name(teacher, "/subscriptions/y")
 
 
 def test_the_server_starts_with_the_shallowest_model(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from submit_helpers import connection_to, impatient, make_project
 
 from azdistill.cli.submit import plan_lines
 from azdistill.cloud.submit import uploads
-from azdistill.cloud.submit.plan import SubmitPlan, make_plan
+from azdistill.cloud.submit.plan import SubmitPlan, plan_submission
 from azdistill.cloud.submit.prepare import prepare
 from azdistill.cloud.workspace.connect import Connection
 from azdistill.errors import ServiceError, SpecError
@@ -42,7 +42,7 @@ def project(tmp_path: Path) -> Path:
 
 def planned(connection: Connection, file: Path, profile: str = "{}", sets: dict[str, str] | None = None) -> SubmitPlan:
     (file.parent / "azdistill.yml").write_text(f"profiles:\n  dev: {profile}\nprices: {{Standard_DS3_v2: 0.5}}\n")
-    return make_plan(connection, prepare(file, sets, profile="dev"))
+    return plan_submission(connection, prepare(file, sets, profile="dev"))
 
 
 def text_of(plan: SubmitPlan) -> str:
@@ -171,13 +171,13 @@ def test_a_model_step_without_a_gpu_is_a_warning(connection: Connection, ws: Wor
     from azdistill.cloud.submit.prepare import prepare_mapping
 
     slow = {**prepared.mapping, "jobs": {**jobs, "finetune": {**jobs["finetune"], "compute": "azureml:cpu-cluster"}}}
-    plan = make_plan(connection, prepare_mapping(slow, ROOT / "pipelines"))
+    plan = plan_submission(connection, prepare_mapping(slow, ROOT / "pipelines"))
     assert any(text.startswith("finetune: ") and "has no GPU" in text for text in plan.warnings)
 
 
 def test_images_name_their_base_and_cuda(connection: Connection) -> None:
     sets = {"teacher_key": "connection:teacher"}
-    plan = make_plan(connection, prepare(ROOT / "pipelines" / "distill.yml", sets))
+    plan = plan_submission(connection, prepare(ROOT / "pipelines" / "distill.yml", sets))
     images = {image.name: image for image in plan.images}
     assert images["azdistill-train"].how == "built"
     assert "openmpi" in str(images["azdistill-train"].base)
@@ -206,7 +206,7 @@ def test_ready_environments_take_the_place_of_others(connection: Connection, ws:
 
     sets = {"teacher_key": "connection:teacher"}
     prepared = prepare(ROOT / "pipelines" / "distill.yml", sets, profile=find_profile("dev", folder))
-    plan = make_plan(connection, prepared)
+    plan = plan_submission(connection, prepared)
     assert {image.name: (image.how, image.cuda) for image in plan.images} == {
         ready: ("ready", "12.8"),
         "azureml:mine:3": ("registered", None),
@@ -214,7 +214,7 @@ def test_ready_environments_take_the_place_of_others(connection: Connection, ws:
     assert not [upload for upload in plan.uploads if upload.what.startswith("image")]
     assert "the environment azureml:mine:3 is not registered" in only_problem(plan)
     ws.store.put("environments", "mine", {"properties": {}}, version="3")
-    make_plan(connection, prepared).raise_for_problems()
+    plan_submission(connection, prepared).raise_for_problems()
 
 
 def test_the_compute_that_builds_images_has_to_exist(connection: Connection, project: Path) -> None:
@@ -278,7 +278,7 @@ def test_a_workspace_that_does_not_exist_is_an_error_of_the_service(
     ws: Workspace, connection: Connection, project: Path
 ) -> None:
     with pytest.raises(ServiceError, match="no workspace 'nowhere'"):
-        make_plan(connection_to(ws, "nowhere"), prepare(project))
+        plan_submission(connection_to(ws, "nowhere"), prepare(project))
 
 
 def test_all_problems_are_told_at_once(connection: Connection, project: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from submit_helpers import make_project
 
 from azdistill.cloud.submit.command_steps import leaves
-from azdistill.cloud.submit.prepare import Prepared, prepare, prepare_mapping
+from azdistill.cloud.submit.prepare import Submission, prepare, prepare_mapping
 from azdistill.cloud.workspace.clouds import METADATA_URL
 from azdistill.cloud.workspace.profiles import find_profile, find_project
 from azdistill.errors import SpecError, UserError
@@ -41,12 +41,12 @@ def problems(file: Path, sets: dict[str, str] | None = None) -> dict[str, str]:
     return {problem.code: str(problem) for problem in caught.value.problems}
 
 
-def step(prepared: Prepared, name: str) -> dict[str, Any]:
+def step(prepared: Submission, name: str) -> dict[str, Any]:
     found: dict[str, Any] = prepared.mapping["jobs"][name]
     return found
 
 
-def profiled(folder: Path, text: str, file: Path) -> Prepared:
+def profiled(folder: Path, text: str, file: Path) -> Submission:
     (folder / "azdistill.yml").write_text(f"profiles:\n  dev: {text}\n")
     return prepare(file, profile="dev")
 

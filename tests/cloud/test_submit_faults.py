@@ -18,7 +18,7 @@ import pytest
 from loopback import Workspace
 from submit_helpers import connection_to, impatient, make_project
 
-from azdistill.cloud.submit.plan import make_plan
+from azdistill.cloud.submit.plan import plan_submission
 from azdistill.cloud.submit.prepare import prepare
 from azdistill.cloud.submit.submit import submit
 from azdistill.errors import AzdistillError
@@ -68,7 +68,7 @@ def whole(ws: Workspace, file: Path) -> str:
     """A submit from the plan to the job, as the command line does it."""
     connection = connection_to(ws)
     prepared = prepare(file)
-    plan = make_plan(connection, prepared)
+    plan = plan_submission(connection, prepared)
     plan.raise_for_problems()
     return submit(connection, prepared).name
 
@@ -160,7 +160,7 @@ def test_an_expired_token_is_told_as_such(ws: Workspace, project: Path) -> None:
     with ws.environ(), impatient():
         connection = connection_to(ws)
         prepared = prepare(project)
-        make_plan(connection, prepared)
+        plan_submission(connection, prepared)
         lifetime, ws.tokens.lifetime = ws.tokens.lifetime, -60
         ws.tokens.expire_all()
         try:

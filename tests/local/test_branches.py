@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from local_helpers import step
 
 from azdistill import aml
-from azdistill.local.plan.planner import make_plan
+from azdistill.local.plan.planner import plan_pipeline
 from azdistill.local.plan.steps import Plan
 from azdistill.local.run.result import BRANCH, Result, skipped
 from azdistill.local.store.home import Home
@@ -85,5 +85,5 @@ def walked(plan: Plan) -> set[str]:
 def test_what_is_run_is_what_every_condition_around_it_lets_through(case: Drawn, project: Path) -> None:
     pipeline = aml.pipeline_from({"type": "pipeline", "jobs": jobs_of(case)}, project, "p.yml")
     assert [problem for problem in aml.check(pipeline) if problem.severity == "error"] == []
-    plan = make_plan(pipeline, Home(project / ".azdistill"))
+    plan = plan_pipeline(pipeline, Home(project / ".azdistill"))
     assert walked(plan) == {f"s{number}" for number in range(len(case.needs)) if runs(case, number)}

@@ -20,7 +20,7 @@ import azdistill
 from azdistill import aml
 from azdistill.local.cache.entries import Cache
 from azdistill.local.cache.hashes import Hashes
-from azdistill.local.plan.planner import make_plan
+from azdistill.local.plan.planner import plan_pipeline
 from azdistill.local.run.context import RunContext
 from azdistill.local.run.interpreter import find_interpreter
 from azdistill.local.run.step import StepRunner
@@ -66,7 +66,7 @@ def home(project: Path) -> Home:
 
 
 def context_of(home: Home, file: Path, log: RunLog, runner: ProcessRunner) -> RunContext:
-    plan = make_plan(aml.load_pipeline(file), home)
+    plan = plan_pipeline(aml.load_pipeline(file), home)
     hashes = Hashes(home.hashes)
     return RunContext(
         plan=plan,

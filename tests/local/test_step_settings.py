@@ -11,7 +11,7 @@ from local_helpers import log_of, statuses, step, write_pipeline
 from azdistill import aml
 from azdistill.errors import SpecError
 from azdistill.local.pipeline_run import Finished
-from azdistill.local.plan.planner import make_plan
+from azdistill.local.plan.planner import plan_pipeline
 from azdistill.local.plan.steps import Plan
 from azdistill.local.store.home import find_home
 
@@ -22,7 +22,7 @@ def planned(job: dict[str, Any], **more: Any) -> Plan:
     """The plan of a pipeline with one step, ``a``."""
     pipeline = aml.load_pipeline(write_pipeline(find_home().root.parent / "pipeline.yml", {"a": job}, **more))
     assert not [problem for problem in aml.check(pipeline) if problem.severity == "error"]
-    return make_plan(pipeline, find_home())
+    return plan_pipeline(pipeline, find_home())
 
 
 def test_a_variable_is_given_what_it_is_bound_to(run: Run) -> None:

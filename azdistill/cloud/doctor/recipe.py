@@ -9,8 +9,8 @@ from typing import Any
 
 from azdistill import assets
 from azdistill.cloud.doctor.finding import FAIL, OK, WARN, Finding
-from azdistill.cloud.submit.plan import make_plan
-from azdistill.cloud.submit.prepare import Prepared, prepare, prepare_mapping
+from azdistill.cloud.submit.plan import plan_submission
+from azdistill.cloud.submit.prepare import Submission, prepare, prepare_mapping
 from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.errors import explain
 from azdistill.cloud.workspace.rest import part
@@ -22,7 +22,7 @@ _PROBE_SECONDS = 3600
 _CONNECTION = re.compile(r"\$?\{?connection:([\w.-]+)\}?")
 
 
-def read(file: Path, profile: str | None) -> tuple[Prepared | None, list[Finding]]:
+def read(file: Path, profile: str | None) -> tuple[Submission | None, list[Finding]]:
     """The prepared pipeline and what is wrong with it; None where it cannot be submitted at all. Asks nobody."""
     try:
         prepared = prepare(file, profile=profile)
@@ -38,9 +38,9 @@ def _finding(problem: Problem, level: str) -> Finding:
     return Finding("recipe", level, text, problem.hint, 2)
 
 
-def against(connection: Connection, prepared: Prepared) -> Iterator[Finding]:
+def against(connection: Connection, prepared: Submission) -> Iterator[Finding]:
     """The plan's problems: computes that are not there, sizes that do not fit, quota that is too small."""
-    plan = make_plan(connection, prepared)
+    plan = plan_submission(connection, prepared)
     for problem in plan.problems:
         yield Finding("plan", FAIL, f"{problem.code}: {problem.message}", problem.hint)
     for warning in plan.warnings:
@@ -50,7 +50,7 @@ def against(connection: Connection, prepared: Prepared) -> Iterator[Finding]:
         yield Finding("plan", OK, f"{len(plan.steps)} steps on {', '.join(sizes)}: there, and within the quota")
 
 
-def references(connection: Connection, prepared: Prepared) -> Iterator[Finding]:
+def references(connection: Connection, prepared: Submission) -> Iterator[Finding]:
     """The connections that the pipeline names: whether they are there."""
     for name in sorted(set(_CONNECTION.findall(str(prepared.mapping)))):
         with explain(f"looking up the connection {name}"):
@@ -62,14 +62,14 @@ def references(connection: Connection, prepared: Prepared) -> Iterator[Finding]:
             yield Finding("connection", OK, f"{name} is there ({(body.get('properties') or {}).get('authType')})")
 
 
-def teacher(prepared: Prepared | None) -> dict[str, Any]:
+def teacher(prepared: Submission | None) -> dict[str, Any]:
     """The teacher's address and key reference, as the probe's inputs; nothing where there is no endpoint."""
     inputs = (prepared.mapping.get("inputs") or {}) if prepared else {}
     texts = ((name, inputs.get(name)) for name in ("teacher_endpoint", "teacher_key"))
     return {name: text for name, text in texts if isinstance(text, str) and text}
 
 
-def probe(compute: str, inputs: Mapping[str, Any], folder: Path, profile: str | None) -> Prepared:
+def probe(compute: str, inputs: Mapping[str, Any], folder: Path, profile: str | None) -> Submission:
     """The job that probes ``compute``: a cluster's name, or an instance type for serverless compute."""
     step: dict[str, Any] = {
         "type": "command",

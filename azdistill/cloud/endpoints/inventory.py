@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from azdistill.cloud.endpoints import names
+from azdistill.cloud.endpoints import ownership
 from azdistill.cloud.endpoints.resources import Resources, Say, state
 from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.rest import parsed_time
@@ -68,10 +68,10 @@ def list_endpoints(connection: Connection) -> list[Endpoint]:
     """Everything of ours in the workspace, by name; incomplete endpoints too."""
     resources = Resources(connection, lambda _: None)
     connections, online, serverless = (
-        [resource for resource in resources.listed(kind) if names.is_ours(resource)]
+        [resource for resource in resources.listed(kind) if ownership.is_ours(resource)]
         for kind in ("connections", "onlineEndpoints", "serverlessEndpoints")
     )
-    links = {names.tags(link)[names.OWNER]: str(link["name"]) for link in connections}
+    links = {ownership.tags(link)[ownership.OWNER]: str(link["name"]) for link in connections}
     endpoints = [_online(resources, resource, links) for resource in online]
     endpoints += [_serverless(resource, links) for resource in serverless]
     orphans = links.keys() - {endpoint.name for endpoint in endpoints}
@@ -128,7 +128,7 @@ def _remove_online(resources: Resources, endpoint: Endpoint) -> None:
     body = resources.settled(path)
     if body is None:
         return
-    if (body["properties"].get("traffic") or {}).get(names.DEPLOYMENT):
+    if (body["properties"].get("traffic") or {}).get(ownership.DEPLOYMENT):
         # The service lets no deployment go that gets requests.
         resources.put(path, _without_traffic(body))
         resources.settled(path)
@@ -149,7 +149,7 @@ def _remove_online(resources: Resources, endpoint: Endpoint) -> None:
 
 def _without_traffic(endpoint: dict[str, Any]) -> dict[str, Any]:
     properties = endpoint["properties"]
-    traffic = {name: share for name, share in properties["traffic"].items() if name != names.DEPLOYMENT}
+    traffic = {name: share for name, share in properties["traffic"].items() if name != ownership.DEPLOYMENT}
     return {
         **{key: endpoint[key] for key in ("location", "tags", "kind") if endpoint.get(key)},
         "identity": _identity(endpoint),
@@ -187,7 +187,7 @@ def _online(resources: Resources, body: dict[str, Any], links: dict[str, str]) -
     missing = []
     if not any(deployment.ours and deployment.state == "Succeeded" for deployment in deployments):
         missing.append("deployment")
-    elif not (properties.get("traffic") or {}).get(names.DEPLOYMENT):
+    elif not (properties.get("traffic") or {}).get(ownership.DEPLOYMENT):
         missing.append("traffic")
     if name not in links and properties.get("authMode") == "Key":
         missing.append("connection")
@@ -197,7 +197,7 @@ def _online(resources: Resources, body: dict[str, Any], links: dict[str, str]) -
 def _described(body: dict[str, Any]) -> Deployment:
     count = int((body.get("sku") or {}).get("capacity") or 1)
     size = str(body["properties"].get("instanceType") or "?")
-    return Deployment(str(body["name"]), state(body), size, count, names.is_ours(body))
+    return Deployment(str(body["name"]), state(body), size, count, ownership.is_ours(body))
 
 
 def _serverless(body: dict[str, Any], links: dict[str, str]) -> Endpoint:
@@ -213,5 +213,5 @@ def _orphan(resources: Resources, owner: str, link: str) -> Endpoint:
 
 def _tagged(body: dict[str, Any] | None) -> tuple[str, str | None]:
     """The teacher that a resource serves and when it expires, as its tags say."""
-    tags = names.tags(body)
-    return tags.get(names.TEACHER, "?"), tags.get(names.EXPIRES)
+    tags = ownership.tags(body)
+    return tags.get(ownership.TEACHER, "?"), tags.get(ownership.EXPIRES)

@@ -102,7 +102,7 @@ class EndpointPlan:
         }
 
 
-def make_plan(
+def plan_endpoint(
     teacher: Teacher, wish: Wish, region: Region | None = None, prices: Mapping[str, float] | None = None
 ) -> EndpointPlan:
     """The cheapest way to serve the teacher as wished. UserError AZD470, AZD473, AZD474."""

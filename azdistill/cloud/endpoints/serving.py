@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from azdistill import assets, strict_json
-from azdistill.cloud.endpoints.names import EXPIRES, SPEC, TEACHER
+from azdistill.cloud.endpoints.ownership import EXPIRES, SPEC, TEACHER
 from azdistill.cloud.endpoints.plan import MOST_SECONDS, EndpointPlan
 from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.errors import explain

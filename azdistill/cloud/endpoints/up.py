@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from azdistill.cloud.endpoints import names, serving
-from azdistill.cloud.endpoints.names import DEPLOYMENT, EXPIRES, SPEC
+from azdistill.cloud.endpoints import ownership, serving
+from azdistill.cloud.endpoints.ownership import DEPLOYMENT, EXPIRES, SPEC
 from azdistill.cloud.endpoints.plan import EndpointPlan
 from azdistill.cloud.endpoints.resources import Resources, Say, state
 from azdistill.cloud.endpoints.serving import Asset
@@ -77,7 +77,7 @@ def up(connection: Connection, order: Order, say: Say) -> Ready:
 def deployed(connection: Connection, endpoint: str) -> bool:
     """Whether the endpoint has our deployment already, in whatever state."""
     resources = Resources(connection, lambda _: None)
-    return names.is_ours(resources.get(resources.deployment(endpoint, DEPLOYMENT)))
+    return ownership.is_ours(resources.get(resources.deployment(endpoint, DEPLOYMENT)))
 
 
 def _environment(resources: Resources, order: Order, model: Asset) -> str | None:
@@ -93,12 +93,12 @@ def _environment(resources: Resources, order: Order, model: Asset) -> str | None
 
 def _refuse_foreign(resources: Resources, endpoint: str, order: Order) -> None:
     """Refuse to touch an endpoint or connection of the name that is not ours."""
-    for path in (endpoint, resources.path("connections", names.connection_name(order.name))):
+    for path in (endpoint, resources.path("connections", ownership.connection_name(order.name))):
         resource = resources.get(path)
-        if resource is not None and not names.is_ours(resource):
+        if resource is not None and not ownership.is_ours(resource):
             raise UserError(
                 f"{path.split('/')[-2]}/{resource['name']} exists and was not made by azdistill endpoint up (it lacks "
-                f"the tag {names.OWNER})",
+                f"the tag {ownership.OWNER})",
                 code="AZD475",
                 hint="give another name: --name",
             )
@@ -108,7 +108,7 @@ def _endpoint(resources: Resources, path: str, order: Order) -> dict[str, Any]:
     endpoint = resources.settled(path)
     properties = (endpoint or {}).get("properties") or {}
     mode = "AADToken" if order.identity else "Key"
-    tags = names.tags_of(order.name, order.teacher, order.expires)
+    tags = ownership.tags_of(order.name, order.teacher, order.expires)
     body = serving.endpoint_body(resources.connection.location, mode, tags, properties.get("traffic") or {})
     return _changed(resources, path, endpoint, body, f"endpoint {order.name}")
 
@@ -118,7 +118,7 @@ def _changed(
 ) -> dict[str, Any]:
     """The endpoint, put as ``body`` says unless it is there, whole, with the same expiry and authentication."""
     expires, mode = body["tags"][EXPIRES], body["properties"]["authMode"]
-    is_current = state(endpoint) == "Succeeded" and names.tags(endpoint).get(EXPIRES) == expires
+    is_current = state(endpoint) == "Succeeded" and ownership.tags(endpoint).get(EXPIRES) == expires
     if endpoint is None or not is_current or endpoint["properties"].get("authMode") != mode:
         resources.say(f"{what}: {'changing' if endpoint else 'making'} it, it expires {expires}")
         resources.put(path, body)
@@ -131,15 +131,15 @@ def _deployment(
 ) -> None:
     path = resources.deployment(order.name, DEPLOYMENT)
     # The expiry stands on the endpoint: keeping it longer must not deploy anew.
-    tags = names.tags_of(order.name, order.teacher, "with its endpoint")
+    tags = ownership.tags_of(order.name, order.teacher, "with its endpoint")
     body = serving.deployment_body(resources.connection.location, plan, model_id, environment_id, tags)
     deployment = resources.settled(path)
-    if deployment is not None and not names.is_ours(deployment):
+    if deployment is not None and not ownership.is_ours(deployment):
         raise UserError(f"the deployment {DEPLOYMENT} of {order.name} is not ours", code="AZD475", hint="give --name")
     if deployment is not None and state(deployment) != "Succeeded":
         resources.say(f"deployment {DEPLOYMENT}: removing one that failed")
         resources.delete(path)
-    elif names.tags(deployment).get(SPEC) == body["tags"][SPEC]:
+    elif ownership.tags(deployment).get(SPEC) == body["tags"][SPEC]:
         resources.say(f"deployment {DEPLOYMENT}: it is there")
         return
     machines = f"{plan.instances} x {plan.fit.sku.name}"
@@ -157,14 +157,14 @@ def _traffic(resources: Resources, path: str, order: Order, endpoint: dict[str, 
     resources.say(f"endpoint {order.name}: all requests go to {DEPLOYMENT}")
     mode = str(endpoint["properties"]["authMode"])
     resources.put(
-        path, serving.endpoint_body(resources.connection.location, mode, names.tags(endpoint), {DEPLOYMENT: 100})
+        path, serving.endpoint_body(resources.connection.location, mode, ownership.tags(endpoint), {DEPLOYMENT: 100})
     )
     return _made(resources.settled(path), f"the traffic of {order.name}")
 
 
 def _serverless(resources: Resources, order: Order, model: Asset) -> Ready:
     path = resources.path("serverlessEndpoints", order.name)
-    tags = names.tags_of(order.name, order.teacher, order.expires)
+    tags = ownership.tags_of(order.name, order.teacher, order.expires)
     body = serving.serverless_body(resources.connection.location, model, tags)
     _refuse_foreign(resources, path, order)
     endpoint = _changed(resources, path, resources.settled(path), body, f"serverless endpoint {order.name}")
@@ -177,8 +177,8 @@ def _ready(resources: Resources, order: Order, path: str, uri: str) -> Ready:
     address = f"{urlsplit(uri).scheme}://{urlsplit(uri).netloc}/v1"
     if order.identity:
         return Ready(order.name, address, ENTRA, order.served_as, order.expires)
-    name = names.connection_name(order.name)
-    tags = names.tags_of(order.name, order.teacher, order.expires)
+    name = ownership.connection_name(order.name)
+    tags = ownership.tags_of(order.name, order.teacher, order.expires)
     resources.put(resources.path("connections", name), serving.connection_body(address, resources.key(path), tags))
     resources.say(f"connection {name}: it holds the key, jobs get it from there")
     return Ready(order.name, address, f"${{connection:{name}}}", order.served_as, order.expires)

@@ -18,7 +18,7 @@ from azdistill.aml.loader import is_schedule
 from azdistill.aml.models import Binding, CommandComponent, Input, Pipeline
 from azdistill.aml.source import Report
 from azdistill.cloud.submit.fingerprint import fingerprint
-from azdistill.cloud.submit.prepare import Prepared, prepare, prepare_mapping
+from azdistill.cloud.submit.prepare import Submission, prepare, prepare_mapping
 from azdistill.errors import Problem, UserError
 from azdistill.recipe.schedule import Schedule
 from azdistill.recipe.schedule_file import ScheduleFile, read_schedule
@@ -43,7 +43,7 @@ class DesiredSchedule:
 
     name: str
     schedule: Schedule
-    prepared: Prepared
+    prepared: Submission
     description: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -129,7 +129,7 @@ def check_name(name: str) -> str:
     return name
 
 
-def frozen_inputs(prepared: Prepared) -> list[Frozen]:
+def frozen_inputs(prepared: Submission) -> list[Frozen]:
     """The data inputs that no firing would see changed."""
     return [
         frozen
@@ -139,7 +139,7 @@ def frozen_inputs(prepared: Prepared) -> list[Frozen]:
     ]
 
 
-def check_fresh(prepared: Prepared, allowed: tuple[str, ...] = ()) -> list[Problem]:
+def check_fresh(prepared: Submission, allowed: tuple[str, ...] = ()) -> list[Problem]:
     """AZD450 for each data input that would be frozen and is not ``allowed`` to be."""
     report, frozen = Report(), frozen_inputs(prepared)
     for each in frozen:
@@ -157,7 +157,7 @@ def check_fresh(prepared: Prepared, allowed: tuple[str, ...] = ()) -> list[Probl
     return report.problems
 
 
-def reuse(prepared: Prepared) -> list[str]:
+def reuse(prepared: Submission) -> list[str]:
     """What each firing takes from earlier runs, and what is kept as it is now, in sentences."""
     components = {name: step.component for name, step in prepared.pipeline.jobs.items()}
     looked_up = [name for name, component in components.items() if getattr(component, "name", "") == "resolve_data"]
@@ -184,7 +184,7 @@ def _is_settled(name: str, declared: Input) -> bool:
     return name not in _DATA and (declared.type in _MODELS or name in _SETTLED)
 
 
-def _frozen(prepared: Prepared, name: str, path: str) -> Iterator[Frozen]:
+def _frozen(prepared: Submission, name: str, path: str) -> Iterator[Frozen]:
     if any(".".join(reference.path) in (NAME.path, TRIGGER_TIME.path) for reference in references_in(path)):
         return  # Azure ML makes another path of it at each firing.
     local = _instead(prepared, name, "azureml:NAME", "register the data: az ml data create --name NAME --path ...")
@@ -212,7 +212,7 @@ def _always_read(pipeline: Pipeline, name: str) -> bool:
     return bool(readers) and all(isinstance(each, CommandComponent) and not each.is_deterministic for each in readers)
 
 
-def _instead(prepared: Prepared, name: str, reference: str, before: str) -> str:
+def _instead(prepared: Submission, name: str, reference: str, before: str) -> str:
     lead, name = f"{before}; then write" if before else "write", name.removesuffix("_folder")
     if prepared.reading is not None and name != "dataset":
         return f"{lead}\n  data:\n    {name}: {{latest: {reference}}}"

@@ -12,7 +12,7 @@ from azdistill import sizing
 from azdistill.aml.source import Report
 from azdistill.cloud.jobs.run_history import Earlier, earlier_runs
 from azdistill.cloud.submit.command_steps import Leaf, leaves
-from azdistill.cloud.submit.prepare import Prepared
+from azdistill.cloud.submit.prepare import Submission
 from azdistill.cloud.submit.uploads import ASK_ABOVE, Image, Upload, images, uploads
 from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.region import Cluster, Facts, squeezed
@@ -28,7 +28,7 @@ _RUN_THE_ENGINE = frozenset({"teacher_in_job", "teacher_parallel"})
 
 
 @dataclass(frozen=True)
-class PlannedStep:
+class StepEstimate:
     """Where a step runs and what it may come to. ``hours`` is its time limit; None where something is not known."""
 
     name: str
@@ -74,7 +74,7 @@ class SubmitPlan:
 
     workspace: str
     fingerprint: str
-    steps: list[PlannedStep]
+    steps: list[StepEstimate]
     images: list[Image]
     uploads: list[Upload]
     earlier: list[Earlier] = field(default_factory=list)
@@ -142,7 +142,7 @@ class SubmitPlan:
         }
 
 
-def make_plan(connection: Connection, prepared: Prepared) -> SubmitPlan:
+def plan_submission(connection: Connection, prepared: Submission) -> SubmitPlan:
     """The plan of submitting ``prepared``. Asks the workspace and changes nothing; finds all problems at once.
 
     ServiceError AZD404 where there is no such workspace.
@@ -183,7 +183,7 @@ def _large(sent: Iterable[Upload]) -> list[str]:
 class _Builder:
     """Looks every step's machine up, and collects what is wrong."""
 
-    def __init__(self, facts: Facts, prepared: Prepared) -> None:
+    def __init__(self, facts: Facts, prepared: Submission) -> None:
         self.facts, self.prepared = facts, prepared
         self.report = Report(list(prepared.unfired))
         self.warnings: list[str] = []
@@ -191,14 +191,14 @@ class _Builder:
         prices = prepared.project.prices
         self._prices = {name: float(price) for name, price in prices.items() if isinstance(price, int | float)}
 
-    def step(self, leaf: Leaf) -> PlannedStep:
+    def step(self, leaf: Leaf) -> StepEstimate:
         """Where ``leaf`` runs."""
         cluster = self._cluster(leaf) if leaf.compute else None
         size = cluster.size if cluster else leaf.instance_type
         spot = leaf.spot or bool(cluster and cluster.low_priority)
         sku = self._sku(size)
         self._fits(leaf, cluster, size, sku)
-        return PlannedStep(
+        return StepEstimate(
             name=leaf.name,
             compute=leaf.compute or "serverless",
             size=size,
@@ -248,7 +248,7 @@ class _Builder:
         if engine and sku and sku.gpus and (refused := sizing.engine_refuses(sku)):
             self.report.error("AZD422", f"step '{leaf.name}' cannot run on {sku.name}: {refused}", leaf.step.where)
 
-    def quota(self, steps: list[PlannedStep]) -> None:
+    def quota(self, steps: list[StepEstimate]) -> None:
         """Whether the region's quota holds what serverless steps ask for; clusters have theirs already."""
         demands = {
             (sku.family, step.nodes * sku.vcpus): step.name
@@ -268,7 +268,7 @@ class _Builder:
                 free = f"{quota.free:g} of {quota.limit}"
                 self.warnings.append(f"{name}: waits for {cores} cores of {family}; {free} are free")
 
-    def ceiling(self, steps: list[PlannedStep]) -> None:
+    def ceiling(self, steps: list[StepEstimate]) -> None:
         """Whether the run stays under the GPU hours that it may take."""
         ceiling = self.prepared.max_gpu_hours
         if ceiling is None:

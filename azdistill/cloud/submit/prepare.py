@@ -31,7 +31,7 @@ from azdistill.recipe import Reading
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Submission:
     """A pipeline that is ready to be submitted.
 
     ``mapping`` is plain Azure ML with absolute paths, ``pipeline`` the same as a model; ``environments`` are ready ones
@@ -118,7 +118,7 @@ def prepare(
     project: Project | None = None,
     profile: str | Profile | None = None,
     experiment: str | None = None,
-) -> Prepared:
+) -> Submission:
     """The recipe or pipeline in ``file`` with ``sets`` applied, and under them those of the profile.
 
     SpecError with everything that is wrong, or that could not work in a job. Asks no service.
@@ -152,7 +152,7 @@ def prepare_mapping(
     project: Project | None = None,
     profile: str | Profile | None = None,
     reading: Reading | None = None,
-) -> Prepared:
+) -> Submission:
     """As :func:`prepare`, for a pipeline made in memory whose relative paths start at ``folder``."""
     start = Path(folder)
     chosen = profile if isinstance(profile, Profile) else find_profile(profile, start)
@@ -167,8 +167,8 @@ def _prepared(
     profile: Profile,
     project: Project,
     experiment: str | None = None,
-    built: compile.Built | None = None,
-) -> Prepared:
+    built: compile.CompiledRecipe | None = None,
+) -> Submission:
     mapping = {**mapping, "experiment_name": experiment} if experiment else mapping
     before = aml.pipeline_from(mapping, folder, source)
     kinds = {name: step.type for name, step in before.jobs.items()}
@@ -176,7 +176,7 @@ def _prepared(
     pipeline = aml.pipeline_from(placed, folder, source)
     problems = aml.check(pipeline)
     raise_errors(problems + refused(pipeline))
-    return Prepared(
+    return Submission(
         mapping=placed,
         pipeline=pipeline,
         source=source,

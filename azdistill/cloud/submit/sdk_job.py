@@ -12,7 +12,7 @@ import yaml
 
 from azdistill.aml.models import AZURE_ONLY, LOOPS, Environment, PipelineComponent, Step
 from azdistill.cloud.submit.command_steps import DEFAULT_TIMEOUT
-from azdistill.cloud.submit.prepare import Prepared
+from azdistill.cloud.submit.prepare import Submission
 from azdistill.cloud.workspace.clouds import DEFAULT, Cloud
 from azdistill.cloud.workspace.errors import explain
 from azdistill.cloud.workspace.quiet import hushed
@@ -24,7 +24,7 @@ PREVIEW = ("if_else", "import", *LOOPS)
 _SWITCH = "AZURE_ML_CLI_PRIVATE_FEATURES_ENABLED"
 
 
-def pipeline_job(prepared: Prepared, cloud: Cloud | None = None) -> Any:
+def pipeline_job(prepared: Submission, cloud: Cloud | None = None) -> Any:
     """The ``PipelineJob`` of what was prepared, for ``cloud``. UserError where the SDK does not take it."""
     with explain(f"reading {prepared.source}"), hushed(), allowed(prepared.pipeline.jobs):
         from azure.ai.ml import load_job

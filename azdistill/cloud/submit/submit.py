@@ -16,7 +16,7 @@ from azdistill.cloud.jobs import recent
 from azdistill.cloud.jobs.follow import get_job
 from azdistill.cloud.jobs.job import Job
 from azdistill.cloud.jobs.run_history import JOBS_VERSION, job_path
-from azdistill.cloud.submit.prepare import Prepared
+from azdistill.cloud.submit.prepare import Submission
 from azdistill.cloud.submit.sdk_job import allowed, pipeline_job
 from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.errors import explain
@@ -58,7 +58,7 @@ class Resumed:
     forced: bool
 
 
-def make_name(prepared: Prepared, now: datetime | None = None) -> str:
+def make_name(prepared: Submission, now: datetime | None = None) -> str:
     """A new name for a run: what it is, when it was submitted (UTC), and four characters that tell two apart."""
     words = prepared.pipeline.experiment_name or prepared.pipeline.display_name or "pipeline"
     base = re.sub(r"[^a-z0-9-]+", "-", words.lower()).strip("-")[:40] or "pipeline"
@@ -71,7 +71,7 @@ def stamped(base: str, now: datetime | None = None) -> str:
 
 
 def submit(
-    connection: Connection, prepared: Prepared, *, name: str | None = None, tags: Mapping[str, str] | None = None
+    connection: Connection, prepared: Submission, *, name: str | None = None, tags: Mapping[str, str] | None = None
 ) -> Submitted:
     """Upload what the pipeline needs, then create the job: one PUT, under a ``name`` that is known before.
 
@@ -101,7 +101,7 @@ def submit(
     return Submitted(name, url, prepared.fingerprint)
 
 
-def _create(connection: Connection, prepared: Prepared, name: str, tags: Mapping[str, str]) -> None:
+def _create(connection: Connection, prepared: Submission, name: str, tags: Mapping[str, str]) -> None:
     job: Any = pipeline_job(prepared, connection.cloud)
     job.name = name
     job.tags = {**(job.tags or {}), **prepared.tags(), **tags}

@@ -24,7 +24,7 @@ _FRESH = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class EntryUse:
     """An entry: its key, the step and run that made it, its size in bytes, when it was last used (Unix time)."""
 
     key: str
@@ -42,7 +42,7 @@ class Held:
         return {name: getattr(self, name) for name in fields}
 
 
-def held_entries(home: Home) -> list[Held]:
+def held_entries(home: Home) -> list[EntryUse]:
     """Every entry of the cache, the one that was used last first."""
     steps = [step for run in list_runs(home) if run.status == "running" for step in run.steps.values()]
     # A sweep takes the files of its best trial when all trials have ended.
@@ -51,7 +51,9 @@ def held_entries(home: Home) -> list[Held]:
     return sorted((_held(folder, busy) for folder in _folders(home)), key=lambda entry: entry.used, reverse=True)
 
 
-def entries_to_remove(entries: list[Held], older_than: float | None, max_bytes: int | None, now: float) -> list[Held]:
+def entries_to_remove(
+    entries: list[EntryUse], older_than: float | None, max_bytes: int | None, now: float
+) -> list[EntryUse]:
     """Which of ``entries`` (as :func:`held_entries` sorts them) go: those not used for ``older_than`` seconds, and then
     the ones used longest ago until the rest fits into ``max_bytes``. None: no such limit.
     """
@@ -66,7 +68,7 @@ def entries_to_remove(entries: list[Held], older_than: float | None, max_bytes: 
     return chosen
 
 
-def remove_entries(home: Home, entries: list[Held]) -> int:
+def remove_entries(home: Home, entries: list[EntryUse]) -> int:
     """Remove entries; how many bytes that gave back. Each goes out of sight first, so no run finds half of one."""
     freed = 0
     with disk_errors("cannot remove cache entries"):
@@ -90,11 +92,11 @@ def _folders(home: Home) -> Iterator[Path]:
             yield from (each for each in shelf.iterdir() if each.name.startswith(shelf.name) and is_entry(each))
 
 
-def _held(folder: Path, busy: set[str]) -> Held:
+def _held(folder: Path, busy: set[str]) -> EntryUse:
     manifest = Manifest.read(folder) or Manifest({})
     size = sum(mark.size for files in manifest.outputs.values() for mark in files.values())
     about = Entry(folder, manifest, {}).about()
-    return Held(
+    return EntryUse(
         folder.name,
         folder,
         str(about.get("step", "?")),

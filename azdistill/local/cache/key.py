@@ -16,7 +16,7 @@ from azdistill import strict_json
 from azdistill.aml.models import Environment
 from azdistill.errors import UserError
 from azdistill.local.cache.hashes import Hashes
-from azdistill.local.plan.steps import Bound, Local, Made, PlannedStep, Text
+from azdistill.local.plan.steps import Bound, Local, PlannedStep, StepOutput, Text
 from azdistill.local.run.context import PlanContext
 from azdistill.local.run.result import Result, settled, text_of
 from azdistill.local.store.durable_files import digest
@@ -130,9 +130,9 @@ def _input(context: PlanContext, bound: Bound, results: Mapping[str, Result]) ->
     return {"content": _content(context, bound, results), "suffix": suffix}
 
 
-def _content(context: PlanContext, bound: Local | Made, results: Mapping[str, Result]) -> str:
+def _content(context: PlanContext, bound: Local | StepOutput, results: Mapping[str, Result]) -> str:
     """The hash of what an input holds."""
-    if isinstance(bound, Made):
+    if isinstance(bound, StepOutput):
         output = context.plan.steps[bound.step].outputs[bound.output]
         if not output.standing or output.store:
             return "standing" if output.store else results[bound.step].contents[bound.output]

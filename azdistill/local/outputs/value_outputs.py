@@ -19,7 +19,7 @@ from azdistill.aml.checks.values import break_out, fit
 from azdistill.aml.models import PRIMITIVES
 from azdistill.aml.source import Report
 from azdistill.errors import UserError
-from azdistill.local.plan.steps import Made, Passed, PlannedStep
+from azdistill.local.plan.steps import PlannedStep, StepOutput, StepValue
 from azdistill.local.run.listener import Tail
 from azdistill.redact import redact
 
@@ -92,7 +92,7 @@ def _object(value: Any) -> dict[str, Any]:
     return properties if isinstance(properties, dict) else {}
 
 
-def passed(step: PlannedStep, name: str, source: Made, path: Path) -> Passed:
+def passed(step: PlannedStep, name: str, source: StepOutput, path: Path) -> StepValue:
     """The value in ``path`` for the input ``name`` of ``step``: held to what a literal there would be held to.
 
     UserError AZD334, which names both steps, where it does not fit.
@@ -108,7 +108,7 @@ def passed(step: PlannedStep, name: str, source: Made, path: Path) -> Passed:
         break_out(report, step.component, name, text, declared.where)
     for problem in report.problems:
         raise UserError(f"{giver}: {_short(problem.message)}", code="AZD334", hint=_short(problem.hint))
-    return Passed(text, source.step, source.output)
+    return StepValue(text, source.step, source.output)
 
 
 def _short(text: str) -> str:

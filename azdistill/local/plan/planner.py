@@ -42,8 +42,8 @@ from azdistill.local.plan.steps import (
     Plan,
     PlannedOutput,
     PlannedStep,
+    RunCondition,
     Text,
-    Under,
 )
 from azdistill.local.plan.sweeps import plan_sweep
 from azdistill.local.store.home import Home
@@ -54,7 +54,7 @@ DEFAULT_STORE = "workspaceblobstore"
 _LONGEST_NAME = 240
 
 
-def make_plan(
+def plan_pipeline(
     pipeline: Pipeline, home: Home, *, experiment: str | None = None, data: Mapping[str, Path] | None = None
 ) -> Plan:
     """The plan of a pipeline that :func:`azdistill.aml.check` has no errors for.
@@ -113,7 +113,7 @@ class _Planner:
         prefix: str,
         inputs: Mapping[str, Bound],
         standing_paths: Mapping[str, Path],
-        conditions: Under = FREE,
+        conditions: RunCondition = FREE,
     ) -> None:
         """Add the steps of one pipeline, whose inputs are bound already; ``conditions`` is what holds for all of it."""
         scope = Scope(jobs, prefix, inputs, self._report, self._locations.find)
@@ -142,7 +142,7 @@ class _Planner:
         component: CommandComponent,
         scope: Scope,
         standing_paths: Mapping[str, Path],
-        conditions: Under,
+        conditions: RunCondition,
     ) -> None:
         name = scope.prefix + step.name
         if len(name.encode()) > _LONGEST_NAME:

@@ -14,7 +14,7 @@ from azdistill.aml.control_flow import bindings_of
 from azdistill.aml.models import PRIMITIVES, Binding, Data, Input, Literal, PipelineComponent, Step, Value
 from azdistill.aml.source import Report, Where
 from azdistill.errors import Problem, SpecError
-from azdistill.local.plan.steps import Bound, Gate, Local, Made, Text, Under
+from azdistill.local.plan.steps import Bound, Gate, Local, RunCondition, StepOutput, Text
 
 FindData = Callable[[str, str, str, Where], Bound | None]
 
@@ -58,7 +58,7 @@ class Scope:
         if isinstance(value.value, str):
             parts = expressions.parse(value.value)
             for reference, _ in expressions.references(parts):
-                if isinstance(source := self.follow(reference.path), Made):
+                if isinstance(source := self.follow(reference.path), StepOutput):
                     message = (
                         f"{reference} is known only when step '{source.step}' has ended: it cannot stand within text"
                     )
@@ -77,7 +77,7 @@ class Scope:
 
         def look_up(reference: expressions.Reference) -> str | None:
             bound = self.follow(reference.path)
-            if isinstance(bound, Made | Local):
+            if isinstance(bound, StepOutput | Local):
                 what = "data" if isinstance(bound, Local) else f"known only when step '{bound.step}' has ended"
                 message = f"{reference} is {what}: it cannot stand within an environment variable"
                 hint = "bind it to an input of its own: of data, AZURE_ML_INPUT_<name> says where it lies"
@@ -114,26 +114,26 @@ class Scope:
         return None
 
 
-def _maker(step: Step, prefix: str, output: str) -> Made | None:
+def _maker(step: Step, prefix: str, output: str) -> StepOutput | None:
     """The command step's output that ``output`` of ``step`` is, through any number of nested pipelines."""
     if isinstance(step.component, PipelineComponent):
         return maker(step.component.jobs, f"{prefix}{step.name}.", output)
-    return Made(prefix + step.name, output)
+    return StepOutput(prefix + step.name, output)
 
 
-def maker(jobs: Mapping[str, Step], prefix: str, output: str) -> Made | None:
+def maker(jobs: Mapping[str, Step], prefix: str, output: str) -> StepOutput | None:
     """The command step's output that is bound to a pipeline's own output: the first of them, unless that is skipped."""
     path = ("parent", "outputs", *output.split("."))
-    makers: list[Made] = []
+    makers: list[StepOutput] = []
     for step in jobs.values():
         for name, setting in step.outputs.items():
             if isinstance(setting, Binding) and setting.path == path and (source := _maker(step, prefix, name)):
                 makers += source.makers
     alternatives = tuple(makers[1:]) if any(step.choice for step in jobs.values()) else ()
-    return Made(makers[0].step, makers[0].output, alternatives) if makers else None
+    return StepOutput(makers[0].step, makers[0].output, alternatives) if makers else None
 
 
-def under(scope: Scope, parent: Under) -> dict[str, Under]:
+def under(scope: Scope, parent: RunCondition) -> dict[str, RunCondition]:
     """What holds for each step of a pipeline, ``parent`` being what holds for the pipeline itself."""
     jobs, prefix = scope.jobs, scope.prefix
     owners = {
@@ -152,13 +152,13 @@ def under(scope: Scope, parent: Under) -> dict[str, Under]:
         owner = loops.get(step.name, step)
         return parent.elsewhere or (_refusal(owner, prefix) if owner.only_on_azure else None)
 
-    return {name: Under(gates(name), elsewhere(step), _after(step, scope)) for name, step in jobs.items()}
+    return {name: RunCondition(gates(name), elsewhere(step), _after(step, scope)) for name, step in jobs.items()}
 
 
-def _condition(step: Step, scope: Scope) -> Text | Made:
+def _condition(step: Step, scope: Scope) -> Text | StepOutput:
     condition = step.choice.condition if step.choice else None
     bound = scope.follow(condition.path) if isinstance(condition, Binding) else Text(str(condition))
-    if isinstance(bound, Text | Made):
+    if isinstance(bound, Text | StepOutput):
         return bound
     scope.report.error("AZD190", f"the condition of '{step.name}' is given no value", step.where / "condition")
     return Text("")
@@ -179,7 +179,7 @@ def _after(step: Step, scope: Scope) -> frozenset[str]:
     paths = [value.path for value in step.inputs.values() if isinstance(value, Binding)]
     paths += [path for path, _, _ in bindings_of(step)]
     sources = (scope.follow(path) for path in paths)
-    return frozenset(maker.step for source in sources if isinstance(source, Made) for maker in source.makers)
+    return frozenset(maker.step for source in sources if isinstance(source, StepOutput) for maker in source.makers)
 
 
 def in_one_round(step: Step) -> Step:
@@ -189,7 +189,7 @@ def in_one_round(step: Step) -> Step:
     return step if len(inputs) == len(step.inputs) else replace(step, inputs=inputs)
 
 
-def refuse_elsewhere(conditions: Iterable[Under]) -> None:
+def refuse_elsewhere(conditions: Iterable[RunCondition]) -> None:
     """Raise one SpecError for all steps that would have to run on Azure."""
     problems = list(dict.fromkeys(each.elsewhere for each in conditions if each.elsewhere))
     if problems:

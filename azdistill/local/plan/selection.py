@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from azdistill.errors import UserError, did_you_mean
-from azdistill.local.plan.steps import Made, Plan, PlannedStep
+from azdistill.local.plan.steps import Plan, PlannedStep, StepOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def select(plan: Plan, selection: Selection) -> Plan:
     )
 
 
-def _reachable(source: Made, steps: Mapping[str, PlannedStep]) -> Made | None:
+def _reachable(source: StepOutput, steps: Mapping[str, PlannedStep]) -> StepOutput | None:
     """What is left of the makers of an output; None where none is."""
     makers = [maker for maker in source.makers if maker.step in steps]
     return replace(makers[0], others=tuple(makers[1:])) if makers else None

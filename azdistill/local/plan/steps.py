@@ -23,7 +23,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Passed(Text):
+class StepValue(Text):
     """A value that another step of this run wrote. Unlike one that a person wrote, it never names a secret."""
 
     step: str
@@ -39,20 +39,20 @@ class Local:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class StepOutput:
     """An input that another step of this run makes; ``others`` make it where that one is of a branch not taken."""
 
     step: str
     output: str
-    others: tuple[Made, ...] = ()
+    others: tuple[StepOutput, ...] = ()
 
     @property
-    def makers(self) -> tuple[Made, ...]:
+    def makers(self) -> tuple[StepOutput, ...]:
         """All that may make it, the first one first."""
         return (replace(self, others=()), *self.others) if self.others else (self,)
 
 
-Bound = Text | Local | Made
+Bound = Text | Local | StepOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +60,12 @@ class Gate:
     """An ``if_else`` step that lets a step run only where its condition is ``wanted``."""
 
     name: str
-    condition: Text | Made
+    condition: Text | StepOutput
     wanted: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Under:
+class RunCondition:
     """What holds for a step beside its inputs: all ``gates`` must let it run; ``elsewhere`` says, of a step that runs
     on Azure only, that it does, and ``after`` names the steps that it needs.
     """
@@ -79,12 +79,12 @@ class Under:
         """Names of the steps that must have ended before it is known whether the step runs."""
         conditions = (gate.condition for gate in self.gates)
         return self.after | {
-            maker.step for condition in conditions if isinstance(condition, Made) for maker in condition.makers
+            maker.step for condition in conditions if isinstance(condition, StepOutput) for maker in condition.makers
         }
 
 
 #: Nothing.
-FREE = Under()
+FREE = RunCondition()
 
 
 EXCLUSIVE, CACHE_IGNORE, HEADLINE = "azdistill.exclusive", "azdistill.cache_ignore", "azdistill.headline"
@@ -232,7 +232,7 @@ class PlannedStep:
     #: ``resources`` as written, and where.
     resources: Mapping[str, Any] = field(default_factory=dict)
     resources_at: Where | None = None
-    under: Under = FREE
+    under: RunCondition = FREE
 
     @property
     def workers(self) -> int:
@@ -242,7 +242,7 @@ class PlannedStep:
     @property
     def needs(self) -> frozenset[str]:
         """Names of the steps that must end well, or be skipped for their branch, before this one can start."""
-        makers = (maker for bound in self.inputs.values() if isinstance(bound, Made) for maker in bound.makers)
+        makers = (maker for bound in self.inputs.values() if isinstance(bound, StepOutput) for maker in bound.makers)
         return self.under.needs.union(maker.step for maker in makers)
 
     @property
@@ -268,7 +268,7 @@ class Plan:
     name: str
     experiment: str
     steps: Mapping[str, PlannedStep]
-    outputs: Mapping[str, Made]
+    outputs: Mapping[str, StepOutput]
     params: Mapping[str, str]
     continue_on_step_failure: bool
     force_rerun: bool
@@ -277,14 +277,14 @@ class Plan:
     given: frozenset[str] = frozenset()
     apart: tuple[str, ...] = ()
     #: Outputs of the pipeline that no step of the selection leads to.
-    left_out: Mapping[str, Made] = field(default_factory=dict)
+    left_out: Mapping[str, StepOutput] = field(default_factory=dict)
 
-    def store_inputs(self, step: PlannedStep) -> dict[str, Made]:
+    def store_inputs(self, step: PlannedStep) -> dict[str, StepOutput]:
         """The inputs that are stores of azdistill's, so that no key says what is in them."""
-        made = {name: bound for name, bound in step.inputs.items() if isinstance(bound, Made)}
+        made = {name: bound for name, bound in step.inputs.items() if isinstance(bound, StepOutput)}
         return {name: maker for name, maker in made.items() if self.steps[maker.step].outputs[maker.output].store}
 
     def shared_inputs(self, step: PlannedStep) -> set[str]:
         """The inputs that lie where other steps and runs may write as well."""
-        made = {name: bound for name, bound in step.inputs.items() if isinstance(bound, Made)}
+        made = {name: bound for name, bound in step.inputs.items() if isinstance(bound, StepOutput)}
         return {name for name, maker in made.items() if maker.output in self.steps[maker.step].in_place}

@@ -33,7 +33,7 @@ from azdistill.errors import UserError
 from azdistill.local import in_step
 from azdistill.local.outputs import mlflow_files
 from azdistill.local.plan.order import VARIABLE as THREADS
-from azdistill.local.plan.steps import Local, Passed, PlannedStep, Text
+from azdistill.local.plan.steps import Local, PlannedStep, StepValue, Text
 from azdistill.local.run.attempt import Attempt
 from azdistill.local.run.context import RunContext
 from azdistill.local.run.interpreter import Interpreter
@@ -59,7 +59,7 @@ _PARALLEL = ("parallel_driver.py", "parallel_worker.py", "parallel_journal.py", 
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedStep:
     """A step that can be started. ``places``: where it writes its outputs; ``logs_to_run``: it logs to MLflow by
     itself.
     """
@@ -71,7 +71,7 @@ class Prepared:
 
 def prepare(
     context: RunContext, step: PlannedStep, results: Mapping[str, Result], attempt: Attempt, code: Snapshot
-) -> Prepared:
+) -> PreparedStep:
     """Make everything ready for the command of an attempt. Raises UserError for a value that does not fit in there."""
     code.lay_out(attempt.snapshot)
     attempt.make_artifact_folders()
@@ -85,7 +85,7 @@ def prepare(
     job = Job(attempt.attempt_id, command, attempt.snapshot, variables, step.timeout)
     if context.containers:
         job = _contained(context.containers, step, attempt, job, texts, data)
-    return Prepared(job, places, "MLFLOW_RUN_ID" in job.environment)
+    return PreparedStep(job, places, "MLFLOW_RUN_ID" in job.environment)
 
 
 def _variables(
@@ -179,7 +179,7 @@ def _contained(
 
 def secrets_of(step: PlannedStep) -> list[str]:
     """Names of the caller's variables that a step's inputs and variables refer to."""
-    bindings = (bound for bound in step.inputs.values() if not isinstance(bound, Passed))
+    bindings = (bound for bound in step.inputs.values() if not isinstance(bound, StepValue))
     literals = [bound.text for bound in bindings if isinstance(bound, Text)]
     searched = step.sweep.choices() if step.sweep else ()
     values = (*literals, *searched, *step.environment_variables.values())
@@ -216,7 +216,7 @@ def secret_values(variables: Iterable[str]) -> dict[str, str]:
 
 def _log_passed_values(step: PlannedStep, metrics: Path) -> None:
     """Write down, as parameters of a step's run, the values that others gave it; of literals they are known before."""
-    texts = {name: bound.text for name, bound in step.inputs.items() if isinstance(bound, Passed)}
+    texts = {name: bound.text for name, bound in step.inputs.items() if isinstance(bound, StepValue)}
     records = ({"kind": "param", "name": name, "value": text} for name, text in texts.items())
     if texts:
         metrics.write_text("".join(strict_json.dumps(record) + "\n" for record in records), encoding="utf-8")

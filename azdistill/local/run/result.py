@@ -14,7 +14,7 @@ from azdistill.aml import values
 from azdistill.aml.models import PRIMITIVES
 from azdistill.errors import AzdistillError, MachineError, UserError
 from azdistill.local.outputs import value_outputs
-from azdistill.local.plan.steps import Bound, Gate, Local, Made, Plan, PlannedStep, Text
+from azdistill.local.plan.steps import Bound, Gate, Local, Plan, PlannedStep, StepOutput, Text
 from azdistill.redact import redact
 
 #: Why a step was skipped: its branch was not taken (or that of a step that it needs), or another step failed.
@@ -87,7 +87,7 @@ def skipped(step: PlannedStep, results: Mapping[str, Result]) -> str:
     for name, bound in step.inputs.items():
         declared = step.component.inputs[name]
         is_needed = not declared.optional and declared.default is None
-        if isinstance(bound, Made) and is_needed and _is_skipped(bound, results):
+        if isinstance(bound, StepOutput) and is_needed and _is_skipped(bound, results):
             return f"it needs '{bound.step}', which was skipped"
     return ""
 
@@ -115,11 +115,11 @@ def _boolean(gate: Gate, text: str, origin: str = "") -> bool:
         raise UserError(message, code="AZD335") from None
 
 
-def _is_skipped(source: Made, results: Mapping[str, Result]) -> bool:
+def _is_skipped(source: StepOutput, results: Mapping[str, Result]) -> bool:
     return all(maker.step in results and results[maker.step].reason == BRANCH for maker in source.makers)
 
 
-def _taken(source: Made, results: Mapping[str, Result]) -> Made:
+def _taken(source: StepOutput, results: Mapping[str, Result]) -> StepOutput:
     """Of all that may make something, the one that was not skipped."""
     open_ = (each for each in source.makers if each.step not in results or results[each.step].reason != BRANCH)
     return next(open_, source)
@@ -137,7 +137,7 @@ def settled(step: PlannedStep, results: Mapping[str, Result], plan: Plan) -> Pla
 
 
 def _settled(step: PlannedStep, name: str, bound: Bound, results: Mapping[str, Result], plan: Plan) -> Bound | None:
-    if not isinstance(bound, Made):
+    if not isinstance(bound, StepOutput):
         return bound
     if _is_skipped(bound, results):
         declared = step.component.inputs[name]
@@ -158,7 +158,7 @@ def withheld(plan: Plan, results: Mapping[str, Result]) -> dict[str, str]:
     }
 
 
-def given_out(plan: Plan, results: Mapping[str, Result]) -> dict[str, Made]:
+def given_out(plan: Plan, results: Mapping[str, Result]) -> dict[str, StepOutput]:
     """The pipeline's other outputs, each as what made it."""
     return {name: _taken(source, results) for name, source in plan.outputs.items() if not _is_skipped(source, results)}
 

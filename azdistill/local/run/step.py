@@ -22,7 +22,7 @@ from azdistill.local.plan.selection import missing
 from azdistill.local.plan.steps import PlannedStep, Text
 from azdistill.local.run.attempt import Attempt, finished, make_room, new_attempt, outputs_of, settle, strange
 from azdistill.local.run.context import PlanContext, RunContext
-from azdistill.local.run.prepare import Prepared, prepare
+from azdistill.local.run.prepare import PreparedStep, prepare
 from azdistill.local.run.result import Result, is_passing, is_worth_another_attempt, pause_before, settled, text_of
 from azdistill.local.run.step_log import LogWriter
 from azdistill.local.runners.base import Cancellation, Ended
@@ -163,7 +163,7 @@ class StepRunner:
             return self._commit(step, work, attempt, prepared.places, keeps, time.monotonic() - started, in_place)
 
     def _take_what_was_logged(
-        self, step: PlannedStep, prepared: Prepared, attempt: Attempt, ended: Ended, log: LogWriter
+        self, step: PlannedStep, prepared: PreparedStep, attempt: Attempt, ended: Ended, log: LogWriter
     ) -> None:
         """Add what a step logged to MLflow to its metrics: they are listed, compared, and there when it is reused."""
         tracking = self._context.tracking
@@ -175,7 +175,7 @@ class StepRunner:
         if not ended.returncode:
             attempt.fill_artifacts(step, prepared.places, follow=not self._context.containers)
 
-    def _judge(self, step: PlannedStep, prepared: Prepared, ended: Ended, broken_metrics: str) -> Result | None:
+    def _judge(self, step: PlannedStep, prepared: PreparedStep, ended: Ended, broken_metrics: str) -> Result | None:
         """The failure that an attempt ended in; None when it has succeeded."""
         if ended.canceled:
             return Result("canceled", ended.seconds, ended.returncode, "canceled")

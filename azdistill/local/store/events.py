@@ -72,7 +72,7 @@ Hear = Callable[[Event], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class EventFields:
     """The fields that the log keeps of a kind of event: those that it must hold, and their types, and those it may."""
 
     must: Mapping[str, Any] = field(default_factory=dict)
@@ -82,31 +82,31 @@ class Kept:
 _NUMBER = (int, float)
 _NONE = type(None)
 _OF_TRIAL: dict[str, Any] = {"step": str, "trial": int, "hyperparameters": dict, "draw": dict}
-KEPT: dict[str, Kept] = {
-    "run_started": Kept(
+KEPT: dict[str, EventFields] = {
+    "run_started": EventFields(
         {"time": _NUMBER, "pipeline": str, "experiment": str, "params": dict, "headline": list, "steps": list},
         {"runner": str, "apart": list},
     ),
-    "run_resumed": Kept(
+    "run_resumed": EventFields(
         {"runner": str, "params": dict, "headline": list, "steps": list},
         {"pipeline": str, "experiment": str, "apart": list},
     ),
-    "run_ended": Kept({"status": str, "seconds": _NUMBER, "outputs": dict}, {"error": str, "withheld": dict}),
-    "step_started": Kept({"step": str, "time": _NUMBER, "attempt": int, "log": str}, {"key": (str, _NONE)}),
-    "step_retried": Kept({"step": str}, {"error": str, "seconds": _NUMBER}),
-    "step_ended": Kept(
+    "run_ended": EventFields({"status": str, "seconds": _NUMBER, "outputs": dict}, {"error": str, "withheld": dict}),
+    "step_started": EventFields({"step": str, "time": _NUMBER, "attempt": int, "log": str}, {"key": (str, _NONE)}),
+    "step_retried": EventFields({"step": str}, {"error": str, "seconds": _NUMBER}),
+    "step_ended": EventFields(
         {"step": str, "status": str},
         {
             **{"seconds": _NUMBER, "exit_code": (int, _NONE), "error": str, "reason": str, "detail": str},
             **{"key": (str, _NONE), "metrics": dict, "outputs": dict},
         },
     ),
-    "trial_started": Kept({**_OF_TRIAL, "attempt": int, "log": str}, {"sweep": str}),
-    "trial_ended": Kept(
+    "trial_started": EventFields({**_OF_TRIAL, "attempt": int, "log": str}, {"sweep": str}),
+    "trial_ended": EventFields(
         {**_OF_TRIAL, "status": str, "reports": int, "seconds": _NUMBER},
         {"sweep": str, "metric": (*_NUMBER, _NONE), "error": str, "key": (str, _NONE)},
     ),
-    "sweep_ended": Kept({"step": str, "trial": int, "total": int}),
+    "sweep_ended": EventFields({"step": str, "trial": int, "total": int}),
 }
 
 
