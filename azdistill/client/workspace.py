@@ -19,7 +19,6 @@ from azdistill.cloud.jobs.download import read
 from azdistill.cloud.jobs.follow import FollowListener, Job, JobStep, follow, get_job
 from azdistill.cloud.jobs.job import ENDED
 from azdistill.cloud.jobs.outputs import Outputs
-from azdistill.cloud.jobs.recent import remember
 from azdistill.cloud.submit.prepare import Submission, prepare, prepare_mapping
 from azdistill.cloud.submit.submit import submit
 from azdistill.cloud.workspace.connect import CONFIG, Connection, Where, config_at, connect
@@ -121,9 +120,7 @@ class Jobs:
 
     def submit(self, prepared: Submission, tags: dict[str, str]) -> str:
         """Send a prepared pipeline; the name of its job."""
-        connection = self._workspace.connection
-        sent = submit(connection, prepared, tags=tags)
-        remember(connection, sent.name, experiment=prepared.pipeline.experiment_name or "", studio_url=sent.studio_url)
+        sent = submit(self._workspace.connection, prepared, tags=tags)
         say(f"{sent.name}: {sent.studio_url}")
         return sent.name
 
