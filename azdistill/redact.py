@@ -50,7 +50,7 @@ class _Search:
         self._pieces = _parts(encoded, _PIECE)
         long = {form for form in forms if len(form) >= _LONG}
         # Where none is that holds no other, none is.
-        least = [form for form in long if not any(part in form for part in long - {form})]
+        least = [form for form in long if not any(part in form for part in long if part != form)]
         self._blocks = _parts(least, _BLOCK) | _parts(encoded, _BLOCK)
         self._pattern = _any_of(forms)
         self._short = _any_of(forms - long)

@@ -289,6 +289,19 @@ def test_a_view_keeps_the_columns_of_every_kind_of_pipeline_in_the_experiment() 
     assert len(store.shown(*[f"m{number}" for number in range(40)], headline=True)) == 24
 
 
+def test_metrics_whose_names_become_one_keep_the_points_of_both(project: Path) -> None:
+    from mlflow import MlflowClient
+
+    from azdistill.local.tracking.pulled import PulledEntry, PulledStore
+
+    uri = f"sqlite:///{project / 'mlflow.db'}"
+    metrics = {"acc@1": [(0.5, 1000, 0)], "acc#1": [(0.7, 2000, 1)]}
+    PulledStore(uri).write("shared", PulledEntry("a", "a", "Completed", 1.0, 2.0, metrics=metrics), [])
+    client = MlflowClient(uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("shared").experiment_id])
+    assert [point.value for point in client.get_metric_history(run.info.run_id, "acc_1")] == [0.5, 0.7]
+
+
 def test_a_pulled_run_adds_its_columns_and_takes_none_away(project: Path) -> None:
     from mlflow import MlflowClient
 

@@ -14,6 +14,7 @@ import pytest
 
 from azdistill import redact
 from azdistill.local.tracking import Tracker, _message, worker
+from azdistill.local.tracking.listener import TrackingListener
 from azdistill.local.tracking.worker import Session, as_taken
 
 URI = "https://user:pass-word-1@mlflow.example.org"
@@ -135,6 +136,55 @@ def test_the_only_metric_of_a_batch_that_a_store_refuses_costs_nothing_else(
         session.take({"do": "record", "step": "a", "record": record, "known": False, "at": 1})
     session.flush()
     assert store.logged == [("A", ("rows", "3")), ("A", ("note", "x"))]
+
+
+def test_a_parameter_that_did_not_arrive_is_sent_again_and_one_that_did_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Store2(Store):
+        failures = 1
+
+        def log_batch(self, run_id: str, metrics: Any = (), params: Any = ()) -> None:
+            if params and self.failures:
+                self.failures -= 1
+                raise ConnectionError("no route")
+            super().log_batch(run_id, metrics, params)
+
+    entities = SimpleNamespace(Metric=lambda *values: values, Param=lambda *values: values)
+    monkeypatch.setattr(worker, "_mlflow", lambda module: entities)
+    monkeypatch.setattr(worker, "say", lambda message: None)
+    session = Session(URI)
+    session._client = store = Store2()
+    session._runs = {"": "P", "a": "A"}
+    for _ in range(3):
+        record = {"kind": "param", "name": "lr", "value": "0.1"}
+        session.take({"do": "record", "step": "a", "record": record, "known": False, "at": 1})
+        session.flush()
+    assert store.logged == [("A", ("lr", "0.1"))]
+
+
+def test_what_lies_at_the_top_of_a_folder_goes_to_the_top_of_the_artifacts(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    for path in ("a", "deep/b"):
+        (tmp_path / path).touch()
+    assert [at for _, at in worker._files(tmp_path, "")] == ["", "deep"]
+    assert [at for _, at in worker._files(tmp_path, "model")] == ["model", "model/deep"]
+
+
+def test_a_later_attempt_has_its_run_id_without_asking_again() -> None:
+    class Mute:
+        """Answers the first question, and no other."""
+
+        uri = URI
+        questions = 0
+
+        def ask(self, method: str, timeout: float, **arguments: Any) -> str | None:
+            self.questions += 1
+            return "run-1" if self.questions == 1 else None
+
+    tracker: Any = Mute()
+    listener = TrackingListener(tracker, "p.yml")
+    listener._plan = SimpleNamespace(experiment="e")  # type: ignore[assignment]
+    attempts = [listener.variables("train", uses_mlflow=True)["MLFLOW_RUN_ID"] for _ in range(2)]
+    assert (attempts, tracker.questions) == (["run-1", "run-1"], 1)
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from azdistill import strict_json
-from azdistill.cli import watch
 from azdistill.cli.options import azure_run_options, json_option
 from azdistill.cli.text import duration
 
@@ -28,6 +27,7 @@ def status_command(connection: Connection, name: str, wait: bool, as_json: bool)
     code follows the run: 0 while it goes on or when it completed, 1 when it failed (2 or 4 where the failed step says
     that its input or a service was at fault), 130 when it was canceled.
     """
+    from azdistill.cli import watch
     from azdistill.cloud.jobs.follow import get_job
 
     job = watch.stream(connection, name, as_json=as_json) if wait else get_job(connection, name)
@@ -39,6 +39,8 @@ def status_command(connection: Connection, name: str, wait: bool, as_json: bool)
 
 
 def _print(job: Job, *, steps: bool) -> None:
+    from azdistill.cli import watch
+
     for line in watch.step_lines(job) if steps else ():
         click.echo(line)
     spent = job.seconds if job.has_ended else job.started and time.time() - job.started
@@ -57,6 +59,7 @@ def cancel_command(connection: Connection, name: str, wait: bool) -> None:
     RUN is a name, the beginning of the name of a run submitted from this folder, or 'latest' (the default). A run that
     has already ended is not changed.
     """
+    from azdistill.cli import watch
     from azdistill.cloud.jobs.follow import cancel
 
     if status := cancel(connection, name):
@@ -76,6 +79,7 @@ def resume_command(connection: Connection, name: str, streams: bool, as_json: bo
     for stored answers. RUN is a name, the beginning of the name of a run submitted from this
     folder, or 'latest' (the default). With --stream the exit code follows the new run.
     """
+    from azdistill.cli import watch
     from azdistill.cloud.jobs import recent
     from azdistill.cloud.submit.submit import resume
 

@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from azdistill import aml, compile, strict_json
-from azdistill import recipe as recipes
 from azdistill.aml import Pipeline, reader
 from azdistill.aml.expressions import TRIGGER_TIME, fill
 from azdistill.aml.loader import is_schedule
@@ -34,7 +33,6 @@ from azdistill.local import (
     short_value,
     tracking_uri,
 )
-from azdistill.recipe.schedule_file import read_schedule
 from azdistill.redact import clean, redact
 
 _IMAGES = "a container has the Python of its image: local.environments in azdistill.yml names another"
@@ -156,12 +154,15 @@ def run_firing(
 
 def fired_pipeline(file: Path, sets: Mapping[str, str], at: datetime) -> Pipeline:
     """The pipeline that a firing at that moment starts, with the moment in the place of its expression."""
+    from azdistill import recipe
+    from azdistill.recipe.schedule_file import read_schedule
+
     moment, content = f"{at:%Y-%m-%dT%H:%M:%SZ}", reader.read(file).data
     if is_schedule(content):
         schedule = read_schedule(file)
         mapping = _filled(schedule.mapping, moment)
         pipeline = apply_sets(aml.pipeline_from(mapping, schedule.folder, str(schedule.job_file)), sets)
-    elif recipes.is_recipe(content):
+    elif recipe.is_recipe(content):
         pipeline = _of_recipe(file, sets, moment)
     else:
         raise UserError(f"{file} says no schedule", code="AZD451", hint="`azdistill run` runs a pipeline")

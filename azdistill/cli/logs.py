@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from azdistill.cli import watch
+from azdistill import local
 from azdistill.cli.options import workspace_options
-from azdistill.cli.run_view import why_failed
 from azdistill.cli.text import safe_text
 from azdistill.errors import AzdistillError, Interrupted, RunFailed, UserError, did_you_mean
-from azdistill.local import Cache, Hashes, RunState, StepState, find_home, list_runs, load_run, named, trial_name
 
 if TYPE_CHECKING:
     from azdistill.cloud.jobs.follow import Job
     from azdistill.cloud.workspace.connect import Connection, Where
-
+    from azdistill.local import RunState, StepState
 
 _LOOK_EVERY = 0.2
 
@@ -40,6 +38,7 @@ def logs_command(step: str | None, run: str | None, follows: bool, where: Any) -
     """
     if _is_here(step, run, where, follows):
         return
+    from azdistill.cli import watch
     from azdistill.cloud.jobs import recent
     from azdistill.cloud.jobs.follow import get_job
     from azdistill.cloud.workspace.connect import connect
@@ -86,7 +85,7 @@ def _nowhere(error: UserError, run: str | None) -> UserError:
     """The error where no workspace is named, and nothing here is meant either."""
     if error.code != "AZD411":
         return error
-    latest = [local_run.run_id for local_run in list_runs(find_home())][:5]
+    latest = [local_run.run_id for local_run in local.list_runs(local.find_home())][:5]
     if run is None or not latest:
         hint = f"azdistill run FILE; on Azure: {error.hint}"
         return UserError("there are no runs here yet", code="AZD383", hint=hint)
@@ -116,6 +115,7 @@ def _print(connection: Connection, job: Job, step: str | None) -> None:
 
 
 def _follow(connection: Connection, name: str, step: str | None) -> Job:
+    from azdistill.cli import watch
     from azdistill.cloud.jobs.follow import FollowListener, follow
 
     class Lines(FollowListener):
@@ -137,13 +137,13 @@ def _meant_here(run: str | None, step: str | None, submitted: float | None) -> t
 
     Raises UserError where several local runs begin so.
     """
-    runs = list_runs(find_home())
+    runs = local.list_runs(local.find_home())
     if run is None and step in [each.run_id for each in runs]:
         # A run's name where a step's is expected can only mean the run.
         run, step = step, None
     if run is None or run == "latest":
         return (runs[0] if runs and runs[0].started > (submitted or 0) else None), step
-    return named(run, runs), step
+    return local.named(run, runs), step
 
 
 def _print_local(run: RunState, step: str | None, *, follows: bool) -> None:
@@ -151,6 +151,8 @@ def _print_local(run: RunState, step: str | None, *, follows: bool) -> None:
 
     Raises UserError for a step that it has not, and with ``follows`` RunFailed or Interrupted.
     """
+    from azdistill.cli.run_view import why_failed
+
     _refuse_unknown(run, step)
     if not follows or run.status != "running":
         _show(why_failed(run))
@@ -158,7 +160,7 @@ def _print_local(run: RunState, step: str | None, *, follows: bool) -> None:
     count, watched = logs.read(run), follows and run.status == "running"
     while follows and run.status == "running":
         time.sleep(_LOOK_EVERY)
-        run = load_run(run.folder)
+        run = local.load_run(run.folder)
         count += logs.read(run)
     if watched:
         _show(why_failed(run), err=True)
@@ -193,7 +195,7 @@ class _LocalLogs:
                 # The log of a reused step is shown where it is asked for: it is of an earlier run.
                 yield from ((name, log) for log in _log_of(step, reused=self._step is not None))
             for trial in step.trials.values():
-                full = trial_name(name, trial.number)
+                full = local.trial_name(name, trial.number)
                 if trial.log and self._step in (None, name, full):
                     yield full, Path(trial.log)
 
@@ -211,18 +213,19 @@ class _LocalLogs:
 
 
 def _is_of(name: str, state: StepState, step: str) -> bool:
-    trials = (trial_name(name, number) for number in state.trials)
+    trials = (local.trial_name(name, number) for number in state.trials)
     return name == step or name.startswith(f"{step}.") or step in trials
 
 
 def _log_of(step: StepState, *, reused: bool) -> list[Path]:
     if step.status != "cached":
         return [Path(step.log)] if step.log else []
-    home = find_home()
-    with closing(Hashes(home.hashes, looking=True)) as hashes:
-        entry = Cache(home, looking=True, hash_of=hashes.file).find(step.key) if reused and step.key else None
+    home = local.find_home()
+    with closing(local.Hashes(home.hashes, looking=True)) as hashes:
+        entry = local.Cache(home, looking=True, hash_of=hashes.file).find(step.key) if reused and step.key else None
     outputs = entry.about().get("outputs") if entry else None
-    return [Path(outputs).with_name("log.txt")] if outputs else []
+    # RUN/steps/STEP/attempts/N/outputs, below the folder of the runs, wherever that lies now.
+    return [home.runs.joinpath(*Path(outputs).parts[-6:]).with_name("log.txt")] if outputs else []
 
 
 def _refuse_unknown(run: RunState, step: str | None) -> None:

@@ -194,7 +194,7 @@ class LocalModels(Models):
         return runs
 
     def _settings(self, runs: Sequence[LocalJob]) -> tuple[dict[str, str], dict[str, str]]:
-        return runs[0].inputs if runs else {}, {}
+        return (runs[0].inputs if runs else {}), {}
 
     def _distilled(self, name: str, runs: Sequence[LocalJob], models: Sequence[str], until: float | None) -> Origin:
         maker = next((job for job in runs if "model" in job.outputs), None)

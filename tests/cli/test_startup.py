@@ -41,6 +41,17 @@ def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
     assert _modules_after(*arguments).isdisjoint(HEAVY)
 
 
+def test_a_pipeline_runs_without_the_half_that_reads_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.yml").write_text(PLAIN)
+    assert "pydantic" not in _modules_after("run", "p.yml", "--dry-run")
+
+
+@pytest.mark.parametrize("verb", ["status", "cancel", "resume", "logs", "runs", "run", "validate"])
+def test_the_help_of_a_verb_reads_no_yaml(verb: str) -> None:
+    assert "yaml" not in _modules_after(verb, "--help")
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_help_of_a_verb_imports_neither_azure_nor_mlflow_nor_torch(verb: str) -> None:
     assert _modules_after(verb, "--help").isdisjoint({"azure", "mlflow", "torch", "transformers"})

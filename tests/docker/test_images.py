@@ -1,5 +1,6 @@
 """Images: what an environment is made of decides what is built, and nothing is built twice."""
 
+import tarfile
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from azdistill.aml.models import Environment
 from azdistill.aml.source import Source, Where
 from azdistill.errors import Interrupted, MachineError, UserError
 from azdistill.local.runners.base import Cancellation
+from azdistill.local.runners.docker import images as images_module
 from azdistill.local.runners.docker.engine import Engine
 from azdistill.local.runners.docker.images import Context, Images, Settings, _mapped, _split
 
@@ -45,6 +47,15 @@ def images(engine: Engine, said: list[str]) -> Iterator[Images]:
 def again(engine: Engine, images: Images, said: list[str]) -> Images:
     """The images of another run."""
     return Images(engine, Settings(), said.append)
+
+
+def test_a_file_of_a_build_context_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[object] = []
+    monkeypatch.setattr(images_module, "_bytes", lambda content: reads.append(content) or content)
+    archive = Context({"Dockerfile": b"FROM x", "a": b"rows"}, "Dockerfile", {}).archive()
+    with tarfile.open(fileobj=archive) as tar:
+        assert tar.extractfile("a").read() == b"rows"
+    assert len(reads) == 2
 
 
 def test_an_image_that_is_here_is_taken_as_it_is(images: Images, image: str, said: list[str]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from azdistill.local.cache.entries import USED, Cache, Entry
 from azdistill.local.cache.gc import held_entries, remove_entries
 from azdistill.local.outputs import manifest as outputs
+from azdistill.local.store.durable_files import hash_file
 from azdistill.local.store.home import Home
 
 KEY = "ab" * 32
@@ -35,6 +36,15 @@ def entry(home: Home, tmp_path: Path) -> Entry:
     (made.folder / USED).touch()
     os.utime(made.folder / USED, (time.time() - 86400,) * 2)
     return made
+
+
+def test_an_output_without_files_whose_folder_is_gone_is_not_what_was_recorded(tmp_path: Path) -> None:
+    empty = tmp_path / "o"
+    empty.mkdir()
+    manifest = outputs.record({"o": empty})
+    assert manifest.matches({"o": empty}, hash_file)
+    empty.rmdir()
+    assert not manifest.matches({"o": empty}, hash_file)
 
 
 def test_an_entry_that_a_run_found_meanwhile_is_not_removed(home: Home, entry: Entry) -> None:

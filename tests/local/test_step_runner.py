@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,8 +18,10 @@ from local_helpers import step, write_pipeline
 
 import azdistill
 from azdistill import aml
+from azdistill.errors import UserError
 from azdistill.local.cache.entries import Cache
 from azdistill.local.cache.hashes import Hashes
+from azdistill.local.cache.key import key_of
 from azdistill.local.plan.planner import plan_pipeline
 from azdistill.local.run.context import RunContext
 from azdistill.local.run.interpreter import find_interpreter
@@ -103,6 +105,25 @@ def test_from_the_step_runner_to_the_process_at_most_18_files_are_entered(
     assert "step_started" in [event.kind for event in events]
     assert {"local/run/step.py", "local/run/prepare.py", "local/cache/key.py"} < entered.files
     assert len(entered.files) <= 18, "\n".join(sorted(entered.files))
+
+
+def test_an_input_that_is_gone_is_told_before_an_image_is_built(home: Home, project: Path) -> None:
+    class Containers:
+        """Where the steps run, were it asked."""
+
+        def fingerprint(self, step: Any) -> dict[str, str]:
+            raise AssertionError("an image is built")
+
+    (project / "rows.txt").write_text("a row\n")
+    reads = {"inputs": {"rows": {"type": "uri_file", "path": "./rows.txt"}}}
+    file = write_pipeline(project / "pipeline.yml", {"a": step("cat '${{inputs.rows}}'") | reads})
+    with closing(RunLog(home, "test")) as log, closing(ProcessRunner(f"AZUREML_ROOT_RUN_ID={log.run_id}")) as runner:
+        containers: Any = Containers()
+        context = replace(context_of(home, file, log, runner), containers=containers)
+        (project / "rows.txt").unlink()
+        with pytest.raises(UserError, match="is not there any more") as raised:
+            key_of(context, context.plan.steps["a"], {})
+    assert raised.value.code == "AZD345"
 
 
 def test_the_step_runner_has_one_public_method_and_its_context_never_changes(home: Home, project: Path) -> None:

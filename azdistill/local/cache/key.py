@@ -78,8 +78,6 @@ def result_key(context: PlanContext, step: PlannedStep, results: Mapping[str, Re
     Raises UserError AZD345 for an input that is not there any more.
     """
     component, hashes, containers = step.component, context.hashes, context.containers
-    interpreter = context.interpreters[step.trial_of or step.name]
-    fingerprint = containers.fingerprint(step) if containers else interpreter.fingerprint
     inputs = {}
     for name in (name for name in step.inputs if name not in step.cache_ignore):
         try:
@@ -87,6 +85,9 @@ def result_key(context: PlanContext, step: PlannedStep, results: Mapping[str, Re
         except FileNotFoundError as error:
             gone = f"step '{step.name}': input '{name}': {error.filename} is not there any more"
             raise UserError(gone, code="AZD345") from None
+    interpreter = context.interpreters[step.trial_of or step.name]
+    # The last of what can fail: it may build an image.
+    fingerprint = containers.fingerprint(step) if containers else interpreter.fingerprint
     fields = {
         "version": VERSION,
         "command": component.command,

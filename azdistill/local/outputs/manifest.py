@@ -220,7 +220,7 @@ def _replace_links(root: Path) -> None:
 def _has(path: Path, files: dict[str, FileMark], hash_of: Hash, *, alone: bool = False) -> bool:
     """Whether these files are still what they were; ``alone``: and no others lie there."""
     try:
-        if alone and _files(path).keys() != files.keys():
+        if alone and (not os.path.lexists(path) or _files(path).keys() != files.keys()):
             return False
         return all(_unchanged(path / name, mark, hash_of) for name, mark in files.items())
     except OSError:

@@ -66,13 +66,14 @@ class Watch(ABC):
 
     def check_time(self) -> None:
         """Do what is due by now."""
-        now, deadline = time.monotonic(), self._cancellation.deadline
+        now, asked_until = time.monotonic(), self._cancellation.deadline
         is_over = self._timeout is not None and now > self._timeout
-        if deadline is not None or is_over:
+        if asked_until is not None or is_over:
             if self._kill_at is None:
-                self.canceled, self.timed_out = deadline is not None, deadline is None
+                self.canceled = asked_until is not None
+                self.timed_out = not self.canceled
                 self.terminate()
-            deadline = now + GRACE if deadline is None else deadline
+            deadline = now + GRACE if asked_until is None else asked_until
             self._kill_at = min(self._kill_at or deadline, deadline)
         if self._kill_at and now >= self._kill_at and not self._killed:
             self._killed = True

@@ -99,8 +99,8 @@ def members(group: int) -> list[int]:
     pids = []
     for pid in processes():
         # The name of the program, in brackets, may hold anything.
-        state, _, its_group = (contents(pid, "stat").rpartition(b")")[2].split() or (b"X", b"", b"0"))[:3]
-        if int(its_group) == group and state not in (b"Z", b"X"):
+        fields = contents(pid, "stat").rpartition(b")")[2].split()
+        if fields and int(fields[2]) == group and fields[0] not in (b"Z", b"X"):
             pids.append(pid)
     return pids
 

@@ -199,8 +199,10 @@ class Search:
 
     def _is_better(self, trial: Trial) -> bool:
         """Better than the best so far; of equals the one with the lower number."""
-        if self._best is None or trial.metric == self._best.metric:
-            return self._best is None or trial.number < self._best.number
+        if self._best is None:
+            return True
+        if trial.metric == self._best.metric:
+            return trial.number < self._best.number
         assert trial.metric is not None
         assert self._best.metric is not None
         return (trial.metric > self._best.metric) is self._sweep.maximize

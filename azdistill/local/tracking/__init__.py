@@ -76,7 +76,9 @@ class Tracker:
         self._warn = warn
         self._outbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._questions = itertools.count()
+        #: The questions that somebody waits for, and what was answered to them.
         self._answers: dict[int, Any] = {}
+        self._asked: set[int] = set()
         self._answered = threading.Condition()
         self._over = False
         #: The later of the two messages that begin and end a run.
@@ -100,9 +102,12 @@ class Tracker:
     def ask(self, method: str, timeout: float, **arguments: Any) -> Any:
         """What ``method`` of the session gives back; None when MLflow does not answer in ``timeout`` seconds."""
         question = next(self._questions)
+        with self._answered:
+            self._asked.add(question)
         self.send(method, question=question, **arguments)
         with self._answered:
             self._answered.wait_for(lambda: self._over or question in self._answers, timeout)
+            self._asked.discard(question)
             return self._answers.pop(question, None)
 
     def close(self, timeout: float = 120.0, waiting: Callable[[], None] = lambda: None) -> None:
@@ -147,7 +152,7 @@ class Tracker:
                 self._tell(message["warning"])
             is_done = is_done or "done" in message
             with self._answered:
-                if "question" in message:
+                if message.get("question") in self._asked:
                     self._answers[message["question"]] = message["answer"]
                 self._over = is_done
                 self._answered.notify_all()

@@ -39,6 +39,7 @@ class TrackingListener(Listener, Tracking):
         self._columns = columns
         self._step_tags: dict[str, str] = {}
         self._begun: set[str] = set()
+        self._run_ids: dict[str, str] = {}
         #: Steps of this run that log to MLflow themselves.
         self._direct: set[str] = set()
         self._headline: set[str] = set()
@@ -50,7 +51,10 @@ class TrackingListener(Listener, Tracking):
         assert self._plan
         variables = {"MLFLOW_TRACKING_URI": self._tracker.uri, "MLFLOW_EXPERIMENT_NAME": self._plan.experiment}
         if uses_mlflow:
-            run_id = self._tracker.ask("child_run_id", _WAIT, step=step)
+            # A later attempt logs to the same run, and need not wait for MLflow again.
+            run_id = self._run_ids.get(step) or self._tracker.ask("child_run_id", _WAIT, step=step)
+            if run_id:
+                self._run_ids[step] = run_id
             variables |= {name: os.environ[name] for name in _CREDENTIALS if name in os.environ}
             variables |= {"MLFLOW_RUN_ID": run_id} if run_id else {}
             self._direct.add(step)

@@ -110,8 +110,9 @@ class PulledStore:
         params = [entities.Param(name, text) for name, text in texts.items() if name not in logged]
         for start in range(0, len(params), _PARAMS):
             self._client.log_batch(run_id, params=params[start : start + _PARAMS])
-        new = {valid_name(name): self._new(run_id, name, points) for name, points in entry.metrics.items()}
-        metrics = [entities.Metric(name, *point) for name, points in new.items() for point in points]
+        # Two names may become one: the points of both are logged.
+        new = [(valid_name(name), self._new(run_id, name, points)) for name, points in entry.metrics.items()]
+        metrics = [entities.Metric(name, *point) for name, points in new for point in points]
         for start in range(0, len(metrics), _METRICS):
             self._client.log_batch(run_id, metrics=metrics[start : start + _METRICS])
         self._client.log_batch(run_id, tags=[entities.RunTag(name, text) for name, text in _tags(entry).items()])

@@ -104,6 +104,8 @@ class Session:
         self._records: list[tuple[str, Message]] = []
         #: Run, kind and name of what is logged from here, not by a step itself.
         self._ours: set[tuple[str, str, str]] = set()
+        #: Parameters that the store has: one that failed is sent again when it is logged again.
+        self._arrived: set[tuple[str, str]] = set()
         self._at = 0
 
     def take(self, message: Message) -> None:
@@ -244,11 +246,11 @@ class Session:
     def _log_params(self, run_id: str, params: Message) -> None:
         # A step may log an input of its own in another form (15 for 15.0), which MLflow refuses: the first one stands.
         texts = {valid_name(name): str(value)[:_LIMIT] for name, value in params.items()}
-        names = [name for name in texts if (run_id, "param", name) not in self._ours]
+        names = [name for name in texts if (run_id, name) not in self._arrived]
         for batch in (names[start : start + 100] for start in range(0, len(names), 100)):
             with self._telling():
                 self._log_rows(run_id, "params", [_mlflow("entities").Param(name, texts[name]) for name in batch])
-                self._ours |= {(run_id, "param", name) for name in batch}
+                self._arrived |= {(run_id, name) for name in batch}
 
     def _log_rows(self, run_id: str, kind: str, rows: list[Any]) -> None:
         """Log rows of one kind in one call. A store that refuses one of them refuses all: then each goes by itself."""
@@ -367,7 +369,8 @@ def _files(root: Path, folder: str) -> list[tuple[Path, str]]:
     if root.is_file():
         return [(root, folder)]
     paths = sorted(path for path in root.rglob("*") if path.is_file())[:MOST_FILES]
-    return [(path, Path(folder, path.parent.relative_to(root)).as_posix()) for path in paths]
+    folders = [Path(folder, path.parent.relative_to(root)) for path in paths]
+    return [(path, "" if at == Path() else at.as_posix()) for path, at in zip(paths, folders, strict=True)]
 
 
 def experiment_id(client: Any, name: str) -> str:

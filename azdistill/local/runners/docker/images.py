@@ -215,9 +215,9 @@ class Context:
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
             for name, content in sorted(self.files.items()):
-                entry = tarfile.TarInfo(name)
-                entry.size, entry.mode = len(_bytes(content)), 0o755 if _executable(content) else 0o644
-                tar.addfile(entry, io.BytesIO(_bytes(content)))
+                data, entry = _bytes(content), tarfile.TarInfo(name)
+                entry.size, entry.mode = len(data), 0o755 if _executable(content) else 0o644
+                tar.addfile(entry, io.BytesIO(data))
         archive.seek(0)
         return archive
 
