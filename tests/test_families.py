@@ -16,16 +16,17 @@ from azdistill import families
 
 ROOT = Path(__file__).parents[1]
 
-TRANSLATION = '''
-"""Translation: the same text in another language."""
+#: No how-to page adds a task of this name, so that the tests also pass in a checkout where one was followed.
+LIMERICK = '''
+"""Limericks: five lines on a theme."""
 
 from common.tasks import Row, Task
 
-ALIASES = ("machine_translation",)
+ALIASES = ("funny_poem",)
 SAMPLE = {"strategy": "direct", "max_tokens": 300}
 
 
-class Translation(Task):
+class Limerick(Task):
     metrics = ("bleu", "chrf")
     headline = "bleu"
 
@@ -33,10 +34,10 @@ class Translation(Task):
         return False
 
 
-TASK = Translation()
+TASK = Limerick()
 '''
 RECIPE = """
-task: Machine-Translation
+task: Funny-Poem
 teacher: {model: tiny, endpoint: "http://127.0.0.1:9/v1"}
 student: owner/small
 data: {training_data: rows.jsonl, validation_fraction: 0, test_fraction: 0}
@@ -63,12 +64,12 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree = tmp_path_factory.mktemp("tree")
     for folder in ("azdistill", "components", "environments", "pipelines"):
         shutil.copytree(ROOT / folder, tree / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (tree / "components" / "common" / "tasks" / "translation.py").write_text(TRANSLATION)
-    prompts = tree / "components" / "teacher" / "teacher_inference" / "prompts" / "translation"
+    (tree / "components" / "common" / "tasks" / "limerick.py").write_text(LIMERICK)
+    prompts = tree / "components" / "teacher" / "teacher_inference" / "prompts" / "limerick"
     prompts.mkdir()
-    (prompts / "direct.jinja2").write_text("Translate into French.\n")
-    row = {"messages": [{"role": "user", "content": "Good morning"}], "reference": "Bonjour"}
-    (tree / "pipelines" / "data" / "translation.jsonl").write_text(json.dumps(row) + "\n")
+    (prompts / "direct.jinja2").write_text("Write a limerick.\n")
+    row = {"messages": [{"role": "user", "content": "A cat"}], "reference": "There was a cat"}
+    (tree / "pipelines" / "data" / "limerick.jsonl").write_text(json.dumps(row) + "\n")
     return tree
 
 
@@ -87,8 +88,8 @@ def azdistill(tree: Path, folder: Path, *arguments: str) -> subprocess.Completed
 
 @pytest.fixture
 def folder(tree: Path, tmp_path: Path) -> Path:
-    """A folder with rows to translate."""
-    shutil.copy(tree / "pipelines" / "data" / "translation.jsonl", tmp_path / "rows.jsonl")
+    """A folder with rows of the task."""
+    shutil.copy(tree / "pipelines" / "data" / "limerick.jsonl", tmp_path / "rows.jsonl")
     return tmp_path
 
 
@@ -103,36 +104,36 @@ def test_a_recipe_of_a_task_in_one_file_validates_and_compiles(tree: Path, folde
     assert azdistill(tree, folder, "validate", "recipe.yml").returncode == 0
     compiled = azdistill(tree, folder, "compile", "recipe.yml", "-o", "job.yml")
     assert compiled.returncode == 0, compiled.stderr
-    assert "task_type: translation\n" in (folder / "job.yml").read_text()
+    assert "task_type: limerick\n" in (folder / "job.yml").read_text()
 
 
 def test_a_task_in_one_file_runs(tree: Path, folder: Path) -> None:
-    pipeline = write_pipeline(tree, folder, "translation")
+    pipeline = write_pipeline(tree, folder, "limerick")
     ended = azdistill(tree, folder, "run", pipeline, "--no-tracking", "--json")
     assert ended.returncode == 0, ended.stderr
     (row,) = Path(json.loads(ended.stdout)["outputs"]["rows"]).read_text().splitlines()
-    assert json.loads(row)["reference"] == "Bonjour"
+    assert json.loads(row)["reference"] == "There was a cat"
 
 
 def test_a_misspelt_task_is_found_in_pipelines_and_recipes(tree: Path, folder: Path) -> None:
-    ended = azdistill(tree, folder, "validate", write_pipeline(tree, folder, "tranlation"))
+    ended = azdistill(tree, folder, "validate", write_pipeline(tree, folder, "limrick"))
     assert ended.returncode == 2
     assert "AZD133" in ended.stderr + ended.stdout
-    assert "did you mean 'translation'?" in ended.stderr + ended.stdout
-    (folder / "recipe.yml").write_text(RECIPE.replace("Machine-Translation", "tranlation"))
+    assert "did you mean 'limerick'?" in ended.stderr + ended.stdout
+    (folder / "recipe.yml").write_text(RECIPE.replace("Funny-Poem", "limrick"))
     ended = azdistill(tree, folder, "validate", "recipe.yml")
     assert ended.returncode == 2
     assert "AZD205" in ended.stderr + ended.stdout
-    assert "did you mean 'translation'?" in ended.stderr + ended.stdout
+    assert "did you mean 'limerick'?" in ended.stderr + ended.stdout
 
 
 def test_a_project_of_a_task_in_one_file_begins_with_its_prompts_and_data(tree: Path, folder: Path) -> None:
-    ended = azdistill(tree, folder, "init", "new", "--task", "translation")
+    ended = azdistill(tree, folder, "init", "new", "--task", "limerick")
     assert ended.returncode == 0, ended.stderr
     recipe = (folder / "new" / "recipe.yml").read_text()
     assert "strategy: direct " in recipe
     assert "max_tokens: 300\n" in recipe
-    assert (folder / "new" / "prompts" / "translation" / "direct.jinja2").is_file()
+    assert (folder / "new" / "prompts" / "limerick" / "direct.jinja2").is_file()
     assert azdistill(tree, folder, "validate", "new/recipe.yml").returncode == 0
 
 

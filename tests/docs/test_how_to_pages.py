@@ -1,4 +1,7 @@
-"""The steps of each how-to page, followed to the letter in a copy of the project, end with what the page promises."""
+"""The steps of each how-to page, followed to the letter in a copy of the project, end with what the page promises.
+
+The copy is of the checkout as it stands. A step that somebody has followed there already is not followed again.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,8 @@ def _edit(block: Block, project: Path) -> None:
     kind, _, name = block.info.partition(" file=")
     path = project / name
     if kind != "diff":
-        assert not path.exists(), f"{name} is there already"
+        is_other = path.exists() and path.read_text(encoding="utf-8") != block.text
+        assert not is_other, f"{name} is there already, and is another file than the page's"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(block.text, encoding="utf-8")
         return
@@ -55,6 +59,8 @@ def _edit(block: Block, project: Path) -> None:
     old = "".join(line[1:] for line in lines if line[0] in " -")
     new = "".join(line[1:] for line in lines if line[0] in " +")
     text = path.read_text(encoding="utf-8")
+    if new in text:
+        return
     assert text.count(old) == 1, f"{name} holds these lines {text.count(old)} times:\n{old}"
     path.write_text(text.replace(old, new), encoding="utf-8")
 

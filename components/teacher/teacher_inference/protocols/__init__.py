@@ -1,7 +1,7 @@
 """Teacher protocols: each file here is one, found by its name (``teacher.api`` of a recipe).
 
 What a protocol is: where a request goes, what its body looks like, and how an answer is read. Its file holds an object
-``PROTOCOL``. Retries, the throttle and the store of answers know none of them.
+``PROTOCOL``. Retries, the throttle and the store of answers work with any protocol.
 """
 
 from __future__ import annotations
