@@ -219,7 +219,7 @@ def test_local_runs_are_used_through_one_face() -> None:
     ]
     used = {(path.name, name) for path in users for name in imported_names(path) if name.startswith("azdistill.local")}
     assert used
-    face = {f"azdistill.local.{name}" for name in local.__all__}
+    face = {"azdistill.local", *(f"azdistill.local.{name}" for name in local.__all__)}
     assert sorted((file, name) for file, name in used if name not in face) == []
 
 

@@ -84,7 +84,10 @@ class Scope:
                 return Traced(type_of_output(self.jobs[step], ".".join(name)), value.where)
             case ("parent", "jobs", step, "inputs", *name) if step in self.jobs:
                 lender = self.jobs[step].inputs.get(".".join(name))
-                return self.trace(lender, depth + 1) if lender and depth < MAX_BORROWED else None
+                traced = self.trace(lender, depth + 1) if lender and depth < MAX_BORROWED else None
+                # What the lending step says of its input holds before what the output behind it is.
+                own = lender.type if isinstance(lender, Binding) else None
+                return replace(traced, type=own) if traced and own else traced
         return None
 
     def _input(self, name: str) -> Traced | None:

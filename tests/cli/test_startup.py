@@ -47,6 +47,15 @@ def test_a_pipeline_runs_without_the_half_that_reads_recipes(tmp_path: Path, mon
     assert "pydantic" not in _modules_after("run", "p.yml", "--dry-run")
 
 
+@pytest.mark.parametrize(
+    "module", ["azdistill.compile", "azdistill.cloud.workspace.connect", "azdistill.cloud.jobs.follow"]
+)
+def test_a_module_that_may_need_no_yaml_imports_none(module: str) -> None:
+    code = f"import sys, {module}; print('yaml' in sys.modules, 'azdistill.aml' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False False\n"
+
+
 @pytest.mark.parametrize("verb", ["status", "cancel", "resume", "logs", "runs", "run", "validate"])
 def test_the_help_of_a_verb_reads_no_yaml(verb: str) -> None:
     assert "yaml" not in _modules_after(verb, "--help")

@@ -415,6 +415,27 @@ def test_a_removal_that_fails_ends_and_says_what_is_left(
     assert left(ws) == []
 
 
+def test_what_is_gone_when_it_is_to_be_removed_is_not_waited_for(
+    ws: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from azure.core.exceptions import ResourceNotFoundError
+
+    connection = connect()
+    name = made(connection)
+    kind = resources.Resources(connection, quietly)
+    call = connection.rest.call
+
+    def gone(method: str, path: str, **options: Any) -> Any:
+        if method == "DELETE":
+            raise ResourceNotFoundError("removed meanwhile")
+        return call(method, path, **options)
+
+    monkeypatch.setattr(connection.rest, "call", gone)
+    # A read that is older than the removal still shows it; waiting for it to go would not end.
+    monkeypatch.setattr(kind, "_poll", lambda *arguments: pytest.fail("waited for"))
+    kind.delete(kind.deployment(name, "teacher"))
+
+
 def test_what_had_failed_before_is_given_time_to_go(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     connection = connect()
     name = made(connection)

@@ -50,6 +50,26 @@ def test_a_type_that_an_inline_output_states_is_kept(tmp_path: Path) -> None:
     assert types(tmp_path, "custom_model", f"{{path: '{BOUND}', type: uri_folder}}") == ("uri_folder", "uri_folder")
 
 
+def test_what_is_borrowed_from_a_step_is_what_that_step_says_of_it(tmp_path: Path) -> None:
+    file = tmp_path / "job.yml"
+    file.write_text("""\
+type: pipeline
+jobs:
+  a: {command: "echo > ${{outputs.o}}", environment: azureml:e@latest, outputs: {o: {type: uri_folder}}}
+  b:
+    command: ls ${{inputs.i}}
+    environment: azureml:e@latest
+    inputs: {i: {path: "${{parent.jobs.a.outputs.o}}", type: uri_file}}
+  c: {command: "ls ${{inputs.j}}", environment: azureml:e@latest, inputs: {j: "${{parent.jobs.b.inputs.i}}"}}
+""")
+    read, problems = aml.examine(file)
+    assert isinstance(read, aml.Pipeline)
+    borrower = read.jobs["c"].component
+    assert isinstance(borrower, aml.CommandComponent)
+    assert borrower.inputs["j"].type == "uri_file"
+    assert [problem.code for problem in problems] == ["AZD141"]
+
+
 def test_words_around_a_binding_are_text(tmp_path: Path) -> None:
     file = tmp_path / "job.yml"
     file.write_text(

@@ -58,8 +58,11 @@ class Resources:
         before = self.get(path)
         if before is None:
             return
-        with explain(f"removing {_called(path)}"), suppress(ResourceNotFoundError):
-            self.connection.rest.call("DELETE", path)
+        with explain(f"removing {_called(path)}"):
+            try:
+                self.connection.rest.call("DELETE", path)
+            except ResourceNotFoundError:
+                return
         is_over = _Removal(state(before))
         if (remaining := self._poll(path, f"removing {_called(path)}", is_over)) is not None:
             message = f"{_called(path)} could not be removed: the service ended with {state(remaining)}"

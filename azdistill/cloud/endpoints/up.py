@@ -119,7 +119,8 @@ def _changed(
     """The endpoint, put as ``body`` says unless it is there, whole, with the same expiry and authentication."""
     expires, mode = body["tags"][EXPIRES], body["properties"]["authMode"]
     is_current = state(endpoint) == "Succeeded" and ownership.tags(endpoint).get(EXPIRES) == expires
-    if endpoint is None or not is_current or endpoint["properties"].get("authMode") != mode:
+    # A serverless endpoint need not say its mode, and has no other.
+    if endpoint is None or not is_current or endpoint["properties"].get("authMode", mode) != mode:
         resources.say(f"{what}: {'changing' if endpoint else 'making'} it, it expires {expires}")
         resources.put(path, body)
         endpoint = resources.settled(path)

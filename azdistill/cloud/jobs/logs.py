@@ -24,7 +24,7 @@ _BUILD = (
     r"logs/azureml/.*\.(?:txt|log)",
 )
 #: Of a step on several processes one log is followed: the first process's.
-_FIRST_PROCESS = re.compile(r".*std_log\D*0*(?:_ps)?\.txt")
+_FIRST_PROCESS = re.compile(r"user_logs/std_log\D*0*(?:_ps)?\.txt")
 _PIECE = 1 << 20
 #: Seconds between looks for a log that is listed and not there.
 _MOVING = (0.1, 0.3, 0.6)

@@ -15,7 +15,6 @@ from azdistill.cloud.workspace import clouds
 from azdistill.cloud.workspace.clouds import Cloud
 from azdistill.cloud.workspace.credentials import make_credential
 from azdistill.cloud.workspace.errors import explain
-from azdistill.cloud.workspace.profiles import find_profile
 from azdistill.cloud.workspace.quiet import hushed, quiet, without_bars
 from azdistill.cloud.workspace.rest import Rest
 from azdistill.errors import MachineError, ServiceError, UserError, did_you_mean
@@ -134,8 +133,12 @@ def connect(where: Where | None = None, folder: Path | None = None, credential: 
     """
     quiet()
     where = where or Where()
-    settings = find_profile(where.profile, folder or Path.cwd()).where
-    where = replace(where, **{key: text for key, text in settings.items() if getattr(where, key) is None})
+    if where.profile is not None:
+        # Only here: it reads YAML.
+        from azdistill.cloud.workspace.profiles import find_profile
+
+        settings = find_profile(where.profile, folder or Path.cwd()).where
+        where = replace(where, **{key: text for key, text in settings.items() if getattr(where, key) is None})
     subscription, group, name = _address(where)
     with explain("looking up the cloud"):
         cloud = clouds.find(where.cloud)

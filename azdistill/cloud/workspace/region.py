@@ -127,8 +127,9 @@ def _listed(connection: Connection, kind: str, doing: str) -> list[dict[str, Any
 
 def _quota(usage: dict[str, Any]) -> Quota:
     family, limit = (usage.get("name") or {}).get("value") or "", usage.get("limit")
-    has_limit = isinstance(limit, int) and limit >= 0
-    return Quota(str(family), int(usage.get("currentValue") or 0), limit if has_limit else None)
+    # The service says -1 where there is no limit.
+    has_limit = limit is not None and float(limit) >= 0
+    return Quota(str(family), int(usage.get("currentValue") or 0), int(float(limit)) if has_limit else None)
 
 
 class Facts:
