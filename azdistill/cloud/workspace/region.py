@@ -128,8 +128,8 @@ def _listed(connection: Connection, kind: str, doing: str) -> list[dict[str, Any
 def _quota(usage: dict[str, Any]) -> Quota:
     family, limit = (usage.get("name") or {}).get("value") or "", usage.get("limit")
     # The service says -1 where there is no limit.
-    has_limit = limit is not None and float(limit) >= 0
-    return Quota(str(family), int(usage.get("currentValue") or 0), int(float(limit)) if has_limit else None)
+    cores = -1 if limit is None else int(float(limit))
+    return Quota(str(family), int(usage.get("currentValue") or 0), cores if cores >= 0 else None)
 
 
 class Facts:
