@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,10 @@ import pytest
 _slow = [hypothesis.HealthCheck.too_slow]
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=_slow)
 hypothesis.settings.load_profile("repeatable")
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and with them every program that they try.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # MLflow configures logging when it is imported, which shuts every handler of the process, absl's together with the
 # stream that stderr was when absl was imported: pytest's, which it needs to the end.
