@@ -79,3 +79,9 @@ def _recipe(target: str, *settings: str) -> str:
     command = ["make", "--dry-run", "--always-make", target, *settings]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=environment)
     return " ".join(listed.stdout.split())
+
+
+@pytest.mark.parametrize("folder", ["azdistill", "components"])
+def test_no_file_has_more_lines_than_a_reader_holds(folder: str) -> None:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / folder).rglob("*.py")}
+    assert {str(path.relative_to(ROOT)): count for path, count in lengths.items() if count > 400} == {}

@@ -301,12 +301,10 @@ def show_columns(client: Any, experiment: str, metrics: Sequence[str], *, headli
     tags = client.get_experiment(experiment).tags
     stored = _stored_columns(tags)
     # Views of earlier versions are known by names such as "model.accuracy", which no single step logs.
-    if COLUMNS_TAG in tags and not headline:
+    if not headline and (COLUMNS_TAG in tags or any("." in name for name in stored)):
         return
     if headline and COLUMNS_TAG not in tags:
         stored = [name for name in stored if "." in name]
-    elif not headline and any("." in name for name in stored):
-        return
     names = [valid_name(name) for name in metrics]
     richer, poorer = (names, stored) if len(names) >= len(stored) else (stored, names)
     columns = list(dict.fromkeys([*richer, *poorer]))[:_MOST_COLUMNS]
@@ -369,8 +367,7 @@ def _files(root: Path, folder: str) -> list[tuple[Path, str]]:
     if root.is_file():
         return [(root, folder)]
     paths = sorted(path for path in root.rglob("*") if path.is_file())[:MOST_FILES]
-    folders = [Path(folder, path.parent.relative_to(root)) for path in paths]
-    return [(path, "" if at == Path() else at.as_posix()) for path, at in zip(paths, folders, strict=True)]
+    return [(path, "/".join(Path(folder, path.parent.relative_to(root)).parts)) for path in paths]
 
 
 def experiment_id(client: Any, name: str) -> str:
