@@ -308,7 +308,8 @@ def turns(cell: Cell, names: list[str]) -> list[list[str]]:
         return [[name for name in names if name not in UNLIMITED]]
     if cell.latency < 0.1:
         return [[name] for name in names]
-    return [[name for name in names if name not in BUSY], *([name] for name in names if name in BUSY)]
+    apart = [name for name in names if name in BUSY and cell.in_flight > 100]
+    return [[name for name in names if name not in apart], *([name] for name in apart)]
 
 
 def measure(base: str, run: str, cell: Cell, name: str) -> tuple[float, float]:
