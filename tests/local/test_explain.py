@@ -18,7 +18,7 @@ from local_helpers import hands_on, no_cache, statuses, step, write_pipeline
 from azdistill.cli import cli
 from azdistill.local.cache.entries import USED
 from azdistill.local.cache.explain import explain
-from azdistill.local.cache.gc import Held, entries_to_remove, held_entries
+from azdistill.local.cache.gc import EntryUse, entries_to_remove, held_entries
 from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.store import runs
 from azdistill.local.store.durable_files import remove_tree
@@ -214,8 +214,8 @@ def test_what_cannot_be_answered(again: Callable[..., Finished], arguments: list
     assert said in str(done.exception)
 
 
-def entry(key: str, size: int, age: float, in_use: bool = False) -> Held:
-    return Held(key, Path(key), "s", "r", 1.0, size, 1e6 - age, in_use)
+def entry(key: str, size: int, age: float, in_use: bool = False) -> EntryUse:
+    return EntryUse(key, Path(key), "s", "r", 1.0, size, 1e6 - age, in_use)
 
 
 def test_what_goes_is_what_is_old_or_does_not_fit() -> None:
