@@ -177,6 +177,16 @@ def test_a_limit_of_requests_at_once_is_used_and_hardly_exceeded(most, latency):
     assert run.share <= 0.02
 
 
+@pytest.mark.parametrize("refusal", [0.02, 0.05, 0.1])
+@pytest.mark.parametrize("most", [64, 256])
+def test_a_limit_whose_refusals_take_their_time_is_no_share(most, refusal):
+    # Over a network a refusal takes a round trip too, and more is sent before it is known.
+    for seed in range(3):
+        run = simulate(Bucket(lambda now: 60, 60), most, 0.05, 60.0, seed=seed, refusal=refusal)
+        assert run.rate() >= 0.9 * 60
+        assert run.share <= 0.16
+
+
 def test_one_at_a_time_is_found():
     run = simulate(Places(lambda now: 1), 64, 0.05, 60.0)
     assert run.rate(since=30) >= 0.85 * 20

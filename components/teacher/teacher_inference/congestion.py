@@ -43,6 +43,8 @@ MEMORY, UNPROVEN = 300, 0.1
 #: So many requests show whether the old window is taken; so many seconds lie between such trials, twice as many after
 #: one that failed. Fewer show it, where none was taken and the small window's share makes that as good as impossible.
 TRIAL, TRIAL_EVERY, SURE = 30, 10.0, 3.0
+#: The part of the requests sent whose outcome must be known before their share of refusals is.
+KNOWN = 0.6
 #: A rate measured over so many requests is relied upon.
 LONG = 60
 #: A limit that is known is tried again after so many requests, within these seconds.
@@ -292,7 +294,9 @@ class Window:
     def _persists(self) -> bool:
         """Whether a moderate share of requests was refused well below the ceiling, and as many at the one before."""
         sent, refused = self._sent_below, self._refused_below
-        if sent < 15 or refused > 0.45 * sent:
+        # Far above a limit nearly all is refused, but looks moderate while most outcomes are not known.
+        outcomes = self._answered + self._refused
+        if sent < 15 or refused > 0.45 * sent or outcomes < KNOWN * self._sent:
             if sent > 1 and not refused:
                 self._persisting = 0.0
             return False
