@@ -161,7 +161,7 @@ class TeacherClient:
             self._rules.answered(number)
             return answered
         finally:
-            self.throttle.close(self._rules.in_doubt)
+            self.throttle.pause(self._rules.in_doubt)
             self._rules.ended(number)
 
     async def _attempt(

@@ -22,7 +22,7 @@ class Throttle:
         self.clock = clock
         self._waiting: deque[asyncio.Future[Ticket]] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self._closed = False
+        self._paused = False
 
     def place(self, *, is_retry: bool = False) -> Place:
         """A place for one request; one that is a retry goes before those that are not."""
@@ -32,14 +32,14 @@ class Throttle:
         """Send nothing for so long."""
         self.window.hold(self.clock() + seconds)
 
-    def close(self, closed: bool) -> None:
-        """Send nothing while ``closed``; who waits is woken when the next request ends."""
-        self._closed = closed
+    def pause(self, paused: bool) -> None:
+        """Send nothing while ``paused``; who waits is woken when the next request ends."""
+        self._paused = paused
 
     async def take(self, is_retry: bool) -> Ticket:
         """Wait for a place."""
         moment = self.clock()
-        if (is_retry or not self._waiting) and not self._closed and self.window.room(moment) <= 0:
+        if (is_retry or not self._waiting) and not self._paused and self.window.room(moment) <= 0:
             return self.window.sent(moment)
         place: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()
         (self._waiting.appendleft if is_retry else self._waiting.append)(place)
@@ -54,7 +54,7 @@ class Throttle:
 
     def wake(self) -> None:
         """Give the places that there are to those who wait."""
-        while self._waiting and not self._closed:
+        while self._waiting and not self._paused:
             if self._waiting[0].done():
                 self._waiting.popleft()
                 continue
