@@ -6,11 +6,14 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 CHUNK = 1 << 20
+#: What stat says of a file or a folder: its size, when its content and when anything of it was changed, and its inode.
+Stat = tuple[int, int, int, int]
 
 
 def canonical(value: Any) -> str:
@@ -42,6 +45,63 @@ def walk_files(root: Path) -> Iterator[tuple[str, Path]]:
     ring.
     """
     yield from _walk(root, "", frozenset({os.path.realpath(root)}))
+
+
+def stat_of(status: os.stat_result) -> Stat:
+    """What tells a file or a folder from one that was changed. Anybody may set the time of a change to the content,
+    nobody that of a change to the file.
+    """
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def stamps(root: Path) -> dict[str, Stat]:
+    """What stat says of a file (named ""), or of a folder and all that lies in it, and of the links that lead there.
+
+    What comes or goes changes its folder; what vanishes while this looks has no stamp.
+    """
+    found, looked_at = dict[str, Stat](), set[str]()
+    todo = [(str(root), "", True, frozenset[tuple[int, int]]())]
+    while todo:
+        path, name, may_be_link, around = todo.pop()
+        if may_be_link:
+            found |= _links(path, looked_at)
+            looked_at |= {*_ways(path)}
+        try:
+            status = os.stat(path)
+            found[name] = stat_of(status)
+            identity = status.st_dev, status.st_ino
+            if not stat.S_ISDIR(status.st_mode) or identity in around:
+                continue
+            entries = list(os.scandir(path))
+        except OSError:
+            continue
+        prefix, around = f"{name}/" if name else "", around | {identity}
+        todo += [(entry.path, prefix + entry.name, entry.is_symlink(), around) for entry in entries]
+    return found
+
+
+def _links(path: str, passed_over: Collection[str]) -> dict[str, Stat]:
+    """What stat says of every link on the way to ``path``, by its own path and an arrow."""
+    found: dict[str, Stat] = {}
+    todo = [path]
+    while todo:
+        for place in _ways(todo.pop()):
+            name = f"{place} ->"
+            if place in passed_over or name in found:
+                continue
+            try:
+                status = os.lstat(place)
+                if stat.S_ISLNK(status.st_mode):
+                    found[name] = stat_of(status)
+                    todo.append(os.path.join(os.path.dirname(place), os.readlink(place)))
+            except OSError:
+                continue
+    return found
+
+
+def _ways(path: str) -> list[str]:
+    """``path`` and every folder that it leads through."""
+    return [path[:end] for end, letter in enumerate(path) if letter == "/" and end] + [path]
 
 
 def _is_ring(entry: os.DirEntry[str]) -> bool:

@@ -140,4 +140,4 @@ class _Foresight:
 
     def _keep(self, step: PlannedStep, manifest: Manifest, outputs: Mapping[str, Path]) -> None:
         places = {**outputs, **step.standing}
-        self._results[step.name] = Result("cached", outputs=places, contents=manifest.contents())
+        self._results[step.name] = Result("cached", outputs=places, manifest=manifest)

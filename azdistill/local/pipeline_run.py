@@ -292,8 +292,9 @@ def _deliver(plan: Plan, out: Path | None, results: Mapping[str, Result]) -> dic
         return {name: str(path) for name, path in paths.items()}
     withdraw(out.absolute(), withheld(plan, results))
     # What is known of the outputs that nobody changes any more.
-    contents = {name: results[maker.step].contents.get(maker.output, "") for name, maker in makers.items()}
-    return deliver(out.absolute(), paths, {name: content for name, content in contents.items() if content})
+    manifests = {name: (results[maker.step].manifest, maker.output) for name, maker in makers.items()}
+    contents = {name: made.content(output) for name, (made, output) in manifests.items() if output in made.outputs}
+    return deliver(out.absolute(), paths, contents)
 
 
 def _files(plan: Plan) -> dict[str, str]:

@@ -29,6 +29,10 @@ from azdistill.snapshot import Snapshot, take
 VERSION = 1
 #: Of a result that goes into the cache; of one that only its own run, resumed, may ever use again.
 _FILE, _OWN_FILE = "key.json", "own-key.json"
+#: In the folder of an attempt of which nobody knows (yet) that its inputs stayed as they were: a hash of their stamps.
+_UNCONFIRMED = "unconfirmed-inputs"
+#: In place of that hash, once it is known that they did not.
+_CHANGED = "changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +50,27 @@ class ResultKey:
         """What is kept of it: secrets are hidden in its fields."""
         return ResultKey(clean(self.fields))
 
-    def write(self, attempt: Path, *, reusable: bool = True) -> None:
+    def write(self, attempt: Path, *, reusable: bool = True, stamps: Any = None) -> None:
         """Keep the fields in the folder of an attempt. Secrets are in none of them, and are hidden all the same.
 
-        ``reusable``: the result goes into the cache.
+        ``reusable``: the result goes into the cache. ``stamps``: what stat said of its inputs before they were hashed;
+        until :meth:`confirm` nobody takes it for granted that the attempt read just that.
         """
+        if stamps:
+            (attempt / _UNCONFIRMED).write_text(digest(stamps), encoding="utf-8")
         # Not worth a wait for the disk: half a file, after a power cut, is read as none.
         file = attempt / (_FILE if reusable else _OWN_FILE)
         file.write_text(strict_json.dumps(clean(self.fields), ensure_ascii=False), encoding="utf-8")
 
+    def content(self, name: str) -> str | None:
+        """The hash of what an input holds, where it is data."""
+        content: str | None = self.fields["inputs"].get(name, {}).get("content")
+        return content
+
     def is_of(self, attempt: Path) -> bool:
         """Whether an attempt was made with exactly these fields."""
+        if (attempt / _UNCONFIRMED).exists():
+            return False
         fields = json.loads(strict_json.dumps(clean(self.fields)))
         return fields in (_read(attempt / _FILE), _read(attempt / _OWN_FILE))
 
@@ -135,8 +149,9 @@ def _content(context: PlanContext, bound: Local | StepOutput, results: Mapping[s
     """The hash of what an input holds."""
     if isinstance(bound, StepOutput):
         output = context.plan.steps[bound.step].outputs[bound.output]
-        if not output.standing or output.store:
-            return "standing" if output.store else results[bound.step].contents[bound.output]
+        if not output.standing:
+            path = Path(text_of(bound, results))
+            return results[bound.step].manifest.content_at(bound.output, path, context.hashes.file)
     # A place may hold more, or other things, than when the step that filled it had ended.
     path = Path(text_of(bound, results))
     return context.hashes.tree(path) if path.is_dir() else context.hashes.file(path)
@@ -150,9 +165,28 @@ def _as_json(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
-def same_key(first: Path, second: Path) -> bool:
-    """Whether two attempts were made with the same fields, as far as is known of both."""
-    fields = [_read(attempt / _FILE) or _read(attempt / _OWN_FILE) for attempt in (first, second)]
+def confirm(attempt: Path, unchanged: bool) -> None:
+    """Note of an attempt whose command has ended whether its inputs are still what they were before they were hashed.
+
+    With inputs that were changed, what it made is of nobody knows what, whatever its key says.
+    """
+    if unchanged:
+        (attempt / _UNCONFIRMED).unlink(missing_ok=True)
+    else:
+        (attempt / _UNCONFIRMED).write_text(_CHANGED, encoding="utf-8")
+
+
+def same_key(earlier: Path, latest: Path) -> bool:
+    """Whether an earlier attempt was made with the fields of the latest, as far as is known of both, and of the very
+    same inputs where a kill kept the runner from looking at them again.
+    """
+    try:
+        if (earlier / _UNCONFIRMED).read_bytes() != (latest / _UNCONFIRMED).read_bytes():
+            return False
+    except FileNotFoundError:
+        if (earlier / _UNCONFIRMED).exists():
+            return False
+    fields = [_read(attempt / _FILE) or _read(attempt / _OWN_FILE) for attempt in (earlier, latest)]
     return fields[0] is not None and fields[0] == fields[1]
 
 

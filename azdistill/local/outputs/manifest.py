@@ -19,9 +19,8 @@ from azdistill.aml.models import PRIMITIVES
 from azdistill.local.cache.hashes import tree_digest
 from azdistill.local.store.durable_files import hash_file, sync, walk_files, write_whole
 from azdistill.permissions import copy_file, restrict
+from azdistill.trees import Stat, stat_of
 
-#: What stat says of a file: its size, when its content and when anything of it was changed, and its inode.
-Stat = tuple[int, int, int, int]
 #: Name of a standing output -> relative path -> what stat said.
 Seen = Mapping[str, Mapping[str, Stat]]
 #: Reads a file's content, or knows its hash.
@@ -60,12 +59,18 @@ class Manifest:
 
     def content(self, output: str) -> str:
         """The hash of one output's content, by names and bytes; equal contents have equal hashes wherever they lie."""
-        files = {name: mark.sha256 for name, mark in self.outputs[output].items()}
-        return files[""] if "" in files else tree_digest(files)
+        return _content({name: mark.sha256 for name, mark in self.outputs[output].items()})
 
-    def contents(self) -> dict[str, str]:
-        """The hashes of all outputs, but for those in places that others may write to as well."""
-        return {name: self.content(name) for name in self.outputs}
+    def content_at(self, output: str, path: Path, hash_of: Hash) -> str:
+        """The hash of what an output holds now, at ``path``; of what is as it was written nothing is read."""
+        marks = self.outputs[output]
+        path.stat()
+        return _content(
+            {
+                name: marks[name].sha256 if name in marks and marks[name].stat == _stat(file) else hash_of(file)
+                for name, file in _files(path).items()
+            }
+        )
 
     @staticmethod
     def from_json(rows: Any, standing: Any = None) -> Manifest:
@@ -186,9 +191,12 @@ def _files(path: Path) -> dict[str, Path]:
     return {"": path} if path.is_file() else dict(walk_files(path)) if path.is_dir() else {}
 
 
+def _content(hashes: Mapping[str, str]) -> str:
+    return hashes[""] if "" in hashes else tree_digest(hashes)
+
+
 def _stat(path: Path) -> Stat:
-    stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
+    return stat_of(path.stat())
 
 
 def _mark(path: Path) -> FileMark:

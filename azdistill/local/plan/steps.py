@@ -283,8 +283,3 @@ class Plan:
         """The inputs that are stores of azdistill's, so that no key says what is in them."""
         made = {name: bound for name, bound in step.inputs.items() if isinstance(bound, StepOutput)}
         return {name: maker for name, maker in made.items() if self.steps[maker.step].outputs[maker.output].store}
-
-    def shared_inputs(self, step: PlannedStep) -> set[str]:
-        """The inputs that lie where other steps and runs may write as well."""
-        made = {name: bound for name, bound in step.inputs.items() if isinstance(bound, StepOutput)}
-        return {name for name, maker in made.items() if maker.output in self.steps[maker.step].in_place}

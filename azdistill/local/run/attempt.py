@@ -72,6 +72,10 @@ class Attempt:
         self.outputs.mkdir()
         return {name: make_room(step, name, self.outputs / name) for name in step.outputs}
 
+    def discard(self) -> None:
+        """Remove it: its command was never started."""
+        remove_tree(self.folder)
+
     def restrict(self, step: PlannedStep) -> None:
         """Take what a step whose command has ended might have left for others: set-user-ID programs and the like.
 

@@ -14,6 +14,7 @@ from azdistill.aml import values
 from azdistill.aml.models import PRIMITIVES
 from azdistill.errors import AzdistillError, MachineError, UserError
 from azdistill.local.outputs import value_outputs
+from azdistill.local.outputs.manifest import Manifest
 from azdistill.local.plan.steps import Bound, Gate, Local, Plan, PlannedStep, StepOutput, Text
 from azdistill.redact import redact
 
@@ -27,8 +28,8 @@ _OVERLOADED = (429, 502, 503, 504)
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a step came to. ``outputs`` are the committed ones, ``contents`` the hashes of those that nobody changes any
-    more; ``metrics`` is its metrics file.
+    """What a step came to. ``outputs`` are the committed ones, and ``manifest`` says what they were then; ``metrics``
+    is its metrics file.
 
     ``reason`` says why it was skipped, in a word (see :func:`skip`); ``detail`` for people.
     """
@@ -38,7 +39,7 @@ class Result:
     exit_code: int | None = None
     error: str = ""
     outputs: Mapping[str, Path] = field(default_factory=dict)
-    contents: Mapping[str, str] = field(default_factory=dict)
+    manifest: Manifest = field(default_factory=lambda: Manifest({}))
     metrics: Path | None = None
     key: str | None = None
     failure: BaseException | None = None

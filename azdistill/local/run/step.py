@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from azdistill.errors import AzdistillError, Interrupted, MachineError
+from azdistill.errors import AzdistillError, Interrupted, MachineError, UserError
 from azdistill.local.cache.entries import METRICS, Entry
-from azdistill.local.cache.key import ResultKey, key_of, result_key, take_code
+from azdistill.local.cache.key import ResultKey, confirm, key_of, result_key, take_code
 from azdistill.local.outputs import manifest as outputs
 from azdistill.local.outputs import value_outputs
 from azdistill.local.outputs.manifest import Manifest
 from azdistill.local.plan.selection import missing
-from azdistill.local.plan.steps import PlannedStep, Text
+from azdistill.local.plan.steps import PlannedStep, StepOutput, Text
 from azdistill.local.run.attempt import Attempt, finished, make_room, new_attempt, outputs_of, settle, strange
 from azdistill.local.run.context import PlanContext, RunContext
 from azdistill.local.run.prepare import PreparedStep, prepare
@@ -29,11 +29,13 @@ from azdistill.local.runners.base import Cancellation, Ended
 from azdistill.local.store.durable_files import disk_error
 from azdistill.local.store.events import Event, Hear
 from azdistill.snapshot import Snapshot
-from azdistill.trees import walk_files
+from azdistill.trees import Stat, stamps
 
 Results = Mapping[str, Result]
-#: Name of an input -> relative path -> size and time.
-Stamps = Mapping[str, Mapping[str, tuple[int, int]]]
+#: Name of an input -> what stat says of all that it holds.
+Stamps = Mapping[str, Mapping[str, Stat]]
+#: How often the inputs of a step are read again because they were changed before its command was started.
+_READINGS = 3
 
 
 class StepRunner:
@@ -61,23 +63,40 @@ class StepRunner:
         if step.trial_of is None:
             self._hear(Event.of("step_reading", step.name))
         code = take_code(step)
-        # Before the key is taken: what is written where others may write as well, from here on, is not in it.
-        shared = _stamps(step, results, context.plan.shared_inputs(step))
-        key = result_key(context, step, results, code)
-        if reused := _reuse(context, step, key):
-            return reused
-        if step.name in context.plan.given:
-            raise missing(context.plan, [step.name])
-        work = _Work(step, results, code, key, shared)
-        if step.sweep:
-            return self._run_trials(step, work, room)
-        for retries_left in range(context.retries, -1, -1):
-            result = self._attempt(work)
+        for retries_left in range(0 if step.sweep else context.retries, -1, -1):
+            result = self._run_once(step, results, code, room)
             if not (retries_left and result.again):
                 break
             if not self._wait(step, context.retries - retries_left, result):
                 return Result("canceled", result.seconds, result.exit_code, "canceled")
         return result
+
+    def _run_once(
+        self, step: PlannedStep, results: Results, code: Snapshot, room: int, readings: int = _READINGS
+    ) -> Result:
+        """What the cache has, or one attempt, of what the inputs hold then; they may be read so many times again."""
+        context = self._context
+        work = self._read(step, results, code, readings)
+        if reused := _reuse(context, step, work.key):
+            return reused
+        if step.name in context.plan.given:
+            raise missing(context.plan, [step.name])
+        if step.sweep:
+            return self._run_trials(step, work, room)
+        result = self._attempt(work, patient=readings > 0)
+        return result or self._run_once(step, results, code, room, readings - 1)
+
+    def _read(self, step: PlannedStep, results: Results, code: Snapshot, readings: int) -> _Work:
+        """The step with its key, and with what stat said of its inputs before they were hashed for that."""
+        before = _stamps(step, results)
+        try:
+            return _Work(step, results, code, result_key(self._context, step, results, code), before)
+        except (OSError, UserError) as error:
+            # What was replaced just now is missing for a moment, or is a file where a folder was.
+            passing = isinstance(error, OSError) or error.code == "AZD345"
+            if not (passing and readings) or _stamps(step, results) == before:
+                raise
+        return self._read(step, results, code, readings - 1)
 
     def _run_trials(self, step: PlannedStep, work: _Work, room: int) -> Result:
         """The trials of a sweep step, and the best one's outputs as its own."""
@@ -106,13 +125,17 @@ class StepRunner:
                 return replace(best, seconds=time.monotonic() - started)
             places, before = attempt.make_places(step), outputs.look_at(step.in_place)
             hand_over(best, places, frozenset(step.standing), attempt.metrics)
-            keeps = may_reuse(self._context, step) and _stamps(step, work.results, work.shared.keys()) == work.shared
+            changed = self._confirm(work, attempt, log)
+            keeps = may_reuse(self._context, step) and not changed
             return self._commit(step, work, attempt, places, keeps, time.monotonic() - started, before)
 
-    def _attempt(self, work: _Work) -> Result:
+    def _attempt(self, work: _Work, *, patient: bool) -> Result | None:
+        """One attempt; none, of which nothing is left, where its inputs were changed before it could start and it is
+        ``patient``.
+        """
         attempt = self._begin(work)
         try:
-            return self._run_command(work.step, work, attempt)
+            return self._run_command(work.step, work, attempt, patient)
         except MachineError as error:
             if not is_passing(error):
                 raise
@@ -120,7 +143,7 @@ class StepRunner:
 
     def _begin(self, work: _Work) -> Attempt:
         attempt = new_attempt(self._context.log.folder, work.step.name)
-        work.key.write(attempt.folder, reusable=may_reuse(self._context, work.step))
+        work.key.write(attempt.folder, reusable=may_reuse(self._context, work.step), stamps=work.stamps)
         return attempt
 
     def _tell_start(self, step: PlannedStep, attempt: Attempt) -> None:
@@ -137,13 +160,18 @@ class StepRunner:
         self._hear(Event.of("line", step.name, text=f"{result.error}: trying again in {seconds:g} s"))
         return not self._context.cancellation.asked.wait(seconds)
 
-    def _run_command(self, step: PlannedStep, work: _Work, attempt: Attempt) -> Result:
-        context, results = self._context, work.results
-        prepared = prepare(context, step, results, attempt, work.code)
+    def _run_command(self, step: PlannedStep, work: _Work, attempt: Attempt, patient: bool) -> Result | None:
+        context = self._context
+        prepared = prepare(context, step, work.results, attempt, work.code)
+        changed_before = work.changed()
+        if changed_before and patient:
+            attempt.discard()
+            return None
         self._tell_start(step, attempt)
         with self._log(step, attempt) as log:
-            watched = step.inputs.keys() - context.plan.store_inputs(step).keys()
-            started, before = time.monotonic(), _stamps(step, results, watched)
+            for name, maker in work.altered().items():
+                log.note(f"input '{name}' is not what step '{maker}' had written: it was changed after that had ended")
+            started = time.monotonic()
             in_place = outputs.look_at(step.in_place)
             try:
                 ended = context.runner.run(prepared.job, log.feed, context.cancellation)
@@ -151,16 +179,28 @@ class StepRunner:
                 attempt.restrict(step)
                 broken_metrics = settle(attempt.metrics)
             self._take_what_was_logged(step, prepared, attempt, ended, log)
-            after = _stamps(step, results, watched)
-            failed = self._judge(step, prepared, ended, broken_metrics) or _changed(before, after, ended, work.shared)
-            if failed:
+            changed = self._confirm(work, attempt, log, changed_before)
+            if failed := self._judge(step, prepared, ended, broken_metrics):
                 log.note(failed.error)
                 return failed
             for name in outputs.untouched(step.in_place, in_place):
                 log.note(f"output '{name}' was there already and is as it was: this step wrote nothing to it")
-            # What it made of more than its key says is not kept for others.
-            keeps = may_reuse(self._context, step) and all(after[name] == files for name, files in work.shared.items())
+            keeps = may_reuse(self._context, step) and not changed
             return self._commit(step, work, attempt, prepared.places, keeps, time.monotonic() - started, in_place)
+
+    def _confirm(self, work: _Work, attempt: Attempt, log: LogWriter, before: list[str] | None = None) -> list[str]:
+        """The inputs that were changed since they were stamped, ``before`` the command was started or later.
+
+        What was made of them belongs to no key. The run goes on with it, and nobody else ever takes it.
+        """
+        changed = before or work.changed()
+        confirm(attempt.folder, not changed)
+        if changed:
+            names, were = ", ".join(map(repr, changed)), "was" if len(changed) == 1 else "were"
+            log.note(
+                f"input {names} {were} changed while this step read it: its result is of this run only, not cached"
+            )
+        return changed
 
     def _take_what_was_logged(
         self, step: PlannedStep, prepared: PreparedStep, attempt: Attempt, ended: Ended, log: LogWriter
@@ -231,18 +271,34 @@ class StepRunner:
             else:
                 manifest.write(attempt.folder)
         every = {**committed, **step.standing}
-        return Result("completed", seconds, 0, "", every, manifest.contents(), attempt.metrics, digest)
+        return Result("completed", seconds, 0, "", every, manifest, attempt.metrics, digest)
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """A step that has to be run. ``shared``: what its inputs held that lie where others may write as well."""
+    """A step that has to be run. ``stamps``: what stat said of its inputs before they were hashed for the key."""
 
     step: PlannedStep
     results: Results
     code: Snapshot
     key: ResultKey
-    shared: Stamps
+    stamps: Stamps
+
+    def changed(self) -> list[str]:
+        """The inputs that are not what they were when they were stamped."""
+        now = _stamps(self.step, self.results)
+        return [name for name, stamp in self.stamps.items() if now[name] != stamp]
+
+    def altered(self) -> dict[str, str]:
+        """The inputs that are not what the steps that made them had written, and these steps."""
+        made = {name: bound for name, bound in self.step.inputs.items() if isinstance(bound, StepOutput)}
+        manifests = {name: self.results[bound.step].manifest for name, bound in made.items()}
+        return {
+            name: bound.step
+            for name, bound in made.items()
+            if bound.output in manifests[name].outputs
+            and self.key.content(name) not in (None, manifests[name].content(bound.output))
+        }
 
 
 def find(context: RunContext, step: PlannedStep, results: Results) -> Result | None:
@@ -282,7 +338,7 @@ def _reused(
     """The result of a step that need not run."""
     for name in step.standing:
         make_room(step, name)
-    return Result("cached", 0.0, None, "", {**places, **step.standing}, manifest.contents(), metrics, digest)
+    return Result("cached", 0.0, None, "", {**places, **step.standing}, manifest, metrics, digest)
 
 
 def _stopped_by(error: Exception) -> Result:
@@ -294,30 +350,9 @@ def _failure(ended: Ended, error: str) -> Result:
     return Result("failed", ended.seconds, ended.returncode, error)
 
 
-def _stamps(step: PlannedStep, results: Results, names: Collection[str]) -> Stamps:
-    """Size and time of every file of the data inputs in ``names``; what a step writes to itself may change."""
-    stamps: dict[str, dict[str, tuple[int, int]]] = {}
-    for name, bound in step.inputs.items():
-        if name not in names or isinstance(bound, Text):
-            continue
-        path = Path(text_of(bound, results))
-        if path in step.standing.values():
-            continue
-        files = walk_files(path) if path.is_dir() else [("", path)]
-        stamps[name] = {key: (file.stat().st_size, file.stat().st_mtime_ns) for key, file in files if file.exists()}
-    return stamps
-
-
-def _changed(before: Stamps, after: Stamps, ended: Ended, shared: Collection[str]) -> Result | None:
-    """The failure of a step whose inputs are not what they were: its result belongs to neither content.
-
-    To ``shared`` inputs other steps may add meanwhile.
-    """
-    differ = []
-    for name, files in before.items():
-        stamps = {key: stamp for key, stamp in after[name].items() if name not in shared or key in files}
-        differ += [name] if stamps != files else []
-    if not differ:
-        return None
-    names = ", ".join(map(repr, differ))
-    return _failure(ended, f"input {names} was changed while the step ran: inputs are read-only, as on Azure")
+def _stamps(step: PlannedStep, results: Results) -> Stamps:
+    """What stat says of the data of a step that counts; what it writes to itself may change."""
+    data = {name: bound for name, bound in step.inputs.items() if not isinstance(bound, Text)}
+    paths = {name: Path(text_of(bound, results)) for name, bound in data.items() if name not in step.cache_ignore}
+    own = set(step.standing.values())
+    return {name: stamps(path) for name, path in paths.items() if path not in own}
