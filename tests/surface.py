@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 import yaml
+from json_samples import json_keys
 from pydantic import BaseModel
 
 ROOT = Path(__file__).parents[1]
@@ -158,6 +159,7 @@ def surface() -> dict[str, Any]:
         "environment_variables": environment_variables(),
         "error_codes": error_codes(),
         "exit_statuses": exit_statuses(),
+        "json_keys": json_keys(ROOT),
         "python": python_names(),
         "recipe_keys": recipe_keys(),
         "tags": tags(),

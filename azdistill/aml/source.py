@@ -104,8 +104,12 @@ class Where:
         value = self.value
         if isinstance(value, str):
             yield value, self
-        for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
-            yield from (self / key).texts()
+        elif isinstance(value, dict):
+            for key in value:
+                yield from (self / key).texts()
+        elif isinstance(value, list):
+            for number in range(len(value)):
+                yield from (self / number).texts()
 
     def resolve(self, path: str) -> Path:
         """``path``, relative to the file's folder unless it is absolute."""

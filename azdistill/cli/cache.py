@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from azdistill.cli.options import json_option
 from azdistill.cli.text import print_answer, size
 from azdistill.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from azdistill.local import EntryUse, Explanation
 
 #: Differences that are printed; --json has all of them.
 _SHOWN = 12
@@ -28,26 +33,32 @@ def explain_command(run_name: str, step: str | None, as_json: bool) -> None:
     RUN is a run id, the beginning of one, or 'latest'. Without STEP there is a line for every step.
     """
     from azdistill.cli.runs import find_run
-    from azdistill.local import explain, find_home, list_runs, short_value
+    from azdistill.local import explain, find_home, list_runs
 
     home, run = find_home(), find_run(run_name)
     runs = list_runs(home)
     if step is None:
         reasons = [explain(home, run, name, runs) for name in run.steps]
-        lines = [f"{why.step}: {why.status}: {why.reason}" for why in reasons]
-        print_answer([why.as_json() for why in reasons], lines, as_json=as_json)
+        content = [why.as_json() for why in reasons]
+        print_answer(content, lambda: [f"{why.step}: {why.status}: {why.reason}" for why in reasons], as_json=as_json)
         return
     if step not in run.steps:
         hint = did_you_mean(step, list(run.steps))
         raise UserError(f"the run {run.run_id} has no step '{step}'", code="AZD386", hint=hint)
     why = explain(home, run, step, runs)
-    lines = [f"step '{step}' of {run.run_id}: {why.status}", why.reason]
+    print_answer(why.as_json(), lambda: _explained(why, run.run_id), as_json=as_json)
+
+
+def _explained(why: Explanation, run_id: str) -> Iterator[str]:
+    from azdistill.local import short_value
+
+    yield f"step '{why.step}' of {run_id}: {why.status}"
+    yield why.reason
     for difference in why.differences[:_SHOWN]:
-        lines += ["", f"  {difference.path}", f"    in {why.compared_with}  {short_value(difference.before)}"]
-        lines.append(f"    in {run.run_id}  {short_value(difference.after)}")
+        yield from ("", f"  {difference.path}", f"    in {why.compared_with}  {short_value(difference.before)}")
+        yield f"    in {run_id}  {short_value(difference.after)}"
     if len(why.differences) > _SHOWN:
-        lines += ["", f"{len(why.differences) - _SHOWN} more: --json"]
-    print_answer(why.as_json(), lines, as_json=as_json)
+        yield from ("", f"{len(why.differences) - _SHOWN} more: --json")
 
 
 @click.group("cache")
@@ -65,13 +76,14 @@ def list_entries(as_json: bool) -> None:
     from azdistill.local import find_home, held_entries
 
     entries = held_entries(find_home())
-    lines = [
-        f"{entry.key[:12]}  {size(entry.bytes):>9}  {datetime.fromtimestamp(entry.used):%Y-%m-%d %H:%M}  "
-        f"{entry.step}  {entry.run_id}"
-        for entry in entries
-    ]
-    lines.append(f"{len(entries)} results, {size(sum(entry.bytes for entry in entries))}")
-    print_answer([entry.as_json() for entry in entries], lines, as_json=as_json)
+    print_answer([entry.as_json() for entry in entries], lambda: _listed(entries), as_json=as_json)
+
+
+def _listed(entries: Sequence[EntryUse]) -> Iterator[str]:
+    for entry in entries:
+        used = f"{datetime.fromtimestamp(entry.used):%Y-%m-%d %H:%M}"
+        yield f"{entry.key[:12]}  {size(entry.bytes):>9}  {used}  {entry.step}  {entry.run_id}"
+    yield f"{len(entries)} results, {size(sum(entry.bytes for entry in entries))}"
 
 
 @cache_command.command("gc")

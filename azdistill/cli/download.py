@@ -62,8 +62,8 @@ def download_command(
     pages = [Path(path, "report.html") for path in paths.values()]
     report = next((page for page in pages if page.is_file()), None)
     content = {"run": job.name, "outputs": paths, "report": str(report) if report else None}
-    lines = [f"{each}: {path}" for each, path in paths.items()]
-    print_answer(content, [*lines, f"open {report}"] if report else lines, as_json=as_json)
+    opened = [f"open {report}"] if report else []
+    print_answer(content, lambda: [*(f"{each}: {path}" for each, path in paths.items()), *opened], as_json=as_json)
 
 
 def deliver(

@@ -73,7 +73,7 @@ def plan_command(teacher: str, where: Where, offline: bool, everything: bool, as
     from azdistill.cloud.endpoints.plan import lines, plan_endpoint
 
     plan = plan_endpoint(*_wished(teacher, sizes), None if offline else _region(where), _prices())
-    print_answer(plan.as_json(), lines(plan, everything=everything), as_json=as_json, indent=2)
+    print_answer(plan.as_json(), lambda: lines(plan, everything=everything), as_json=as_json, indent=2)
 
 
 @endpoint_command.command("up")
@@ -123,9 +123,13 @@ def list_command(connection: Connection, as_json: bool) -> None:
     from azdistill.cloud.endpoints import inventory, ownership
 
     endpoints = inventory.list_endpoints(connection)
-    lines = [_line(endpoint, expired=endpoint.expired(ownership.now())) for endpoint in endpoints]
+
+    def lines() -> list[str]:
+        now = ownership.now()
+        return [_line(endpoint, expired=endpoint.expired(now)) for endpoint in endpoints]
+
     content = [endpoint.as_json() for endpoint in endpoints]
-    print_answer(content, lines or ["there are no endpoints of ours"], as_json=as_json, indent=2)
+    print_answer(content, lambda: lines() or ["there are no endpoints of ours"], as_json=as_json, indent=2)
 
 
 @endpoint_command.command("down")

@@ -45,4 +45,4 @@ def publish_command(paths: tuple[Path, ...], registry: str | None, dry_run: bool
     verb = "would be published" if dry_run else "published"
     content = {"target": target.what, "assets": [asset.as_json() for asset in assets]}
     total = f"{fresh} {verb}, {len(assets) - fresh} unchanged, in {target.what}"
-    print_answer(content, [total], as_json=as_json)
+    print_answer(content, lambda: [total], as_json=as_json)

@@ -82,7 +82,7 @@ def list_verb(everything: bool, as_json: bool, connection: Connection) -> None:
 
     schedules = [schedule for schedule in resource.every(connection) if everything or schedule.ours]
     content = [_as_json(schedule, _now()) for schedule in schedules]
-    print_answer(content, map(_line, schedules), as_json=as_json, indent=2)
+    print_answer(content, lambda: map(_line, schedules), as_json=as_json, indent=2)
     if not schedules:
         click.echo("no schedules; `azdistill schedule apply FILE` makes one", err=True)
 
@@ -97,7 +97,7 @@ def show_verb(name: str, as_json: bool, connection: Connection) -> None:
     stored = resource.get(connection, name)
     runs = resource.runs_of(connection, stored)
     content = {**_as_json(stored, _now()), "runs": [run.as_json() for run in runs]}
-    print_answer(content, _described(stored, runs), as_json=as_json, indent=2)
+    print_answer(content, lambda: _described(stored, runs), as_json=as_json, indent=2)
 
 
 @schedule_command.command("enable")
@@ -126,7 +126,7 @@ def trigger_verb(name: str, sets: tuple[str, ...], as_json: bool, connection: Co
     run = trigger(connection, name, parse_sets(sets), _now())
     click.echo(f"started {run.how}: {run.studio_url}", err=True)
     content = {"name": run.name, "how": run.how, "studio_url": run.studio_url}
-    print_answer(content, [run.name], as_json=as_json)
+    print_answer(content, lambda: [run.name], as_json=as_json)
 
 
 @schedule_command.command("delete")
@@ -200,7 +200,7 @@ def _answer(change: Change, state: str, as_json: bool) -> None:
         "firings": [firing.as_json() for firing in change.firings],
         "fingerprint": change.desired.fingerprint,
     }
-    print_answer(content, [f"{change.desired.name}: {state}"], as_json=as_json)
+    print_answer(content, lambda: [f"{change.desired.name}: {state}"], as_json=as_json)
 
 
 def _confirm(question: str, yes: bool) -> None:

@@ -85,7 +85,7 @@ def _send(connection: Connection, prepared: Submission, plan: SubmitPlan, *, str
     submitted = submit(connection, prepared, name=name)
     if not stream:
         names = {"name": name, "studio_url": url, "fingerprint": submitted.fingerprint}
-        print_answer(names, [name], as_json=as_json)
+        print_answer(names, lambda: [name], as_json=as_json)
         click.echo(f"submitted; follow it with: azdistill logs -f {name}", err=True)
         return
     from azdistill.cli import watch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
@@ -68,12 +68,14 @@ def print_findings(problems: Iterable[Problem], notes: Iterable[str] = ()) -> No
         click.echo(redact(text), err=True)
 
 
-def print_answer(content: Any, lines: Iterable[str], *, as_json: bool, indent: int | None = None) -> None:
-    """Print what a verb was asked for on stdout: ``content`` as JSON, or ``lines`` for people."""
+def print_answer(content: Any, lines: Callable[[], Iterable[str]], *, as_json: bool, indent: int | None = None) -> None:
+    """Print what a verb was asked for on stdout: ``content`` as JSON, or for people what ``lines`` makes, which is not
+    called otherwise.
+    """
     if as_json:
         click.echo(strict_json.dumps(clean(content), indent=indent))
         return
-    for line in lines:
+    for line in lines():
         click.echo(redact(line))
 
 

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from azdistill.local.cache.entries import Cache as Cache
+    from azdistill.local.cache.explain import Explanation as Explanation
     from azdistill.local.cache.explain import explain as explain
     from azdistill.local.cache.explain import short_value as short_value
+    from azdistill.local.cache.gc import EntryUse as EntryUse
     from azdistill.local.cache.gc import entries_to_remove as entries_to_remove
     from azdistill.local.cache.gc import held_entries as held_entries
     from azdistill.local.cache.gc import remove_entries as remove_entries
@@ -49,8 +51,8 @@ if TYPE_CHECKING:
 #: The module below this one -> the names that come from it.
 _NAMES = {
     "cache.entries": ("Cache",),
-    "cache.explain": ("explain", "short_value"),
-    "cache.gc": ("entries_to_remove", "held_entries", "remove_entries"),
+    "cache.explain": ("Explanation", "explain", "short_value"),
+    "cache.gc": ("EntryUse", "entries_to_remove", "held_entries", "remove_entries"),
     "cache.hashes": ("Hashes",),
     "dry_run": ("Forecast", "foresee"),
     "outputs.deliver": ("deliver", "delivered", "refuse_foreign"),

@@ -110,8 +110,10 @@ def allowed(jobs: Mapping[str, Step]) -> Iterator[None]:
         _widen()
         yield
     finally:
-        del os.environ[_SWITCH]
-        os.environ.update({} if before is None else {_SWITCH: before})
+        if before is None:
+            del os.environ[_SWITCH]
+        else:
+            os.environ[_SWITCH] = before
 
 
 def _widen() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -148,16 +149,19 @@ def connect(where: Where | None = None, folder: Path | None = None, credential: 
 
 
 def _address(where: Where) -> tuple[str, str, str]:
-    address = {
-        part: getattr(where, part) or next(filter(None, map(os.environ.get, names)), None)
-        for part, (names, _) in _PARTS.items()
-    }
+    address = {part: getattr(where, part) or _variable(names) for part, (names, _) in _PARTS.items()}
     if not all(address.values()):
         config, searched = _config(Path.cwd())
         address = {part: name or config.get(_PARTS[part][1]) for part, name in address.items()}
         if missing := [part for part, name in address.items() if not name]:
             raise _unnamed(missing, searched)
     return str(address["subscription"]), str(address["resource_group"]), str(address["workspace"])
+
+
+def _variable(names: Iterable[str]) -> str | None:
+    """The value of the first of these variables that has one."""
+    values = (os.environ.get(name) for name in names)
+    return next((value for value in values if value), None)
 
 
 def _unnamed(missing: list[str], searched: str) -> UserError:

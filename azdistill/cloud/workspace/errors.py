@@ -104,17 +104,21 @@ def _answered(error: Any, doing: str) -> AzdistillError:
     """A service answered, and it was no."""
     status = int(error.status_code or 0)
     code, words, hint = _STATUSES.get(min(status, 500), ("AZD409", "Azure refused", ""))
-    hint = {403: _role, 429: _wait}[status](error, doing) if status in (403, 429) else hint
+    if status == 403:
+        hint = _role(error, doing)
+    elif status == 429:
+        hint = _wait(error)
     return ServiceError(f"{words} ({status}) while {doing}: {_message(error)}", code=code, hint=hint)
 
 
-def _wait(error: Any, doing: str) -> str:
+def _wait(error: Any) -> str:
     seconds = error.response.headers.get("Retry-After") if error.response is not None else None
     return f"it asks to wait {seconds} s" if seconds else "wait a little and try again"
 
 
 def _role(error: Any, doing: str) -> str:
-    text = f"{error.message} {doing} {getattr(error.response, 'request', None) and error.response.request.url}"
+    request = getattr(error.response, "request", None)
+    text = f"{error.message} {doing} {request.url if request else ''}"
     for mark, role in _ROLES:
         if mark.lower() in text.lower():
             return f"the role {role} permits it; a new assignment takes some minutes to count"
