@@ -119,7 +119,7 @@ class _Foresight:
                 "reuse", f"nothing it depends on has changed since {maker or 'an earlier run'}", compared_with=maker
             )
         hash_of = self._context.hashes.file
-        if self._resumed and (earlier := finished(self._resumed.folder, self._plan, step, key, hash_of)):
+        if self._resumed and (earlier := finished(self._resumed.folder, step, key, hash_of)):
             self._keep(step, earlier[1], outputs_of(earlier[0], list(earlier[1].outputs)))
             run_id = self._resumed.run_id
             return Forecast("reuse", f"it finished in {run_id}", compared_with=run_id)

@@ -19,7 +19,7 @@ from azdistill.local.in_step.parallel_driver import Driver, Stop, Worker
 
 SETTINGS: dict[str, Any] = {
     **{"input": "data", "kind": "uri_folder", "mini_batch_size": 1, "in_bytes": False, "partition_keys": []},
-    **{"entry_script": "entry.py", "append_row_to": "rows", "journal": "journal", "standing": False, "workers": 4},
+    **{"entry_script": "entry.py", "append_row_to": "rows", "journal": "journal", "workers": 4},
     **{"max_retries": 0, "timeout": 20, "error_threshold": 0, "mini_batch_error_threshold": -1},
     **{"few_results_fail": True, "allowed_failed_percent": 100.0, "append_row_file_name": "rows.txt"},
 }

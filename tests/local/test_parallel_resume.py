@@ -106,7 +106,7 @@ def test_a_script_that_writes_files_of_its_own_runs_every_mini_batch(run: Run, p
 def test_data_in_a_store_that_changed_meanwhile_is_run_whole(run: Run, project: Path) -> None:
     kept = {"type": "uri_folder", "path": "azureml://datastores/workspaceblobstore/paths/azdistill/kept"}
     fill = step("cp ${{inputs.data}}/* ${{outputs.kept}}/", inputs={"data": {"type": "uri_folder", "path": "./data"}})
-    jobs = {"fill": fill | {"outputs": {"kept": kept}}, **noting(project)}
+    jobs = {"fill": fill | {"outputs": {"kept": kept}, "tags": {"azdistill.store": "kept"}}, **noting(project)}
     jobs["a"]["inputs"]["data"] = "${{parent.jobs.fill.outputs.kept}}"
     (project / "stop").write_text("004")
     run(jobs, outputs=OUTPUTS)
@@ -123,7 +123,7 @@ def test_a_journal_cut_at_any_byte_gives_whole_answers_only(tmp_path: Path) -> N
     for folder in (first, before, now):
         folder.mkdir()
     journal = Journal(str(first), None, None)
-    journal.begin(batches, None)
+    journal.begin(batches)
     answers = {0: {"count": 1, "lines": ["é"]}, 1: {"count": 1, "lines": ["b"]}}
     for number, answer in answers.items():
         journal.add(number, answer)
@@ -131,7 +131,7 @@ def test_a_journal_cut_at_any_byte_gives_whole_answers_only(tmp_path: Path) -> N
     seen = set()
     for cut in range(len(whole) + 1):
         (before / NAME).write_bytes(whole[:cut])
-        found = Journal(str(now), str(before), None).begin(batches, None)
+        found = Journal(str(now), str(before), None).begin(batches)
         assert found == {number: answers[number] for number in found}
         seen.add(len(found))
     assert seen == {0, 1, 2}

@@ -212,3 +212,43 @@ def test_a_folder_that_is_in_the_way_is_told(run: Run, place: Path) -> None:
     place.mkdir(parents=True)
     with pytest.raises(SpecError, match="AZD346"):
         run({"w": kept_as("uri_file")})
+
+
+@pytest.mark.parametrize("where", ["azdistill/models/m1", "azdistill/assets", "azdistill/answers/mine", "elsewhere"])
+def test_no_place_is_a_blind_spot_because_of_its_name(run: Run, project: Path, where: str) -> None:
+    def jobs(command: str) -> dict[str, Any]:
+        place = {"type": "uri_folder", "path": f"azureml://datastores/workspaceblobstore/paths/{where}"}
+        return {"w": step(command) | {"outputs": {"kept": place}}}
+
+    filling = "echo m > ${{outputs.kept}}/m"
+    kept = Path(run(jobs(filling)).state.steps["w"].outputs["kept"])
+    assert statuses(run(jobs(filling))) == {"w": "cached"}
+    shutil.rmtree(kept)
+    assert statuses(run(jobs(filling))) == {"w": "completed"}
+    assert (kept / "m").read_text() == "m\n"
+    shutil.rmtree(kept)
+    empty = run(jobs("true"))
+    assert statuses(empty) == {"w": "failed"}
+    assert "did not write output 'kept'" in empty.state.steps["w"].error
+
+
+@pytest.mark.parametrize(("where", "tags"), [("kept", {"azdistill.store": "other, kept"}), ("azdistill/answers", {})])
+def test_a_store_that_is_declared_may_be_empty_and_its_readers_notice_that_it_grew(
+    run: Run, where: str, tags: dict[str, str]
+) -> None:
+    store = {"type": "uri_folder", "path": f"azureml://datastores/workspaceblobstore/paths/{where}"}
+    count = step("ls ${{inputs.kept}} > ${{outputs.o}}", outputs=("o",), inputs=reading()["inputs"])
+    jobs = {"w": step("true", tags=tags) | {"outputs": {"kept": store}}, "r": count}
+    finished = run(jobs)
+    assert (statuses(finished), read(finished)) == ({"w": "completed", "r": "completed"}, "")
+    assert statuses(run(jobs)) == {"w": "cached", "r": "cached"}
+    (Path(finished.state.steps["w"].outputs["kept"]) / "answer").write_text("42\n")
+    grown = run(jobs)
+    assert (statuses(grown), read(grown)) == ({"w": "cached", "r": "completed"}, "answer\n")
+
+
+def test_the_teachers_answers_are_a_declared_store() -> None:
+    components = list((Path(__file__).parents[2] / "components").rglob("component.yml"))
+    filling = [path for path in components if "\n  answers:\n" in path.read_text(encoding="utf-8")]
+    assert len(filling) == 3
+    assert all("\n  azdistill.store: answers\n" in path.read_text(encoding="utf-8") for path in filling)

@@ -117,9 +117,7 @@ class Driver:
         """All mini-batches; raises Stop where the thresholds do not allow what failed."""
         self.batches = self._split(self._start(0))
         items = sum(batch["count"] for batch in self.batches)
-        # Data that stands between runs may have another content than when the previous attempt read it.
-        data = self.settings["input"] if self.settings["standing"] else None
-        self.results.update(self.journal.begin(self.batches, data))
+        self.results.update(self.journal.begin(self.batches))
         open_batches = [number for number in range(len(self.batches)) if number not in self.results]
         count = max(1, min(self.settings["workers"], len(open_batches)))
         say(f"{len(self.batches)} mini-batches, {items} items, {count} workers")

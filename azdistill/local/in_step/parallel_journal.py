@@ -23,16 +23,15 @@ class Journal:
         self._previous = previous
         self._own = (NAME, os.path.relpath(target, folder)) if folder and target else (NAME,)
 
-    def begin(self, batches: list[dict[str, Any]], data: str | None) -> dict[int, dict[str, Any]]:
+    def begin(self, batches: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
         """What the previous attempt kept of these mini-batches: by number, the answers of their workers.
 
-        An attempt is the previous one only where code, settings and inputs are the same; ``data`` is where an input
-        lies that this is not known of. Nothing where the script had written files of its own: those of a mini-batch
-        that is not run again would be missing from the outputs.
+        An attempt is the previous one only where code, settings and inputs are the same. Nothing where the script had
+        written files of its own: those of a mini-batch that is not run again would be missing from the outputs.
         """
         if self._path is None:
             return {}
-        mark = _mark(batches, data)
+        mark = _mark(batches)
         answers = dict(_read(self._previous, mark)) if self._previous and not self._others(self._previous) else {}
         draft = f"{self._path}.part"
         with open(draft, "w", encoding="utf-8") as file:
@@ -63,23 +62,10 @@ def _line(number: int, answer: dict[str, Any]) -> str:
     return json.dumps({"batch": number, "answer": answer}, allow_nan=False) + "\n"
 
 
-def _mark(batches: list[dict[str, Any]], data: str | None) -> str:
-    """A hash of how the input is split, and of when the files in ``data`` were written."""
-    tree = os.walk(data, followlinks=True) if data else ()
-    files = sorted(os.path.join(folder, name) for folder, _, names in tree for name in names)
-    if data and os.path.isfile(data):
-        files = [data]
-    stamps = [(os.path.relpath(path, data), *_stat(path)) for path in files]
+def _mark(batches: list[dict[str, Any]]) -> str:
+    """A hash of how the input is split."""
     counts = [batch["count"] for batch in batches]
-    return hashlib.sha256(json.dumps([stamps, counts], allow_nan=False).encode()).hexdigest()
-
-
-def _stat(path: str) -> tuple[int, int]:
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return (0, 0)
-    return (stat.st_size, stat.st_mtime_ns)
+    return hashlib.sha256(json.dumps(counts, allow_nan=False).encode()).hexdigest()
 
 
 def _read(folder: str, mark: str) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -36,6 +36,7 @@ from azdistill.local.plan.steps import (
     FREE,
     HEADLINE,
     NETWORK,
+    STORE,
     Bound,
     Feed,
     Local,
@@ -175,7 +176,7 @@ class _Planner:
             shm_size=None if resources.get("shm_size") is None else str(resources["shm_size"]),
             resources=resources,
             resources_at=resources_at,
-            cache_ignore=frozenset(word.strip() for word in tags.get(CACHE_IGNORE, "").split(",") if word.strip()),
+            cache_ignore=_names(tags.get(CACHE_IGNORE)),
             distribution=distribution or None,
             processes=self._processes(step, component, scope) if distribution else None,
             parallel=self._feed(component, component.parallel, scope) if component.parallel else None,
@@ -231,6 +232,7 @@ class _Planner:
         self, step: Step, component: CommandComponent | PipelineComponent, standing_paths: Mapping[str, Path]
     ) -> dict[str, PlannedOutput]:
         planned = {}
+        stores = _names({**component.tags, **step.tags}.get(STORE))
         for name, declared in component.outputs.items():
             setting = step.outputs.get(name)
             path = None
@@ -242,7 +244,9 @@ class _Planner:
             path = None if declared.type in PRIMITIVES else path
             if path and setting and isinstance(component, CommandComponent):
                 self._locations.claim(path, declared.type, setting.where)
-            planned[name] = PlannedOutput(declared.type, path, bool(path and self._home.is_store(path)))
+            # Components of earlier versions, of which projects have copies, do not say what the answers are.
+            is_store = path is not None and (name in stores or path == self._home.answers)
+            planned[name] = PlannedOutput(declared.type, path, is_store)
         return planned
 
     def _registered(self, step: Step) -> None:
@@ -255,6 +259,11 @@ def _sole_name(expression: str | None) -> str:
     """The name in ``${{inputs.NAME}}`` or ``${{outputs.NAME}}``, alone or before the rest of a path."""
     references = [reference for reference, _ in expressions.references(expressions.parse(expression or ""))]
     return references[0].name if references else ""
+
+
+def _names(tag: str | None) -> frozenset[str]:
+    """The names in a tag, between commas."""
+    return frozenset(word.strip() for word in (tag or "").split(",") if word.strip())
 
 
 def _is_on(value: object) -> bool:

@@ -88,14 +88,15 @@ FREE = RunCondition()
 
 
 EXCLUSIVE, CACHE_IGNORE, HEADLINE = "azdistill.exclusive", "azdistill.cache_ignore", "azdistill.headline"
-NETWORK = "azdistill.network"
+NETWORK, STORE = "azdistill.network", "azdistill.store"
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedOutput:
     """A step's output; ``standing`` is its place where it is kept between runs.
 
-    ``store``: that is azdistill's own (``azdistill/answers``), which only grows: what is in it counts in no key.
+    ``store``: its component says that it only grows and may be empty (``azdistill.store``), as a teacher's answers do;
+    what the step that fills it wrote is not looked at.
     """
 
     kind: str
@@ -278,8 +279,3 @@ class Plan:
     apart: tuple[str, ...] = ()
     #: Outputs of the pipeline that no step of the selection leads to.
     left_out: Mapping[str, StepOutput] = field(default_factory=dict)
-
-    def store_inputs(self, step: PlannedStep) -> dict[str, StepOutput]:
-        """The inputs that are stores of azdistill's, so that no key says what is in them."""
-        made = {name: bound for name, bound in step.inputs.items() if isinstance(bound, StepOutput)}
-        return {name: maker for name, maker in made.items() if self.steps[maker.step].outputs[maker.output].store}

@@ -15,7 +15,7 @@ from azdistill.local.cache.entries import METRICS
 from azdistill.local.cache.key import ResultKey, same_key
 from azdistill.local.outputs import manifest, mlflow_files
 from azdistill.local.outputs.manifest import MANIFEST, Hash, Manifest
-from azdistill.local.plan.steps import Plan, PlannedStep
+from azdistill.local.plan.steps import PlannedStep
 from azdistill.local.run.listener import Record, read_record
 from azdistill.local.store.durable_files import make_read_only, remove_tree, walk_files
 from azdistill.permissions import copy_file, restrict
@@ -126,7 +126,7 @@ class Attempt:
         for number in range(self.number - 1, 0, -1):
             last = self.folder.parent / str(number)
             outputs = last / "outputs"
-            if _written(last) or outputs.is_symlink():
+            if (last / MANIFEST).exists() or outputs.is_symlink():
                 return {}
             if outputs.is_dir() and next(walk_files(outputs), None):
                 if not same_key(last, self.folder):
@@ -231,29 +231,16 @@ def attempts(run_folder: Path, step: str) -> Iterator[Path]:
         yield folder / str(number)
 
 
-def finished(
-    run_folder: Path, plan: Plan, step: PlannedStep, key: ResultKey, hash_of: Hash
-) -> tuple[Path, Manifest] | None:
+def finished(run_folder: Path, step: PlannedStep, key: ResultKey, hash_of: Hash) -> tuple[Path, Manifest] | None:
     """The attempt of this run that succeeded with this very key, if its outputs are what it wrote."""
     names = [name for name, output in step.outputs.items() if not output.standing]
-    # What the stores hold that it reads is in no key, but when the steps that fill them ended is known.
-    fillers = [made.step for made in plan.store_inputs(step).values()]
-    since = max((_written(filled) for filler in fillers for filled in attempts(run_folder, filler)), default=0)
     for attempt in attempts(run_folder, step.name):
         manifest = Manifest.read(attempt)
         if not manifest or not key.is_of(attempt):
             continue
         if manifest.matches(outputs_of(attempt, names), hash_of) and manifest.holds(step.in_place, hash_of):
-            return (attempt, manifest) if _written(attempt) >= since else None
+            return attempt, manifest
     return None
-
-
-def _written(attempt: Path) -> int:
-    """When an attempt succeeded; 0 for one that did not."""
-    try:
-        return (attempt / MANIFEST).stat().st_mtime_ns
-    except OSError:
-        return 0
 
 
 def outputs_of(attempt: Path, names: list[str]) -> dict[str, Path]:

@@ -19,7 +19,7 @@ import shutil
 import stat
 import tempfile
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -117,7 +117,7 @@ def _variables(
         **attempt.previous(),
         **_mlflow_variables(context, step, attempt, code),
         **context.variables,
-        **_script_variables(step, data, output_paths, context.plan.store_inputs(step)),
+        **_script_variables(step, data, output_paths),
         **hidden,
         **step.environment_variables,
     }
@@ -256,13 +256,8 @@ def _command(step: PlannedStep, text: str) -> str:
     return f"{_PYTHON} {SCRIPTS}/{_LAUNCH[0]} {step.processes} {kind} {shlex.quote(text)}"
 
 
-def _script_variables(
-    step: PlannedStep, inputs: Mapping[str, str], outputs: Mapping[str, str], unhashed: Collection[str]
-) -> dict[str, str]:
-    """What the scripts are told in the environment.
-
-    ``inputs`` and ``outputs`` are where its data lies; ``unhashed`` names the inputs that no key knows the content of.
-    """
+def _script_variables(step: PlannedStep, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> dict[str, str]:
+    """What the scripts are told in the environment; ``inputs`` and ``outputs`` are where its data lies."""
     if step.parallel is None:
         return {}
     target = step.parallel.append_row_to
@@ -271,7 +266,6 @@ def _script_variables(
         "input": inputs[step.parallel.input],
         "kind": step.component.inputs[step.parallel.input].type,
         "append_row_to": outputs[target] if target else None,
-        "standing": step.parallel.input in unhashed,
         "journal": _journal(step, target, outputs),
     }
     return {PARALLEL: strict_json.dumps(settings)}

@@ -324,7 +324,7 @@ def _reuse(context: RunContext, step: PlannedStep, key: ResultKey) -> Result | N
     if not context.log.resumed:
         return None
     # What an earlier attempt in this run came to, before the run was resumed.
-    before = finished(context.log.folder, context.plan, step, key, context.hashes.file)
+    before = finished(context.log.folder, step, key, context.hashes.file)
     if not before:
         return None
     attempt, manifest = before

@@ -35,6 +35,11 @@ class Home:
         return self.root / "cache"
 
     @property
+    def answers(self) -> Path:
+        """The teacher's answers, which no run pays for twice."""
+        return self.root / "answers"
+
+    @property
     def downloads(self) -> Path:
         return self.root / "downloads"
 
@@ -70,10 +75,6 @@ class Home:
         if uri_path == "azdistill" or uri_path.startswith("azdistill/"):
             return self.root / uri_path.removeprefix("azdistill").lstrip("/")
         return self.root / "datastores" / datastore / uri_path
-
-    def is_store(self, place: Path) -> bool:
-        """Whether a standing place is azdistill's own, on no datastore of the user's."""
-        return not place.is_relative_to(self.root / "datastores")
 
 
 def _refuse_lost(folder: Path, doing: str) -> None:
