@@ -25,7 +25,17 @@ _OTHERS = 0o077
 _GRANTS = frozenset({"security.capability", "system.posix_acl_access", "system.posix_acl_default"})
 FOLDER = ".azdistill"
 #: What azdistill itself keeps there; the folders that a pipeline names lie beside it.
-NAMES = ("runs", "cache", "downloads", "interpreters", "datastores", "pulled", "hashes.sqlite", "submitted.jsonl")
+NAMES = (
+    "runs",
+    "cache",
+    "downloads",
+    "interpreters",
+    "datastores",
+    "pulled",
+    "hashes.sqlite",
+    "seal",
+    "submitted.jsonl",
+)
 #: What may lie in a state folder that says nothing of whose it is.
 _KNOWN = frozenset({*NAMES, "hashes.sqlite-journal", "hashes.sqlite-shm", "hashes.sqlite-wal", "answers"})
 #: Written into the state folder so that git leaves it alone, as .venv and .ruff_cache do.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,10 +13,12 @@ from azdistill.local.cache.entries import Cache
 from azdistill.local.cache.explain import Difference, against, last_alike
 from azdistill.local.cache.hashes import Hashes
 from azdistill.local.cache.key import ResultKey, key_of
+from azdistill.local.cache.seal import open_seal
 from azdistill.local.outputs.manifest import Manifest
 from azdistill.local.pipeline_run import (
     Options,
     hide_all_secrets,
+    inherited_by,
     interpreters_of,
     make_containers,
     planned,
@@ -25,6 +28,7 @@ from azdistill.local.plan.selection import missing
 from azdistill.local.plan.steps import Local, Plan, PlannedStep
 from azdistill.local.run.attempt import finished, outputs_of
 from azdistill.local.run.context import PlanContext
+from azdistill.local.run.environment import counted
 from azdistill.local.run.result import Result, skip
 from azdistill.local.run.step import may_reuse, reusable
 from azdistill.local.store.events import RunState
@@ -64,6 +68,7 @@ def foresee(pipeline: Pipeline, options: Options) -> tuple[Plan, dict[str, Forec
     plan = with_notes(plan, containers, options.strict)
     hashes = Hashes(home.hashes, looking=True)
     cache = Cache(home, looking=True, hash_of=hashes.file)
+    seal = open_seal(home)
     context = PlanContext(
         plan=plan,
         cache=cache,
@@ -71,8 +76,9 @@ def foresee(pipeline: Pipeline, options: Options) -> tuple[Plan, dict[str, Forec
         interpreters=interpreters_of(home, plan, settings, options),
         containers=containers,
         use_cache=options.use_cache,
-        # Only their names are in a key.
-        variables=dict.fromkeys(options.variables, ""),
+        # One that is not set is told when the run is to start.
+        counted=counted(inherited_by(containers), {name: os.environ.get(name, "") for name in options.variables}, seal),
+        seal=seal,
     )
     try:
         return plan, _Foresight(home, context, resumed, list_runs(home)).steps()

@@ -16,6 +16,7 @@ from azdistill.errors import AzdistillError, Interrupted, RunFailed, UserError
 from azdistill.local.cache.entries import Cache
 from azdistill.local.cache.hashes import Hashes
 from azdistill.local.cache.key import take_code
+from azdistill.local.cache.seal import open_seal
 from azdistill.local.outputs.deliver import deliver, delivered_name, refuse_foreign, withdraw
 from azdistill.local.outputs.manifest import is_file
 from azdistill.local.plan import not_honoured
@@ -26,9 +27,10 @@ from azdistill.local.plan.scope import refuse_elsewhere
 from azdistill.local.plan.selection import EVERYTHING, Selection, left_out, missing, select
 from azdistill.local.plan.steps import Plan
 from azdistill.local.run.context import RunContext
-from azdistill.local.run.interpreter import Interpreter, find_interpreter, passed_on
+from azdistill.local.run.environment import counted, passed_on
+from azdistill.local.run.interpreter import Interpreter, find_interpreter
 from azdistill.local.run.listener import Listener, Tracking
-from azdistill.local.run.prepare import hide_secrets, secret_values, secrets_of, unset_secrets
+from azdistill.local.run.prepare import hide_secrets, secret_values, unset_secrets
 from azdistill.local.run.result import Result, given_out, is_worth_another_attempt, skip, skipped, withheld
 from azdistill.local.run.scheduler import Scheduler
 from azdistill.local.run.step import find
@@ -117,6 +119,7 @@ def run_pipeline(
             ending.callback(log.close)
             hashes = Hashes(home.hashes)
             ending.callback(hashes.close)
+            seal = open_seal(home)
             cache = Cache(home, hash_of=hashes.file)
             ending.callback(cache.close)
         if resumed:
@@ -124,7 +127,7 @@ def run_pipeline(
             guard.sweep(_mark(log.run_id))
         runner = _runner(log.run_id, containers)
         ending.callback(runner.close)
-        jobs, inherited = max(options.jobs, 1), passed_on()
+        jobs, inherited = max(options.jobs, 1), inherited_by(containers)
         substitutes = [
             interpreters[name].executable
             for name, step in plan.steps.items()
@@ -143,7 +146,9 @@ def run_pipeline(
             cancellation=cancellation,
             use_cache=options.use_cache,
             variables=variables,
-            inherited=containers.inherited(inherited) if containers else inherited,
+            counted=counted(inherited, variables, seal),
+            seal=seal,
+            inherited=inherited,
             threads=thread_shares(plan.steps, jobs),
             retries=options.retries,
             tracking=tracking,
@@ -206,6 +211,11 @@ def make_containers(
     return Containers(connect(), settings.images, network, say, settings.limits, cancellation)
 
 
+def inherited_by(containers: Containers | None) -> dict[str, str]:
+    """What the steps of a run see of the caller's environment unasked."""
+    return containers.inherited(passed_on()) if containers else passed_on()
+
+
 def _tell(listeners: Sequence[Listener], text: str) -> None:
     """Say what goes on before the run exists."""
     for listener in listeners:
@@ -252,7 +262,7 @@ def _refuse_code(plan: Plan) -> None:
 
 def hide_all_secrets(plan: Plan, options: Options) -> None:
     """Let no text show the values that are passed to the steps of a run with these options."""
-    hide_secrets([*options.variables, *(name for step in plan.steps.values() for name in secrets_of(step))])
+    hide_secrets([*options.variables, *(name for step in plan.steps.values() for name in step.secrets)])
 
 
 def _known_results(context: RunContext) -> dict[str, Result]:
@@ -275,11 +285,11 @@ def _refuse_unready(context: RunContext) -> None:
     that are not selected and whose results are needed and not there.
     """
     plan = context.plan
-    unset = [name for name, step in plan.steps.items() if unset_secrets(secrets_of(step))]
+    unset = [name for name, step in plan.steps.items() if unset_secrets(step.secrets)]
     results = _known_results(context) if unset or plan.given else {}
     for name in unset:
         if name not in results:
-            secret_values(secrets_of(plan.steps[name]))
+            secret_values(plan.steps[name].secrets)
     lacking = (name for name in plan.steps if name in plan.given and name not in results)
     if names := [name for name in lacking if plan.steps[name].needs <= results.keys()]:
         raise missing(plan, names)

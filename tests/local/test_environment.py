@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from azdistill.local.run.interpreter import passed_on
+from azdistill.local.run.environment import passed_on
 from azdistill.redact import redact
 
 

@@ -82,7 +82,7 @@ def test_code_that_becomes_executable_is_a_change_that_is_named(cached: Callable
     assert [cached(), cached()] == ["completed", "cached"]
     home, runs = find_home(), list_runs(find_home())
     told = explain(home, runs[1], "copy", runs)
-    assert told.reason == "code/main.py/executable is not what it was"
+    assert told.reason == "code: main.py is executable now"
     (project / "code" / "main.py").chmod(0o600)
     assert cached() == "cached"
 

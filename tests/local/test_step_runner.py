@@ -22,6 +22,7 @@ from azdistill.errors import UserError
 from azdistill.local.cache.entries import Cache
 from azdistill.local.cache.hashes import Hashes
 from azdistill.local.cache.key import key_of
+from azdistill.local.cache.seal import open_seal
 from azdistill.local.plan.planner import plan_pipeline
 from azdistill.local.run.context import RunContext
 from azdistill.local.run.interpreter import find_interpreter
@@ -78,6 +79,8 @@ def context_of(home: Home, file: Path, log: RunLog, runner: ProcessRunner) -> Ru
         log=log,
         runner=runner,
         cancellation=Cancellation(),
+        counted={},
+        seal=open_seal(home),
         inherited={},
     )
 

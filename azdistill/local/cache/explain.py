@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -19,6 +20,12 @@ _ORDER = (
     *("command", "code", "inputs", "environment", "environment_variables", "variables", "outputs", "distribution"),
     *("interpreter", "version"),
 )
+#: How a difference is told whose path alone does not tell it: what went, and what came or changed.
+_SENTENCES = {
+    re.compile("variables/(.*)"): ("variable {} is not passed on any more", "variable {} is not what it was"),
+    re.compile("code/(.*)/executable"): ("code: {} is not executable any more", "code: {} is executable now"),
+    re.compile("version"): ("what counts is not what it was",) * 2,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,14 @@ class Difference:
     path: str
     before: Any
     after: Any
+
+    @property
+    def said(self) -> str:
+        """It as a sentence, without its end."""
+        for pattern, sentence in _SENTENCES.items():
+            if match := pattern.fullmatch(self.path):
+                return sentence[self.after is not None].format(*match.groups())
+        return f"{self.path} is not what it was"
 
     def as_json(self) -> dict[str, Any]:
         """What ``--json`` prints of it."""
@@ -86,7 +101,7 @@ def against(
     changes = differences(before.fields, key.fields) if before.digest != key.digest else []
     earlier_digest = earlier.steps[step].key
     if changes:
-        reason = f"{changes[0].path} is not what it was"
+        reason = changes[0].said
     elif digest and earlier_digest and digest != earlier_digest:
         reason = "a secret that it is handed is not what it was"
     elif earlier.steps[step].status not in ("completed", "cached"):
@@ -97,7 +112,12 @@ def against(
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
-    """Every field in which two keys differ, the most telling first; a list of texts by the ones that went and came."""
+    """Every field in which two keys differ, the most telling first; a list of texts by the ones that went and came.
+
+    Of keys that another version made the version alone: their fields mean something else.
+    """
+    if None is not before.get("version") != after.get("version"):
+        return [Difference("version", before["version"], after.get("version"))]
     names = [*_ORDER, *sorted((before.keys() | after.keys()) - set(_ORDER))]
     return [difference for name in names for difference in _compare(name, before.get(name), after.get(name))]
 

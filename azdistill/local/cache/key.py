@@ -1,12 +1,14 @@
 """What a step's result depends on, made here and nowhere else: the fields whose hash is its key in the cache.
 
-Contents count, places do not: no path, run id or time is in a key, and no secret (an input ``env:NAME`` counts as
-written). The fields stand in the folder of each attempt as well, so that a later run can be explained against it.
+Contents count, places do not: no path, run id or time is in a key, and no secret. Of the variables that a step sees it
+has keyed hashes (:mod:`azdistill.local.run.environment`). The fields stand in the folder of each attempt as well, so
+that a later run can be explained against it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +28,7 @@ from azdistill.redact import clean
 from azdistill.snapshot import Snapshot, take
 
 #: Raised when keys come to mean something else, so that no entry of an earlier version is taken.
-VERSION = 1
+VERSION = 2
 #: Of a result that goes into the cache; of one that only its own run, resumed, may ever use again.
 _FILE, _OWN_FILE = "key.json", "own-key.json"
 #: In the folder of an attempt of which nobody knows (yet) that its inputs stayed as they were: a hash of their stamps.
@@ -118,10 +120,15 @@ def result_key(context: PlanContext, step: PlannedStep, results: Mapping[str, Re
         # As the distribution says it, it may be bound to an input, or be the count of instances.
         **({} if step.processes is None else {"processes": step.processes}),
         **({"sweep": step.sweep.as_key(step.cache_ignore)} if step.sweep else {}),
-        # Their values may be secrets: names alone count.
-        **({"variables": sorted(context.variables)} if context.variables else {}),
+        "variables": _variables(context, step),
     }
     return ResultKey(fields)
+
+
+def _variables(context: PlanContext, step: PlannedStep) -> dict[str, str]:
+    """What is said of the caller's variables that a step sees; what it sets itself hides them."""
+    named = {name: context.seal.of(name, os.environ.get(name, "")) for name in step.counted_secrets}
+    return {name: said for name, said in {**context.counted, **named}.items() if name not in step.environment_variables}
 
 
 def environment_content(environment: str | Environment | None, hashes: Hashes) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -52,6 +53,7 @@ class StepOutput:
         return (replace(self, others=()), *self.others) if self.others else (self,)
 
 
+_SECRET = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
 Bound = Text | Local | StepOutput
 
 
@@ -234,6 +236,23 @@ class PlannedStep:
     resources: Mapping[str, Any] = field(default_factory=dict)
     resources_at: Where | None = None
     under: RunCondition = FREE
+
+    @property
+    def secrets(self) -> list[str]:
+        """Names of the caller's variables that its inputs and variables refer to as ``env:NAME``."""
+        return self._secrets(self.inputs)
+
+    @property
+    def counted_secrets(self) -> list[str]:
+        """Those of them that its result depends on: all but those of inputs that do not count themselves."""
+        return self._secrets(self.inputs.keys() - self.cache_ignore)
+
+    def _secrets(self, names: Collection[str]) -> list[str]:
+        bindings = (bound for name, bound in self.inputs.items() if name in names)
+        literals = [bound.text for bound in bindings if isinstance(bound, Text) and not isinstance(bound, StepValue)]
+        searched = self.sweep.choices() if self.sweep else ()
+        values = (*literals, *searched, *self.environment_variables.values())
+        return list(dict.fromkeys(match[1] for value in values if (match := _SECRET.fullmatch(value))))
 
     @property
     def workers(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -74,13 +75,35 @@ class Attempt:
 
     def discard(self) -> None:
         """Remove it: its command was never started."""
+        self.remove_own_places()
         remove_tree(self.folder)
+
+    @property
+    def own_places(self) -> Path:
+        """Where its home and its folder for temporary files lie, beside those of the run's other steps."""
+        return self.folder.parents[3] / "own" / f"{self.folder.parents[1].name}.{self.number}"
+
+    def make_own_places(self) -> tuple[Path, Path]:
+        """A home and a folder for temporary files, both empty: what other steps and the user keep in theirs is in no
+        key.
+        """
+        home, temporary = self.own_places / "home", self.own_places / "tmp"
+        for folder in (home, temporary):
+            folder.mkdir(parents=True)
+        return home, temporary
+
+    def remove_own_places(self) -> None:
+        """Nobody looks for anything there once the command has ended."""
+        # What escaped its step may still write there; it would be no reason to lose what the step made.
+        with contextlib.suppress(OSError):
+            remove_tree(self.own_places)
 
     def restrict(self, step: PlannedStep) -> None:
         """Take what a step whose command has ended might have left for others: set-user-ID programs and the like.
 
         Its outputs are made usable, whatever it did to their modes, and files of their own.
         """
+        self.remove_own_places()
         restrict(self.outputs, usable=True, apart=True)
         restrict(self.folder)
         for place in step.standing.values():
@@ -144,6 +167,7 @@ def new_attempt(run_folder: Path, step: str) -> Attempt:
     for earlier in attempts(run_folder, step):
         number = max(number, 1 + int(earlier.name))
         # A runner that was killed has hidden nothing in what the step wrote, nor looked at its modes.
+        Attempt(earlier).remove_own_places()
         restrict(earlier)
         redact_file(earlier / METRICS)
     (folder / str(number)).mkdir()

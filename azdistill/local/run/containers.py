@@ -15,6 +15,7 @@ from typing import Any
 from azdistill.aml.source import Report
 from azdistill.errors import SpecError, UserError
 from azdistill.local.plan.steps import PlannedStep
+from azdistill.local.run.environment import CERTIFICATES
 from azdistill.local.runners.base import Cancellation, Job
 from azdistill.local.runners.docker.engine import Engine, gateway
 from azdistill.local.runners.docker.images import NAME_ONE, Images, Settings, unnamed
@@ -25,9 +26,9 @@ from azdistill.local.store.home import FOLDER, Home
 #: Variables of the caller that name this machine's places or devices, which a container does not have.
 _PLACES = (
     *("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_*", "XDG_*", "CUDA_*", "NVIDIA_*"),
+    *("AZURE_CONFIG_DIR", "PYTHONUSERBASE"),
     *("HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_ASSETS_CACHE", "TRANSFORMERS_CACHE", "TORCH_HOME"),
 )
-_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 #: Where a step that asks for the network is put. Only the host's own network, on Linux, reaches a teacher that listens
 #: on this machine's loopback; elsewhere Docker runs in a machine of its own and has a name for this one.
 _NETWORK = "host" if sys.platform == "linux" else "bridge"
@@ -97,7 +98,7 @@ class Containers:
         writable = {Path(path) for path in write}
         readable = {Path(path) for path in read} - writable
         variables = dict(job.environment)
-        for name in _CERTIFICATES:
+        for name in CERTIFICATES:
             certificates = variables.get(name)
             if certificates and network != "none" and os.path.exists(certificates):
                 readable.add(Path(certificates))

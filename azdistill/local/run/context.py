@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from azdistill.local.cache.entries import Cache
 from azdistill.local.cache.hashes import Hashes
+from azdistill.local.cache.seal import Seal
 from azdistill.local.plan.steps import Plan
 from azdistill.local.run.interpreter import Interpreter
 from azdistill.local.run.listener import Tracking
@@ -29,18 +30,22 @@ class PlanContext:
     interpreters: Mapping[str, Interpreter]
     containers: Containers | None = None
     use_cache: bool = True
-    #: The caller's own, passed to every step; secrets, as far as anybody knows.
-    variables: Mapping[str, str] = field(default_factory=dict)
+    #: What the keys of all steps say of the caller's variables, and what hashes those that a step names itself.
+    counted: Mapping[str, str]
+    seal: Seal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext(PlanContext):
-    """What running a step needs beside that. ``inherited``: what steps see of the caller's environment unasked."""
+    """What running a step needs beside that. ``inherited``: what steps see of the caller's environment unasked;
+    ``variables``: those that ``--env`` names, secrets, as far as anybody knows.
+    """
 
     log: RunLog
     runner: Runner
     cancellation: Cancellation
     inherited: Mapping[str, str]
+    variables: Mapping[str, str] = field(default_factory=dict)
     threads: Mapping[str, int] = field(default_factory=dict)
     retries: int = 0
     tracking: Tracking | None = None

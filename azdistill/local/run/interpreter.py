@@ -1,57 +1,22 @@
-"""The Python that steps find on their PATH, with what is installed in it, and the caller's variables that they see.
-
-The interpreter and its distributions are part of the cache key. Of the caller's variables steps see few, and the
-secrets among these are hidden.
-"""
+"""The Python that steps find on their PATH, with what is installed in it: both are part of the cache key."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from azdistill import redact, strict_json
+from azdistill import strict_json
 from azdistill.errors import MachineError
+from azdistill.local.run.environment import without_secrets
 from azdistill.local.store.durable_files import digest, write_whole
 from azdistill.local.store.home import Home
 from azdistill.permissions import make_private
-
-#: What a step sees of the caller's environment: what finds programs, files, proxies, caches and devices. What may be a
-#: credential among it (Hugging Face's token, which downloads need; a proxy's password) is hidden from all text.
-PASSED = (
-    *("HOME", "USER", "LOGNAME", "LANG", "LC_*", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_*", "XDG_CACHE_HOME"),
-    *("http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
-    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
-    *("HF_*", "TRANSFORMERS_*", "TOKENIZERS_PARALLELISM", "CUDA_*", "NVIDIA_*", "OMP_*", "MKL_*", "TORCH*"),
-)
-#: A switch such as HF_HUB_DISABLE_IMPLICIT_TOKEN holds none.
-_SECRET = re.compile(r"(?!.*_DISABLE_).*_(TOKEN|KEY|SECRET|PASSWORD|CREDENTIALS?|PAT)", re.IGNORECASE)
-_PROXY = re.compile(r".*_proxy", re.IGNORECASE)
-
-
-def passed_on() -> dict[str, str]:
-    """The caller's variables that steps see. Those that may hold a secret are hidden from all text."""
-    variables = {name: value for name, value in os.environ.items() if any(fnmatchcase(name, p) for p in PASSED)}
-    for name, value in variables.items():
-        if _SECRET.fullmatch(name):
-            redact.register(value)
-        elif _PROXY.fullmatch(name) and "@" in value:
-            redact.register(value.rpartition("@")[0].rpartition("//")[2])
-    return variables
-
-
-def without_secrets() -> dict[str, str]:
-    """What a program needs that a step is started with, and nothing that may be a credential."""
-    variables = {name: value for name, value in passed_on().items() if not _SECRET.fullmatch(name)}
-    return {"PATH": os.environ.get("PATH", os.defpath), **variables}
-
 
 #: Reads names and versions from the names of the folders that hold them: reading each METADATA takes 20 times longer.
 _PROBE = """
@@ -62,18 +27,26 @@ found = [n for p in sys.path if os.path.isdir(p) for n in os.listdir(p)]
 names = {re.sub("[.](dist|egg)-info$", "", n).lower() for n in found if n.endswith((".dist-info", ".egg-info"))}
 print(json.dumps({"python": platform.python_version(), "implementation": platform.python_implementation(),
   "platform": f"{sys.platform}-{platform.machine()}", "distributions": sorted(names),
-  "executable": sys.executable,
+  "executable": sys.executable, "user_base": site.getuserbase(),
   "folders": [p for p in dict.fromkeys([*sys.path, *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])])
     if p.rstrip("/").endswith(("site-packages", "dist-packages"))]}))
 """
 
 
+#: What the probe says for us; places are in no key.
+_PLACES = frozenset({"executable", "folders", "user_base"})
+
+
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """A Python executable and its fingerprint (version, platform, installed distributions)."""
+    """A Python executable and its fingerprint (version, platform, installed distributions).
+
+    ``user_base``: where it finds the user's own packages, whatever the home of a step is.
+    """
 
     executable: Path
     fingerprint: dict[str, Any]
+    user_base: str = ""
 
 
 def find_interpreter(home: Home, python: str | None = None, *, named_by: str = "--python") -> Interpreter:
@@ -92,7 +65,8 @@ def find_interpreter(home: Home, python: str | None = None, *, named_by: str = "
         if not home.looking:
             make_private(memory.parent)
             write_whole(memory, strict_json.dumps({"probe": probe, "stat": _stat(executable, probe)}))
-    return Interpreter(executable, {name: probe[name] for name in probe if name not in ("executable", "folders")})
+    fingerprint = {name: probe[name] for name in probe if name not in _PLACES}
+    return Interpreter(executable, fingerprint, probe.get("user_base", ""))
 
 
 def _remembered(memory: Path, executable: Path) -> dict[str, Any] | None:
@@ -111,7 +85,13 @@ def _stat(executable: Path, probe: dict[str, Any]) -> list[Any]:
     # Installing, upgrading or removing a distribution renames its .dist-info folder, which touches the folder around
     # it.
     folders = [os.stat(folder).st_mtime_ns if os.path.isdir(folder) else 0 for folder in probe["folders"]]
-    return [os.environ.get("HOME"), *_file(str(executable)), *_file(probe["executable"] or str(executable)), *folders]
+    return [
+        os.environ.get("HOME"),
+        os.environ.get("PYTHONUSERBASE"),
+        *_file(str(executable)),
+        *_file(probe["executable"] or str(executable)),
+        *folders,
+    ]
 
 
 def _file(path: str) -> tuple[str, int, int]:
@@ -122,9 +102,9 @@ def _file(path: str) -> tuple[str, int, int]:
 
 def _probe(executable: Path) -> dict[str, Any]:
     try:
-        # The caller's folder and PYTHON* variables are not what a step sees; the packages in its HOME are.
+        # The caller's folder and most PYTHON* variables are not what a step sees; the user's own packages are.
         completed = subprocess.run(
-            [executable, "-E", "-c", _PROBE],
+            [executable, "-c", _PROBE],
             env=without_secrets(),
             capture_output=True,
             text=True,

@@ -36,6 +36,7 @@ from azdistill.local.plan.order import VARIABLE as THREADS
 from azdistill.local.plan.steps import Local, PlannedStep, StepValue, Text
 from azdistill.local.run.attempt import Attempt
 from azdistill.local.run.context import RunContext
+from azdistill.local.run.environment import CONSTANT
 from azdistill.local.run.interpreter import Interpreter
 from azdistill.local.run.result import Result, text_of
 from azdistill.local.runners.base import Job
@@ -45,10 +46,11 @@ from azdistill.snapshot import Snapshot
 if TYPE_CHECKING:
     from azdistill.local.run.containers import Containers
 
-_SECRET_REFERENCE = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
 #: What stays what it is between quotes of either kind.
 _QUOTED = re.compile(r"[^'\"$`\\\x00-\x1f\ud800-\udfff]+")
 _LINK_NAME = re.compile(r"[^\w.-]+", re.ASCII)
+#: How long the path of a step's temporary folder may be before a link makes it short.
+_SHORT = 60
 #: The folder in the snapshot that the scripts are laid in.
 SCRIPTS = ".azdistill"
 #: The variable that the driver of a parallel step reads.
@@ -98,19 +100,18 @@ def _variables(
 ) -> dict[str, str]:
     """The environment of a step; of two that name a variable the later one counts."""
     output_paths = {name: as_word(str(path)) for name, path in places.items()}
-    hidden = secret_values(secrets_of(step))
+    hidden = secret_values(step.secrets)
     owner = step.trial_of or step.name
     shims = context.log.folder / "bin" / step.name
     return {
         **({THREADS: str(context.threads[owner])} if context.threads.get(owner) else {}),
         **context.inherited,
-        **({} if context.containers else {"PATH": _path(context.interpreters[owner], shims)}),
+        **CONSTANT,
+        **({} if context.containers else _own_variables(attempt, context.interpreters[owner], shims)),
         # What Azure ML sets for every job.
         "AZUREML_RUN_ID": attempt.attempt_id,
         "AZUREML_ROOT_RUN_ID": context.log.run_id,
         "AZUREML_EXPERIMENT_NAME": context.plan.experiment,
-        # A step's lines must reach its log when they are printed.
-        "PYTHONUNBUFFERED": "1",
         **{f"AZURE_ML_INPUT_{name}": path for name, path in data.items()},
         **{f"AZURE_ML_OUTPUT_{name}": path for name, path in output_paths.items()},
         "AZDISTILL_METRICS_FILE": str(attempt.metrics),
@@ -121,6 +122,17 @@ def _variables(
         **hidden,
         **step.environment_variables,
     }
+
+
+def _own_variables(attempt: Attempt, interpreter: Interpreter, shims: Path) -> dict[str, str]:
+    """What a step that is a process of this machine has for itself."""
+    home, temporary = attempt.make_own_places()
+    # The name of a socket, which programs put there, has at most 108 bytes, and 104 on macOS.
+    is_fit = len(str(temporary)) <= _SHORT and PLAIN.fullmatch(str(temporary))
+    short = attempt.own_places if is_fit else Path(_link(str(attempt.own_places.parent)), attempt.own_places.name)
+    packages = {"PYTHONUSERBASE": interpreter.user_base} if interpreter.user_base else {}
+    places = {"HOME": str(short / home.name), "TMPDIR": str(short / temporary.name)}
+    return {**places, **packages, "PATH": _path(interpreter, shims)}
 
 
 def _path(interpreter: Interpreter, shims: Path) -> str:
@@ -175,15 +187,6 @@ def _contained(
     user_inputs = [name for name, bound in step.inputs.items() if isinstance(bound, Local)]
     linked = [place for name in user_inputs for place in (data[name], texts[name])]
     return containers.keep(job, step, read, [*write, *spelt, attempt.metrics], linked)
-
-
-def secrets_of(step: PlannedStep) -> list[str]:
-    """Names of the caller's variables that a step's inputs and variables refer to."""
-    bindings = (bound for bound in step.inputs.values() if not isinstance(bound, StepValue))
-    literals = [bound.text for bound in bindings if isinstance(bound, Text)]
-    searched = step.sweep.choices() if step.sweep else ()
-    values = (*literals, *searched, *step.environment_variables.values())
-    return list(dict.fromkeys(match[1] for value in values if (match := _SECRET_REFERENCE.fullmatch(value))))
 
 
 def hide_secrets(variables: Iterable[str]) -> None:

@@ -47,6 +47,10 @@ class Home:
     def hashes(self) -> Path:
         return self.root / "hashes.sqlite"
 
+    @property
+    def seal(self) -> Path:
+        return self.root / "seal"
+
     def awaits(self, path: Path) -> bool:
         """Whether a run would fetch the file at ``path`` before its first step; so far nobody has."""
         return self.looking and path.parent.name == AWAITED and path.is_relative_to(self.downloads)
