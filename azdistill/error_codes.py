@@ -108,6 +108,7 @@ LOCAL_RUNS: dict[str, str] = {
     "AZD310": "The disk: full, read-only, or not permitted; or no place for the state folder.",
     "AZD311": "A run with that id exists already.",
     "AZD312": "Another process is working on the run; only one at a time can.",
+    "AZD313": "The copy that a run has of its code was changed or removed.",
     "AZD320": "A file that `code` or `additional_includes` names is gone.",
     "AZD321": "A link in code leads out of the project, or in a ring.",
     "AZD330": "A secret is named by a variable that is not set, or given where its variable's name belongs.",

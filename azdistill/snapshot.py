@@ -25,6 +25,8 @@ from azdistill.errors import UserError
 from azdistill.trees import hash_file, tree_digest, walk_files
 
 if TYPE_CHECKING:
+    from zipfile import ZipFile
+
     from pathspec import PathSpec
 
 
@@ -74,8 +76,8 @@ class Snapshot:
         return files | {name: f"zip:{hashes.tree(folder)}" for name, folder in self.zipped.items()}
 
     def executables(self) -> dict[str, str]:
-        """The files that are executable, as ``NAME/executable``: no file is called so where NAME is one."""
-        return {f"{name}/executable": "yes" for name, path in self.files.items() if _is_executable(path)}
+        """The fields of the files that are executable."""
+        return dict(executable_field(name) for name, path in self.files.items() if is_executable(path))
 
     def tree_hash(self, hashes: Hashing) -> str:
         """One hash over all names and contents."""
@@ -88,7 +90,7 @@ class Snapshot:
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
-            os.chmod(target, 0o755 if _is_executable(source) else 0o644)
+            os.chmod(target, 0o755 if is_executable(source) else 0o644)
         for name, source in self.zipped.items():
             _zip(source, folder / name)
 
@@ -184,8 +186,14 @@ def _refuse_leaving(path: Path, inside: tuple[Path, ...]) -> None:
         raise StrayLink(f"{path} is a link that leaves the project ({inside[0]})", code="AZD321", hint=hint)
 
 
-def _is_executable(path: Path) -> bool:
+def is_executable(path: Path) -> bool:
+    """Whether a file is laid out as one that can be executed."""
     return os.access(path, os.X_OK)
+
+
+def executable_field(name: str) -> tuple[str, str]:
+    """What says in a cache key that the file ``name`` is executable: no file is called so where ``name`` is one."""
+    return f"{name}/executable", "yes"
 
 
 def _zip(folder: Path, target: Path) -> None:
@@ -194,8 +202,15 @@ def _zip(folder: Path, target: Path) -> None:
 
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, path in walk_files(folder):
-            # A fixed date: the archive depends on contents alone.
-            archive.writestr(zipfile.ZipInfo(f"{folder.name}/{name}", (1980, 1, 1, 0, 0, 0)), path.read_bytes())
+            add_to_archive(archive, f"{folder.name}/{name}", path.read_bytes())
+
+
+def add_to_archive(archive: ZipFile, name: str, content: bytes) -> None:
+    """Add a file to the archive that an include becomes."""
+    from zipfile import ZipInfo
+
+    # A fixed date: the archive depends on contents alone.
+    archive.writestr(ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
 
 
 def root_of(folder: Path, start: Path | None = None) -> Path:

@@ -30,6 +30,7 @@ from azdistill.local.run.attempt import finished, outputs_of
 from azdistill.local.run.context import PlanContext
 from azdistill.local.run.environment import counted
 from azdistill.local.run.result import Result, skip
+from azdistill.local.run.run_code import CodeAsItIs
 from azdistill.local.run.step import may_reuse, reusable
 from azdistill.local.store.events import RunState
 from azdistill.local.store.home import Home
@@ -73,6 +74,7 @@ def foresee(pipeline: Pipeline, options: Options) -> tuple[Plan, dict[str, Forec
         plan=plan,
         cache=cache,
         hashes=hashes,
+        code=CodeAsItIs(hashes),
         interpreters=interpreters_of(home, plan, settings, options),
         containers=containers,
         use_cache=options.use_cache,

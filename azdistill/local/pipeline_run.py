@@ -15,7 +15,6 @@ from azdistill.aml.models import Environment, Pipeline
 from azdistill.errors import AzdistillError, Interrupted, RunFailed, UserError
 from azdistill.local.cache.entries import Cache
 from azdistill.local.cache.hashes import Hashes
-from azdistill.local.cache.key import take_code
 from azdistill.local.cache.seal import open_seal
 from azdistill.local.outputs.deliver import deliver, delivered_name, refuse_foreign, withdraw
 from azdistill.local.outputs.manifest import is_file
@@ -26,12 +25,14 @@ from azdistill.local.plan.planner import plan_pipeline
 from azdistill.local.plan.scope import refuse_elsewhere
 from azdistill.local.plan.selection import EVERYTHING, Selection, left_out, missing, select
 from azdistill.local.plan.steps import Plan
+from azdistill.local.run.code_taking import take_all
 from azdistill.local.run.context import RunContext
 from azdistill.local.run.environment import counted, passed_on
 from azdistill.local.run.interpreter import Interpreter, find_interpreter
 from azdistill.local.run.listener import Listener, Tracking
 from azdistill.local.run.prepare import hide_secrets, secret_values, unset_secrets
 from azdistill.local.run.result import Result, given_out, is_worth_another_attempt, skip, skipped, withheld
+from azdistill.local.run.run_code import sources_of, take_code
 from azdistill.local.run.scheduler import Scheduler
 from azdistill.local.run.step import find
 from azdistill.local.runners import guard
@@ -125,6 +126,8 @@ def run_pipeline(
         if resumed:
             # The run's own guard ends these as well, within a moment that a quick user does not wait for.
             guard.sweep(_mark(log.run_id))
+        code, code_notes = take_all(home, hashes, log.folder, plan.steps.values(), lambda line: _tell(listeners, line))
+        plan = replace(plan, notes=(*plan.notes, *code_notes))
         runner = _runner(log.run_id, containers)
         ending.callback(runner.close)
         jobs, inherited = max(options.jobs, 1), inherited_by(containers)
@@ -140,6 +143,7 @@ def run_pipeline(
             log=log,
             cache=cache,
             hashes=hashes,
+            code=code,
             interpreters=interpreters,
             containers=containers,
             runner=runner,
@@ -251,8 +255,7 @@ def _refuse_code(plan: Plan) -> None:
     """Raise for code that cannot be taken, now rather than when its turn comes, hours into the run."""
     checked = set()
     for name, step in plan.steps.items():
-        component = step.component
-        sources = (component.code, component.additional_includes, step.base)
+        component, sources = step.component, sources_of(step)
         # Steps that share a folder of many files do not walk through it once each.
         if (component.code or component.additional_includes) and sources not in checked:
             checked.add(sources)

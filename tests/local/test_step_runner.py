@@ -24,6 +24,7 @@ from azdistill.local.cache.hashes import Hashes
 from azdistill.local.cache.key import key_of
 from azdistill.local.cache.seal import open_seal
 from azdistill.local.plan.planner import plan_pipeline
+from azdistill.local.run.code_taking import take_all
 from azdistill.local.run.context import RunContext
 from azdistill.local.run.interpreter import find_interpreter
 from azdistill.local.run.step import StepRunner
@@ -71,10 +72,12 @@ def home(project: Path) -> Home:
 def context_of(home: Home, file: Path, log: RunLog, runner: ProcessRunner) -> RunContext:
     plan = plan_pipeline(aml.load_pipeline(file), home)
     hashes = Hashes(home.hashes)
+    code, _ = take_all(home, hashes, log.folder, plan.steps.values(), print)
     return RunContext(
         plan=plan,
         cache=Cache(home, hash_of=hashes.file),
         hashes=hashes,
+        code=code,
         interpreters=dict.fromkeys(plan.steps, find_interpreter(home)),
         log=log,
         runner=runner,

@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from azdistill.trees import hash_file, walk_files
+from azdistill.trees import hash_file, stat_of, walk_files
 from azdistill.trees import tree_digest as tree_digest
 
 #: A file changed this recently (seconds) may change again without its stat showing it: its hash is not remembered.
@@ -43,19 +43,31 @@ class Hashes:
 
     def file(self, path: Path) -> str:
         """sha256 (hex) of a file's content."""
-        real = os.path.realpath(path)
-        stat = os.stat(real)
-        # Anybody may set the time of a change to the content, nobody that of a change to the file.
-        mark = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
-        with self._lock:
-            remembered = self._known.get(real) or self._look_up(real)
-        if remembered and remembered[0] == mark:
-            return remembered[1]
-        sha256 = hash_file(Path(real))
-        if time.time() - max(stat.st_mtime, stat.st_ctime) > _SETTLED:
-            with self._lock:
-                self._known[real] = self._new[real] = (mark, sha256)
+        real = Path(os.path.realpath(path))
+        status = os.stat(real)
+        if sha256 := self.remembered(real, status):
+            return sha256
+        sha256 = hash_file(real)
+        self.remember_settled(real, status, sha256)
         return sha256
+
+    def remembered(self, path: Path, status: os.stat_result) -> str | None:
+        """The hash of a file that is what it was when it was hashed."""
+        real = os.path.realpath(path)
+        with self._lock:
+            hashed = self._known.get(real) or self._look_up(real)
+        return hashed[1] if hashed and hashed[0] == _mark(status) else None
+
+    def remember_settled(self, path: Path, status: os.stat_result, sha256: str) -> None:
+        """Remember the hash of a file that was last changed a while ago; ``status`` is from before it was read."""
+        if time.time() - max(status.st_mtime, status.st_ctime) > _SETTLED:
+            self.remember(path, status, sha256)
+
+    def remember(self, path: Path, status: os.stat_result, sha256: str) -> None:
+        """Remember the hash of a file that nobody writes to."""
+        real = os.path.realpath(path)
+        with self._lock:
+            self._known[real] = self._new[real] = (_mark(status), sha256)
 
     def tree(self, root: Path) -> str:
         """One hash over the names and contents of all files under ``root``; empty folders do not count."""
@@ -81,3 +93,7 @@ class Hashes:
         if row:
             self._known[real] = (row[0], row[1])
         return self._known.get(real)
+
+
+def _mark(status: os.stat_result) -> str:
+    return " ".join(map(str, stat_of(status)))

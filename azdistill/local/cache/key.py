@@ -25,7 +25,6 @@ from azdistill.local.store.durable_files import digest
 from azdistill.local.store.events import RunState
 from azdistill.local.store.home import Home
 from azdistill.redact import clean
-from azdistill.snapshot import Snapshot, take
 
 #: Raised when keys come to mean something else, so that no entry of an earlier version is taken.
 VERSION = 2
@@ -77,19 +76,13 @@ class ResultKey:
         return fields in (_read(attempt / _FILE), _read(attempt / _OWN_FILE))
 
 
-def take_code(step: PlannedStep) -> Snapshot:
-    """The snapshot of a step. Raises UserError for what is missing or leaves the project."""
-    code = step.component.code
-    return take(code if isinstance(code, Path) else None, step.component.additional_includes, base=step.base)
-
-
 def key_of(context: PlanContext, step: PlannedStep, results: Mapping[str, Result]) -> ResultKey:
     """What the result of a step depends on, with what the steps before it came to."""
-    return result_key(context, settled(step, results, context.plan), results, take_code(step))
+    return result_key(context, settled(step, results, context.plan), results)
 
 
-def result_key(context: PlanContext, step: PlannedStep, results: Mapping[str, Result], code: Snapshot) -> ResultKey:
-    """The key of a step with its ``code``, all of whose inputs are known (:func:`azdistill.local.run.result.settled`).
+def result_key(context: PlanContext, step: PlannedStep, results: Mapping[str, Result]) -> ResultKey:
+    """The key of a step all of whose inputs are known (:func:`azdistill.local.run.result.settled`).
 
     Raises UserError AZD345 for an input that is not there any more.
     """
@@ -108,7 +101,7 @@ def result_key(context: PlanContext, step: PlannedStep, results: Mapping[str, Re
         "version": VERSION,
         "command": component.command,
         # What is executable is laid out so: a command may tell the difference.
-        "code": code.hashes(hashes) | code.executables(),
+        "code": context.code.fields(step),
         "inputs": inputs,
         "outputs": {name: output.kind for name, output in step.outputs.items() if not output.standing},
         "environment": environment_content(step.environment, hashes),

@@ -12,6 +12,7 @@ from azdistill.local.cache.seal import Seal
 from azdistill.local.plan.steps import Plan
 from azdistill.local.run.interpreter import Interpreter
 from azdistill.local.run.listener import Tracking
+from azdistill.local.run.run_code import CodeOfSteps, RunCode
 from azdistill.local.runners.base import Cancellation, Runner
 from azdistill.local.store.runs import RunLog
 
@@ -26,6 +27,7 @@ class PlanContext:
     plan: Plan
     cache: Cache
     hashes: Hashes
+    code: CodeOfSteps
     #: Of each step, its environment's own (``local.pythons``) or the run's.
     interpreters: Mapping[str, Interpreter]
     containers: Containers | None = None
@@ -41,6 +43,7 @@ class RunContext(PlanContext):
     ``variables``: those that ``--env`` names, secrets, as far as anybody knows.
     """
 
+    code: RunCode
     log: RunLog
     runner: Runner
     cancellation: Cancellation

@@ -15,7 +15,6 @@ import hashlib
 import os
 import re
 import shlex
-import shutil
 import stat
 import tempfile
 import uuid
@@ -30,7 +29,6 @@ from azdistill.aml import expressions
 from azdistill.aml.models import PRIMITIVES
 from azdistill.aml.quoting import NESTED, PLAIN, UNQUOTED, contexts, render_command
 from azdistill.errors import UserError
-from azdistill.local import in_step
 from azdistill.local.outputs import mlflow_files
 from azdistill.local.plan.order import VARIABLE as THREADS
 from azdistill.local.plan.steps import Local, PlannedStep, StepValue, Text
@@ -39,9 +37,9 @@ from azdistill.local.run.context import RunContext
 from azdistill.local.run.environment import CONSTANT
 from azdistill.local.run.interpreter import Interpreter
 from azdistill.local.run.result import Result, text_of
+from azdistill.local.run.run_code import LAUNCH_SCRIPTS, PARALLEL_SCRIPTS, StepCode, scripts_of
 from azdistill.local.runners.base import Job
 from azdistill.permissions import make_private
-from azdistill.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from azdistill.local.run.containers import Containers
@@ -56,8 +54,6 @@ SCRIPTS = ".azdistill"
 #: The variable that the driver of a parallel step reads.
 PARALLEL = "AZDISTILL_PARALLEL"
 _PYTHON = 'exec "$(command -v python || command -v python3)" -I -S'
-_LAUNCH = ("launch.py",)
-_PARALLEL = ("parallel_driver.py", "parallel_worker.py", "parallel_journal.py", *_LAUNCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +67,13 @@ class PreparedStep:
     logs_to_run: bool
 
 
-def prepare(
-    context: RunContext, step: PlannedStep, results: Mapping[str, Result], attempt: Attempt, code: Snapshot
-) -> PreparedStep:
+def prepare(context: RunContext, step: PlannedStep, results: Mapping[str, Result], attempt: Attempt) -> PreparedStep:
     """Make everything ready for the command of an attempt. Raises UserError for a value that does not fit in there."""
+    code = context.code.of(step)
     code.lay_out(attempt.snapshot)
     attempt.make_artifact_folders()
-    _lay_out_scripts(step, attempt.snapshot)
+    if scripts := scripts_of(step):
+        context.code.scripts.lay_out(attempt.snapshot / SCRIPTS, scripts)
     places = attempt.make_places(step)
     _log_passed_values(step, attempt.metrics)
     texts = {name: text_of(bound, results) for name, bound in step.inputs.items()}
@@ -94,7 +90,7 @@ def _variables(
     context: RunContext,
     step: PlannedStep,
     attempt: Attempt,
-    code: Snapshot,
+    code: StepCode,
     data: Mapping[str, str],
     places: Mapping[str, Path],
 ) -> dict[str, str]:
@@ -148,7 +144,7 @@ def _path(interpreter: Interpreter, shims: Path) -> str:
     return os.pathsep.join((str(shims), str(folder), inherited))
 
 
-def _mlflow_variables(context: RunContext, step: PlannedStep, attempt: Attempt, code: Snapshot) -> dict[str, str]:
+def _mlflow_variables(context: RunContext, step: PlannedStep, attempt: Attempt, code: StepCode) -> dict[str, str]:
     """The MLflow variables of a step; without a network it logs to files, which are read when it has ended.
 
     So does one whose outputs are values, which it may only log, a trial, whose primary metric is read while it
@@ -242,21 +238,14 @@ def _render(step: PlannedStep, inputs: Mapping[str, str], paths: Mapping[str, Pa
     return render_command(step.component.command, look_up)
 
 
-def _lay_out_scripts(step: PlannedStep, snapshot: Path) -> None:
-    """Lay the scripts that ``step`` needs into its snapshot."""
-    for name in _PARALLEL if step.parallel else _LAUNCH if step.processes is not None else ():
-        (snapshot / SCRIPTS).mkdir(exist_ok=True)
-        shutil.copyfile(Path(in_step.__file__).with_name(name), snapshot / SCRIPTS / name)
-
-
 def _command(step: PlannedStep, text: str) -> str:
     """The command that starts ``text``, the step's own command with its values filled in."""
     if step.parallel:
-        return f"{_PYTHON} {SCRIPTS}/{_PARALLEL[0]} {text}"
+        return f"{_PYTHON} {SCRIPTS}/{PARALLEL_SCRIPTS[0]} {text}"
     if step.processes is None:
         return text
     kind = (step.distribution or {})["type"]
-    return f"{_PYTHON} {SCRIPTS}/{_LAUNCH[0]} {step.processes} {kind} {shlex.quote(text)}"
+    return f"{_PYTHON} {SCRIPTS}/{LAUNCH_SCRIPTS[0]} {step.processes} {kind} {shlex.quote(text)}"
 
 
 def _script_variables(step: PlannedStep, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from azdistill.errors import AzdistillError, Interrupted, MachineError, UserError
 from azdistill.local.cache.entries import METRICS, Entry
-from azdistill.local.cache.key import ResultKey, confirm, key_of, result_key, take_code
+from azdistill.local.cache.key import ResultKey, confirm, key_of, result_key
 from azdistill.local.outputs import manifest as outputs
 from azdistill.local.outputs import value_outputs
 from azdistill.local.outputs.manifest import Manifest
@@ -28,7 +28,6 @@ from azdistill.local.run.step_log import LogWriter
 from azdistill.local.runners.base import Cancellation, Ended
 from azdistill.local.store.durable_files import disk_error
 from azdistill.local.store.events import Event, Hear
-from azdistill.snapshot import Snapshot
 from azdistill.trees import Stat, stamps
 
 Results = Mapping[str, Result]
@@ -62,21 +61,18 @@ class StepRunner:
         context = self._context
         if step.trial_of is None:
             self._hear(Event.of("step_reading", step.name))
-        code = take_code(step)
         for retries_left in range(0 if step.sweep else context.retries, -1, -1):
-            result = self._run_once(step, results, code, room)
+            result = self._run_once(step, results, room)
             if not (retries_left and result.again):
                 break
             if not self._wait(step, context.retries - retries_left, result):
                 return Result("canceled", result.seconds, result.exit_code, "canceled")
         return result
 
-    def _run_once(
-        self, step: PlannedStep, results: Results, code: Snapshot, room: int, readings: int = _READINGS
-    ) -> Result:
+    def _run_once(self, step: PlannedStep, results: Results, room: int, readings: int = _READINGS) -> Result:
         """What the cache has, or one attempt, of what the inputs hold then; they may be read so many times again."""
         context = self._context
-        work = self._read(step, results, code, readings)
+        work = self._read(step, results, readings)
         if reused := _reuse(context, step, work.key):
             return reused
         if step.name in context.plan.given:
@@ -84,19 +80,19 @@ class StepRunner:
         if step.sweep:
             return self._run_trials(step, work, room)
         result = self._attempt(work, patient=readings > 0)
-        return result or self._run_once(step, results, code, room, readings - 1)
+        return result or self._run_once(step, results, room, readings - 1)
 
-    def _read(self, step: PlannedStep, results: Results, code: Snapshot, readings: int) -> _Work:
+    def _read(self, step: PlannedStep, results: Results, readings: int) -> _Work:
         """The step with its key, and with what stat said of its inputs before they were hashed for that."""
         before = _stamps(step, results)
         try:
-            return _Work(step, results, code, result_key(self._context, step, results, code), before)
+            return _Work(step, results, result_key(self._context, step, results), before)
         except (OSError, UserError) as error:
             # What was replaced just now is missing for a moment, or is a file where a folder was.
             passing = isinstance(error, OSError) or error.code == "AZD345"
             if not (passing and readings) or _stamps(step, results) == before:
                 raise
-        return self._read(step, results, code, readings - 1)
+        return self._read(step, results, readings - 1)
 
     def _run_trials(self, step: PlannedStep, work: _Work, room: int) -> Result:
         """The trials of a sweep step, and the best one's outputs as its own."""
@@ -162,7 +158,7 @@ class StepRunner:
 
     def _run_command(self, step: PlannedStep, work: _Work, attempt: Attempt, patient: bool) -> Result | None:
         context = self._context
-        prepared = prepare(context, step, work.results, attempt, work.code)
+        prepared = prepare(context, step, work.results, attempt)
         changed_before = work.changed()
         if changed_before and patient:
             attempt.discard()
@@ -280,7 +276,6 @@ class _Work:
 
     step: PlannedStep
     results: Results
-    code: Snapshot
     key: ResultKey
     stamps: Stamps
 

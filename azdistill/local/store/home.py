@@ -40,6 +40,10 @@ class Home:
         return self.root / "answers"
 
     @property
+    def code(self) -> Path:
+        return self.cache / "code"
+
+    @property
     def downloads(self) -> Path:
         return self.root / "downloads"
 
