@@ -21,7 +21,10 @@ import yaml
 from azdistill import redact
 from azdistill.cli.runs import _newest_view, ui_command
 from azdistill.client.headline import MOST, columns
+from azdistill.local.plan.steps import Plan
+from azdistill.local.store.events import Event, RunState
 from azdistill.local.tracking import Tracker, environment, tracking_uri
+from azdistill.local.tracking.listener import TrackingListener
 from azdistill.local.tracking.worker import VIEW_TAG, shared_view, show_columns, valid_name
 
 ROOT = Path(__file__).parents[1]
@@ -654,6 +657,33 @@ def test_mlflow_is_given_no_keys_but_those_of_stores(
     given = environment(uri)
     assert [name for name in keys if name in given] == (list(keys) if sees_all else [])
     assert {"PATH", "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_TOKEN"} <= given.keys()
+
+
+class SilentTracker:
+    """A tracker that has every run, and a store at ``uri``."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    def send(self, method: str, **arguments: Any) -> None:
+        """Nothing is sent."""
+
+    def ask(self, method: str, timeout: float, **arguments: Any) -> str:
+        return "a-run"
+
+
+@pytest.mark.parametrize(
+    ("uri", "apart", "has_run"),
+    [
+        *(("sqlite:////home/me/mlflow.db", False, True), ("sqlite:////home/me/mlflow.db", True, False)),
+        *(("file:///home/me/mlruns", True, False), ("http://127.0.0.1:5000", True, True)),
+    ],
+)
+def test_a_container_logs_to_no_store_whose_files_it_cannot_see(uri: str, apart: bool, has_run: bool) -> None:
+    listener = TrackingListener(SilentTracker(uri), "p.yml", apart=apart)  # type: ignore[arg-type]
+    plan = Plan("p", "e", {}, {}, {}, False, False, ())
+    listener.hear(Event.of("run_started", plan=plan), RunState("run_1", Path(), "p"))
+    assert ("MLFLOW_RUN_ID" in listener.variables("a", uses_mlflow=True)) is has_run
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="what a process was started with is known on Linux only")

@@ -2,6 +2,7 @@
 
 It writes the data, puts the sandbox's teacher behind an address (its server starts only if something has to be asked),
 runs the recipe `demo.yml` with `azdistill run`, and prints what came out. A second run finds everything done.
+Options of `azdistill run` may follow: `--docker` runs each step in a container.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def main() -> int:
     os.chdir(ROOT)
     write(TASK, HERE / "data" / TASK)
     with LazyTeacher(lambda: Server(HERE / "teacher", TEACHER_NAME, OUT / "teacher-server.log")) as teacher:
-        status = run(teacher.endpoint, OUT)
+        status = run(teacher.endpoint, OUT, *sys.argv[1:])
     if status == 0:
         show(OUT, time.monotonic() - started)
     return status

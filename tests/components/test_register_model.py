@@ -164,3 +164,9 @@ def test_a_version_that_is_there_already_says_what_the_last_comparison_found(
     registry = Registry(**{DIGEST: "d"}, **({NOT_BETTER: "true"} if before else {}))
     _register(registry, Namespace(model_name="tiny-distilled"), "run", {DIGEST: "d"}, better)
     assert (NOT_BETTER in registry.tags) is after
+
+
+def test_a_store_of_files_without_a_run_is_that_of_a_container(register: Register, tmp_path: Path) -> None:
+    result = register({"MLFLOW_TRACKING_URI": (tmp_path / "apart").as_uri()})
+    assert result.returncode == 0, result.stderr
+    assert record(result)["reason"].startswith("MLflow's store is not seen from here")

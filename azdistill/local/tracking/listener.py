@@ -16,6 +16,8 @@ from azdistill.local.tracking import Columns, Tracker, first_logged
 
 #: How long a step that logs to MLflow itself waits for its run id: a new store takes some seconds to be made.
 _WAIT = 90.0
+#: Stores that are files of this machine.
+_FILES = ("sqlite:", "file:")
 _CREDENTIALS = (
     "MLFLOW_TRACKING_USERNAME",
     "MLFLOW_TRACKING_PASSWORD",
@@ -47,10 +49,13 @@ class TrackingListener(Listener, Tracking):
         self._tags: dict[str, str] = {}
 
     def variables(self, step: str, uses_mlflow: bool) -> dict[str, str]:
-        """The MLflow variables of a step. One that logs itself gets its run's id, and waits for it if it must."""
+        """The MLflow variables of a step. One that logs itself, to a store within its reach, gets its run's id and
+        waits for it if it must.
+        """
         assert self._plan
         variables = {"MLFLOW_TRACKING_URI": self._tracker.uri, "MLFLOW_EXPERIMENT_NAME": self._plan.experiment}
-        if uses_mlflow:
+        # A container would make an empty store of its own where the files of one on this machine lie.
+        if uses_mlflow and not (self._apart and self._tracker.uri.startswith(_FILES)):
             # A later attempt logs to the same run, and need not wait for MLflow again.
             run_id = self._run_ids.get(step) or self._tracker.ask("child_run_id", _WAIT, step=step)
             if run_id:

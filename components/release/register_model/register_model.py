@@ -62,7 +62,7 @@ def register_model(args: Namespace, tags: dict[str, str], better: bool | None) -
     """
     run_id = os.environ.get("MLFLOW_RUN_ID")
     if not os.environ.get("MLFLOW_TRACKING_URI") or not run_id:
-        why = "nothing is tracked (--no-tracking)" if not os.environ.get("MLFLOW_TRACKING_URI") else "MLflow is absent"
+        why = _unregistered(os.environ.get("MLFLOW_TRACKING_URI", ""))
         say(f"{args.model_name} is not registered: {why}")
         return {"registered": False, "version": None, "reason": why}
     # Both print what they do, and what they think of the Python they run on.
@@ -76,6 +76,16 @@ def register_model(args: Namespace, tags: dict[str, str], better: bool | None) -
         return _register(mlflow, args, run_id, tags, better)
     except (mlflow.MlflowException, OSError) as error:
         raise Unavailable(f"the model cannot be registered: {str(error).strip().splitlines()[0]}") from None
+
+
+def _unregistered(uri: str) -> str:
+    """Why there is no run to register a model with."""
+    if not uri:
+        return "nothing is tracked (--no-tracking)"
+    # What the runner gives a container that cannot see this machine's store: files of its own.
+    if uri.startswith("file:"):
+        return "MLflow's store is not seen from here; a container needs a server (MLFLOW_TRACKING_URI=http://...)"
+    return "MLflow is absent"
 
 
 def _register(mlflow: Any, args: Namespace, run_id: str, tags: dict[str, str], better: bool | None) -> dict[str, Any]:
