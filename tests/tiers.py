@@ -22,7 +22,7 @@ QUICK = {
         "build catalog client error_codes errors firings imports names permissions recipe recipe_robustness "
         "redact repository schedule_file sizing skus state_folder stream_guard surface tracking_worker"
     ),
-    "cli": "failure not_better text validate view watch",
+    "cli": "failure not_better screens text validate view watch",
     "cloud": "loopback_translate quiet",
     "components": "manifest register_model rows tasks teacher_client teacher_parts",
     "docs": "pages",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from azdistill.cli.screen import PlainScreen, Row
+from azdistill.cli.board import Row
+from azdistill.cli.screen import PlainScreen
 from azdistill.cli.text import aligned, duration, plural, safe_text
 from azdistill.client.headline import verdict_of_metrics
 from azdistill.local import Event, Listener, Plan, RunState, StepState
@@ -19,8 +21,8 @@ _LOG_END = 256 * 1024
 class RunView(Listener):
     """Shows what happens in a run."""
 
-    def __init__(self, screen: PlainScreen) -> None:
-        self._screen = screen
+    def __init__(self, screen: PlainScreen, clock: Callable[[], float] = time.monotonic) -> None:
+        self._screen, self._clock = screen, clock
 
     def hear(self, event: Event, run: RunState) -> None:
         screen, name = self._screen, event.step
@@ -34,11 +36,11 @@ class RunView(Listener):
                 for note in plan.notes:
                     screen.say(f"note: {note}", "dim")
             case "step_reading":
-                screen.show(name, Row("running", time.monotonic(), detail="reading its code and inputs"))
+                screen.show(name, Row("running", self._clock(), detail="reading its code and inputs"))
             case "step_started":
                 attempt = event.fields["attempt"]
                 text = f"{name}: started" + (f" (attempt {attempt})" if attempt > 1 else "")
-                screen.show(name, Row("running", time.monotonic()), text)
+                screen.show(name, Row("running", self._clock()), text)
             case "line":
                 screen.line(name, event.fields["text"])
             case "record" if event.trial is None and event.fields["record"]["kind"] == "progress":

@@ -6,37 +6,18 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
-from azdistill.cli.text import duration, safe_text
+from azdistill.cli.board import Row, board, step_lines
+from azdistill.cli.text import safe_text
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+#: More than any terminal shows of them.
 _LINES = 8
-_STYLES = {
-    **{"pending": "dim", "running": "bold yellow", "completed": "green", "cached": "cyan", "reused": "cyan"},
-    **{"failed": "bold red", "canceled": "magenta", "skipped": "dim", "queued": "yellow", "preparing": "yellow"},
-    **{"finalizing": "yellow", "canceling": "magenta"},
-}
-#: States that took no time of their own, or none yet.
-_TIMELESS = ("pending", "skipped", "cached", "reused", "queued")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What is shown of a step. ``started`` is of the monotonic clock, ``seconds`` what it took in the end.
-
-    ``detail`` says why it is as it is, where that needs saying.
-    """
-
-    status: str = "pending"
-    started: float = 0.0
-    seconds: float = 0.0
-    progress: dict[str, Any] | None = None
-    detail: str = ""
 
 
 class PlainScreen:
@@ -85,7 +66,7 @@ class PlainScreen:
 class LiveScreen(PlainScreen):
     """A table that is drawn anew four times a second, with the latest log lines under it."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         from rich.console import Console
 
         super().__init__(stream)
@@ -95,6 +76,7 @@ class LiveScreen(PlainScreen):
         self._rows: dict[str, Row] = {}
         self._lines: deque[tuple[str, str]] = deque(maxlen=_LINES)
         self._lock = threading.Lock()
+        self._clock = clock
 
     def start(self, title: str, steps: Iterable[str], text: str) -> None:
         from rich.live import Live
@@ -127,7 +109,8 @@ class LiveScreen(PlainScreen):
     def finish(self, lines: Sequence[str]) -> None:
         self.close()
         self.console.print(self.title, style="bold", markup=False)
-        self.console.print(self._table())
+        for line in step_lines(self._rows, self._rows, width=self.console.width, now=self._clock()):
+            self.console.print(line, soft_wrap=True)
 
     def close(self) -> None:
         if self.live:
@@ -136,46 +119,15 @@ class LiveScreen(PlainScreen):
 
     def _draw(self) -> RenderableType:
         from rich.console import Group
-        from rich.text import Text
 
+        width, height = self.console.size
         with self._lock:
-            recent = [
-                Text(safe_text(f"{name} | {text}"), style="dim", no_wrap=True, overflow="ellipsis")
-                for name, text in self._lines
-            ]
-            return Group(Text(self.title, style="bold"), self._table(), *recent)
-
-    def _table(self) -> RenderableType:
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for heading in ("step", "state", "time", ""):
-            table.add_column(heading, justify="right" if heading == "time" else "left", no_wrap=True)
-        for name, row in self._rows.items():
-            seconds = time.monotonic() - row.started if row.status == "running" else row.seconds
-            time_of = duration(seconds) if row.status not in _TIMELESS else ""
-            table.add_row(Text(name), Text(row.status, _STYLES.get(row.status, "")), time_of, _progress(row))
-        return table
+            # The last line is left to the cursor, and to a terminal that scrolls when it is written.
+            size = {"width": width, "height": height - 1}
+            return Group(*board(self.title, self._rows, list(self._lines), now=self._clock(), **size))
 
 
 def open_screen(*, to_stderr: bool) -> PlainScreen:
     """The screen for this terminal."""
     stream = sys.stderr if to_stderr else sys.stdout
     return LiveScreen(stream) if stream.isatty() else PlainScreen(stream)
-
-
-def _progress(row: Row) -> RenderableType:
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
-    from rich.text import Text
-
-    record = row.progress
-    if row.status != "running" or not record:
-        return Text(safe_text(row.detail), style="dim")
-    done, total = float(record.get("done") or 0), float(record.get("total") or 0)
-    time_left = f", {duration(float(record['eta']))} left" if record.get("eta") and done < total else ""
-    words = f"{done:g}/{total:g}, {float(record.get('rate') or 0):.1f}/s{time_left}  {record.get('text') or ''}"
-    grid = Table.grid(padding=(0, 1))
-    grid.add_row(ProgressBar(total=total or 1, completed=done, width=24), Text(safe_text(words), style="dim"))
-    return grid

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from azdistill import strict_json
-from azdistill.cli.screen import PlainScreen, Row, open_screen
+from azdistill.cli.board import Row
+from azdistill.cli.screen import PlainScreen, open_screen
 from azdistill.cli.text import aligned, duration, plural
 from azdistill.client.headline import verdict_of_tags
 from azdistill.cloud.jobs.follow import FollowListener, Job, JobStep, cancel, follow
