@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -88,4 +90,61 @@ def test_a_broken_memory_only_costs_time(tmp_path: Path) -> None:
     path.write_text("content")
     known = Hashes(tmp_path / "hashes.sqlite")
     assert known.file(aged(path)) == hash_file(path)
+    known.close()
+
+
+@pytest.mark.usefixtures("later")
+@pytest.mark.parametrize("change", ["replaced", "replaced and put back", "written to"])
+def test_a_file_that_changes_while_it_is_read_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    path, aside, other = (tmp_path / name for name in ("file", "aside", "other"))
+    path.write_text("one")
+    other.write_text("two")
+
+    def hash_meanwhile(real: Path) -> str:
+        monkeypatch.undo()
+        if change == "written to":
+            path.write_text("two")
+            return hash_file(real)
+        path.rename(aside)
+        other.rename(path)
+        sha256 = hash_file(real)
+        if change == "replaced and put back":
+            path.rename(other)
+            aside.rename(path)
+        return sha256
+
+    known = Hashes(tmp_path / "hashes.sqlite")
+    monkeypatch.setattr(module, "hash_file", hash_meanwhile)
+    wrong = known.file(path)
+    assert wrong == hash_file(other if change == "replaced and put back" else path)
+    if change == "replaced":
+        path.rename(other)
+        aside.rename(path)
+    assert known.file(path) == hash_file(path)
+    known.close()
+
+
+@pytest.mark.usefixtures("later")
+def test_a_file_that_several_threads_need_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_text("content")
+    begun, go_on, read = threading.Event(), threading.Event(), list[Path]()
+
+    def hash_slowly(real: Path) -> str:
+        read.append(real)
+        begun.set()
+        go_on.wait()
+        return hash_file(real)
+
+    monkeypatch.setattr(module, "hash_file", hash_slowly)
+    known = Hashes(tmp_path / "hashes.sqlite")
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(known.file, path)
+        begun.wait()
+        others = [pool.submit(known.file, path) for _ in range(3)]
+        go_on.set()
+        assert {future.result() for future in (first, *others)} == {hash_file(path)}
+    assert len(read) == 1
     known.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from local_helpers import log_of, step
@@ -44,3 +45,27 @@ def test_bursts_of_a_step_that_fails_are_in_its_log(run: Run) -> None:
         lines = log_of(finished, f"s{n}").splitlines()
         assert lines[:400] == [str(i) for i in range(1, 401)]
         assert finished.state.steps[f"s{n}"].exit_code == 128 + number
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="only Linux counts what a process reads")
+def test_200_cached_steps_with_a_gigabyte_of_inputs_read_none_of_it(run: Run, project: Path) -> None:
+    """Counted by the kernel, over whatever way it would be read. The files are holes: they take no room on the disk."""
+    (project / "data").mkdir()
+    for number in range(4):
+        with open(project / "data" / str(number), "wb") as file:
+            file.truncate(250_000_000 + number)
+    inputs = {"d": {"type": "uri_folder", "path": "./data"}, "f": {"type": "uri_file", "path": "./data/0"}}
+    bound = {name: f"${{{{parent.inputs.{name}}}}}" for name in inputs}
+    jobs = {f"s{n}": step(f"echo {n} > ${{{{outputs.o}}}}", outputs=("o",), inputs=bound) for n in range(200)}
+    for expected, most in (("completed", 1_300_000_000), ("cached", 100_000_000)):
+        before = bytes_read()
+        finished = run(jobs, inputs=inputs, options=Options(jobs=4))
+        assert Counter(state.status for state in finished.state.steps.values()) == {expected: 200}
+        assert bytes_read() - before < most
+
+
+def bytes_read() -> int:
+    """What this process has read so far."""
+    (line,) = (line for line in Path("/proc/self/io").read_text().splitlines() if line.startswith("rchar:"))
+    return int(line.partition(" ")[2])

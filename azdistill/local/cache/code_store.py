@@ -12,6 +12,7 @@ import errno
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -73,7 +74,7 @@ class CodeStore:
     def _fresh(self, path: Path) -> tuple[Stat, str, tuple[Path, Stat]]:
         """Copy a file, hashing it: what stat said of it before, its hash, and the copy."""
         # Not to wait for a pipe that has taken the place of a file.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle, began = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), time.time()
         with open(handle, "rb", buffering=0) as source:
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
@@ -95,7 +96,7 @@ class CodeStore:
             self._hashes.remember(place, status_of_copy, sha256)
             copy = place, stat_of(status_of_copy)
         if stat_of(path.stat()) == stat_of(status):
-            self._hashes.remember_settled(path, status, sha256)
+            self._hashes.remember_settled(path, status, sha256, began)
         return stat_of(status), sha256, copy
 
     def close(self) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 from azdistill.trees import hash_file, stat_of, walk_files
 from azdistill.trees import tree_digest as tree_digest
 
-#: A file changed this recently (seconds) may change again without its stat showing it: its hash is not remembered.
-_SETTLED = 2.0
+#: A file changed this recently (seconds) may change again without its stat showing it: its hash is not remembered. The
+#: clock of a file system ticks every few milliseconds, that of some every two seconds.
+_SETTLED, _SETTLED_BY_SECONDS = 0.1, 2.0
 _TABLE = "CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, stat TEXT NOT NULL, sha256 TEXT NOT NULL)"
 
 
@@ -28,6 +29,8 @@ class Hashes:
         self._lock = threading.Lock()
         self._new: dict[str, tuple[str, str]] = {}
         self._known: dict[str, tuple[str, str]] = {}
+        #: Held while a file is read: who needs its hash too waits, and finds it.
+        self._reading: dict[Path, threading.Lock] = {}
         self._database = self._open(path, looking)
 
     @staticmethod
@@ -44,11 +47,18 @@ class Hashes:
     def file(self, path: Path) -> str:
         """sha256 (hex) of a file's content."""
         real = Path(os.path.realpath(path))
-        status = os.stat(real)
-        if sha256 := self.remembered(real, status):
+        if sha256 := self.remembered(real, os.stat(real)):
             return sha256
-        sha256 = hash_file(real)
-        self.remember_settled(real, status, sha256)
+        with self._lock:
+            reading = self._reading.setdefault(real, threading.Lock())
+        with reading:
+            status, began = os.stat(real), time.time()
+            if sha256 := self.remembered(real, status):
+                return sha256
+            sha256 = hash_file(real)
+            # Of what was written to, or replaced, while it was read nobody knows what the hash is of.
+            if stat_of(os.stat(real)) == stat_of(status):
+                self.remember_settled(real, status, sha256, began)
         return sha256
 
     def remembered(self, path: Path, status: os.stat_result) -> str | None:
@@ -58,9 +68,12 @@ class Hashes:
             hashed = self._known.get(real) or self._look_up(real)
         return hashed[1] if hashed and hashed[0] == _mark(status) else None
 
-    def remember_settled(self, path: Path, status: os.stat_result, sha256: str) -> None:
-        """Remember the hash of a file that was last changed a while ago; ``status`` is from before it was read."""
-        if time.time() - max(status.st_mtime, status.st_ctime) > _SETTLED:
+    def remember_settled(self, path: Path, status: os.stat_result, sha256: str, began: float) -> None:
+        """Remember the hash of a file that was last changed a while before reading it ``began``; ``status`` is from
+        then.
+        """
+        by_seconds = not status.st_ctime_ns % 1_000_000_000
+        if began - max(status.st_mtime, status.st_ctime) > (_SETTLED_BY_SECONDS if by_seconds else _SETTLED):
             self.remember(path, status, sha256)
 
     def remember(self, path: Path, status: os.stat_result, sha256: str) -> None:
