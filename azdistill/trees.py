@@ -8,6 +8,7 @@ import json
 import os
 import stat
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,37 @@ def walk_files(root: Path) -> Iterator[tuple[str, Path]]:
     ring.
     """
     yield from _walk(root, "", frozenset({os.path.realpath(root)}))
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a folder holds beside the names and contents of its files, by relative POSIX path: the files that are
+    executable, the folders that are empty, and what is neither file nor folder, with what it is.
+    """
+
+    executables: tuple[str, ...]
+    empty: tuple[str, ...]
+    others: Mapping[str, str]
+
+
+def shape_of(root: Path) -> Shape:
+    """The shape of a folder, linked folders followed as by :func:`walk_files`."""
+    executables, empty, others = list[str](), list[str](), dict[str, str]()
+    todo = [(str(root), "", frozenset({os.path.realpath(root)}))]
+    while todo:
+        folder, prefix, ancestors = todo.pop()
+        entries = list(os.scandir(folder))
+        if prefix and not entries:
+            empty.append(prefix.rstrip("/"))
+        for entry in entries:
+            name = prefix + entry.name
+            if entry.is_dir() and (real := os.path.realpath(entry.path)) not in ancestors:
+                todo.append((entry.path, f"{name}/", ancestors | {real}))
+            elif not entry.is_file():
+                others[name] = f"a link to {os.readlink(entry.path)}" if entry.is_symlink() else "no file"
+            elif entry.stat().st_mode & 0o111:
+                executables.append(name)
+    return Shape(tuple(sorted(executables)), tuple(sorted(empty)), dict(sorted(others.items())))
 
 
 def stat_of(status: os.stat_result) -> Stat:

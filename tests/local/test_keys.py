@@ -89,8 +89,8 @@ def test_code_that_becomes_executable_is_a_change_that_is_named(cached: Callable
 
 def test_a_moved_file_is_no_change(cached: Callable[..., str], project: Path) -> None:
     (project / "elsewhere").mkdir()
-    shutil.copy(project / "rows.jsonl", project / "elsewhere" / "other.jsonl")
-    assert cached(inputs={"rows": {"type": "uri_file", "path": "./elsewhere/other.jsonl"}}) == "cached"
+    shutil.copy(project / "rows.jsonl", project / "elsewhere" / "rows.jsonl")
+    assert cached(inputs={"rows": {"type": "uri_file", "path": "./elsewhere/rows.jsonl"}}) == "cached"
 
 
 def test_names_and_descriptions_are_no_change(cached: Callable[..., str], project: Path) -> None:

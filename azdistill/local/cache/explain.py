@@ -24,6 +24,25 @@ _ORDER = (
 _SENTENCES = {
     re.compile("variables/(.*)"): ("variable {} is not passed on any more", "variable {} is not what it was"),
     re.compile("code/(.*)/executable"): ("code: {} is not executable any more", "code: {} is executable now"),
+    re.compile("inputs/([^/]+)/kind"): ("input {}: it is a {after} now",) * 2,
+    re.compile("inputs/([^/]+)/name"): ("input {}: the file is called {after} now",) * 2,
+    re.compile("inputs/([^/]+)/executable"): (
+        "input {}: it is not executable any more",
+        "input {}: it is executable now",
+    ),
+    re.compile("inputs/([^/]+)/executables/(.*)"): (
+        "input {}: {} is not executable any more",
+        "input {}: {} is executable now",
+    ),
+    re.compile("inputs/([^/]+)/empty/(.*)"): (
+        "input {}: the empty folder {} is gone",
+        "input {}: there is an empty folder {} now",
+    ),
+    re.compile("inputs/([^/]+)/others/(.*)"): ("input {}: {} is gone", "input {}: {} is {after} now"),
+    # Of too many to name them.
+    re.compile("inputs/([^/]+)/executables"): ("input {}: other files are executable now",) * 2,
+    re.compile("inputs/([^/]+)/empty"): ("input {}: other folders are empty now",) * 2,
+    re.compile("inputs/([^/]+)/others"): ("input {}: other things than files have come or gone",) * 2,
     re.compile("version"): ("what counts is not what it was",) * 2,
 }
 
@@ -41,7 +60,7 @@ class Difference:
         """It as a sentence, without its end."""
         for pattern, sentence in _SENTENCES.items():
             if match := pattern.fullmatch(self.path):
-                return sentence[self.after is not None].format(*match.groups())
+                return sentence[self.after is not None].format(*match.groups(), after=self.after)
         return f"{self.path} is not what it was"
 
     def as_json(self) -> dict[str, Any]:
@@ -126,7 +145,10 @@ def _compare(path: str, before: Any, after: Any) -> list[Difference]:
     if before == after:
         return []
     if isinstance(before, Mapping) and isinstance(after, Mapping):
-        # An input is its content and its suffix; the digest of one says nothing that its name does not.
+        # Of a folder in the place of a file all is another.
+        if None not in (before.get("kind"), after.get("kind")) and before["kind"] != after["kind"]:
+            return [Difference(f"{path}/kind", before["kind"], after["kind"])]
+        # The digest of a content says nothing that the name of its input does not.
         return [
             difference
             for key in sorted(before.keys() | after.keys())

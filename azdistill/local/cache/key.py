@@ -25,9 +25,12 @@ from azdistill.local.store.durable_files import digest
 from azdistill.local.store.events import RunState
 from azdistill.local.store.home import Home
 from azdistill.redact import clean
+from azdistill.trees import shape_of
 
 #: Raised when keys come to mean something else, so that no entry of an earlier version is taken.
 VERSION = 2
+#: So many files of an input are named where one word is said of each.
+_MOST_NAMED = 100
 #: Of a result that goes into the cache; of one that only its own run, resumed, may ever use again.
 _FILE, _OWN_FILE = "key.json", "own-key.json"
 #: In the folder of an attempt of which nobody knows (yet) that its inputs stayed as they were: a hash of their stamps.
@@ -137,12 +140,28 @@ def environment_content(environment: str | Environment | None, hashes: Hashes) -
     }
 
 
-def _input(context: PlanContext, bound: Bound, results: Mapping[str, Result]) -> dict[str, str]:
+def _input(context: PlanContext, bound: Bound, results: Mapping[str, Result]) -> dict[str, Any]:
+    """What is said of an input: all that a step sees of it but for where it lies, times and owners."""
     if isinstance(bound, Text):
         return {"value": bound.text}
-    # Programs choose a reader by a file's extension, so that counts as well as the bytes.
-    suffix = bound.path.suffix if isinstance(bound, Local) and bound.path.is_file() else ""
-    return {"content": _content(context, bound, results), "suffix": suffix}
+    path, content = Path(text_of(bound, results)), _content(context, bound, results)
+    if not path.is_dir():
+        # Programs choose a reader by a file's extension, and write down its name.
+        executable = {"executable": "yes"} if path.stat().st_mode & 0o111 else {}
+        return {"kind": "file", "content": content, "name": path.name, **executable}
+    shape = shape_of(path)
+    return {
+        "kind": "folder",
+        "content": content,
+        "executables": _named(dict.fromkeys(shape.executables, "yes")),
+        "empty": _named(dict.fromkeys(shape.empty, "yes")),
+        "others": _named(shape.others),
+    }
+
+
+def _named(things: Mapping[str, str]) -> Mapping[str, str] | str:
+    """Each by its name, so that ``explain`` can tell it; where they are many, their hash."""
+    return things if len(things) <= _MOST_NAMED else digest(things)
 
 
 def _content(context: PlanContext, bound: Local | StepOutput, results: Mapping[str, Result]) -> str:
