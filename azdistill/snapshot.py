@@ -104,8 +104,10 @@ def take(code: Path | None, includes: Iterable[Path] = (), *, base: Path) -> Sna
     """The snapshot of a component whose YAML lies in ``base``. Raises UserError for what is missing or leaves the
     project.
     """
-    root = root_of(base)
     includes = list(includes)
+    if not (code or includes):
+        return Snapshot({}, {})
+    root = root_of(base)
     ignored = _Ignored(code if code and code.is_dir() else base, nested=bool(includes))
     files: dict[str, Path] = {}
     zipped: dict[str, Path] = {}

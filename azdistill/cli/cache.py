@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from azdistill.cli.options import json_option
-from azdistill.cli.text import print_answer, size
+from azdistill.cli.text import plural, print_answer, size
 from azdistill.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from azdistill.local import EntryUse, Explanation
+
+if TYPE_CHECKING:
+    from azdistill.local import CopyUse, EntryUse
 
 #: Differences that are printed; --json has all of them.
 _SHOWN = 12
@@ -65,7 +68,8 @@ def _explained(why: Explanation, run_id: str) -> Iterator[str]:
 def cache_command() -> None:
     """List what the cache holds, or free its disk space.
 
-    It holds results of steps only. The teacher's answers are stored separately and never removed.
+    It holds results of steps, and copies of the code that runs have taken. The teacher's answers are stored separately
+    and never removed.
     """
 
 
@@ -73,17 +77,19 @@ def cache_command() -> None:
 @json_option
 def list_entries(as_json: bool) -> None:
     """List the stored results, most recently used first."""
-    from azdistill.local import find_home, held_entries
+    from azdistill.local import find_home, held_copies, held_entries
 
-    entries = held_entries(find_home())
-    print_answer([entry.as_json() for entry in entries], lambda: _listed(entries), as_json=as_json)
+    entries, copies = held_entries(find_home()), held_copies(find_home())
+    print_answer([entry.as_json() for entry in entries], lambda: _listed(entries, copies), as_json=as_json)
 
 
-def _listed(entries: Sequence[EntryUse]) -> Iterator[str]:
+def _listed(entries: Sequence[EntryUse], copies: Sequence[CopyUse]) -> Iterator[str]:
     for entry in entries:
         used = f"{datetime.fromtimestamp(entry.used):%Y-%m-%d %H:%M}"
         yield f"{entry.key[:12]}  {size(entry.bytes):>9}  {used}  {entry.step}  {entry.run_id}"
-    yield f"{len(entries)} results, {size(sum(entry.bytes for entry in entries))}"
+    yield f"{len(entries)} results, {size(_bytes(entries))}"
+    if copies:
+        yield f"{plural(len(copies), 'file')} of code, {size(_bytes(copies))}"
 
 
 @cache_command.command("gc")
@@ -91,27 +97,45 @@ def _listed(entries: Sequence[EntryUse]) -> Iterator[str]:
 @click.option("--max-size", metavar="SIZE", help="Remove what was used longest ago until the rest fits: 20GB, 500MB.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 def collect_entries(older_than: str | None, max_size: str | None, dry_run: bool) -> None:
-    """Remove results that are no longer used.
+    """Remove results, and copies of code, that are no longer used.
 
     What a run that is going on uses stays, and so does what was used within the last hour.
     """
-    from azdistill.local import entries_to_remove, find_home, held_entries, remove_entries
+    from azdistill.local import (
+        entries_to_remove,
+        find_home,
+        held_copies,
+        held_entries,
+        remove_copies,
+        remove_entries,
+    )
 
     if older_than is None and max_size is None:
         raise UserError("say what may go", code="AZD387", hint="--older-than 30d, or --max-size 20GB")
     home = find_home()
     age = _parsed(older_than, r"(\d+)\s*([mhdw])", _TIMES, "--older-than")
     room = _parsed(max_size, r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", _UNITS, "--max-size")
-    entries = held_entries(home)
-    chosen = entries_to_remove(entries, age, None if room is None else int(room), time.time())
+    entries, copies = held_entries(home), held_copies(home)
+    uses: list[EntryUse | CopyUse] = [*entries, *copies]
+    uses.sort(key=lambda use: use.used, reverse=True)
+    going = set(entries_to_remove(uses, age, None if room is None else int(room), time.time()))
+    chosen, chosen_copies = [use for use in entries if use in going], [use for use in copies if use in going]
     for entry in chosen:
         click.echo(f"{entry.key[:12]}  {size(entry.bytes):>9}  {entry.step}")
-    freed = sum(entry.bytes for entry in chosen) if dry_run else remove_entries(home, chosen)
-    click.echo(f"{'would remove' if dry_run else 'removed'} {len(chosen)} results, {size(freed)}")
+    if dry_run:
+        freed, count, freed_code = _bytes(chosen), len(chosen_copies), _bytes(chosen_copies)
+    else:
+        freed, (count, freed_code) = remove_entries(home, chosen), remove_copies(home, chosen_copies)
+    code = f" and {plural(count, 'file')} of code" if count else ""
+    click.echo(f"{'would remove' if dry_run else 'removed'} {len(chosen)} results{code}, {size(freed + freed_code)}")
     if staying := len(entries) - len(chosen):
         click.echo(
             f"{staying} results stay: recent enough, small enough, in use, or used within the last hour", err=True
         )
+
+
+def _bytes(uses: Iterable[EntryUse | CopyUse]) -> int:
+    return sum(use.bytes for use in uses)
 
 
 def _parsed(text: str | None, pattern: str, units: dict[str, int], option: str) -> float | None:

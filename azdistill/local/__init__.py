@@ -10,6 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from azdistill.local.cache.code_gc import CopyUse as CopyUse
+    from azdistill.local.cache.code_gc import held_copies as held_copies
+    from azdistill.local.cache.code_gc import remove_copies as remove_copies
     from azdistill.local.cache.entries import Cache as Cache
     from azdistill.local.cache.explain import Explanation as Explanation
     from azdistill.local.cache.explain import explain as explain
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
 
 #: The module below this one -> the names that come from it.
 _NAMES = {
+    "cache.code_gc": ("CopyUse", "held_copies", "remove_copies"),
     "cache.entries": ("Cache",),
     "cache.explain": ("Explanation", "explain", "short_value"),
     "cache.gc": ("EntryUse", "entries_to_remove", "held_entries", "remove_entries"),

@@ -32,7 +32,7 @@ from azdistill.local.run.interpreter import Interpreter, find_interpreter
 from azdistill.local.run.listener import Listener, Tracking
 from azdistill.local.run.prepare import hide_secrets, secret_values, unset_secrets
 from azdistill.local.run.result import Result, given_out, is_worth_another_attempt, skip, skipped, withheld
-from azdistill.local.run.run_code import sources_of, take_code
+from azdistill.local.run.run_code import Sources, sources_of, take_code
 from azdistill.local.run.scheduler import Scheduler
 from azdistill.local.run.step import find
 from azdistill.local.runners import guard
@@ -42,6 +42,7 @@ from azdistill.local.store.durable_files import disk_errors
 from azdistill.local.store.events import Event, RunState
 from azdistill.local.store.home import Home, find_home
 from azdistill.local.store.runs import RunLog, new_run_id, run_to_resume
+from azdistill.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from azdistill.local.run.containers import Containers
@@ -100,7 +101,7 @@ def run_pipeline(
     """
     home = options.state_folder
     settings, plan = planned(pipeline, options, home)
-    _refuse_code(plan)
+    listed = _list_code(plan)
     resumed = run_to_resume(home, options.resume, plan.name).run_id if options.resume else None
     if service.uses(pipeline, NAME):
         options = replace(options, run_id=resumed or options.run_id or new_run_id(plan.name))
@@ -126,7 +127,9 @@ def run_pipeline(
         if resumed:
             # The run's own guard ends these as well, within a moment that a quick user does not wait for.
             guard.sweep(_mark(log.run_id))
-        code, code_notes = take_all(home, hashes, log.folder, plan.steps.values(), lambda line: _tell(listeners, line))
+        code, code_notes = take_all(
+            home, hashes, log.folder, plan.steps.values(), lambda line: _tell(listeners, line), listed
+        )
         plan = replace(plan, notes=(*plan.notes, *code_notes))
         runner = _runner(log.run_id, containers)
         ending.callback(runner.close)
@@ -251,16 +254,15 @@ def _mark(run_id: str) -> str:
     return f"AZUREML_ROOT_RUN_ID={run_id}"
 
 
-def _refuse_code(plan: Plan) -> None:
-    """Raise for code that cannot be taken, now rather than when its turn comes, hours into the run."""
-    checked = set()
+def _list_code(plan: Plan) -> dict[Sources, Snapshot]:
+    """The files of all code. Raises for what cannot be taken, before anything is made for the run."""
+    listed: dict[Sources, Snapshot] = {}
     for name, step in plan.steps.items():
-        component, sources = step.component, sources_of(step)
         # Steps that share a folder of many files do not walk through it once each.
-        if (component.code or component.additional_includes) and sources not in checked:
-            checked.add(sources)
+        if (sources := sources_of(step)) not in listed:
             with disk_errors(f"step '{name}'"):
-                take_code(step)
+                listed[sources] = take_code(step)
+    return listed
 
 
 def hide_all_secrets(plan: Plan, options: Options) -> None:

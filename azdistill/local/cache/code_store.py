@@ -34,44 +34,56 @@ class CodeStore:
     def __init__(
         self, home: Home, hashes: Hashes, copying: Callable[[Path, int], None] = lambda path, size: None
     ) -> None:
-        self._root, self._cache, self._hashes, self._copying = home.code, home.cache, hashes, copying
-        self._draft = under_way(self._cache)
+        self._root, self._hashes, self._copying = os.path.realpath(home.code), hashes, copying
+        self._draft = under_way(home.cache)
         #: What was copied: what stat said of the file before, and the copy.
         self._copies: dict[Path, tuple[Stat, CodeFile]] = {}
+        self._folders: dict[str, str] = {}
 
     def copy(self, path: Path) -> tuple[Stat, CodeFile]:
         """The copy of a file, and what stat said of the file before it was read, to tell whether it was changed since.
 
         FileNotFoundError for what is no file any more.
         """
-        status = path.stat()
-        seen = stat_of(status)
+        status = os.stat(path)
         before = self._copies.get(path)
-        if before is None or before[0] != seen:
-            sha256 = self._hashes.remembered(path, status)
+        if before is None or before[0] != stat_of(status):
+            sha256 = self._hashes.remembered(real := self._real(path), status)
             copy = self._stored(sha256) if sha256 else None
             if copy is None:
-                seen, sha256, copy = self._fresh(path)
-            executable = is_executable(path)
+                status, sha256, copy = self._fresh(path, real)
             assert sha256
-            self._copies[path] = before = seen, CodeFile(sha256, executable, *copy)
+            before = stat_of(status), CodeFile(sha256, is_executable(path), *copy)
+            self._copies[path] = before
         return before
 
-    def _stored(self, sha256: str) -> tuple[Path, Stat] | None:
+    def _real(self, path: Path) -> str:
+        """``path`` without links; those on the way to a folder are followed once."""
+        if path.is_symlink():
+            return os.path.realpath(path)
+        folder, name = os.path.split(path)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        return os.path.join(self._folders[folder], name)
+
+    def _stored(self, sha256: str) -> tuple[str, Stat] | None:
         """The copy with this content, if there is one and it is what it was."""
-        place = self._root / sha256[:2] / sha256
+        place = self._place(sha256)
         try:
-            status = place.stat()
+            status = os.stat(place)
         except FileNotFoundError:
             return None
         if self._hashes.remembered(place, status) != sha256:
             # A power cut may have taken what it held.
-            if hash_file(place) != sha256:
+            if hash_file(Path(place)) != sha256:
                 return None
             self._hashes.remember(place, status, sha256)
         return place, stat_of(status)
 
-    def _fresh(self, path: Path) -> tuple[Stat, str, tuple[Path, Stat]]:
+    def _place(self, sha256: str) -> str:
+        return f"{self._root}/{sha256[:2]}/{sha256}"
+
+    def _fresh(self, path: Path, real: str) -> tuple[os.stat_result, str, tuple[str, Stat]]:
         """Copy a file, hashing it: what stat said of it before, its hash, and the copy."""
         # Not to wait for a pipe that has taken the place of a file.
         handle, began = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), time.time()
@@ -80,24 +92,32 @@ class CodeStore:
             if not stat.S_ISREG(status.st_mode):
                 raise FileNotFoundError(errno.ENOENT, "no file any more", str(path))
             self._copying(path, status.st_size)
-            self._draft.mkdir(exist_ok=True)
-            draft = self._draft / "file"
-            with open(draft, "wb", buffering=0) as target:
+            draft = self._new_draft()
+            with open(draft, "w+b", buffering=0, opener=_open_new) as target:
                 sha256 = _copy_hashing(source, target)
-        copy = self._stored(sha256)
-        if copy:
-            draft.unlink()
-        else:
-            os.chmod(draft, 0o444)
-            place = self._root / sha256[:2] / sha256
-            place.parent.mkdir(parents=True, exist_ok=True)
+        copy = self._stored(sha256) or self._publish(draft, sha256)
+        if stat_of(os.stat(path)) == stat_of(status):
+            self._hashes.remember_settled(real, status, sha256, began)
+        return status, sha256, copy
+
+    def _new_draft(self) -> str:
+        draft = f"{self._draft}/file"
+        try:
+            os.unlink(draft)
+        except FileNotFoundError:
+            self._draft.mkdir(exist_ok=True)
+        return draft
+
+    def _publish(self, draft: str, sha256: str) -> tuple[str, Stat]:
+        place = self._place(sha256)
+        try:
             os.replace(draft, place)
-            status_of_copy = place.stat()
-            self._hashes.remember(place, status_of_copy, sha256)
-            copy = place, stat_of(status_of_copy)
-        if stat_of(path.stat()) == stat_of(status):
-            self._hashes.remember_settled(path, status, sha256, began)
-        return stat_of(status), sha256, copy
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            os.replace(draft, place)
+        status = os.stat(place)
+        self._hashes.remember(place, status, sha256)
+        return place, stat_of(status)
 
     def close(self) -> None:
         """Remove what an interrupted copy has left."""
@@ -119,16 +139,17 @@ def store_lock(home: Home, *, shared: bool) -> Iterator[bool]:
         os.close(handle)
 
 
+def _open_new(path: str, flags: int) -> int:
+    """Open a file that nobody may write to once it is closed."""
+    return os.open(path, flags | os.O_EXCL, 0o444)
+
+
 def _copy_hashing(source: BinaryIO, target: BinaryIO) -> str:
+    """Copy a file into an empty one; the hash of what the copy holds, whatever the original may hold by now."""
     sha = hashlib.sha256()
-    cloned = clone(source, target)
-    if cloned:
-        # What the copy holds, not what the original may hold by now.
-        with open(target.name, "rb", buffering=0) as copy:
-            while chunk := copy.read(CHUNK):
-                sha.update(chunk)
-        return sha.hexdigest()
-    while chunk := source.read(CHUNK):
+    read, cloned = (target, True) if clone(source, target) else (source, False)
+    while chunk := read.read(CHUNK):
         sha.update(chunk)
-        write_all(target, chunk)
+        if not cloned:
+            write_all(target, chunk)
     return sha.hexdigest()

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from azdistill.local.cache.entries import USED, Entry, is_entry, under_way
 from azdistill.local.outputs.manifest import Manifest
@@ -51,11 +51,27 @@ def held_entries(home: Home) -> list[EntryUse]:
     return sorted((_held(folder, busy) for folder in _folders(home)), key=lambda entry: entry.used, reverse=True)
 
 
+class _Use(Protocol):
+    """What is kept, and when it was last used."""
+
+    @property
+    def bytes(self) -> int: ...
+
+    @property
+    def used(self) -> float: ...
+
+    @property
+    def in_use(self) -> bool: ...
+
+
+_Kept = TypeVar("_Kept", bound=_Use)
+
+
 def entries_to_remove(
-    entries: list[EntryUse], older_than: float | None, max_bytes: int | None, now: float
-) -> list[EntryUse]:
-    """Which of ``entries`` (as :func:`held_entries` sorts them) go: those not used for ``older_than`` seconds, and then
-    the ones used longest ago until the rest fits into ``max_bytes``. None: no such limit.
+    entries: Sequence[_Kept], older_than: float | None, max_bytes: int | None, now: float
+) -> list[_Kept]:
+    """Which of ``entries``, the one used last first, go: those not used for ``older_than`` seconds, and then the ones
+    used longest ago until the rest fits into ``max_bytes``. None: no such limit.
     """
     chosen, kept_bytes = [], 0
     for entry in entries:

@@ -30,7 +30,7 @@ class Hashes:
         self._new: dict[str, tuple[str, str]] = {}
         self._known: dict[str, tuple[str, str]] = {}
         #: Held while a file is read: who needs its hash too waits, and finds it.
-        self._reading: dict[Path, threading.Lock] = {}
+        self._reading: dict[str, threading.Lock] = {}
         self._database = self._open(path, looking)
 
     @staticmethod
@@ -46,7 +46,7 @@ class Hashes:
 
     def file(self, path: Path) -> str:
         """sha256 (hex) of a file's content."""
-        real = Path(os.path.realpath(path))
+        real = os.path.realpath(path)
         if sha256 := self.remembered(real, os.stat(real)):
             return sha256
         with self._lock:
@@ -55,30 +55,28 @@ class Hashes:
             status, began = os.stat(real), time.time()
             if sha256 := self.remembered(real, status):
                 return sha256
-            sha256 = hash_file(real)
+            sha256 = hash_file(Path(real))
             # Of what was written to, or replaced, while it was read nobody knows what the hash is of.
             if stat_of(os.stat(real)) == stat_of(status):
                 self.remember_settled(real, status, sha256, began)
         return sha256
 
-    def remembered(self, path: Path, status: os.stat_result) -> str | None:
-        """The hash of a file that is what it was when it was hashed."""
-        real = os.path.realpath(path)
+    def remembered(self, real: str, status: os.stat_result) -> str | None:
+        """The hash of a file, by its path without links, that is what it was when it was hashed."""
         with self._lock:
             hashed = self._known.get(real) or self._look_up(real)
         return hashed[1] if hashed and hashed[0] == _mark(status) else None
 
-    def remember_settled(self, path: Path, status: os.stat_result, sha256: str, began: float) -> None:
+    def remember_settled(self, real: str, status: os.stat_result, sha256: str, began: float) -> None:
         """Remember the hash of a file that was last changed a while before reading it ``began``; ``status`` is from
         then.
         """
         by_seconds = not status.st_ctime_ns % 1_000_000_000
         if began - max(status.st_mtime, status.st_ctime) > (_SETTLED_BY_SECONDS if by_seconds else _SETTLED):
-            self.remember(path, status, sha256)
+            self.remember(real, status, sha256)
 
-    def remember(self, path: Path, status: os.stat_result, sha256: str) -> None:
+    def remember(self, real: str, status: os.stat_result, sha256: str) -> None:
         """Remember the hash of a file that nobody writes to."""
-        real = os.path.realpath(path)
         with self._lock:
             self._known[real] = self._new[real] = (_mark(status), sha256)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from azdistill.errors import MachineError
+from azdistill.errors import MachineError, UserError
 from azdistill.local.cache.hashes import Hashes
 from azdistill.local.plan.steps import PlannedStep
 from azdistill.snapshot import Snapshot, add_to_archive, executable_field, take
@@ -45,7 +45,11 @@ def sources_of(step: PlannedStep) -> Sources:
 def take_code(step: PlannedStep) -> Snapshot:
     """The files that are the code of a step. Raises UserError for what is missing or leaves the project."""
     code = step.component.code
-    return take(code if isinstance(code, Path) else None, step.component.additional_includes, base=step.base)
+    try:
+        return take(code if isinstance(code, Path) else None, step.component.additional_includes, base=step.base)
+    except FileNotFoundError as error:
+        message = f"step '{step.name}': {error.filename} is not there any more"
+        raise UserError(message, code="AZD320") from None
 
 
 class CodeAsItIs:
@@ -89,10 +93,10 @@ class CodeFile:
 
     sha256: str
     executable: bool
-    place: Path
+    place: str
     stat: Stat
 
-    def copy_to(self, target: Path) -> None:
+    def copy_to(self, target: str) -> None:
         """Copy it, as a file that may be written to. MachineError AZD313 where the copy is not what was taken."""
         self._verify()
         with open(self.place, "rb", buffering=0) as source, open(target, "wb", buffering=0) as file:
@@ -104,11 +108,11 @@ class CodeFile:
     def read(self) -> bytes:
         """Its content."""
         self._verify()
-        return self.place.read_bytes()
+        return Path(self.place).read_bytes()
 
     def _verify(self) -> None:
         try:
-            if stat_of(self.place.stat()) == self.stat or hash_file(self.place) == self.sha256:
+            if stat_of(os.stat(self.place)) == self.stat or hash_file(Path(self.place)) == self.sha256:
                 return
             problem = "was changed"
         except FileNotFoundError:
@@ -134,11 +138,11 @@ class StepCode:
 
     def lay_out(self, folder: Path, names: Collection[str] | None = None) -> None:
         """Copy it into ``folder``, which is made; of its files only ``names``, where these are given."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, file in self.files.items():
-            if names is None or name in names:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                file.copy_to(folder / name)
+        chosen = self.files if names is None else {name: self.files[name] for name in names}
+        for parent in dict.fromkeys(["", *map(os.path.dirname, chosen)]):
+            os.makedirs(folder / parent, exist_ok=True)
+        for name, file in chosen.items():
+            file.copy_to(f"{folder}/{name}")
         for name, members in self.archives.items():
             # Imported here: few components have an archive among their includes.
             import zipfile
