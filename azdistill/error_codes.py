@@ -100,7 +100,7 @@ RECIPES: dict[str, str] = {
 #: What a local run can end with: 301-399, and 900.
 LOCAL_RUNS: dict[str, str] = {
     "AZD301": "This machine has no bash, which runs the steps as on Azure.",
-    "AZD302": "The guard process, which ends the steps when the runner dies, was killed.",
+    "AZD302": "The guard of a run, or the process that watched a step, was killed, and could not be replaced.",
     "AZD303": "A command and its environment are too long for this machine.",
     "AZD304": "A process cannot be started.",
     "AZD305": "The interpreter given with --python or local.pythons does not exist.",

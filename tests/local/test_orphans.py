@@ -16,6 +16,7 @@ from local_helpers import statuses, step, write_pipeline
 from azdistill.local.pipeline_run import Finished
 from azdistill.local.runners import guard
 from azdistill.local.runners.base import GRACE
+from azdistill.local.runners.process_table import listed, members
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="processes are looked up in /proc")
 
@@ -48,17 +49,17 @@ def test_the_members_of_a_group_are_found_without_proc_too() -> None:
     leader = subprocess.Popen(["/bin/bash", "-c", "sleep 60 & sleep 60 & wait"], start_new_session=True)
     try:
         until = time.monotonic() + 20
-        while len(guard.members(leader.pid)) < 3 and time.monotonic() < until:
+        while len(members(leader.pid)) < 3 and time.monotonic() < until:
             time.sleep(0.01)
-        assert sorted(guard.listed(leader.pid)) == sorted(guard.members(leader.pid))
-        assert len(guard.listed(leader.pid)) == 3
+        assert sorted(listed(leader.pid)) == sorted(members(leader.pid))
+        assert len(listed(leader.pid)) == 3
     finally:
         guard.kill_group(leader.pid)
         leader.wait()
     # Signals are sent at once; what they end may still be seen for a moment.
-    while guard.members(leader.pid) and time.monotonic() < until:
+    while members(leader.pid) and time.monotonic() < until:
         time.sleep(0.01)
-    assert guard.members(leader.pid) == guard.listed(leader.pid) == []
+    assert members(leader.pid) == listed(leader.pid) == []
 
 
 @pytest.mark.parametrize(

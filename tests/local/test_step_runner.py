@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from azdistill.local.run.code_taking import take_all
 from azdistill.local.run.context import RunContext
 from azdistill.local.run.interpreter import find_interpreter
 from azdistill.local.run.step import StepRunner
-from azdistill.local.runners.base import Cancellation
+from azdistill.local.runners.base import Cancellation, GuardProcess
 from azdistill.local.runners.process import ProcessRunner
 from azdistill.local.store.events import Event
 from azdistill.local.store.home import Home, find_home
@@ -38,17 +37,17 @@ PACKAGE = Path(azdistill.__file__).parent
 
 
 class Entered:
-    """The files of ours that a thread enters, and the threads that it starts, until the first process is started."""
+    """The files of ours that a thread enters, and the threads that it starts, until a process is asked for."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.files: set[str] = set()
-        popen = subprocess.Popen
+        send = GuardProcess.send
 
         def start(*arguments: Any, **more: Any) -> Any:
             self.end()
-            return popen(*arguments, **more)
+            return send(*arguments, **more)
 
-        monkeypatch.setattr(subprocess, "Popen", start)
+        monkeypatch.setattr(GuardProcess, "send", start)
 
     def begin(self) -> None:
         threading.setprofile(self._profile)

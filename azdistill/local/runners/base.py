@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
 import subprocess
 import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from azdistill.errors import MachineError
+
 #: Seconds between the polite signal and the one that cannot be refused.
 GRACE = 5.0
+#: Seconds within which a guard that was killed is replaced, or never.
+_REPLACED_WITHIN = 60.0
+#: Seconds that a guard lives at least that is not one of many that die at once.
+_SHORT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +109,89 @@ class Runner(Protocol):
         """End whatever of this run may still live."""
 
 
-def start_guard(*command: str) -> subprocess.Popen[bytes]:
-    """Start a guard, a script with its arguments, in a session of its own; only its stdin is held here."""
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", *command],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={},
-        start_new_session=True,
-        cwd="/",
-    )
+class GuardProcess:
+    """The guard of a run, a script with its arguments in a session of its own; one that dies is replaced at once.
+
+    Only its stdin is held here, the end of which tells it that the runner is gone.
+    """
+
+    def __init__(self, *command: str) -> None:
+        self._command = command
+        self._changed = threading.Condition()
+        self._closing = threading.Event()
+        self._failure: OSError | None = None
+        self._process, self._stdin = _start(command)
+        self._since = time.monotonic()
+        self._keeper = threading.Thread(target=self._keep, name="guard", daemon=True)
+        self._keeper.start()
+
+    def send(self, descriptors: Sequence[int]) -> None:
+        """Give the guard, or the one in its place, copies of these descriptors."""
+        until = time.monotonic() + _REPLACED_WITHIN
+        with self._changed:
+            while not self._is_sent(descriptors):
+                if not self._await_other(self._process, until - time.monotonic()):
+                    raise self._is_gone() from self._failure
+
+    def check(self) -> None:
+        """Raise a MachineError where there is no guard any more."""
+        if self._failure:
+            raise self._is_gone() from self._failure
+
+    def close(self, word: bytes = b"") -> None:
+        """Let the guard go, with a last word to it."""
+        with self._changed:
+            self._closing.set()
+            with contextlib.suppress(OSError):
+                self._stdin.sendall(word)
+            self._stdin.close()
+        self._keeper.join()
+
+    def _is_sent(self, descriptors: Sequence[int]) -> bool:
+        try:
+            socket.send_fds(self._stdin, [b"+"], descriptors)
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
+
+    def _await_other(self, dead: subprocess.Popen[bytes], seconds: float) -> bool:
+        self._changed.wait_for(lambda: self._process is not dead or self._failure, seconds)
+        return self._process is not dead
+
+    def _keep(self) -> None:
+        while True:
+            self._process.wait()
+            if time.monotonic() - self._since < _SHORT:
+                # One that cannot live must not take all of a core.
+                self._closing.wait(_SHORT / 4)
+            with self._changed:
+                if self._closing.is_set():
+                    return
+                self._stdin.close()
+                try:
+                    self._process, self._stdin = _start(self._command)
+                except OSError as error:
+                    self._failure = error
+                self._since = time.monotonic()
+                self._changed.notify_all()
+                if self._failure:
+                    return
+
+    def _is_gone(self) -> MachineError:
+        return MachineError("the guard process of this run was killed, and no other can be started", code="AZD302")
+
+
+def _start(command: Sequence[str]) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", *command],
+            stdin=theirs.fileno(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            # What the interpreter itself may need to start.
+            env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
+            start_new_session=True,
+            cwd="/",
+        )
+    return process, ours

@@ -1,8 +1,7 @@
-"""Steps as processes of this machine: ``/bin/bash -c`` in a process group of its own, watched by a guard.
+"""Steps as processes of this machine: ``/bin/bash -c``, each under a supervisor that ends all that it started.
 
-The order at the start is what keeps a child from outliving the runner: the child waits for a line on its stdin, the
-guard is told its group, then the line is sent. A runner that dies in between leaves a child that reads the end of its
-stdin and ends.
+The guard of the run forks the supervisors (:mod:`azdistill.local.runners.guard`). A supervisor starts its command when
+it has been given the job, and ends it when the runner is gone: no child outlives the runner from its first moment on.
 """
 
 from __future__ import annotations
@@ -11,21 +10,21 @@ import contextlib
 import errno
 import os
 import selectors
-import signal
-import subprocess
-import threading
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
 from azdistill.errors import MachineError, UserError
 from azdistill.local.runners import guard
-from azdistill.local.runners.base import GRACE, Cancellation, Ended, Job, Watch, start_guard
+from azdistill.local.runners.base import GRACE, Cancellation, Ended, GuardProcess, Job, Watch
+from azdistill.local.runners.process_table import holders, members
 
-_SHELL = "/bin/bash"
-_GATE = f'read -r go && exec {_SHELL} -c "$0" < /dev/null'
 _POLL = 0.1
 _CHUNK = 1 << 16
+#: How many guards in a row may die over one start, and for how many seconds one may not answer.
+_TRIES, _ANSWER = 5, 120.0
 
 
 class ProcessRunner:
@@ -34,141 +33,224 @@ class ProcessRunner:
     name = "process"
 
     def __init__(self, mark: str) -> None:
-        if not os.path.exists(_SHELL):
-            raise MachineError(f"{_SHELL} is missing", code="AZD301", hint="steps are run by it, as on Azure")
-        self._mark = mark
-        self._lock = threading.Lock()
-        self._guard = start_guard(guard.__file__, mark)
+        if not os.path.exists(guard.SHELL):
+            raise MachineError(f"{guard.SHELL} is missing", code="AZD301", hint="steps are run by it, as on Azure")
+        self._guard = GuardProcess(guard.__file__, mark)
 
     def run(self, job: Job, output: Callable[[bytes], None], cancellation: Cancellation) -> Ended:
         """See :class:`azdistill.local.runners.base.Runner`."""
         started = time.monotonic()
-        with self._child(job) as child:
-            watch = _ProcessWatch(child, job, cancellation)
+        with self._started(job) as command:
+            watch = _ProcessWatch(command, job, cancellation)
             watch.follow(output)
-        return Ended(_as_shell(child.returncode), time.monotonic() - started, watch.timed_out, watch.canceled)
+        if command.returncode is None:
+            raise MachineError(
+                "the process that watched the step was killed, and the step with it", code="AZD302", hint="run it again"
+            )
+        return Ended(_as_shell(command.returncode), time.monotonic() - started, watch.timed_out, watch.canceled)
 
     def close(self) -> None:
         """Dismiss the guard, which sweeps what is left of the run before it goes."""
-        stdin = self._guard.stdin
-        if stdin and not stdin.closed:
-            with contextlib.suppress(BrokenPipeError):
-                stdin.close()
-        self._guard.wait()
+        self._guard.close()
 
     @contextmanager
-    def _child(self, job: Job) -> Iterator[subprocess.Popen[bytes]]:
-        child = _start(job)
-        assert child.stdout
-        named = f"{child.pid} {os.fstat(child.stdout.fileno()).st_ino}\n"
-        try:
-            self._tell(f"+{named}")
-            _open_gate(child)
-            yield child
-        finally:
-            # While the leader is not waited for, its group's id cannot become another's.
-            guard.kill_group(child.pid)
-            self._tell(f"-{named}")
-            child.wait()
-            child.stdout.close()
-
-    def _tell(self, line: str) -> None:
-        with self._lock:
-            assert self._guard.stdin
+    def _started(self, job: Job) -> Iterator[_Command]:
+        described = _described(job)
+        with _pipe() as (output, written), self._supervised(job, output.fileno(), written.fileno()) as command:
+            written.close()
             try:
-                self._guard.stdin.write(line.encode())
-                self._guard.stdin.flush()
-            except BrokenPipeError as gone:
-                raise MachineError("the guard process of this run was killed", code="AZD302") from gone
+                command.start(described)
+                yield command
+            finally:
+                command.end()
+
+    @contextmanager
+    def _supervised(self, job: Job, output: int, written: int) -> Iterator[_Command]:
+        """A supervisor that waits for its job. One that dies before that has started nothing."""
+        for _ in range(_TRIES):
+            ours, theirs = socket.socketpair()
+            with ours:
+                with theirs:
+                    self._guard.send([theirs.fileno(), written])
+                command = _Command(ours, output, f"AZUREML_RUN_ID={job.attempt_id}")
+                if command.is_ready():
+                    yield command
+                    return
+        raise MachineError("the guard process of this run was killed again and again", code="AZD302")
+
+
+class _Command:
+    """A command under its supervisor, as the runner knows it."""
+
+    def __init__(self, control: socket.socket, output: int, mark: str) -> None:
+        control.settimeout(_ANSWER)
+        self.control, self.output = control, output
+        self._mark = mark
+        self._unread = b""
+        self._is_ready = False
+        self._leader = 0
+        #: As Popen has it; None while it lives, and where nobody knows.
+        self.returncode: int | None = None
+        #: Whether nothing of it is left, and whether nobody watches it any more.
+        self.is_gone = self.is_lost = False
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the command is over; something that it started may live."""
+        return self.returncode is not None or self.is_lost
+
+    def is_ready(self) -> bool:
+        """Wait for its supervisor; False where that died."""
+        self._hear_until(lambda: self._is_ready)
+        return self._is_ready
+
+    def start(self, job: bytes) -> None:
+        self._say(len(job).to_bytes(8, "big") + job)
+        self._hear_until(lambda: self._leader > 0)
+
+    def terminate(self) -> None:
+        """Ask its process group to end."""
+        self._say(guard.TERMINATE)
+
+    def kill(self) -> None:
+        """End all of it."""
+        self._say(guard.KILL)
+        if self.is_lost:
+            guard.sweep(self._mark)
+
+    def end(self) -> None:
+        """End all of it, and wait until nothing is left, for as long as that is worth while."""
+        self._say(guard.KILL)
+        self._hear_until(lambda: self.is_gone)
+        if self.is_lost:
+            guard.sweep(self._mark)
+
+    def has_members(self) -> bool:
+        """Whether anything of its process group lives."""
+        return bool(members(self._leader))
+
+    def hear(self) -> None:
+        """Take in what the supervisor says."""
+        try:
+            chunk = self.control.recv(4096)
+        except OSError:
+            chunk = b""
+        *lines, self._unread = (self._unread + chunk).split(b"\n")
+        for line in lines:
+            word, _, number = line.partition(b" ")
+            self._take(word, int(number or 0))
+        self.is_lost = not chunk and not self.is_gone
+
+    def _hear_until(self, is_so: Callable[[], bool]) -> None:
+        while not is_so() and not self.is_lost:
+            self.hear()
+
+    def _take(self, word: bytes, number: int) -> None:
+        match word:
+            case guard.READY:
+                self._is_ready = True
+            case guard.STARTED:
+                self._leader = number
+            case guard.ENDED:
+                self.returncode = number
+            case guard.GONE:
+                self.is_gone = True
+            case guard.FAILED:
+                # Its supervisor has nothing more to do.
+                self.is_gone = True
+                raise _not_started(number)
+
+    def _say(self, words: bytes) -> None:
+        with contextlib.suppress(OSError):
+            self.control.sendall(words)
 
 
 class _ProcessWatch(Watch):
-    """Reads a child to the end of its output, and ends it when it is time."""
+    """Reads what a command prints to the end, and ends it when it is time."""
 
-    def __init__(self, child: subprocess.Popen[bytes], job: Job, cancellation: Cancellation) -> None:
+    def __init__(self, command: _Command, job: Job, cancellation: Cancellation) -> None:
         super().__init__(job, cancellation)
-        self._child, self._mark = child, f"AZUREML_RUN_ID={job.attempt_id}"
+        self._command = command
         self._holders: set[int] = set()
         self._left_at: float | None = None
 
     def follow(self, output: Callable[[bytes], None]) -> None:
-        assert self._child.stdout
-        descriptor = self._child.stdout.fileno()
+        command = self._command
         with selectors.DefaultSelector() as selector:
-            selector.register(descriptor, selectors.EVENT_READ)
+            selector.register(command.output, selectors.EVENT_READ)
+            selector.register(command.control, selectors.EVENT_READ)
             while True:
-                if selector.select(_POLL):
-                    chunk = os.read(descriptor, _CHUNK)
+                ready = self._select(selector, _POLL)
+                if command.output in ready:
+                    chunk = os.read(command.output, _CHUNK)
                     if not chunk:
                         break
                     output(chunk)
-                elif _has_ended(self._child) and not self._is_ending():
+                elif not ready and command.has_ended and not self._is_ending():
                     # The command is over, but something it started holds its output open.
                     self.kill()
-                    if self._is_left(descriptor):
+                    if self._is_left():
                         break
                 self.check_time()
-        pause = _POLL / 500
-        while not _has_ended(self._child) or self._is_ending():
-            self.check_time()
-            time.sleep(pause)
-            pause = min(pause * 2, _POLL / 10)
-        if self.timed_out or self.canceled:
-            self.kill()
+            selector.unregister(command.output)
+            while not command.has_ended or self._is_ending():
+                self.check_time()
+                self._select(selector, _POLL / 10 if command.has_ended else _POLL)
+
+    def _select(self, selector: selectors.BaseSelector, seconds: float) -> set[int]:
+        """What can be read; what the supervisor says is read already."""
+        ready = {key.fd for key, _ in selector.select(seconds)}
+        if self._command.control.fileno() in ready:
+            self._command.hear()
+            if self._command.is_gone or self._command.is_lost:
+                selector.unregister(self._command.control)
+        return ready
 
     def terminate(self) -> None:
-        guard.kill_group(self._child.pid, signal.SIGTERM)
+        self._command.terminate()
 
     def kill(self) -> None:
-        guard.kill_group(self._child.pid)
-        guard.sweep(self._mark)
+        self._command.kill()
 
     def _is_ending(self) -> bool:
         """Whether something of the command's group was asked to end and still has time to."""
-        return self._kill_at is not None and not self._killed and bool(guard.members(self._child.pid))
+        return self._kill_at is not None and not self._killed and self._command.has_members()
 
-    def _is_left(self, descriptor: int) -> bool:
-        """End what left the group and cleared its environment; whether even so the output is held for too long."""
-        pipe = os.fstat(descriptor).st_ino
-        # What holds the pipe twice in a row is no step of this run that is just being started, and holds everything.
-        holders = set(guard.holders(pipe))
-        guard.kill(self._holders & holders)
-        self._holders = holders
+    def _is_left(self) -> bool:
+        """End what holds the output though it is nowhere below the command; whether it does so for too long."""
+        pipe = os.fstat(self._command.output).st_ino
+        # What holds the pipe twice in a row is no process of the runner that is just being started.
+        found = set(holders(pipe))
+        guard.kill(self._holders & found)
+        self._holders = found
         self._left_at = self._left_at or time.monotonic() + GRACE
         return time.monotonic() > self._left_at
 
 
-def _start(job: Job) -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(
-            ["/bin/sh", "-c", _GATE, job.command],
-            cwd=job.folder,
-            env=job.environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            bufsize=0,
-        )
-    except OSError as error:
-        if error.errno == errno.E2BIG:
-            raise UserError("the command and its environment are too long for this machine", code="AZD303") from error
-        raise MachineError(f"cannot start a process: {error.strerror}", code="AZD304") from error
+@contextmanager
+def _pipe() -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """Where a pipe is read, and where it is written to; the caller may close either before."""
+    reading, writing = os.pipe()
+    with open(reading, "rb", 0) as output, open(writing, "wb", 0) as written:
+        yield output, written
 
 
-def _open_gate(child: subprocess.Popen[bytes]) -> None:
-    assert child.stdin
-    with contextlib.suppress(BrokenPipeError):
-        child.stdin.write(b"go\n")
-        child.stdin.close()
+def _described(job: Job) -> bytes:
+    """A job as its supervisor reads it."""
+    texts = [str(job.folder), job.command]
+    for name, value in job.environment.items():
+        if "=" in name:
+            raise ValueError("illegal environment variable name")
+        texts.append(f"{name}={value}")
+    if any("\0" in text for text in texts):
+        raise ValueError("embedded null byte")
+    return b"\0".join(map(os.fsencode, texts))
 
 
-def _has_ended(child: subprocess.Popen[bytes]) -> bool:
-    if not hasattr(os, "waitid"):
-        return child.poll() is not None
-    if child.returncode is not None:
-        return True
-    return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+def _not_started(number: int) -> UserError | MachineError:
+    if number == errno.E2BIG:
+        return UserError("the command and its environment are too long for this machine", code="AZD303")
+    return MachineError(f"cannot start a process: {os.strerror(number)}", code="AZD304")
 
 
 def _as_shell(returncode: int) -> int:

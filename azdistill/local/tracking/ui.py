@@ -17,6 +17,7 @@ from pathlib import Path
 
 from azdistill.errors import MachineError
 from azdistill.local.runners import guard
+from azdistill.local.runners.process_table import members, opened
 
 _HOST = "127.0.0.1"
 _PROCESS = Path(__file__).with_name("ui_process.py")
@@ -96,7 +97,7 @@ def _is_listened_to_by(group: int, port: int) -> bool:
     except OSError:
         return True
     sockets = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port}
-    return any(sockets.intersection(guard.opened(pid)) for pid in guard.members(group))
+    return any(sockets.intersection(opened(pid)) for pid in members(group))
 
 
 def _free(port: int) -> int:

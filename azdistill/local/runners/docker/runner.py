@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from azdistill.errors import AzdistillError, MachineError
-from azdistill.local.runners.base import Cancellation, Ended, Job, Watch, start_guard
+from azdistill.local.runners.base import Cancellation, Ended, GuardProcess, Job, Watch
 from azdistill.local.runners.docker import guard
 from azdistill.local.runners.docker.engine import LABEL, OWNER, SESSION, Engine, engine_errors, remove, sweep_orphans
 from azdistill.local.runners.docker.limits import Limits
@@ -67,7 +67,7 @@ class DockerRunner:
         self._engine, self._run_id, self._container_of = engine, run_id, container_of
         sweep_orphans(engine)
         self._session = secrets.token_hex(16)
-        self._guard = start_guard(guard.__file__, engine.socket, f"{SESSION}={self._session}")
+        self._guard = GuardProcess(guard.__file__, engine.socket, f"{SESSION}={self._session}")
 
     def run(self, job: Job, output: Callable[[bytes], None], cancellation: Cancellation) -> Ended:
         """See :class:`azdistill.local.runners.base.Runner`."""
@@ -86,12 +86,10 @@ class DockerRunner:
         with engine_errors("ending the run"):
             for entry in self._engine.api.containers(all=True, filters={"label": [f"{SESSION}={self._session}"]}):
                 remove(self._engine, entry["Id"])
-        if self._guard.poll() is None:
-            self._guard.communicate(guard.DONE.encode())
+        self._guard.close(guard.DONE.encode())
 
     def _create(self, job: Job) -> str:
-        if self._guard.poll() is not None:
-            raise MachineError("the guard process of this run was killed", code="AZD302")
+        self._guard.check()
         container = self._container_of(job)
         with engine_errors("creating a container"):
             return str(self._engine.api.create_container_from_config(self._config(job, container))["Id"])

@@ -1,0 +1,214 @@
+"""Runner, guard and supervisor may each be killed: what a step has started ends, what is finished stays finished."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from kills.family import children, comes, end, guards, running, supervisors
+from local_helpers import statuses, step, write_pipeline
+
+from azdistill.errors import MachineError
+from azdistill.local.pipeline_run import Finished
+from azdistill.local.runners import base
+from azdistill.local.runners.base import Cancellation, Ended, Job
+from azdistill.local.runners.process import ProcessRunner
+
+pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="processes are looked up in /proc")
+
+#: In the group, in a session of its own, and a daemon: that has nothing in common with its step but where it came from.
+CHILDREN = (
+    "sleep {0} & setsid sleep {0} & ",
+    "(env -i setsid sh -c 'cd /; sleep {0} &' < /dev/null > /dev/null 2>&1 &) ; ",
+)
+#: Seconds within which nothing of a killed run may live.
+GRACE = 2.0
+
+
+@pytest.fixture
+def seconds() -> str:
+    """For how long processes of this test sleep, by which they are known."""
+    return f"{os.getpid()}.125"
+
+
+@pytest.fixture
+def sleepers(seconds: str) -> Callable[[], list[int]]:
+    return lambda: running("sleep", seconds)
+
+
+class Family:
+    """A run in a process of its own, whose step ``a`` has three children and writes its output when it is let."""
+
+    def __init__(self, project: Path, seconds: str) -> None:
+        self.go = project / "go"
+        os.mkfifo(self.go)
+        wait = f"{''.join(CHILDREN).format(seconds)}read -r line < '{self.go}'; echo \"$line\" > '${{{{outputs.x}}}}'"
+        write_pipeline(project / "pipeline.yml", {"a": step(wait, outputs=("x",))})
+        self.runner = self.start()
+        assert comes(lambda: len(running("sleep", seconds)) == 3)
+        [self.guard] = guards(self.runner.pid)
+        [self.supervisor] = supervisors(self.guard)
+
+    def start(self, *more: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "azdistill", "run", "pipeline.yml", "--no-tracking", *more]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def let(self) -> None:
+        """Let the step end well."""
+        self.go.write_text("done\n")
+
+    def end(self) -> tuple[int, str]:
+        """The exit code of the run, and what it printed."""
+        output, _ = self.runner.communicate(timeout=120)
+        return self.runner.returncode, output
+
+
+@pytest.fixture
+def family(project: Path, seconds: str) -> Iterator[Family]:
+    made = Family(project, seconds)
+    yield made
+    end(made.runner.pid, *running("sleep", seconds))
+    made.runner.communicate()
+
+
+@pytest.mark.parametrize("killed", ["runner", "runner guard", "guard runner", "runner supervisor", "supervisor guard"])
+def test_all_that_a_step_started_ends_whoever_is_killed(
+    family: Family, killed: str, sleepers: Callable[[], list[int]]
+) -> None:
+    pids = {"runner": family.runner.pid, "guard": family.guard, "supervisor": family.supervisor}
+    end(*(pids[name] for name in killed.split()))
+    # A daemon whose supervisor and guard are both gone has nobody left who knows of it.
+    is_unknown = {"supervisor", "guard"} == set(killed.split())
+    assert comes(lambda: len(sleepers()) <= is_unknown, GRACE)
+    end(family.runner.pid)
+    assert comes(lambda: not children(family.guard) and not children(family.supervisor), GRACE)
+
+
+def test_a_step_whose_supervisor_is_killed_is_ended_and_fails(
+    family: Family, sleepers: Callable[[], list[int]]
+) -> None:
+    end(family.supervisor)
+    assert comes(lambda: not sleepers(), GRACE)
+    code, output = family.end()
+    assert code == 3
+    assert "AZD302" in output
+    assert "the process that watched the step was killed" in output
+
+
+def test_a_guard_that_is_killed_is_replaced_and_the_step_goes_on(family: Family, project: Path) -> None:
+    end(family.guard)
+    assert comes(lambda: guards(family.runner.pid), GRACE)
+    assert guards(family.runner.pid) != [family.guard]
+    family.let()
+    assert family.end()[0] == 0
+    again = family.start()
+    assert "cached" in again.communicate(timeout=120)[0]
+
+
+def test_the_guard_in_its_place_does_the_same(family: Family, seconds: str, sleepers: Callable[[], list[int]]) -> None:
+    end(family.guard)
+    assert comes(lambda: guards(family.runner.pid))
+    end(family.runner.pid, *guards(family.runner.pid))
+    assert comes(lambda: not sleepers(), GRACE)
+
+
+def test_a_daemon_of_a_step_is_gone_when_the_step_has_ended(
+    run: Callable[..., Finished], seconds: str, sleepers: Callable[[], list[int]]
+) -> None:
+    look = f"pgrep -f 'sleep {seconds[:-3]}[.]125' > '${{{{outputs.x}}}}' || true"
+    jobs = {
+        "a": step(CHILDREN[1].format(seconds) + "echo > '${{outputs.x}}'", outputs=("x",)),
+        "b": step("cat '${{inputs.x}}'; " + look, outputs=("x",), inputs={"x": "${{parent.jobs.a.outputs.x}}"}),
+    }
+    finished = run(jobs)
+    assert statuses(finished) == {"a": "completed", "b": "completed"}
+    assert Path(finished.state.steps["b"].outputs["x"]).read_text() == ""
+    assert not sleepers()
+
+
+@pytest.fixture
+def runner() -> Iterator[ProcessRunner]:
+    with closing(ProcessRunner("AZUREML_ROOT_RUN_ID=guarded")) as made:
+        yield made
+
+
+def result(runner: ProcessRunner, command: str, **environment: str) -> tuple[Ended, bytes]:
+    """How a command ends, and what it prints."""
+    chunks: list[bytes] = []
+    job = Job("guarded.a.1", command, Path("/"), {"PATH": os.defpath, **environment})
+    return runner.run(job, chunks.append, Cancellation()), b"".join(chunks)
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        *((f"exit {code}", code) for code in (0, 1, 75, 126, 127, 128, 255)),
+        *((f"kill -{number} $$", 128 + number) for number in (1, 2, 6, 9, 11, 13, 15)),
+    ],
+)
+def test_how_a_command_ended_is_told_as_a_shell_does(runner: ProcessRunner, command: str, code: int) -> None:
+    assert result(runner, command)[0].returncode == code
+
+
+def test_no_core_is_dumped_and_no_signal_is_ignored_or_blocked(runner: ProcessRunner) -> None:
+    _, output = result(runner, "ulimit -Sc; ulimit -Hc; grep -E 'Sig(Blk|Ign)' /proc/self/status; ls /proc/self/fd")
+    soft, hard, _, blocked, _, ignored, *descriptors = output.decode().split()
+    # Beyond the usual 31 are those that the C library uses itself.
+    assert (soft, hard, int(blocked, 16), int(ignored, 16) & 0x7FFFFFFF) == ("0", "0", 0, 0)
+    assert descriptors == ["0", "1", "2", "3"]
+
+
+def test_a_command_reads_nothing_and_sees_its_variables_only(runner: ProcessRunner) -> None:
+    odd = {"A.B": "dot", "LINES": "1\n2", "EMPTY": "", "BYTES": "\udcff"}
+    _, output = result(runner, 'cat; env -0; echo; wc -c < <(printf %s "$BYTES")', **odd)
+    *variables, tail = output.split(b"\0")
+    named = dict(variable.split(b"=", 1) for variable in variables)
+    assert {name: named[name] for name in (b"A.B", b"LINES", b"EMPTY", b"BYTES")} == {
+        **{b"A.B": b"dot", b"LINES": b"1\n2"},
+        **{b"EMPTY": b"", b"BYTES": b"\xff"},
+    }
+    assert named.keys() - {name.encode() for name in odd} == {b"PATH", b"PWD", b"SHLVL", b"_"}
+    assert tail.split() == [b"1"]
+
+
+def test_output_is_whole_to_the_byte(runner: ProcessRunner) -> None:
+    _, output = result(runner, "head -c 3000000 /dev/zero | tr '\\0' 'x'; printf 'no end' >&2")
+    assert output == b"x" * 3_000_000 + b"no end"
+
+
+@pytest.mark.parametrize(("job", "code"), [({"folder": "/nowhere"}, "AZD304"), ({"command": "x" * 200_000}, "AZD303")])
+def test_what_cannot_be_started_is_told(runner: ProcessRunner, job: dict[str, str], code: str) -> None:
+    made = Job("guarded.a.1", job.get("command", "true"), Path(job.get("folder", "/")), {})
+    with pytest.raises(Exception, match=r"cannot start a process|too long") as caught:
+        runner.run(made, lambda _: None, Cancellation())
+    assert getattr(caught.value, "code", "") == code
+    assert result(runner, "exit 7")[0].returncode == 7
+
+
+def test_a_step_whose_guard_dies_over_its_start_is_started_by_the_next(runner: ProcessRunner) -> None:
+    [guard] = guards(os.getpid())
+    os.kill(guard, signal.SIGSTOP)
+    ended: list[Ended] = []
+    thread = threading.Thread(target=lambda: ended.append(result(runner, "exit 7")[0]))
+    thread.start()
+    end(guard)
+    thread.join(60)
+    assert [one.returncode for one in ended] == [7]
+
+
+def test_without_any_guard_no_step_is_started(runner: ProcessRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(command: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(base, "_start", refuse)
+    end(*guards(os.getpid()))
+    with pytest.raises(MachineError, match="no other can be started") as caught:
+        result(runner, "true")
+    assert caught.value.code == "AZD302"
