@@ -235,10 +235,12 @@ def interpreters_of(home: Home, plan: Plan, settings: LocalSettings, options: Op
         usual = find_interpreter(home, options.python)
         pythons = {name: settings.python_of(step.environment) for name, step in plan.steps.items()}
         named_by = "local.pythons in azdistill.yml"
-        return {
-            name: find_interpreter(home, pythons[name], named_by=named_by) if pythons[name] else usual
-            for name in pythons
+        known = {
+            python: find_interpreter(home, python, named_by=named_by)
+            for python in dict.fromkeys(pythons.values())
+            if python
         }
+        return {name: known[python] if python else usual for name, python in pythons.items()}
 
 
 def _runner(run_id: str, containers: Containers | None) -> Runner:

@@ -43,6 +43,8 @@ _SENTENCES = {
     re.compile("inputs/([^/]+)/executables"): ("input {}: other files are executable now",) * 2,
     re.compile("inputs/([^/]+)/empty"): ("input {}: other folders are empty now",) * 2,
     re.compile("inputs/([^/]+)/others"): ("input {}: other things than files have come or gone",) * 2,
+    re.compile("interpreter/contents/(.*)"): ("{} is not installed any more", "the installed {} is not what it was"),
+    re.compile("interpreter/distributions"): ("what is installed is not what it was",) * 2,
     re.compile("version"): ("what counts is not what it was",) * 2,
 }
 

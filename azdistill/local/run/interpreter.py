@@ -13,28 +13,19 @@ from typing import Any
 
 from azdistill import strict_json
 from azdistill.errors import MachineError
+from azdistill.local.in_step import installed_probe
 from azdistill.local.run.environment import without_secrets
+from azdistill.local.run.installed import read_sources
 from azdistill.local.store.durable_files import digest, write_whole
 from azdistill.local.store.home import Home
 from azdistill.permissions import make_private
 
-#: Reads names and versions from the names of the folders that hold them: reading each METADATA takes 20 times longer.
-_PROBE = """
-import sys
-sys.path = [p for p in sys.path if p]
-import json, os, platform, re, site
-found = [n for p in sys.path if os.path.isdir(p) for n in os.listdir(p)]
-names = {re.sub("[.](dist|egg)-info$", "", n).lower() for n in found if n.endswith((".dist-info", ".egg-info"))}
-print(json.dumps({"python": platform.python_version(), "implementation": platform.python_implementation(),
-  "platform": f"{sys.platform}-{platform.machine()}", "distributions": sorted(names),
-  "executable": sys.executable, "user_base": site.getuserbase(),
-  "folders": [p for p in dict.fromkeys([*sys.path, *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])])
-    if p.rstrip("/").endswith(("site-packages", "dist-packages"))]}))
-"""
-
-
+#: Starts the probe that is its argument. What lies in the folder of the caller is nothing that a step sees.
+_START = "import sys; sys.path[:] = [path for path in sys.path if path]; exec(sys.argv.pop(), {'__name__': '__main__'})"
+#: Of what is remembered; raised when the probe says more.
+_VERSION = 2
 #: What the probe says for us; places are in no key.
-_PLACES = frozenset({"executable", "folders", "user_base"})
+_PLACES = frozenset({"executable", "folders", "user_base", "watched", "sources"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +50,28 @@ def find_interpreter(home: Home, python: str | None = None, *, named_by: str = "
         raise MachineError(f"no Python interpreter '{python}'", code="AZD305", hint=f"give {named_by} an executable")
     executable = Path(program).absolute()
     memory = home.root / "interpreters" / f"{digest(str(executable))[:16]}.json"
-    probe = _remembered(memory, executable)
-    if probe is None:
-        probe = _probe(executable)
-        if not home.looking:
-            make_private(memory.parent)
-            write_whole(memory, strict_json.dumps({"probe": probe, "stat": _stat(executable, probe)}))
+    stored = _remembered(memory, executable)
+    probe = stored["probe"] if stored else _probe(executable)
+    before = stored["contents"] if stored else {}
+    contents = read_sources(probe.get("sources", {}), before)
+    if not home.looking and (not stored or any(contents[label] != tuple(before.get(label, ())) for label in contents)):
+        make_private(memory.parent)
+        told = {"version": _VERSION, "probe": probe, "stat": _stat(executable, probe), "contents": contents}
+        write_whole(memory, strict_json.dumps(told))
     fingerprint = {name: probe[name] for name in probe if name not in _PLACES}
+    if contents:
+        read = {label: content for label, (_, content) in contents.items()}
+        fingerprint["contents"] = {**probe.get("contents", {}), **read}
     return Interpreter(executable, fingerprint, probe.get("user_base", ""))
 
 
 def _remembered(memory: Path, executable: Path) -> dict[str, Any] | None:
+    """What was stored of an interpreter, if it would say the same now."""
     try:
-        stored = json.loads(memory.read_text(encoding="utf-8"))
-        probe: dict[str, Any] = stored["probe"]
-        return probe if stored["stat"] == _stat(executable, probe) else None
-    except (OSError, ValueError, KeyError):
+        stored: dict[str, Any] = json.loads(memory.read_text(encoding="utf-8"))
+        is_current = stored["version"] == _VERSION and stored["stat"] == _stat(executable, stored["probe"])
+        return stored if is_current else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -85,13 +82,9 @@ def _stat(executable: Path, probe: dict[str, Any]) -> list[Any]:
     # Installing, upgrading or removing a distribution renames its .dist-info folder, which touches the folder around
     # it.
     folders = [os.stat(folder).st_mtime_ns if os.path.isdir(folder) else 0 for folder in probe["folders"]]
-    return [
-        os.environ.get("HOME"),
-        os.environ.get("PYTHONUSERBASE"),
-        *_file(str(executable)),
-        *_file(probe["executable"] or str(executable)),
-        *folders,
-    ]
+    programs = (str(executable), probe["executable"] or str(executable))
+    files = [part for path in (*programs, *probe.get("watched", ())) for part in _file(path)]
+    return [os.environ.get("HOME"), os.environ.get("PYTHONUSERBASE"), *files, *folders]
 
 
 def _file(path: str) -> tuple[str, int, int]:
@@ -104,7 +97,7 @@ def _probe(executable: Path) -> dict[str, Any]:
     try:
         # The caller's folder and most PYTHON* variables are not what a step sees; the user's own packages are.
         completed = subprocess.run(
-            [executable, "-c", _PROBE],
+            [executable, "-c", _START, Path(installed_probe.__file__).read_text(encoding="utf-8")],
             env=without_secrets(),
             capture_output=True,
             text=True,

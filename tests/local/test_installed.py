@@ -1,0 +1,203 @@
+"""What is installed counts by its content where no version tells it: editable, from a folder, by a .pth, by hand."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from local_helpers import statuses, step
+
+from azdistill.local.cache.explain import explain
+from azdistill.local.in_step import installed_probe
+from azdistill.local.pipeline_run import Finished, Options
+from azdistill.local.run import installed, interpreter
+from azdistill.local.store.home import find_home
+from azdistill.local.store.runs import list_runs
+
+Run = Callable[..., Finished]
+
+PYTHON: str = sys._base_executable  # type: ignore[attr-defined]
+FINDER = """\
+import sys
+from importlib.util import spec_from_file_location
+MAPPING = {MAPPING}
+class Finder:
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name in MAPPING:
+            return spec_from_file_location(name, MAPPING[name] + "/__init__.py")
+def install():
+    sys.meta_path.append(Finder)
+"""
+
+
+@pytest.fixture
+def packages(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the user's own packages."""
+    base = project / "me"
+    monkeypatch.setenv("PYTHONUSERBASE", str(base))
+    scheme = sysconfig.get_preferred_scheme("user")
+    folder = Path(sysconfig.get_path("purelib", scheme, {"userbase": str(base)}))
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def version(run: Run) -> Callable[[], tuple[str, str]]:
+    """Runs a step that prints ``mylib.V``: what became of it, and what it printed."""
+
+    def see() -> tuple[str, str]:
+        show = "python -c 'import mylib; print(mylib.V)' > '${{outputs.o}}'"
+        finished = run({"a": step(show, outputs=("o",))}, options=Options(python=PYTHON))
+        (status,) = statuses(finished).values()
+        return status, Path(finished.state.steps["a"].outputs["o"]).read_text().strip()
+
+    return see
+
+
+def why() -> str:
+    """Why the last run's step ran."""
+    runs = list_runs(find_home())
+    return explain(find_home(), runs[0], "a", runs).reason
+
+
+def package(folder: Path, value: str) -> None:
+    """The package ``mylib`` in a folder."""
+    (folder / "mylib").mkdir(parents=True, exist_ok=True)
+    (folder / "mylib" / "__init__.py").write_text(f"V = '{value}'\n")
+
+
+def distribution(packages: Path, *, editable: bool, files: tuple[str, ...], origin: Path) -> None:
+    """Say that ``mylib`` 1.0 is installed from ``origin``, and which files of it lie beside."""
+    info = packages / "mylib-1.0.dist-info"
+    info.mkdir(exist_ok=True)
+    direct = {"url": origin.as_uri(), "dir_info": {"editable": True} if editable else {}}
+    (info / "direct_url.json").write_text(json.dumps(direct))
+    hashes = {name: hashlib.sha256((packages / name).read_bytes()).hexdigest() for name in files}
+    (info / "RECORD").write_text("".join(f"{name},sha256={sha},1\n" for name, sha in hashes.items()))
+
+
+def by_hand(project: Path, packages: Path) -> Path:
+    (packages / "mine.pth").write_text(f"{project / 'lib'}\n")
+    return project / "lib"
+
+
+def beside(project: Path, packages: Path) -> Path:
+    return packages
+
+
+def editable_by_path(project: Path, packages: Path) -> Path:
+    (packages / "_editable_impl_mylib.pth").write_text(f"{project / 'src'}\n")
+    distribution(packages, editable=True, files=("_editable_impl_mylib.pth",), origin=project)
+    return project / "src"
+
+
+def editable_by_hook(project: Path, packages: Path) -> Path:
+    mapping = {"mylib": str(project / "flat" / "mylib")}
+    (packages / "__editable___mylib_finder.py").write_text(FINDER.replace("{MAPPING}", repr(mapping)))
+    (packages / "__editable__.mylib.pth").write_text("import __editable___mylib_finder as m; m.install()\n")
+    files = ("__editable___mylib_finder.py", "__editable__.mylib.pth")
+    distribution(packages, editable=True, files=files, origin=project)
+    return project / "flat"
+
+
+@pytest.mark.parametrize(
+    ("install", "label"),
+    [
+        (by_hand, "mine.pth"),
+        (beside, "mylib"),
+        (editable_by_path, "mylib-1.0"),
+        (editable_by_hook, "mylib-1.0"),
+    ],
+)
+def test_what_no_version_tells_counts_by_its_content(
+    version: Callable[[], tuple[str, str]],
+    project: Path,
+    packages: Path,
+    install: Callable[[Path, Path], Path],
+    label: str,
+) -> None:
+    folder = install(project, packages)
+    package(folder, "one")
+    assert [version(), version()] == [("completed", "one"), ("cached", "one")]
+    package(folder, "two")
+    assert version() == ("completed", "two")
+    assert why() == f"the installed {label} is not what it was"
+    (folder / "mylib" / "data.json").write_text("{}")
+    assert version() == ("completed", "two")
+    package(folder, "one")
+    (folder / "mylib" / "data.json").unlink()
+    assert version() == ("cached", "one")
+
+
+def test_the_same_version_from_a_folder_counts_by_what_was_installed(
+    version: Callable[[], tuple[str, str]], project: Path, packages: Path
+) -> None:
+    for value in ("one", "two"):
+        package(packages, value)
+        distribution(packages, editable=False, files=("mylib/__init__.py",), origin=project)
+        # As an installer leaves it: what it replaces is removed first.
+        (packages / "mylib-1.0.dist-info").rename(packages / "away")
+        (packages / "away").rename(packages / "mylib-1.0.dist-info")
+        assert version() == ("completed", value)
+    assert why() == "the installed mylib-1.0 is not what it was"
+    assert version() == ("cached", "two")
+
+
+def test_what_lies_beside_an_editable_package_does_not_count(
+    version: Callable[[], tuple[str, str]], project: Path, packages: Path
+) -> None:
+    """The pipelines of a project lie beside its package; to change one is no reason to run all."""
+    package(editable_by_path(project, packages), "one")
+    assert version() == ("completed", "one")
+    (project / "src" / "train.py").write_text("")
+    (project / "src" / "mylib" / "__pycache__").mkdir(exist_ok=True)
+    (project / "src" / "mylib" / "__pycache__" / "x.pyc").write_bytes(b"x")
+    assert version() == ("cached", "one")
+
+
+def test_a_package_more_is_a_change_that_is_named(
+    version: Callable[[], tuple[str, str]], project: Path, packages: Path
+) -> None:
+    package(packages, "one")
+    distribution(packages, editable=False, files=("mylib/__init__.py",), origin=project)
+    version()
+    (packages / "other-1.0.dist-info").mkdir()
+    assert version() == ("completed", "one")
+    assert why() == "what is installed is not what it was"
+
+
+def test_sources_that_stayed_the_same_are_not_read_again(
+    version: Callable[[], tuple[str, str]], project: Path, packages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package(editable_by_path(project, packages), "one")
+    monkeypatch.setattr(installed, "_SETTLED", -1.0)
+    version()
+    monkeypatch.setattr(installed, "hash_file", lambda path: pytest.fail(f"{path} is read again"))
+    monkeypatch.setattr(interpreter, "_probe", lambda executable: pytest.fail("asked again"))
+    assert version() == ("cached", "one")
+
+
+def test_a_folder_that_a_pth_file_names_may_come_later(
+    version: Callable[[], tuple[str, str]], project: Path, packages: Path
+) -> None:
+    package(packages, "one")
+    (packages / "early.pth").write_text(f"{project / 'late'}\n")
+    assert version() == ("completed", "one")
+    (project / "late").mkdir()
+    (project / "late" / "more.py").write_text("")
+    assert version() == ("completed", "one")
+
+
+@pytest.mark.parametrize("content", ["no json", '["a list"]', '{"dir_info": null}', ""])
+def test_what_no_installer_writes_is_passed_over(project: Path, packages: Path, content: str) -> None:
+    (packages / "odd-1.0.dist-info").mkdir()
+    (packages / "odd-1.0.dist-info" / "direct_url.json").write_text(content)
+    (packages / "odd-1.0.dist-info" / "RECORD").write_text("a,b\n\n,\n")
+    odd = installed_probe.Package(str(packages), "odd-1.0.dist-info")
+    assert not odd.is_editable
