@@ -7,7 +7,9 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Collection, Iterator, Mapping
+import sys
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,10 @@ from typing import Any
 CHUNK = 1 << 20
 #: What stat says of a file or a folder: its size, when its content and when anything of it was changed, and its inode.
 Stat = tuple[int, int, int, int]
+#: The clock that Linux takes the times of files from (CLOCK_REALTIME_COARSE); others have a fine one.
+_TICKING = 5 if sys.platform == "linux" else 0
+#: Nanoseconds.
+_LONGEST_TICK = 10_000_000
 
 
 def canonical(value: Any) -> str:
@@ -110,6 +116,14 @@ def stamps(root: Path) -> dict[str, Stat]:
         prefix, around = f"{name}/" if name else "", around | {identity}
         todo += [(entry.path, prefix + entry.name, entry.is_symlink(), around) for entry in entries]
     return found
+
+
+def outwait(found: Iterable[Stat]) -> None:
+    """Wait until a change to any of these shows, which one within the same tick of the system's clock does not."""
+    newest = max((stat[2] for stat in found), default=0)
+    # A time to come is of another machine's clock.
+    while _TICKING and 0 <= newest - time.clock_gettime_ns(_TICKING) < _LONGEST_TICK:
+        time.sleep(_LONGEST_TICK / 10 / 1_000_000_000)
 
 
 def _links(path: str, passed_over: Collection[str]) -> dict[str, Stat]:

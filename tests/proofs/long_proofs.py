@@ -31,12 +31,13 @@ PROOFS = (
     ),
     Proof(
         "fuzzes",
-        "Values, texts and files at random stay data; what cannot be read is refused with a code.",
+        "Values, texts and files at random stay data; what cannot be read is refused with a code; no change is mistaken.",
         RUNNER,
         (
             *("tests/spec/*.py", "tests/local/test_quoting.py", "tests/local/test_canary.py"),
             *("tests/local/test_event_log.py", "tests/docker/test_docker_quoting.py"),
             *("tests/docker/test_docker_canary.py", "tests/e2e/test_bad_input.py"),
+            "tests/local/test_changing_at_random.py",
         ),
     ),
     Proof(

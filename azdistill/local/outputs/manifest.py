@@ -19,7 +19,7 @@ from azdistill.aml.models import PRIMITIVES
 from azdistill.local.cache.hashes import tree_digest
 from azdistill.local.store.durable_files import hash_file, sync, walk_files, write_whole
 from azdistill.permissions import copy_file, restrict
-from azdistill.trees import Stat, stat_of
+from azdistill.trees import Stat, outwait, stat_of
 
 #: Name of a standing output -> relative path -> what stat said.
 Seen = Mapping[str, Mapping[str, Stat]]
@@ -180,7 +180,10 @@ def _is_there(path: Path, single: bool) -> bool:
 
 def _record(path: Path) -> dict[str, FileMark]:
     _replace_links(path)
-    marks = {name: _mark(file) for name, file in _files(path).items()}
+    files = _files(path)
+    # What escaped the step may write on: its next write has to show.
+    outwait(map(_stat, files.values()))
+    marks = {name: _mark(file) for name, file in files.items()}
     for folder, _, _ in os.walk(path):
         sync(Path(folder))
     sync(path.parent)

@@ -28,7 +28,7 @@ from azdistill.local.run.step_log import LogWriter
 from azdistill.local.runners.base import Cancellation, Ended
 from azdistill.local.store.durable_files import disk_error
 from azdistill.local.store.events import Event, Hear
-from azdistill.trees import Stat, stamps
+from azdistill.trees import Stat, outwait, stamps
 
 Results = Mapping[str, Result]
 #: Name of an input -> what stat says of all that it holds.
@@ -85,6 +85,7 @@ class StepRunner:
     def _read(self, step: PlannedStep, results: Results, readings: int) -> _Work:
         """The step with its key, and with what stat said of its inputs before they were hashed for that."""
         before = _stamps(step, results)
+        outwait(stat for found in before.values() for stat in found.values())
         try:
             return _Work(step, results, result_key(self._context, step, results), before)
         except (OSError, UserError) as error:
