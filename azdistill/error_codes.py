@@ -130,6 +130,7 @@ LOCAL_RUNS: dict[str, str] = {
     "AZD349": "A kind of parallel task that is not run locally.",
     "AZD350": "--out names a file.",
     "AZD351": "--out holds something that azdistill did not make; it is not overwritten.",
+    "AZD352": "An output is not what its step had written: something changed it after the step had ended.",
     "AZD360": "--set is not of the form name=value.",
     "AZD361": "--set names an input that the pipeline does not have.",
     "AZD362": "--set gives a value that the input does not take.",

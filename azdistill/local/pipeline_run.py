@@ -16,7 +16,7 @@ from azdistill.errors import AzdistillError, Interrupted, RunFailed, UserError
 from azdistill.local.cache.entries import Cache
 from azdistill.local.cache.hashes import Hashes
 from azdistill.local.cache.seal import open_seal
-from azdistill.local.outputs.deliver import deliver, delivered_name, refuse_foreign, withdraw
+from azdistill.local.outputs.deliver import altered, deliver, delivered_name, refuse_foreign, withdraw
 from azdistill.local.outputs.manifest import is_file
 from azdistill.local.plan import not_honoured
 from azdistill.local.plan.local_settings import LocalSettings, find_settings, stand_in
@@ -163,7 +163,7 @@ def run_pipeline(
         scheduler = Scheduler(context, list(listeners), jobs=jobs)
         with disk_errors("the run cannot go on"):
             _refuse_unready(context)
-            state = scheduler.run(lambda results: _deliver(plan, options.out, results))
+            state = scheduler.run(lambda results: _deliver(plan, options.out, results, hashes))
     return Finished(state, _told(scheduler.undelivered) or _error(state, scheduler.results))
 
 
@@ -302,15 +302,19 @@ def _refuse_unready(context: RunContext) -> None:
         raise missing(plan, names)
 
 
-def _deliver(plan: Plan, out: Path | None, results: Mapping[str, Result]) -> dict[str, str]:
+def _deliver(plan: Plan, out: Path | None, results: Mapping[str, Result], hashes: Hashes) -> dict[str, str]:
     makers = given_out(plan, results)
     paths = {name: results[maker.step].outputs[maker.output] for name, maker in makers.items()}
+    # What is known of the outputs that nobody changes any more.
+    manifests = {name: (results[maker.step].manifest, maker.output) for name, maker in makers.items()}
+    known = {name: (made, output) for name, (made, output) in manifests.items() if output in made.outputs}
+    contents = {name: made.content(output) for name, (made, output) in known.items()}
+    for name, (made, output) in known.items():
+        if not made.has(output, paths[name], hashes.file):
+            raise altered(name)
     if out is None:
         return {name: str(path) for name, path in paths.items()}
     withdraw(out.absolute(), withheld(plan, results))
-    # What is known of the outputs that nobody changes any more.
-    manifests = {name: (results[maker.step].manifest, maker.output) for name, maker in makers.items()}
-    contents = {name: made.content(output) for name, (made, output) in manifests.items() if output in made.outputs}
     return deliver(out.absolute(), paths, contents)
 
 

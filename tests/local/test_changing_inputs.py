@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 from local_helpers import log_of, statuses, step
-from sweep_helpers import choice, log, sweep_step
+from sweep_helpers import KEEP, choice, log, sweep_step
 
+from azdistill.errors import MachineError
 from azdistill.local.cache import hashes
+from azdistill.local.outputs import deliver
 from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.run import step as step_module
 from azdistill.local.run.listener import Listener
+from azdistill.local.run.result import Result
 from azdistill.local.store.events import Event, RunState
+from azdistill.local.sweep import search
 
 Run = Callable[..., Finished]
 NOT_CACHED = "changed while this step read it: its result is of this run only, not cached"
@@ -253,3 +257,57 @@ def test_a_sweep_whose_input_changes_is_not_cached(run: Run, project: Path) -> N
     assert statuses(again) == {"a": "completed"}
     assert sorted(trial.status for trial in again.state.steps["a"].trials.values()) == ["cached", "completed"]
     assert [statuses(run(sweep("true"), inputs=inputs)) for _ in range(2)] == [{"a": "completed"}, {"a": "cached"}]
+
+
+#: A step whose output is the pipeline's.
+MAKE = {"make": step("echo good > '${{outputs.o}}'")}
+MAKE["make"]["outputs"] = {"o": {"type": "uri_file", "path": "${{parent.outputs.r}}"}}
+GIVEN_OUT: dict[str, Any] = {"outputs": {"r": {"type": "uri_file"}}}
+
+
+@pytest.mark.parametrize("out", [None, Path("out")])
+def test_an_output_that_is_written_to_after_its_step_has_ended_is_not_given_out(run: Run, out: Path | None) -> None:
+    finished = run(MAKE, **GIVEN_OUT, options=Options(out=out), listeners=[Meddling("make", overwrite)])
+    assert finished.state.status == "failed"
+    assert isinstance(finished.error, MachineError)
+    assert finished.error.code == "AZD352"
+    again = run(MAKE, **GIVEN_OUT, options=Options(out=out))
+    assert (statuses(again), Path(again.state.outputs["r"]).read_text()) == ({"make": "completed"}, "good\n")
+
+
+def test_what_is_written_to_an_output_while_it_is_copied_is_not_given_out(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_out = deliver.copy_out
+
+    def write_and_copy(source: Path, target: Path) -> None:
+        source.chmod(0o644)
+        source.write_text("evil\n")
+        copy_out(source, target)
+
+    monkeypatch.setattr(deliver, "copy_out", write_and_copy)
+    finished = run(MAKE, **GIVEN_OUT, options=Options(out=Path("out")))
+    assert isinstance(finished.error, MachineError)
+    assert finished.error.code == "AZD352"
+    assert [path.name for path in Path("out").iterdir()] == []
+
+
+def test_a_sweep_whose_best_trial_was_written_to_after_its_end_is_not_cached(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = search.Search.run
+
+    def look_and_overwrite(self: search.Search) -> Any:
+        best = look(self)
+        assert not isinstance(best, Result)
+        path = best.result.outputs["out"]
+        path.chmod(0o644)
+        path.write_text("evil\n")
+        return best
+
+    jobs = {"a": sweep_step(f"{log()}{KEEP}", {"x": choice(1, 2)})}
+    with monkeypatch.context() as patch:
+        patch.setattr(search.Search, "run", look_and_overwrite)
+        assert "this result is not cached" in log_of(run(jobs), "a")
+    again = run(jobs)
+    assert (statuses(again), Path(again.state.steps["a"].outputs["out"]).read_text()) == ({"a": "completed"}, "1\n")

@@ -31,7 +31,7 @@ PROOFS = (
     ),
     Proof(
         "fuzzes",
-        "Values, texts and files at random stay data; what cannot be read is refused with a code; no change is mistaken.",
+        "Values, texts and files at random stay data; what cannot be read is refused; no change is taken for none.",
         RUNNER,
         (
             *("tests/spec/*.py", "tests/local/test_quoting.py", "tests/local/test_canary.py"),

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from azdistill import strict_json
-from azdistill.errors import UserError
+from azdistill.errors import MachineError, UserError
 from azdistill.local.outputs.manifest import Manifest, record
 from azdistill.local.store.durable_files import disk_errors, lock, remove_tree, write_whole
 from azdistill.local.store.process_marks import from_name, in_name, is_abandoned, own_mark
@@ -91,6 +91,13 @@ def deliver(
         return {each.name: str(each.target) for each in arrivals}
 
 
+def altered(name: str) -> MachineError:
+    """The error for an output that is not what its step had written."""
+    message = f"output '{name}' was changed after the step that made it had ended"
+    hint = "run it again, which makes it anew; a program that the step left behind may write to it"
+    return MachineError(message, code="AZD352", hint=hint)
+
+
 def delivered_name(name: str, path: Path, is_file: bool) -> str:
     """What an output that lies at ``path`` is called in ``--out``."""
     return name + path.suffix if is_file else name
@@ -144,7 +151,10 @@ class _Output:
         else:
             copy_out(self.source, self.building)
         self.manifest = record({self.name: self.building})
-        self.content = self.manifest.content(self.name)
+        copied = self.manifest.content(self.name)
+        if self.content not in (None, copied):
+            raise altered(self.name)
+        self.content = copied
         return self.manifest
 
     def is_current(self, deliveries: list[_Delivered]) -> bool:

@@ -114,9 +114,11 @@ class Manifest:
         """Whether the outputs at ``paths`` still are what was written. Reads only files whose stat has changed, as that
         of a copy has.
         """
-        return set(paths) == set(self.outputs) and all(
-            _has(paths[name], files, hash_of, alone=True) for name, files in self.outputs.items()
-        )
+        return set(paths) == set(self.outputs) and all(self.has(name, paths[name], hash_of) for name in self.outputs)
+
+    def has(self, output: str, path: Path, hash_of: Hash) -> bool:
+        """Whether the output at ``path`` still is what was written."""
+        return _has(path, self.outputs[output], hash_of, alone=True)
 
     def seen_at(self, paths: Mapping[str, Path]) -> Manifest:
         """The same of outputs at ``paths`` of which all but the content was changed, such as who may write to them."""

@@ -121,9 +121,11 @@ class StepRunner:
                 log.note(best.error)
                 return replace(best, seconds=time.monotonic() - started)
             places, before = attempt.make_places(step), outputs.look_at(step.in_place)
+            is_whole = best.result.manifest.matches(best.result.outputs, self._context.hashes.file)
+            if not is_whole:
+                log.note("what the best trial had written was changed after it had ended: this result is not cached")
             hand_over(best, places, frozenset(step.standing), attempt.metrics)
-            changed = self._confirm(work, attempt, log)
-            keeps = may_reuse(self._context, step) and not changed
+            keeps = may_reuse(self._context, step) and not self._confirm(work, attempt, log) and is_whole
             return self._commit(step, work, attempt, places, keeps, time.monotonic() - started, before)
 
     def _attempt(self, work: _Work, *, patient: bool) -> Result | None:
