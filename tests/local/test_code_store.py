@@ -90,7 +90,7 @@ def test_large_code_is_told_before_it_is_copied_with_its_largest_parts(
 
     jobs = {name: step("true", code="./code") for name in ("a", "b")}
     run(jobs, listeners=[Listener()])
-    line = "step 'a': its code is 4 MB in 3 files (data/ 4 MB, b.sh 0 MB): what the step does not need can be named"
+    line = "step 'a': its code is 4 MB in 3 files (data/ 4 MB): what the step does not need can be named"
     assert [text for text in said if "its code" in text] == [f"{line} in .amlignore"]
     said.clear()
     run(jobs, listeners=[Listener()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,14 +12,15 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
-from local_helpers import ENVIRONMENT, log_of, no_cache, statuses, step
+from local_helpers import ENVIRONMENT, log_of, no_cache, statuses, step, write_pipeline
 from sweep_helpers import KEEP, choice, log, sweep_step
 
+from azdistill import aml
 from azdistill.cli import cli as program
 from azdistill.errors import UserError
 from azdistill.local import in_step
 from azdistill.local.cache.code_store import CodeStore
-from azdistill.local.pipeline_run import Finished, Options
+from azdistill.local.pipeline_run import Finished, Options, run_pipeline
 from azdistill.local.store.home import find_home
 from azdistill.local.store.runs import list_runs
 
@@ -152,6 +154,22 @@ def test_each_content_is_copied_once_for_all_steps_and_runs(run: Run, project: P
     assert list((find_home().cache / "tmp").iterdir()) == []
 
 
+def test_runs_that_take_the_same_code_at_once_do_not_disturb_each_other(project: Path) -> None:
+    code_of(project, **{f"s{number}": f"echo {number}" for number in range(20)})
+    jobs = {f"s{number}": step(f"bash s{number}.sh > ${{{{outputs.o}}}}", outputs=("o",)) for number in range(3)}
+    jobs = {name: job | {"code": "./code"} for name, job in jobs.items()}
+    pipeline = aml.load_pipeline(write_pipeline(project / "pipeline.yml", jobs))
+    finished: list[Finished] = []
+    threads = [threading.Thread(target=lambda: finished.append(run_pipeline(pipeline, no_cache))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [output(each, f"s{number}") for each in finished for number in range(3)] == ["0\n", "1\n", "2\n"] * 4
+    assert len(stored()) == 20
+    assert list((find_home().cache / "tmp").iterdir()) == []
+
+
 def test_a_copy_is_a_file_of_its_own_that_nobody_may_write_to_or_gain_by(run: Run, project: Path) -> None:
     code = code_of(project, a="stat -c '%a %h' a.sh")
     os.chmod(project / "code" / "a.sh", 0o6755)
@@ -166,6 +184,15 @@ def test_a_step_cannot_change_the_code_of_another(run: Run, project: Path) -> No
     code = code_of(project, b="echo GOOD")
     spoil = step("echo echo BAD > b.sh; touch ${{outputs.o}}", outputs=("o",), code=code)
     assert output(run({"a": spoil, "b": follows()}), "b") == "GOOD\n"
+
+
+def test_another_attempt_has_the_code_of_the_first(run: Run, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("azdistill.local.run.step.pause_before", lambda retried: 0.0)
+    code = code_of(project, b="echo V1")
+    once = f"bash b.sh; echo echo V2 > '{project}/code/b.sh'; mkdir '{project}/tried' && exit 75; true"
+    finished = run({"a": step(once, code=code)}, options=Options(retries=1))
+    assert finished.state.steps["a"].attempts == 2
+    assert log_of(finished, "a").splitlines()[0] == "V1"
 
 
 def test_the_trials_of_a_sweep_have_the_code_of_the_runs_start(run: Run, project: Path) -> None:

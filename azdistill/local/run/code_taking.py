@@ -135,7 +135,8 @@ class _Taking:
             for name, file in self._listing.files.items():
                 sizes[name.partition("/")[0] + "/" * ("/" in name)] += file.stat().st_size if file.exists() else 0
             text = f"step '{self._name}': its code is {_size(sizes.total())} in {len(self._listing.files)} files"
-            largest = ", ".join(f"{name} {_size(count)}" for name, count in sizes.most_common(2))
+            shares = [(name, count) for name, count in sizes.most_common(3) if count * 10 >= sizes.total()]
+            largest = ", ".join(f"{name} {_size(count)}" for name, count in shares)
             self._say(f"{text} ({largest}): what the step does not need can be named in .amlignore")
 
     def _copy(self, step: str, path: Path) -> tuple[Stat, CodeFile] | None:
