@@ -37,6 +37,9 @@ class RunView(Listener):
                     screen.say(f"note: {note}", "dim")
             case "step_reading":
                 screen.show(name, Row("running", self._clock(), detail="reading its code and inputs"))
+            case "step_waiting":
+                text = f"run {event.fields['run']} executes the same step: waiting for its result"
+                screen.show(name, Row("running", self._clock(), detail=text), f"{name}: {text}")
             case "step_started":
                 attempt = event.fields["attempt"]
                 text = f"{name}: started" + (f" (attempt {attempt})" if attempt > 1 else "")

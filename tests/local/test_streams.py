@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azdistill import redact
-from azdistill.local.run.step_log import LogWriter
+from azdistill.local.run.attempt import LogWriter
 from azdistill.terminal import harmless
 
 SECRET = "s3cr3t-välue-0123456789"

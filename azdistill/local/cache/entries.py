@@ -16,10 +16,10 @@ import re
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from azdistill import strict_json
 from azdistill.local.outputs.manifest import MANIFEST, Hash, Manifest
@@ -37,6 +37,8 @@ _UNDER_WAY = re.compile(rf"(?:(?:collected|broken)-)?{PATTERN}-[0-9a-f]{{8}}")
 #: What earlier versions called what they were removing.
 _NAMELESS = re.compile(r"(?:collected|broken)-[0-9a-f]{8}")
 _ENTRY = re.compile(r"[0-9a-f]{64}")
+#: What the file of a flight says once it is over, and the seconds between two looks at one that is waited for.
+_ENDED, _LOOK = "ended", 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Cache:
     def __init__(self, home: Home, *, looking: bool = False, hash_of: Hash = hash_file) -> None:
         self._root, self._looking, self._hash_of = home.cache, looking, hash_of
         self._leases = Leases()
+        self.flights = Flights(home.cache)
         if not looking:
             self._sweep()
 
@@ -259,3 +262,81 @@ def _lies_at(folder: Path, identity: tuple[int, int]) -> bool:
     except FileNotFoundError:
         return False
     return (stat.st_dev, stat.st_ino) == identity
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """How a step may go on: ``first``, it is its turn and nobody else's; ``alone``, what others do does not matter;
+    ``after``, somebody has just done the same, so the cache is worth a second look; ``canceled`` while it waited.
+    """
+
+    turn: Literal["first", "alone", "after", "canceled"]
+
+
+class Flights:
+    """Who executes which step now: of runs that would do the same at the same time one does, and the others wait.
+
+    A flight is ``cache/flights/<key>``, locked by the run that executes the step; the lock ends with its process,
+    however that ends. What waits for the lock then finds in the file how the flight ended:
+
+    - ``ended``: the result is in the cache, or there is none (the step failed, or its result may not be kept). Who
+      finds nothing there executes the step itself, and all at once.
+    - still the name of the run: it was killed. The first to get the lock goes on in its place; the others wait for it.
+
+    Equal steps of one run wait for each other too. Where nothing can be locked, everybody executes what it needs.
+    """
+
+    def __init__(self, cache: Path) -> None:
+        self._root = cache / "flights"
+
+    @contextlib.contextmanager
+    def join(self, key: str, name: str, tell: Callable[[str], None], asked: threading.Event) -> Iterator[Flight]:
+        """Wait for who executes the step of ``key``, or be the one that does until the ``with`` ends.
+
+        ``name``: what those who wait for us are told. ``tell`` is called once, with the name of who is waited for, and
+        the waiting is over when somebody has ``asked`` to end.
+        """
+        self._root.mkdir(exist_ok=True)
+        path = self._root / key
+        while True:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+            try:
+                turn = _turn(handle, path, tell, asked)
+                if turn is None:
+                    continue
+                if turn.turn == "first":
+                    _put_name(handle, name)
+                try:
+                    yield turn
+                finally:
+                    if turn.turn == "first":
+                        _put_name(handle, _ENDED)
+                        path.unlink(missing_ok=True)
+                return
+            finally:
+                os.close(handle)
+
+
+def _turn(handle: int, path: Path, tell: Callable[[str], None], asked: threading.Event) -> Flight | None:
+    """Whose turn it is once the file can be locked; None where it is no longer the one at ``path``."""
+    waited = False
+    while (locked := lock(handle)) is False:
+        if not waited:
+            tell(_name_in(handle))
+        waited = True
+        if asked.wait(_LOOK):
+            return Flight("canceled")
+    if locked is None:
+        return Flight("alone")
+    if waited and _name_in(handle) == _ENDED:
+        return Flight("after")
+    return Flight("first") if _lies_at(path, _identity(handle)) else None
+
+
+def _name_in(handle: int) -> str:
+    return os.pread(handle, 1000, 0).decode("utf-8", "replace")
+
+
+def _put_name(handle: int, text: str) -> None:
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, text.encode("utf-8", "replace"), 0)

@@ -20,11 +20,19 @@ from azdistill.local.outputs import value_outputs
 from azdistill.local.outputs.manifest import Manifest
 from azdistill.local.plan.selection import missing
 from azdistill.local.plan.steps import PlannedStep, StepOutput, Text
-from azdistill.local.run.attempt import Attempt, finished, make_room, new_attempt, outputs_of, settle, strange
+from azdistill.local.run.attempt import (
+    Attempt,
+    LogWriter,
+    finished,
+    make_room,
+    new_attempt,
+    outputs_of,
+    settle,
+    strange,
+)
 from azdistill.local.run.context import PlanContext, RunContext
 from azdistill.local.run.prepare import PreparedStep, prepare
 from azdistill.local.run.result import Result, is_passing, is_worth_another_attempt, pause_before, settled, text_of
-from azdistill.local.run.step_log import LogWriter
 from azdistill.local.runners.base import Cancellation, Ended
 from azdistill.local.store.durable_files import disk_error
 from azdistill.local.store.events import Event, Hear
@@ -77,10 +85,26 @@ class StepRunner:
             return reused
         if step.name in context.plan.given:
             raise missing(context.plan, [step.name])
-        if step.sweep:
-            return self._run_trials(step, work, room)
-        result = self._attempt(work, patient=readings > 0)
+        result = self._fly(work, room, patient=readings > 0)
         return result or self._run_once(step, results, room, readings - 1)
+
+    def _fly(self, work: _Work, room: int, *, patient: bool) -> Result | None:
+        """Execute a step, unless another run is at it and leaves its result in the cache."""
+        context, step = self._context, work.step
+        if not may_reuse(context, step) or step.exclusive:
+            return self._execute(work, room, patient)
+
+        def tell(name: str) -> None:
+            self._hear(Event.of("step_waiting", step.name, run=name))
+
+        run_id, asked = context.log.run_id, context.cancellation.asked
+        with context.cache.flights.join(work.key.digest, run_id, tell, asked) as flight:
+            if flight.turn == "canceled":
+                return Result("canceled")
+            return _reuse(context, step, work.key) or self._execute(work, room, patient)
+
+    def _execute(self, work: _Work, room: int, patient: bool) -> Result | None:
+        return self._run_trials(work.step, work, room) if work.step.sweep else self._attempt(work, patient=patient)
 
     def _read(self, step: PlannedStep, results: Results, readings: int) -> _Work:
         """The step with its key, and with what stat said of its inputs before they were hashed for that."""

@@ -5,6 +5,7 @@ the log keeps; the state of a run is the fold of these. The others are for those
 
 - ``preparing``: ``text``, a line of what pulls or builds an image; there may be no run yet
 - ``step_reading``: a step's turn has come, and its code and inputs are read to look for its result in the cache
+- ``step_waiting``: ``run``, a run that executes the same step now, whose result is waited for
 - ``line``: ``text``, a line that a step or a trial printed (redacted, without control sequences)
 - ``record``: ``record``, what a step, or a ``trial`` of it, appended to its metrics file
 - ``trial_drawn``: ``hyperparameters``, before anything else is heard of a trial
