@@ -106,6 +106,32 @@ def test_code_that_changes_while_it_is_copied_is_never_cached_as_what_it_was(
     assert (statuses(original), output(original, "a")) == ({"a": "completed"}, "OLD\n")
 
 
+def test_steps_that_share_an_include_have_it_of_one_time(
+    run: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two", "common"):
+        (project / name).mkdir()
+        (project / name / "f.txt").write_text("V1\n")
+    (project / "pyproject.toml").touch()
+    jobs = {}
+    for name in ("one", "two"):
+        component = {"name": name, "type": "command", "command": "cat common/f.txt > ${{outputs.o}}"}
+        component |= {"environment": ENVIRONMENT, "outputs": {"o": {"type": "uri_file"}}}
+        component |= {"code": f"./{name}", "additional_includes": ["./common"]}
+        (project / f"{name}.yml").write_text(yaml.safe_dump(component))
+        jobs[name] = {"type": "command", "component": f"./{name}.yml"}
+    copy = CodeStore.copy
+
+    def changing(store: CodeStore, path: Path) -> Any:
+        if path.parent.name == "two":
+            (project / "common" / "f.txt").write_text("V2\n")
+        return copy(store, path)
+
+    monkeypatch.setattr(CodeStore, "copy", changing)
+    finished = run(jobs)
+    assert (output(finished, "one"), output(finished, "two")) == ("V2\n", "V2\n")
+
+
 def test_code_that_is_written_all_the_time_is_taken_as_it_was_and_told(
     run: Run, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,7 +147,6 @@ def test_code_that_is_written_all_the_time_is_taken_as_it_was_and_told(
     monkeypatch.setattr(CodeStore, "copy", writing)
     jobs = {"a": step("bash b.sh > ${{outputs.o}}", outputs=("o",), code=code)}
     (note,) = notes_of(run, jobs, Options())
-    assert note.startswith("step 'a': ")
     assert note.endswith("b.sh is written all the time: the run has taken what was there")
     (latest,) = list_runs(find_home())
     assert int(Path(latest.steps["a"].outputs["o"]).read_text()) == versions[-1] - 1
@@ -134,7 +159,7 @@ def test_code_that_vanishes_whenever_it_is_copied_is_told(
         raise FileNotFoundError(2, "No such file", str(path))
 
     monkeypatch.setattr(CodeStore, "copy", vanishing)
-    with pytest.raises(UserError, match=r"step 'a': .*b\.sh vanishes while it is copied") as caught:
+    with pytest.raises(UserError, match=r"vanishes while it is copied: .*b\.sh") as caught:
         run({"a": step("true", code=code_of(project, b="echo"))})
     assert caught.value.code == "AZD320"
     assert list_runs(find_home()) == []

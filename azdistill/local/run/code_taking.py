@@ -46,10 +46,11 @@ def take_all(
     by_sources: dict[Sources, list[PlannedStep]] = {}
     for step in steps:
         by_sources.setdefault(sources_of(step), []).append(step)
+    firsts = {sources: sharing[0] for sources, sharing in by_sources.items()}
     with disk_errors(f"cannot keep the code of the run in {home.code}"), store_lock(home, shared=True):
         taking = _Taking(home, hashes, say)
         try:
-            codes = {sources: taking.take(sharing, listed.get(sources)) for sources, sharing in by_sources.items()}
+            codes = taking.take(firsts, {sources: _listing(firsts[sources], code) for sources, code in listed.items()})
             scripts = taking.take_scripts(step for sharing in by_sources.values() for step in sharing)
         finally:
             taking.close()
@@ -67,13 +68,21 @@ class _Listing:
     files: Mapping[str, Path]
     archives: Mapping[str, Mapping[str, Path]]
 
-    @classmethod
-    def of(cls, code: Snapshot) -> _Listing:
-        return cls(code.files, {name: dict(walk_files(folder)) for name, folder in code.zipped.items()})
-
     def paths(self) -> list[Path]:
         members = (path for files in self.archives.values() for path in files.values())
         return [*self.files.values(), *members]
+
+
+def _listing(step: PlannedStep, code: Snapshot | None = None) -> _Listing:
+    code = code or take_code(step)
+    try:
+        return _Listing(code.files, {name: dict(walk_files(folder)) for name, folder in code.zipped.items()})
+    except FileNotFoundError as error:
+        raise UserError(f"step '{step.name}': {error.filename} is not there any more", code="AZD320") from None
+
+
+#: A copy, with what stat said of its original before; None for what vanished before it was copied.
+_Copy = tuple[Stat, CodeFile] | None
 
 
 class _Taking:
@@ -83,40 +92,46 @@ class _Taking:
         self.notes: list[str] = []
         self._name, self._listing, self._bytes = "", _Listing({}, {}), 0
 
-    def take(self, steps: list[PlannedStep], listed: Snapshot | None) -> StepCode:
-        """The code that ``steps`` share, all of it as it was at one time."""
-        name = steps[0].name
-        with disk_errors(f"the code of step '{name}' cannot be copied to {self._home.code}"):
-            listing = _Listing.of(listed or take_code(steps[0]))
-            for round_ in range(1, _ROUNDS + 1):
-                self._name, self._listing, self._bytes = name, listing, 0
-                copies = {path: self._copy(name, path) for path in listing.paths()}
-                changed = [path for path, copy in copies.items() if copy is None or not _is(path, copy[0])]
-                try:
-                    before, listing = listing, _Listing.of(take_code(steps[0]))
-                except UserError:
-                    # What was removed just now may have been replaced when it is looked for again.
-                    if round_ == _ROUNDS:
-                        raise
-                    continue
-                if before == listing and not changed:
-                    break
-            else:
-                self._tell_of_changes(name, copies, changed)
+    def take(self, steps: Mapping[Sources, PlannedStep], listings: dict[Sources, _Listing]) -> dict[Sources, StepCode]:
+        """The code of a step of each kind, all of it as it was at one time."""
+        for round_ in range(1, _ROUNDS + 1):
+            listings = {sources: listings.get(sources) or _listing(step) for sources, step in steps.items()}
+            copies: dict[Path, _Copy] = {}
+            for sources, step in steps.items():
+                copies |= self._copies(step, listings[sources])
+            changed = [path for path, copy in copies.items() if copy is None or not _is(path, copy[0])]
+            before, listings = listings, self._list_again(steps, is_last=round_ == _ROUNDS)
+            if before == listings and not changed:
+                break
+        else:
+            self._tell_of_changes(copies, changed)
         files = {path: copy[1] for path, copy in copies.items() if copy}
-        archives = {
-            archive: {member: files[path] for member, path in members.items()}
-            for archive, members in before.archives.items()
-        }
-        return StepCode({file: files[path] for file, path in before.files.items()}, archives)
+        return {sources: _code(listing, files) for sources, listing in before.items()}
 
-    def _tell_of_changes(self, step: str, copies: Mapping[Path, object], changed: Sequence[Path]) -> None:
+    def _copies(self, step: PlannedStep, listing: _Listing) -> dict[Path, _Copy]:
+        self._name, self._listing, self._bytes = step.name, listing, 0
+        with disk_errors(f"the code of step '{step.name}' cannot be copied to {self._home.code}"):
+            return {path: self._copy(step.name, path) for path in listing.paths()}
+
+    def _list_again(self, steps: Mapping[Sources, PlannedStep], *, is_last: bool) -> dict[Sources, _Listing]:
+        listings: dict[Sources, _Listing] = {}
+        for sources, step in steps.items():
+            try:
+                with disk_errors(f"step '{step.name}'"):
+                    listings[sources] = _listing(step)
+            except UserError:
+                # What was removed just now may have been replaced when it is looked for again.
+                if is_last:
+                    raise
+        return listings
+
+    def _tell_of_changes(self, copies: Mapping[Path, _Copy], changed: Sequence[Path]) -> None:
         """Say that code was written all the time. UserError AZD320 where some of it has no copy."""
         if lost := next((path for path, copy in copies.items() if copy is None), None):
             hint = "run it again when what writes there has ended"
-            raise UserError(f"step '{step}': {lost} vanishes while it is copied", code="AZD320", hint=hint)
-        name = changed[0] if changed else "its folder"
-        self.notes.append(f"step '{step}': {name} is written all the time: the run has taken what was there")
+            raise UserError(f"code vanishes while it is copied: {lost}", code="AZD320", hint=hint)
+        name = changed[0] if changed else "the code"
+        self.notes.append(f"{name} is written all the time: the run has taken what was there")
 
     def take_scripts(self, steps: Iterable[PlannedStep]) -> StepCode:
         """The scripts of ours that ``steps`` need."""
@@ -139,7 +154,7 @@ class _Taking:
             largest = ", ".join(f"{name} {_size(count)}" for name, count in shares)
             self._say(f"{text} ({largest}): what the step does not need can be named in .amlignore")
 
-    def _copy(self, step: str, path: Path) -> tuple[Stat, CodeFile] | None:
+    def _copy(self, step: str, path: Path) -> _Copy:
         try:
             return self._store.copy(path)
         except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
@@ -150,6 +165,13 @@ class _Taking:
             message = f"step '{step}': {path} cannot be read: {error.strerror}"
             hint = "let yourself read it, or name it in .amlignore"
             raise MachineError(message, code="AZD310", hint=hint) from error
+
+
+def _code(listing: _Listing, files: Mapping[Path, CodeFile]) -> StepCode:
+    def copied(names: Mapping[str, Path]) -> dict[str, CodeFile]:
+        return {name: files[path] for name, path in names.items()}
+
+    return StepCode(copied(listing.files), {name: copied(members) for name, members in listing.archives.items()})
 
 
 def _is(path: Path, before: Stat) -> bool:

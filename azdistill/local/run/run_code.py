@@ -89,7 +89,7 @@ def scripts_of(step: PlannedStep) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class CodeFile:
-    """A file of code: the hash of its content, and ``place``, the copy, which of which stat says ``stat``."""
+    """A file of code: the hash of its content, and ``place``, the copy, with what stat says of it."""
 
     sha256: str
     executable: bool
