@@ -7,30 +7,27 @@ The variables are not written down here: whatever a step of any kind sees is hel
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from local_helpers import ENVIRONMENT, statuses, step
+from observed import ASKED_FOR, OF_THE_STEP, callers, counted, undecided, unnoticed, variables_in
 
 from azdistill.local.cache.explain import explain
-from azdistill.local.cache.key import read_key
 from azdistill.local.pipeline_run import Finished, Options
-from azdistill.local.plan.order import VARIABLE as THREADS
-from azdistill.local.run.environment import CONSTANT, COUNTED, NOT_COUNTED, PASSED, is_left_out
+from azdistill.local.run.environment import CONSTANT, NOT_COUNTED, PASSED
 from azdistill.local.store.home import find_home
 from azdistill.local.store.runs import list_runs
 from azdistill.trees import canonical
 
 Run = Callable[..., Finished]
 
-ASKED_FOR = ("MODE", "TEACHER_API_KEY")
-OF_THE_STEP = {"SETTING": "on"}
 FOLDER = {"o": {"type": "uri_folder"}}
 #: The script of a parallel step, and of a trial.
 TELL_PY = """\
@@ -49,48 +46,6 @@ if __name__ == "__main__":
     with open(os.environ["AZDISTILL_METRICS_FILE"], "a") as file:
         print(json.dumps({"kind": "metric", "name": "m", "value": 1}), file=file)
 """
-
-
-def callers(value: str) -> dict[str, str]:
-    """The caller's variables: one for each pattern of those that are passed on, and a few others."""
-    names = [pattern.replace("*", "X") for pattern in PASSED if pattern not in ("LC_*", "LANG")]
-    # What is asked to count processors or to find libraries has to make sense.
-    special = {
-        "OMP_X": "1",
-        "LD_LIBRARY_PATH": f"/{value}",
-        "LC_X": value,
-        "LANG": "C.UTF-8",
-        "PYTHONUSERBASE": f"/{value}",
-    }
-    others = dict.fromkeys((*ASKED_FOR, "HF_TOKEN", "HOME", "USER", "LOGNAME", "TMPDIR", "UNHEARD_OF"), value)
-    return {**dict.fromkeys(names, value), **others, **special, "TMPDIR": "/tmp", "HOME": f"/{value}"}
-
-
-def variables_in(path: Path) -> dict[str, str]:
-    """What ``env -0`` wrote."""
-    pairs = path.read_bytes().decode("utf-8", "surrogateescape").split("\0")
-    return {name: value for name, _, value in (pair.partition("=") for pair in pairs if pair)}
-
-
-def counted(finished: Finished, name: str) -> Mapping[str, str]:
-    """What the key of a step says of variables."""
-    key = read_key(find_home(), finished.state, name)
-    assert key
-    variables: Mapping[str, str] = key.fields["variables"]
-    return variables
-
-
-def undecided(seen: Mapping[str, str], in_key: Mapping[str, str]) -> list[str]:
-    """The variables of a step that nobody has decided on."""
-    # A hyperparameter is in the key of its trial, and the space that it is from in that of the sweep.
-    decided = {"AZUREML_SWEEP_rate", *ASKED_FOR, *OF_THE_STEP, *CONSTANT, THREADS}
-    return [
-        name
-        for name in seen
-        if name not in decided
-        and not is_left_out(name)
-        and not (name in in_key and any(fnmatchcase(name, pattern) for pattern in COUNTED))
-    ]
 
 
 @pytest.fixture
@@ -147,11 +102,8 @@ def test_each_variable_that_a_step_sees_is_decided(
         keys = [counted(finished, name) for finished in runs]
         assert [undecided(each, key) for each, key in zip(seen, keys, strict=True)] == [[], []]
         assert "UNHEARD_OF" not in seen[0]
-        changed = {each for each in seen[0].keys() | seen[1].keys() if seen[0].get(each) != seen[1].get(each)}
-        assert {"HF_X", "TZ", "MODE"} <= changed
-        unknown = {each for each in changed if keys[0].get(each) == keys[1].get(each) and not is_left_out(each)}
         # Of these the list says so by the kind of their name.
-        assert unknown <= {"HF_TOKEN", "TEACHER_API_KEY"}
+        assert unnoticed(seen, keys) <= {"HF_TOKEN", "TEACHER_API_KEY"}
 
 
 def test_a_variable_that_nobody_decided_on_is_found(
@@ -168,6 +120,26 @@ def test_a_variable_that_nobody_decided_on_is_found(
     assert sorted(undecided(seen, counted(finished, "plain"))) == ["AZDISTILL_NEW", "UNHEARD_OF"]
     # Until it is decided it counts: a result too many is made, and none is wrong.
     assert "UNHEARD_OF" in counted(finished, "plain")
+
+
+def test_the_interpreter_is_in_the_key(run: Run, project: Path) -> None:
+    """What a program that answers as another Python says of itself; a step that starts it sees it."""
+    said = {"python": "3.11.1", "platform": "linux", "build": "a", "distributions": [], "folders": [], "executable": ""}
+    told = []
+    for changed in ({}, {"python": "3.12.0"}, {"build": "b"}, {"distributions": ["mylib-1.0"]}, {"platform": "darwin"}):
+        said |= changed
+        (project / "python").write_text(f"#!/bin/sh\necho '{json.dumps(said)}'\n")
+        (project / "python").chmod(0o755)
+        jobs = {"a": step("python > '${{outputs.o}}'", outputs=("o",))}
+        finished = run(jobs, options=Options(python=str(project / "python")))
+        assert json.loads(seen_of(finished)) == said
+        told.append(explain(find_home(), finished.state, "a", list_runs(find_home())).reason)
+    assert told[1:] == [
+        "interpreter/python is not what it was",
+        "interpreter/build is not what it was",
+        "what is installed is not what it was",
+        "interpreter/platform is not what it was",
+    ]
 
 
 @dataclass(frozen=True)
