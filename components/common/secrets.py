@@ -18,15 +18,17 @@ Outside Azure's public cloud these variables say where its services are; ``azdis
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
+from common import spellings
 from common.entra import NoToken, token
 
 _KEYVAULT_API = "7.4"
@@ -37,6 +39,10 @@ VAULT_ADDRESS = "https://{vault}.vault.azure.net"
 
 #: A shorter value is hidden as a whole word only.
 _SHORTEST = 6
+#: A shorter value may stand in a text by chance (``EMPTY``, a usual key of vLLM); no row is rejected for it.
+LONG = 16
+#: What stands where a text was left out because a secret is spelt in it in a way that cannot be cut out.
+WITHHELD = "*** (left out: it spells a secret)"
 _values: set[str] = set()
 
 
@@ -68,13 +74,53 @@ def resolve(reference: str) -> str:
 
 
 def redact(text: str) -> str:
-    """``text`` with every value that was resolved in this process replaced by ``***``.
+    """``text`` with every value that was resolved in this process replaced by ``***``, in its usual spellings too.
 
     A short one, such as the ``EMPTY`` that a server at home takes for a key, is hidden where it is a word of its own.
+    Where a long one is spelt in a way that cannot be cut out, nothing of the text is left.
     """
-    for value in sorted(_values, key=len, reverse=True):
-        text = text.replace(value, "***") if len(value) >= _SHORTEST else re.sub(_word(value), "***", text)
-    return text
+    spelt = {form for value in _values if len(value) >= _SHORTEST for form in spellings.forms(value)}
+    for form in sorted(spelt, key=len, reverse=True):
+        text = text.replace(form, "***")
+    for value in _values:
+        if len(value) < _SHORTEST:
+            text = re.sub(_word(value), "***", text)
+    return WITHHELD if holds_secret(text) else text
+
+
+def know(reference: str | None) -> None:
+    """Hide what a reference stands for where that is found without asking a service; it may be missing."""
+    with contextlib.suppress(SecretError):
+        if reference and reference.strip().removeprefix("${").startswith("env:"):
+            resolve(reference)
+
+
+def holds_secret(value: Any) -> bool:
+    """Whether a JSON value holds a resolved value of 16 characters or more, in any spelling."""
+    long = [secret for secret in _values if len(secret) >= LONG]
+    return bool(long) and any(spellings.holds(text, secret) for text in _texts(value) for secret in long)
+
+
+def holds_short_secret(value: Any) -> bool:
+    """Whether a JSON value holds a shorter one: those of fewer than six characters as a word of its own."""
+    words = [
+        _word(secret) if len(secret) < _SHORTEST else re.escape(secret) for secret in _values if len(secret) < LONG
+    ]
+    return bool(words) and any(re.search("|".join(words), text) for text in _texts(value))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts and numbers in a JSON value, names of fields included."""
+    # No recursion: a server may nest deeper than Python calls.
+    pending = [value]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, dict):
+            pending += [*part, *part.values()]
+        elif isinstance(part, list):
+            pending += part
+        elif part is not None:
+            yield part if isinstance(part, str) else str(part)
 
 
 def _word(value: str) -> str:

@@ -198,7 +198,8 @@ def test_thoughts_in_parts_of_a_content_are_given_apart():
 )
 def test_a_reject_holds_what_the_teacher_said(component, teacher, tmp_path, strategy, said, reason):
     rows = write_jsonl(tmp_path / "rows.jsonl", [chat("How many?")])
-    key = "s3cret'key\\value"
+    # With a longer key, the reason would be that.
+    key = "s3cret'ky\\value"
     loop = teacher(lambda messages: f"{said} {key} {'x' * (285 - len(said) - len(key))} {key}")
     inputs = question(loop.url, rows, strategy=strategy, min_success_ratio=0, teacher_key="env:KEY")
     result = component("teacher_inference").run(inputs, env={"KEY": key})

@@ -2,7 +2,8 @@
 
 An answer's key is the sha256 of what was asked: API, model, rendered messages, sampling parameters, sample number. The
 endpoint, the row's id and the code are no part of it, so the same question is answered from here on another day, by
-another run, after a change of code. What is kept is the body as the teacher sent it.
+another run, after a change of code. What is kept is the body as the teacher sent it; of an answer that nothing may
+learn from, and whose text nobody may read, the reason is kept in its place.
 
 The store is a folder of shards, ``<model>-<hash>/<time>-<writer>-<number>.jsonl``. A shard has one writer,
 is appended to line by line, closed after some rows or seconds, and never touched again: safe on a mounted blob
@@ -63,7 +64,7 @@ class AnswerStore:
         return len(self._index)
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """What was put under ``key`` (``body``, ``latency``, ``asked_at``), or None."""
+        """What was put under ``key`` (``body`` or ``rejected``, ``latency``, ``asked_at``), or None."""
         place = self._index.get(bytes.fromhex(key))
         if place is None:
             return None
@@ -77,10 +78,18 @@ class AnswerStore:
 
     def put(self, key: str, body: dict[str, Any], latency: float) -> dict[str, Any]:
         """Keep an answer. When this returns, a kill of this process does not lose it."""
-        record = {"key": key, "latency": latency, "asked_at": int(time.time()), "body": body}
+        return self._keep({"key": key, "latency": latency, "asked_at": int(time.time()), "body": body})
+
+    def put_rejected(self, key: str, reason: str, latency: float) -> dict[str, Any]:
+        """Keep that there was an answer and why it is rejected, but nothing of it. It takes an earlier one's place."""
+        # Without a body, earlier versions reject it as malformed.
+        record = {"key": key, "latency": latency, "asked_at": int(time.time()), "body": None, "rejected": reason}
+        return self._keep(record)
+
+    def _keep(self, record: dict[str, Any]) -> dict[str, Any]:
         line = strict_json.dumps(record, ensure_ascii=True).encode() + b"\n"
         offset = self._append(line)
-        self._index[bytes.fromhex(key)] = (self._path, offset)
+        self._index[bytes.fromhex(record["key"])] = (self._path, offset)
         self._rows += 1
         if self._rows >= SHARD_ROWS or time.monotonic() - self._opened >= SHARD_SECONDS:
             self.close()

@@ -10,7 +10,8 @@
 Who waits holds no place in flight. A 429 is never held against its row: it waits until it is answered, or until nobody
 was answered for ``max_wait`` seconds (TryAgain).
 
-Only a complete, valid body counts; it is in the store before anybody sees it.
+Only a complete, valid body counts; it is in the store before anybody sees it. One that holds the key, as pages that
+echo headers do, is never kept: the store has the reason ``secret`` in its place, and the row is rejected.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from answer_store import AnswerStore, answer_key
 from chat_api import Answer, ChatApi, Malformed, error_text, is_about_row, is_content_filter
-from common.secrets import redact
+from common.secrets import holds_secret, redact
 from common.step import BadConfig, StepError, Unavailable, say
 from retry_wait import asked_wait, nothing_left
 from retrying import Again, Retrying, RowFailed
@@ -40,6 +41,7 @@ from throttle import Place, Throttle
 CONNECT_SECONDS = 15.0
 #: A token is used for so many seconds; azure-identity gives out none that has less than five minutes left.
 TOKEN_SECONDS = 240.0
+SECRET = "secret"
 _BUSY = (429, 503, 529)
 _AGAIN = (408, 409, 425)
 
@@ -91,6 +93,7 @@ class TeacherClient:
         self._session: aiohttp.ClientSession | None = None
         self._key: tuple[str, bool] | None = None
         self._resolved_at = float("-inf")
+        self._told_of_key_in_store = False
         self._asking: dict[str, asyncio.Future[dict[str, Any]]] = {}
 
     async def __aenter__(self) -> TeacherClient:
@@ -116,6 +119,17 @@ class TeacherClient:
         return self._asked(record, reused=True)
 
     def _asked(self, record: dict[str, Any], reused: bool) -> Asked:
+        if reused and holds_secret(record.get("body")):
+            # An earlier version kept it, or this key was not known then.
+            if not self._told_of_key_in_store:
+                self._told_of_key_in_store = True
+                say(
+                    f"warning: an answer that an earlier run kept in {self.store.folder} holds the teacher's key; "
+                    "it is not used, and stays there: renew the key, or delete the folder"
+                )
+            record = self.store.put_rejected(record["key"], SECRET, record["latency"])
+        if reason := record.get("rejected"):
+            raise RowFailed(reason, "the teacher's answer holds its key, in some spelling; nothing of it was kept")
         try:
             answer = self.api.read(record["body"])
         except Malformed as error:
@@ -128,7 +142,10 @@ class TeacherClient:
         self._asking[key] = shared
         try:
             body, latency = await self._until_answered(key, messages)
-            record = self.store.put(key, body, latency)
+            if holds_secret(body):
+                record = self.store.put_rejected(key, SECRET, latency)
+            else:
+                record = self.store.put(key, body, latency)
         except BaseException as error:
             shared.set_exception(error if isinstance(error, Exception) else RowFailed("stopped", "the run was stopped"))
             shared.exception()  # nobody else may have waited

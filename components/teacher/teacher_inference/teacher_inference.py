@@ -18,7 +18,7 @@ from chat_api import ChatApi
 from common import arguments, tracking
 from common.progress import Progress
 from common.rows import UNWRITABLE, Row, RowWriter, Tally, read_lines, read_rows, reject, write_summary
-from common.secrets import SecretError, redact, resolve
+from common.secrets import LONG, SecretError, holds_secret, holds_short_secret, know, redact, resolve
 from common.step import (
     BadConfig,
     BadData,
@@ -32,7 +32,7 @@ from common.step import (
 from common.tasks import get_task
 from conversation import Answering
 from prompting import Prompts
-from teacher_client import RowFailed, TeacherClient
+from teacher_client import SECRET, RowFailed, TeacherClient
 
 #: Says what is wrong with the teacher's server, where the step runs one itself; None while it lives.
 Health = Callable[[], StepError | None]
@@ -50,6 +50,8 @@ def main() -> None:
 
 def ask(args: argparse.Namespace, health: Health = lambda: None) -> None:
     """Ask for every row of the step's inputs and write its outputs; what ``health`` says ends it early."""
+    # What is answered from the store needs no key, and is looked through for it all the same.
+    know(args.teacher_key)
     task = get_task(args.task_type)
     prompts = Prompts(task.name, args.strategy, args.prompts, args.max_summary_words)
     teacher = TeacherClient(
@@ -159,6 +161,7 @@ class Run:
         self._jobs = self._numbered()
         self._workers: list[asyncio.Task[None]] = []
         self._stopped: StepError | None = None
+        self._short_secret_seen = False
         self._progress = Progress(self.total, f"asking {args.teacher_model}")
 
     def _numbered(self) -> Iterator[tuple[str, int, Row]]:
@@ -215,11 +218,24 @@ class Run:
             self._reject(split, number, row, "not_asked", str(self._stopped or error))
             raise
         else:
-            self.out[split].put(number, answered.row)
+            self._accept(split, number, answered.row)
             if answered.reused:
                 self._progress.found()
             else:
                 self._progress.update(text=self._numbers())
+
+    def _accept(self, split: str, number: int, row: Row) -> None:
+        """Hand a teacher row on, unless it holds a secret: its question may, too."""
+        if holds_secret(row):
+            self._reject(split, number, row, SECRET, "the row holds the teacher's key, in some spelling")
+            return
+        if not self._short_secret_seen and holds_short_secret([row["response"], row["reasoning"]]):
+            self._short_secret_seen = True
+            say(
+                f"warning: row {number + 1} of {self.inputs[split]} is answered with the teacher's key in it; a key of "
+                f"fewer than {LONG} characters may stand there by chance, and no row is rejected for it"
+            )
+        self.out[split].put(number, row)
 
     def _stop(self, error: StepError) -> None:
         """The first error ends the run; requests in flight are dropped."""
@@ -232,7 +248,8 @@ class Run:
 
     def _reject(self, split: str, number: int, row: Row, reason: str, detail: str) -> None:
         file, detail = str(self.inputs[split]), UNWRITABLE.sub("\ufffd", redact(detail))
-        self.out[split].put(number, reject(reason, detail, file=file, line=number + 1, row=row))
+        kept = {name: row[name] for name in ("id",) if not holds_secret(row[name])} if holds_secret(row) else row
+        self.out[split].put(number, reject(reason, detail, file=file, line=number + 1, row=kept))
 
     def _numbers(self) -> str:
         counts = self.how.teacher.counts
