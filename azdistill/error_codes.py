@@ -42,6 +42,7 @@ PIPELINES: dict[str, str] = {
     "AZD156": "A value would break out of its quoting in the command.",
     "AZD157": "An expression in an input or an output's path that Azure ML does not know there.",
     "AZD158": "An input that only a schedule gives a value, in a pipeline that is started by hand.",
+    "AZD159": "A command evaluates text that it is given (eval, arithmetic, bash -c), which may hold a command.",
     "AZD160": "environment_variables on a component: Azure ML has them on steps only.",
     "AZD161": "retry_settings on a command step: Azure ML has them on parallel steps only.",
     "AZD162": "compute: local on a step: Azure ML has no local compute for pipelines.",

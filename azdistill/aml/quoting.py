@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from azdistill.aml.evaluation import FIRST, evaluated
 from azdistill.aml.expressions import Lookup, Part, Reference, parse, pieces
 from azdistill.errors import UserError
 
@@ -80,9 +81,12 @@ _BEGIN = (
 _EVALUATES = re.compile(
     rf"""
     \$\(\( | \$\[ | \$\{{(?: ! | \#?\w+\[(?![@*\d]+\]) | [\w@*]+(?:\[[^\]]*\])?(?:@|:(?![-=?+]|\d+(?::\d+)?\}})) )
-    | \[\[[^\n]*?[ ]-(?:eq|ne|lt|le|gt|ge|v|R)\b | \b(?:PS4|BASH_ENV)= | =\([^)\n]*\[
+    | \[\[[^\n]*?[ ]-(?:eq|ne|lt|le|gt|ge|v|R)\b | \b(?:PS4|BASH_ENV|RANDOM|OPTIND|HISTCMD)= | =\([^)\n]*\[
+    | \|&?[ \t]*(?:sudo[ \t]+)?[\w./]*(?<![\w-])(?:ba|da|k|z)?sh\b(?=[ \t]*(?:[\n;&|)]|\Z|-))
+    | (?<![\w.-])(?:(?:ba|da|k|z)?sh|source|\.)(?:[ \t]+[-\w/]+)*[ \t]*(?:<<|<?[ \t]*<\()
     | (?<![\w.-])(?:ba|da|k|z)?sh[ \t]+(?:[-+]\S+[ \t]+(?:\w+[ \t]+(?=-))?)*-\w*c\b
-    | {_BEGIN}(?P<command> (?:eval|let|trap|declare|typeset|local|mapfile|readarray)\b | \(\( | \w+\[[^\]\n]*\]\+?=
+    | {_BEGIN}(?P<command> (?:eval|let|trap|declare|typeset|local|mapfile|readarray|compgen)\b
+        | wait\b[^\n;&|]*-p | \(\( | \w+\[[^\]\n]*\]\+?=
         | (?:(?:read|unset)(?:[ \t]+-\w+)*|(?:printf|test|\[)[ \t]+-v)[ \t]+\S*[${_VALUE}] )
     """,
     re.VERBOSE,
@@ -123,7 +127,8 @@ def breakouts(rendered: Pieces) -> Iterator[Breakout]:
     for (value, origin), place in zip(rendered, _places(rendered, template), strict=True):
         if origin and (reason := _active(value, place) or _misread(text, template, at, value, place)):
             context = f"{'beside' if place.evaluated else 'after'} '{place.opener}'" if place.opener else place.mode
-            yield Breakout(origin, context, reason, _hint(origin, value, place))
+            is_evaluated = evaluated("".join(_marked(piece, other, origin) for piece, other in rendered))
+            yield Breakout(origin, context, reason, _hint(origin, value, place, is_evaluated.get(0)))
         at += len(value)
 
 
@@ -234,11 +239,22 @@ def _ends(text: str, template: str, start: int, end: int) -> bool:
     return False
 
 
-def _hint(reference: Reference, value: str, place: _Place) -> str:
-    """What to do about a value that breaks out."""
-    if place.evaluated:
-        advice = "declare the input integer or number, or pass free text in a file (uri_file)"
-        return f"'{place.opener}' evaluates what it is given, in variables too: {advice}"
+def _marked(piece: str, origin: Reference | None, reference: Reference) -> str:
+    if origin is None:
+        return piece
+    return chr(FIRST) if origin.path == reference.path else "x"
+
+
+def evaluates(what: str) -> str:
+    """What to do about a value that something evaluates."""
+    advice = "declare the input integer or number, give it an enum, or pass free text in a file (uri_file)"
+    return f"'{what}' evaluates what it is given, in variables too: {advice}"
+
+
+def _hint(reference: Reference, value: str, place: _Place, evaluation: str | None) -> str:
+    """What to do about a value that breaks out. Where something evaluates it, no quotes and no variable help."""
+    if evaluation or place.evaluated:
+        return evaluates(evaluation or place.opener)
     if _DATA[SINGLE].fullmatch(value) and not _NO_TEXT.search(value):
         if place.mode == UNQUOTED:
             return f"write '{reference}' between single quotes in the command"

@@ -405,6 +405,31 @@ CASES: dict[str, dict[str, str]] = {
     "default that breaks out": component(
         "inputs: {a: {type: string, default: «AZD156»\"it's\"}}\ncommand: run '${{inputs.a}}'\n"
     ),
+    "text that arithmetic reads from a variable": component(
+        "inputs: {n: {type: string}}\ncommand: |\n  N='«AZD159 warning»${{inputs.n}}'\n  echo $(( N + 1 ))\n"
+    ),
+    "a number that arithmetic reads": component(
+        "inputs: {n: {type: integer}}\ncommand: echo $(( ${{inputs.n}} + 1 ))\n"
+    ),
+    "a word of an enum that is run": component(
+        "inputs: {n: {type: string, enum: [ls, pwd]}}\ncommand: eval '${{inputs.n}}'\n"
+    ),
+    "text of an enum that is run, and is not one word": component(
+        "inputs: {n: {type: string, enum: ['ls; pwd']}}\ncommand: eval '«AZD159 warning»${{inputs.n}}'\n"
+    ),
+    "text beside arithmetic that does not read it": component(
+        "inputs: {n: {type: string}}\ncommand: N=1; echo $(( N + 1 )) '${{inputs.n}}'\n"
+    ),
+    "text that an inline command runs": job(
+        "type: pipeline\ninputs: {n: ls}\njobs:\n  a:\n    type: command\n    environment: azureml:e@latest\n"
+        "    command: bash -c '«AZD159 warning»${{inputs.n}} ${{inputs.own}}'\n"
+        "    inputs: {n: '${{parent.inputs.n}}', own: a}\n"
+    ),
+    "text that a command runs from a variable of its environment": job(
+        "type: pipeline\ninputs: {n: ls, m: ls}\njobs:\n  a:\n    type: command\n    environment: azureml:e@latest\n"
+        "    command: eval $N\n    environment_variables:\n"
+        "      N: «AZD159 warning»${{parent.inputs.n}}\n      M: ${{parent.inputs.m}}\n"
+    ),
     "value that breaks out": job(pipeline('      note: «AZD156»"a $(reboot)"\n')),
     "value that breaks out, through a binding inside text": job(
         pipeline("      note: «AZD156»told ${{parent.inputs.n}}\n", inputs="{n: 'say \"hi\"'}")

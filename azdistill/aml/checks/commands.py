@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from azdistill.aml import quoting
 from azdistill.aml.checks.survey import Survey
-from azdistill.aml.expressions import Reference, parse, references, unclosed
+from azdistill.aml.evaluation import FIRST, evaluated
+from azdistill.aml.expressions import Reference, parse, pieces, references, references_in, unclosed
 from azdistill.aml.models import ARTIFACTS, CommandComponent, Input, Output
 from azdistill.aml.source import Report, Where
 from azdistill.errors import did_you_mean
@@ -83,6 +85,60 @@ def unclosed_expressions(survey: Survey, report: Report) -> None:
             hint = "an expression is ${{inputs.NAME}} or ${{outputs.NAME}}, a block $[[ ... ]]"
             where = component.place("command")
             report.error("AZD155", message, where, hint=hint, needle=opening, occurrence=before)
+
+
+def evaluated_inputs(survey: Survey, report: Report) -> None:
+    """AZD159, a warning: text that bash runs or computes once more, such as ``eval '${{inputs.x}}'``."""
+    for component in survey.components:
+        if not component.parallel:
+            raws = {r.name: r.raw for r, _ in references(parse(component.command)) if r.path[0] == "inputs"}
+            names = [
+                name for name in raws if _is_free(declared := component.inputs.get(name)) and not _is_literal(declared)
+            ]
+            for name, what in _evaluated(component, names, {}).items():
+                message, hint = f"the command evaluates the value of input '{name}'", quoting.evaluates(what)
+                report.warning("AZD159", message, component.place("command"), hint=hint, needle=raws[name])
+
+
+def evaluated_variables(survey: Survey, report: Report) -> None:
+    """AZD159, a warning, for text that reaches a command by a variable of its step's environment."""
+    for scope, step in survey.steps():
+        bound = {
+            name: name
+            for name, text in step.environment_variables.items()
+            if any(_is_free(scope.inputs.get(".".join(r.path[2:]))) for r in references_in(text))
+        }
+        if bound and isinstance(step.component, CommandComponent) and not step.component.parallel:
+            for name, what in _evaluated(step.component, [], bound).items():
+                message, hint = f"the command evaluates the variable '{name}'", quoting.evaluates(what)
+                report.warning("AZD159", message, step.where / "environment_variables" / name, hint=hint)
+
+
+def _is_free(declared: Input | None) -> bool:
+    """Whether an input takes any text."""
+    if declared is None or declared.type != "string" or declared.family:
+        return False
+    if declared.enum is not None:
+        return not all(quoting.PLAIN.fullmatch(str(word)) for word in declared.enum)
+    return True
+
+
+def _is_literal(declared: Input | None) -> bool:
+    """Whether it is an input of an inline command with text that stands beside the command, its author's own."""
+    return declared is not None and isinstance(declared.where.value, str) and "${{" not in declared.where.value
+
+
+def _evaluated(component: CommandComponent, names: list[str], variables: Mapping[str, str]) -> dict[str, str]:
+    """Those of the inputs ``names``, and of ``variables``, that the command evaluates, each with what does so."""
+    labels = [*names, *variables]
+
+    def value(reference: Reference) -> str:
+        is_free = reference.path[0] == "inputs" and reference.name in names
+        return chr(FIRST + labels.index(reference.name)) if is_free else "x"
+
+    template = "".join(text for text, _ in pieces(parse(component.command), value))
+    found = evaluated(template, {name: labels.index(name) for name in variables})
+    return {labels[number]: what for number, what in found.items()}
 
 
 def outputs_never_written(survey: Survey, report: Report) -> None:
