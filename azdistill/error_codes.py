@@ -91,6 +91,7 @@ RECIPES: dict[str, str] = {
     "AZD241": "The teacher's terms say something about training on its answers.",
     "AZD250": "The file to be written holds something that azdistill did not write.",
     "AZD251": "The folder to be filled is not empty, or is a file.",
+    "AZD252": "No file was named, and the folder holds no recipe or pipeline, or several.",
     "AZD260": "A cron expression with days or months, which Azure ML ignores: it would fire on other days.",
     "AZD261": "A schedule that will never fire, or never again.",
     "AZD262": "A day that some months do not have: the schedule skips them.",

@@ -11,6 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from azdistill.errors import Problem, SpecError
 MAX_BYTES = 4_000_000
 MAX_NODES = 200_000
 MAX_DEPTH = 100
+#: So many files are named in place of one that is not there.
+_NAMED = 8
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -39,10 +42,28 @@ def read(path: str | Path) -> Source:
         raw = Path(path).read_bytes()
     except FileNotFoundError:
         link = f" (it is a link to {os.readlink(path)})" if os.path.islink(path) else ""
-        raise _error("AZD101", f"no such file: {file}{link}", file) from None
+        raise _error("AZD101", f"no such file: {file}{link}", file, hint=_nearest(Path(path))) from None
     except OSError as error:
         raise _error("AZD101", f"cannot read {file}: {error.strerror or error}", file) from None
     return read_text(_decode(raw, file), file, Path(path).resolve().parent)
+
+
+def _nearest(path: Path) -> str:
+    """What may have been meant by a file that is not there: one of a like name in its folder, or such a folder."""
+    missing = path
+    while not missing.parent.is_dir() and missing.parent != missing:
+        missing = missing.parent
+    try:
+        entries = sorted(missing.parent.iterdir())
+    except OSError:
+        return ""
+    fitting = [entry.name for entry in entries if missing == path or entry.is_dir()]
+    close = get_close_matches(missing.name, fitting, n=1, cutoff=0.6)
+    meant = f"did you mean '{missing.with_name(close[0])}'?" if close else ""
+    if missing != path:
+        return f"there is no folder {missing}" + (f"; {meant}" if meant else "")
+    files = [name for name in fitting if name.endswith((".yml", ".yaml"))]
+    return meant or (f"there are: {', '.join(files[:_NAMED])}" if files else "")
 
 
 def read_text(text: str, file: str, base: Path) -> Source:

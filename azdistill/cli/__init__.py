@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from azdistill.cli.text import safe_text
+from azdistill.cli.text import brief, safe_text
 from azdistill.errors import AzdistillError, MachineError, did_you_mean
 from azdistill.redact import redact
 
@@ -34,6 +34,7 @@ VERBS = {
     "endpoint": ("azdistill.cli.endpoint", "Plan, create and remove an endpoint for an open teacher."),
     "publish": ("azdistill.cli.publish", "Register components and environments in a workspace or registry."),
     "ui": ("azdistill.cli.runs", "Open the MLflow UI on loopback."),
+    "help": ("azdistill.cli.help", "Show the help of azdistill, or of a verb."),
 }
 
 
@@ -87,12 +88,13 @@ def _reader_is_gone() -> bool:
 
 
 @click.group(cls=LazyVerbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="azdistill")
+@click.version_option(None, "-V", "--version", package_name="azdistill")
 @click.option("-v", "--verbose", count=True, help="Say more; -vv adds tracebacks.")
+@click.option("-q", "--quiet", is_flag=True, help="Say less: no notes, and of a run only how it ended.")
 @click.pass_context
-def cli(ctx: click.Context, verbose: int) -> None:
+def cli(ctx: click.Context, verbose: int, quiet: bool) -> None:
     """Distil a large language model into a small one on Azure Machine Learning, on a laptop first."""
-    ctx.obj = {"verbose": verbose}
+    ctx.obj = {"verbose": verbose, "quiet": quiet}
 
 
 def main(args: list[str] | None = None) -> None:
@@ -109,7 +111,7 @@ def main(args: list[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except AzdistillError as error:
-        click.echo(safe_text(str(error)), err=True)
+        click.echo(brief(safe_text(str(error))), err=True)
         if "-vv" in arguments:
             import traceback
 

@@ -14,6 +14,7 @@ from azdistill import aml, compile, strict_json
 from azdistill.aml import Pipeline, reader
 from azdistill.aml.expressions import TRIGGER_TIME, fill
 from azdistill.aml.loader import is_schedule
+from azdistill.cli.project_file import project_file
 from azdistill.cli.run_view import RunView
 from azdistill.cli.screen import open_screen
 from azdistill.cli.text import aligned, print_findings
@@ -104,10 +105,10 @@ def _as_json(finished: Finished) -> dict[str, Any]:
     }
 
 
-def print_dry_run(file: Path, *, sets: Sequence[str], as_json: bool, **chosen: Any) -> None:
+def print_dry_run(file: Path | None, *, sets: Sequence[str], as_json: bool, **chosen: Any) -> None:
     """Print what a run with these options would do or reuse, and why."""
     try:
-        plan, steps = foresee(open_pipeline(file, sets), options_of(**chosen))
+        plan, steps = foresee(open_pipeline(project_file(file), sets), options_of(**chosen))
     except AzdistillError as error:
         if as_json:
             click.echo(strict_json.dumps({"dry_run": True, "steps": {}, "error": redact(str(error))}))

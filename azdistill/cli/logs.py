@@ -163,7 +163,8 @@ def _print_local(run: RunState, step: str | None, *, follows: bool) -> None:
         run = local.load_run(run.folder)
         count += logs.read(run)
     if watched:
-        _show(why_failed(run), err=True)
+        failed = (name for name, state in run.steps.items() if state.status == "failed")
+        _show(why_failed(run, next(failed, None) if run.status == "failed" else None), err=True)
     if not count:
         waiting = "nothing is printed yet" if run.status == "running" else "nothing was printed"
         click.echo(waiting + _reused(run, step), err=True)

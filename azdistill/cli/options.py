@@ -19,6 +19,17 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON o
 sets_option = click.option(
     "--set", "sets", multiple=True, metavar="NAME=VALUE", help="Give an input or setting another value. Repeatable."
 )
+
+
+def _be_quiet(ctx: click.Context, parameter: click.Parameter, quiet: bool) -> None:
+    if quiet and isinstance(ctx.obj, dict):
+        ctx.obj = {**ctx.obj, "quiet": True}
+
+
+#: Also after the verb, where most people write it.
+quiet_option = click.option(
+    "-q", "--quiet", is_flag=True, expose_value=False, callback=_be_quiet, help="Say less, as azdistill -q does."
+)
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask; required without a terminal.")
 out_option = click.option("--out", type=click.Path(path_type=Path), help="Copy the pipeline's outputs here.")
 experiment_option = click.option("--experiment", metavar="NAME", help="Experiment (default: the pipeline's).")

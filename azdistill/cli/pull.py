@@ -22,6 +22,7 @@ import click
 
 from azdistill import strict_json
 from azdistill.cli.options import connection_options, json_option
+from azdistill.cli.runs_filter import Facts, RunFilter, moment_since
 from azdistill.cli.text import plural, print_table
 from azdistill.errors import AzdistillError, MachineError, ServiceError, UserError
 from azdistill.permissions import make_private
@@ -29,10 +30,10 @@ from azdistill.permissions import make_private
 if TYPE_CHECKING:
     from azdistill.cloud.jobs.pull import Pulled
     from azdistill.cloud.jobs.pull import PulledRun as LoggedRun
+    from azdistill.cloud.jobs.run_history import Listed
     from azdistill.cloud.workspace.connect import Connection
     from azdistill.local import PulledEntry, PulledStore
 
-_SHOWN = 20
 _FOLDER = "pulled"
 
 
@@ -56,6 +57,7 @@ class PulledRun:
     metrics: dict[str, float]
     steps: dict[str, PulledStep]
     workspace: str
+    experiment: str = ""
 
     def save(self, home: Path) -> None:
         """Keep it under the state folder."""
@@ -140,7 +142,7 @@ def _fail(failures: dict[str, AzdistillError], pulled: int) -> NoReturn:
 
 
 def _chosen(connection: Connection, experiment: str | None, since: str | None) -> list[str]:
-    from azdistill.cloud.jobs.run_history import list_runs, moment_since
+    from azdistill.cloud.jobs.run_history import list_runs
 
     begin = moment_since(since) if since else None
     names = [run.name for run in list_runs(connection, experiment=experiment, since=begin)]
@@ -232,22 +234,29 @@ def _keep(pulled: Pulled, workspace: str) -> None:
         metrics=parent.logged.latest,
         steps={run.step.name: PulledStep(run.logged.latest) for run in children},
         workspace=workspace,
+        experiment=job.experiment,
     ).save(home.root)
 
 
-def list_azure(connection: Connection, *, as_json: bool, everything: bool) -> None:
-    """Print the runs of a workspace, newest first."""
+def list_azure(connection: Connection, chosen: RunFilter, *, as_json: bool, limit: int | None) -> None:
+    """Print the runs of a workspace, newest first, at most ``limit`` of them."""
     from azdistill.cloud.jobs.run_history import list_runs
 
-    runs = list(islice(list_runs(connection), None if everything else _SHOWN + 1))
-    latest = runs if everything else runs[:_SHOWN]
+    listed = list_runs(connection, experiment=chosen.experiment or None, since=chosen.since)
+    runs = list(islice(chosen.chosen(listed, _facts), None if limit is None else limit + 1))
+    latest = runs[:limit]
     if as_json:
         click.echo(strict_json.dumps([run.as_json() for run in latest]))
     elif not runs:
-        click.echo(f"no pipeline has run in {connection.workspace_name} yet: azdistill submit FILE")
+        none = "no run here fits" if chosen != RunFilter() else "no pipeline has run here yet: azdistill submit FILE"
+        click.echo(f"{connection.workspace_name}: {none}")
     else:
         created = [f"{datetime.fromtimestamp(run.created):%Y-%m-%d %H:%M}" if run.created else "" for run in latest]
         rows = [(run.name, run.status.lower(), at, run.experiment) for run, at in zip(latest, created, strict=True)]
         print_table(("run", "status", "created", "experiment"), rows)
         if len(runs) > len(latest):
             click.echo("there are more: azdistill runs --azure --all")
+
+
+def _facts(run: Listed) -> Facts:
+    return Facts(run.status.lower(), (run.name, run.display_name), run.experiment, run.created or 0.0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from azdistill import assets, families
-from azdistill.cli.options import sets_option
+from azdistill.cli.options import quiet_option, sets_option
 from azdistill.cli.text import print_findings
 from azdistill.errors import raise_errors
 
@@ -19,6 +19,7 @@ TASKS = [name for name in families.names(assets.tasks()) if assets.sample_data(n
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, metavar="FILE", help="Where to write the pipeline; - is stdout.")
 @sets_option
+@quiet_option
 @click.option("--force", is_flag=True, help="Overwrite FILE even if azdistill did not write it.")
 def compile_command(recipe: Path, output: str, sets: tuple[str, ...], force: bool) -> None:
     """Write the Azure ML pipeline that RECIPE stands for.

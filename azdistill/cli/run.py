@@ -8,13 +8,14 @@ from typing import Any
 import click
 
 from azdistill import strict_json
-from azdistill.cli.options import file_argument, json_option, no_tracking_option, out_option, sets_option
+from azdistill.cli.options import json_option, no_tracking_option, out_option, quiet_option, sets_option
+from azdistill.cli.project_file import project_file
 from azdistill.errors import AzdistillError
 from azdistill.redact import redact
 
 
 @click.command("run")
-@file_argument
+@click.argument("file", required=False, type=click.Path(path_type=Path))
 @sets_option
 @out_option
 @click.option("--jobs", type=click.IntRange(min=1), help="Steps at a time (default: processors, at most 4).")
@@ -47,10 +48,13 @@ from azdistill.redact import redact
 @click.option("--network", metavar="NAME", help="The network of every container (default: none, or what a step asks).")
 @click.option("--experiment", metavar="NAME", help="MLflow experiment (default: the pipeline's).")
 @no_tracking_option
+@quiet_option
 def run_command(
-    file: Path, sets: tuple[str, ...], as_json: bool, dry_run: bool, no_tracking: bool, **options: Any
+    file: Path | None, sets: tuple[str, ...], as_json: bool, dry_run: bool, no_tracking: bool, **options: Any
 ) -> None:
     """Run a recipe or pipeline on this machine.
+
+    Without FILE, or with a folder in its place, the only recipe or pipeline in the folder is run.
 
     With --out, a folder ends as DIR/<output name>/ and a file as DIR/<output name> (with the file's extension, if
     it has one). Files there that azdistill did not make are never overwritten.
@@ -65,9 +69,10 @@ def run_command(
         local_run.print_dry_run(file, sets=sets, as_json=as_json, **options)
         return
     try:
-        pipeline = local_run.open_pipeline(file, sets)
+        source = project_file(file)
+        pipeline = local_run.open_pipeline(source, sets)
         chosen = local_run.options_of(**options)
-        finished = local_run.run(pipeline, file, chosen, as_json=as_json, no_tracking=no_tracking)
+        finished = local_run.run(pipeline, source, chosen, as_json=as_json, no_tracking=no_tracking)
     except AzdistillError as error:
         # Nothing ran: the object is printed all the same.
         if as_json:

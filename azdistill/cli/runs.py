@@ -9,6 +9,7 @@ import sqlite3
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -17,7 +18,8 @@ import click
 from azdistill import strict_json
 from azdistill.cli.options import json_option, workspace_options
 from azdistill.cli.pull import PulledRun, list_azure, pull_command, pulled_runs
-from azdistill.cli.text import aligned, duration, print_table
+from azdistill.cli.runs_filter import Facts, RunFilter, filter_options, run_filter
+from azdistill.cli.text import aligned, brief, duration, print_table, safe_text
 from azdistill.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -28,32 +30,46 @@ _Run = TypeVar("_Run", bound="RunState | PulledRun")
 _SHOWN = 20
 #: Metrics of a run in the list of runs.
 _METRICS_SHOWN = 5
+#: What is told in the list of why a run failed; the run's log has all of it.
+_REASON_LONGEST = 90
 
 
 @click.group("runs", invoke_without_command=True)
 @json_option
-@click.option("--all", "everything", is_flag=True, help=f"All runs, not only the latest {_SHOWN}.")
+@filter_options
+@click.option("--limit", type=click.IntRange(min=1), default=_SHOWN, show_default=True, help="At most so many.")
+@click.option("--all", "everything", is_flag=True, help="However many there are.")
 @click.option("--azure", is_flag=True, help="The runs of the workspace in place of those here.")
 @workspace_options
 @click.pass_context
-def runs_command(ctx: click.Context, as_json: bool, everything: bool, azure: bool, where: Any) -> None:
-    """List runs, newest first.
+def runs_command(
+    ctx: click.Context,
+    /,
+    as_json: bool,
+    limit: int,
+    everything: bool,
+    azure: bool,
+    where: Any,
+    **chosen_by: Any,
+) -> None:
+    """List runs, newest first: with what they measured, or why they failed.
 
     Those of this folder and those that were pulled from a workspace; with --azure those that the workspace has.
     """
     if ctx.invoked_subcommand:
         return
+    chosen, most = run_filter(**chosen_by), None if everything else limit
     if azure:
         from azdistill.cloud.workspace.connect import connect
 
-        list_azure(connect(where), as_json=as_json, everything=everything)
+        list_azure(connect(where), chosen, as_json=as_json, limit=most)
         return
-    runs = known_runs()
-    latest = runs if everything else runs[:_SHOWN]
+    runs = list(chosen.chosen(known_runs(), _facts))
+    latest = runs[:most]
     if as_json:
         click.echo(strict_json.dumps([_as_json(run) for run in latest]))
     elif not runs:
-        click.echo("no runs yet: azdistill run FILE")
+        click.echo("no run fits" if chosen != RunFilter() else "no runs yet: azdistill run FILE")
     else:
         _print_runs(latest)
         if len(latest) < len(runs):
@@ -174,8 +190,29 @@ def _as_json(run: RunState | PulledRun) -> dict[str, Any]:
         "started": datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
         "seconds": round(run.seconds, 3),
         "metrics": run.metrics,
+        **({"error": reason} if (reason := _reason(run)) else {}),
         **({"workspace": run.workspace} if hasattr(run, "workspace") else {}),
     }
+
+
+def _facts(run: RunState | PulledRun) -> Facts:
+    return Facts(run.status, (run.run_id, run.pipeline), run.experiment, run.started)
+
+
+def _reason(run: RunState | PulledRun) -> str:
+    """Why a run of this machine failed, in one line: its first step that did, and what that says."""
+    if run.status != "failed" or isinstance(run, PulledRun):
+        return ""
+    name, step = next(((name, step) for name, step in run.steps.items() if step.status == "failed"), ("", None))
+    if step is None:
+        text = run.error
+    else:
+        from azdistill.cli.run_view import error_lines
+
+        said = error_lines(Path(step.log)) if step.log else []
+        text = f"{name}: {said[0] if said and step.exit_code else step.error}"
+    text = brief(safe_text(" ".join(text.split())))
+    return text if len(text) <= _REASON_LONGEST else f"{text[: _REASON_LONGEST - 3]}..."
 
 
 def _print_runs(runs: Sequence[RunState | PulledRun]) -> None:
@@ -186,8 +223,9 @@ def _print_runs(runs: Sequence[RunState | PulledRun]) -> None:
         started = datetime.fromtimestamp(run.started).strftime("%Y-%m-%d %H:%M")
         measured = run.metrics or _all_metrics(run)
         metrics = [f"{name} {_text(measured[name])}" for name in columns(list(measured))[:_METRICS_SHOWN]]
-        rows.append((run.run_id, run.status, started, duration(run.seconds), "  ".join(metrics)))
-    print_table(("run", "status", "started", "time", "metrics"), rows)
+        result = _reason(run) or "  ".join(metrics)
+        rows.append((run.run_id, run.status, started, duration(run.seconds), result))
+    print_table(("run", "status", "started", "time", "metrics, or why it failed"), rows)
 
 
 def _print_columns(heading: str, rows: list[tuple[str, str, str, str]]) -> None:

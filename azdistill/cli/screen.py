@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from azdistill.cli.board import Row, board, step_lines
-from azdistill.cli.text import safe_text
+from azdistill.cli.text import is_quiet, safe_text
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -50,6 +50,14 @@ class PlainScreen:
         # In one piece with its end: several threads do so.
         print(f"{safe_text(text)}\n", end="", file=self._stream, flush=True)
 
+    def note(self, text: str) -> None:
+        """Show what is good to know, and changes nothing."""
+        self.say(f"note: {text}", "dim")
+
+    def prepare(self, text: str) -> None:
+        """Show what is done before a run begins."""
+        print(safe_text(text), file=sys.stderr, flush=True)
+
     def warn(self, text: str) -> None:
         """Show a warning of the program's own."""
         print(safe_text(f"warning: {text}"), file=sys.stderr, flush=True)
@@ -61,6 +69,28 @@ class PlainScreen:
 
     def close(self) -> None:
         """Leave the terminal as it was."""
+
+
+class QuietScreen(PlainScreen):
+    """Shows how a run ended, and warnings."""
+
+    def start(self, title: str, steps: Iterable[str], text: str) -> None:
+        pass
+
+    def show(self, name: str, row: Row, text: str = "") -> None:
+        pass
+
+    def line(self, name: str, text: str) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+    def prepare(self, text: str) -> None:
+        pass
+
+    def finish(self, lines: Sequence[str]) -> None:
+        pass
 
 
 class LiveScreen(PlainScreen):
@@ -130,4 +160,6 @@ class LiveScreen(PlainScreen):
 def open_screen(*, to_stderr: bool) -> PlainScreen:
     """The screen for this terminal."""
     stream = sys.stderr if to_stderr else sys.stdout
+    if is_quiet():
+        return QuietScreen(stream)
     return LiveScreen(stream) if stream.isatty() else PlainScreen(stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -13,6 +14,9 @@ from azdistill.errors import Problem
 from azdistill.redact import clean, redact
 from azdistill.terminal import harmless
 
+#: A key of the cache, or an image's id.
+_HASH = re.compile(r"(?<![0-9a-f])([0-9a-f]{12})[0-9a-f]{52}(?![0-9a-f])")
+
 
 def safe_text(text: str) -> str:
     """``text`` as anybody may see it: no secret is in it, and nothing that would steer a terminal.
@@ -21,6 +25,11 @@ def safe_text(text: str) -> str:
     """
     # What is left of a secret once it is harmless may be one only then.
     return redact(harmless(redact(text)))
+
+
+def brief(text: str) -> str:
+    """``text`` with whole hashes, which nobody reads or types, cut to as much as ``azdistill cache ls`` shows."""
+    return _HASH.sub(r"\1...", text)
 
 
 def plural(number: int, word: str) -> str:
@@ -62,8 +71,15 @@ def aligned(rows: Sequence[Sequence[str]], *, right: bool = False) -> list[str]:
     return lines
 
 
+def is_quiet() -> bool:
+    """Whether --quiet was given, before the verb or after it."""
+    context = click.get_current_context(silent=True)
+    return bool(context and isinstance(context.obj, dict) and context.obj.get("quiet"))
+
+
 def print_findings(problems: Iterable[Problem], notes: Iterable[str] = ()) -> None:
-    """Print what a person should know, and what stops nothing, on stderr."""
+    """Print what a person should know, and what stops nothing, on stderr; notes only where they are wanted."""
+    notes = () if is_quiet() else notes
     for text in [*map(str, problems), *(f"note: {note}" for note in notes)]:
         click.echo(redact(text), err=True)
 

@@ -340,7 +340,8 @@ def _error(state: RunState, results: Mapping[str, Result]) -> AzdistillError | N
         return Interrupted(
             "the run was interrupted", code="AZD371", hint="to go on with it, run it again with --resume latest"
         )
-    failed = {name: result for name, result in results.items() if result.status == "failed"}
+    # Of several the first in the pipeline's order, whichever ended first.
+    failed = {name: results[name] for name in state.steps if name in results and results[name].status == "failed"}
     for name, result in failed.items():
         if result.failure:
             return _told(result.failure)

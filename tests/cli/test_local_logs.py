@@ -126,7 +126,7 @@ def test_a_run_that_goes_on_is_followed_to_its_end(project: Path, ends: int) -> 
             writer.write("last\n")
         assert follower.stdout.read().startswith("a | last\n")
         assert (follower.wait(60), runner.wait(60)) == (bool(ends), bool(ends))
-        assert ("step 'a' failed: the command ended with exit code 3" in follower.stderr.read()) is bool(ends)
+        assert ("step 'a' failed:\n" in follower.stderr.read()) is bool(ends)
 
 
 def test_a_run_that_is_nowhere_is_told_from_one_on_azure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,11 @@ def forty(stage: Stage) -> None:
 def failing(stage: Stage) -> None:
     """One step failed, what needs it is left out, and another still runs."""
     stage.end("prepare", "completed", 2.6)
-    stage.end("teacher", "failed", 71, error="the command ended with exit code 69")
+    cached = stage.run.folder / "cache" / "97" / ("97c7cef0" * 8) / "outputs" / "train"
+    stage.run.steps["prepare"].outputs["train"] = str(cached)
+    log = stage.run.folder / "log.txt"
+    log.write_text(f"asking\nerror[data]: no row of {cached} has a question\nimage sha256:{'0a1b2c3d' * 8}\n")
+    stage.end("teacher", "failed", 71, error="the command ended with exit code 69", log=str(log))
     for name in DEMO[2:]:
         stage.end(name, "skipped", reason="failure", detail="it needs 'teacher', which failed")
 
@@ -159,7 +163,8 @@ def test_the_end_is_as_it_was(scene: str, size: tuple[int, int], tmp_path: Path)
         stage.run.status, stage.run.seconds = "failed", 74
         stage.view.hear(Event.of("run_ended"), stage.run)
     text = terminal.getvalue()
-    same(f"end-{scene}-{size[0]}x{size[1]}.txt", harmless(text[text.rindex("sandbox-demo  (") :]))
+    shown = harmless(text[text.rindex("sandbox-demo  (") :])
+    same(f"end-{scene}-{size[0]}x{size[1]}.txt", shown.replace(str(tmp_path), "RUN"))
 
 
 def test_every_screen_is_of_a_scene() -> None:

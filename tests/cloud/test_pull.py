@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from following_helpers import Answer, Cloud, run_cli
 
+from azdistill.cli.runs_filter import moment_since
 from azdistill.cloud.jobs.follow import Job
-from azdistill.cloud.jobs.run_history import moment_since
 from azdistill.errors import UserError
 
 

@@ -5,8 +5,6 @@ The calls are those of azure-ai-ml's ``jobs.stream`` and ``jobs.download``.
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -17,7 +15,6 @@ from azdistill.cloud.jobs.job import iso, moment
 from azdistill.cloud.workspace.connect import Connection
 from azdistill.cloud.workspace.errors import explain
 from azdistill.cloud.workspace.rest import get_json, part
-from azdistill.errors import UserError
 
 #: The version that the SDK pins for pipeline jobs.
 JOBS_VERSION = "2024-01-01-preview"
@@ -26,7 +23,6 @@ _DATA_TYPES = ("UriFile", "UriFolder", "MLTable", "uri_file", "uri_folder", "mlt
 _MOST_PAGES = 1000
 #: So many runs are looked through for one with the same fingerprint.
 _LOOKED_AT = 200
-_UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
 def job_path(connection: Connection, name: str) -> str:
@@ -71,17 +67,6 @@ def list_runs(connection: Connection, *, experiment: str | None = None, since: f
                 return
             if experiment in (None, run.experiment):
                 yield run
-
-
-def moment_since(text: str, now: float | None = None) -> float:
-    """The moment that ``7d``, ``12h``, ``30m``, ``2w`` or a date names. UserError AZD447 for anything else."""
-    span = re.fullmatch(r"(\d+)\s*([mhdw])", text.strip())
-    if span:
-        return (time.time() if now is None else now) - int(span[1]) * _UNITS[span[2]]
-    date = moment(text.strip())
-    if date is None:
-        raise UserError(f"'{text}' is no span of time", code="AZD447", hint="write 7d, 12h, 30m, 2w or 2026-01-31")
-    return date
 
 
 def _listed(connection: Connection, job: dict[str, Any]) -> Listed:
