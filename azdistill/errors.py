@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Literal
 
 Severity = Literal["error", "warning"]
@@ -131,3 +132,21 @@ def did_you_mean(word: str, names: Sequence[str]) -> str:
     if close:
         return f"did you mean '{close[0]}'?"
     return f"known: {', '.join(names)}" if names else ""
+
+
+def did_you_mean_path(path: Path) -> str:
+    """A hint for a file or folder that is not there: one of a like name in its place, or that its folder is not there
+    either. Empty where nothing comes near.
+    """
+    missing = path
+    while not missing.parent.is_dir() and missing.parent != missing:
+        missing = missing.parent
+    try:
+        names = sorted(entry.name for entry in missing.parent.iterdir() if missing == path or entry.is_dir())
+    except OSError:
+        return ""
+    close = get_close_matches(missing.name, names, n=1, cutoff=0.6)
+    # A relative path is one that somebody wrote; of the others the name is enough.
+    found = missing.with_name(close[0]) if close and not path.is_absolute() else "".join(close)
+    meant = f"did you mean '{found}'?" if close else ""
+    return "; ".join(filter(None, (f"there is no folder {missing}" if missing != path else "", meant)))

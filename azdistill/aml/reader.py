@@ -11,14 +11,13 @@ import os
 import re
 import stat
 from collections.abc import Collection, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from azdistill.aml.source import Place, Source, Steps
-from azdistill.errors import Problem, SpecError
+from azdistill.errors import Problem, SpecError, did_you_mean_path
 
 MAX_BYTES = 4_000_000
 MAX_NODES = 200_000
@@ -49,21 +48,11 @@ def read(path: str | Path) -> Source:
 
 
 def _nearest(path: Path) -> str:
-    """What may have been meant by a file that is not there: one of a like name in its folder, or such a folder."""
-    missing = path
-    while not missing.parent.is_dir() and missing.parent != missing:
-        missing = missing.parent
-    try:
-        entries = sorted(missing.parent.iterdir())
-    except OSError:
-        return ""
-    fitting = [entry.name for entry in entries if missing == path or entry.is_dir()]
-    close = get_close_matches(missing.name, fitting, n=1, cutoff=0.6)
-    meant = f"did you mean '{missing.with_name(close[0])}'?" if close else ""
-    if missing != path:
-        return f"there is no folder {missing}" + (f"; {meant}" if meant else "")
-    files = [name for name in fitting if name.endswith((".yml", ".yaml"))]
-    return meant or (f"there are: {', '.join(files[:_NAMED])}" if files else "")
+    """What may have been meant by a file that is not there; else which there are."""
+    if hint := did_you_mean_path(path):
+        return hint
+    names = sorted(entry.name for entry in path.parent.iterdir() if entry.suffix in (".yml", ".yaml"))
+    return f"there are: {', '.join(names[:_NAMED])}" if names else ""
 
 
 def read_text(text: str, file: str, base: Path) -> Source:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from azdistill.aml import reader
 from azdistill.aml.source import Steps
-from azdistill.errors import Problem, SpecError, UserError, did_you_mean
+from azdistill.errors import Problem, SpecError, UserError, did_you_mean, did_you_mean_path
 from azdistill.recipe import keys, microsoft
 from azdistill.recipe.advice import advice
 from azdistill.recipe.firings import findings
@@ -251,7 +251,8 @@ def _missing_files(tree: Tree, origin: Origin) -> list[Problem]:
         value = _text_at(tree, section, name)
         if value and is_local(value) and not (origin.source.base / Path(value).expanduser()).exists():
             message = f"{section}.{name}: there is no {value}"
-            hint = f"--set {name}=PATH takes another"
+            near = did_you_mean_path(origin.source.base / Path(value).expanduser())
+            hint = f"{near}; or --set {name}=PATH" if near else f"--set {name}=PATH takes another"
             problems.append(origin.problem("AZD208", message, (section, name), hint=hint))
     return problems
 

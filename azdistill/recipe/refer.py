@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from azdistill import catalog
-from azdistill.errors import UserError, did_you_mean
+from azdistill.errors import UserError, did_you_mean, did_you_mean_path
 
 Role = Literal["teacher", "student"]
 
@@ -41,7 +41,7 @@ def weights_of(name: str, folder: Path, role: Role) -> Weights:
 
 def _model_folder(name: str, place: Path) -> str:
     if not place.exists():
-        raise UserError(f"there is no folder {name}", code="AZD209")
+        raise UserError(f"there is no folder {name}", code="AZD209", hint=did_you_mean_path(place))
     # A model that MLflow laid out keeps its configuration further down.
     as_mlflow = any(place.glob("MLmodel")) or any(place.glob("*/MLmodel"))
     if not (place / "config.json").is_file() and not as_mlflow:

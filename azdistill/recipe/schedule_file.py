@@ -19,7 +19,7 @@ from azdistill.aml.models import Pipeline
 from azdistill.aml.pipelines import job_settings
 from azdistill.aml.ports import job_input
 from azdistill.aml.source import Report, Where
-from azdistill.errors import Problem, SpecError, did_you_mean
+from azdistill.errors import Problem, SpecError, did_you_mean, did_you_mean_path
 from azdistill.recipe.firings import findings
 from azdistill.recipe.schedule import Pattern, Schedule
 
@@ -152,7 +152,7 @@ def _job(where: Where, report: Report) -> tuple[Path, dict[str, Any]] | None:
         return None
     file = where.resolve(path)
     if not file.is_file():
-        report.error("AZD121", f"no pipeline file {path}", at)
+        report.error("AZD121", f"no pipeline file {path}", at, hint=did_you_mean_path(file))
         return None
     pipeline, problems = examine(str(file))
     report.extend(problems)

@@ -108,6 +108,15 @@ def test_a_file_that_is_not_there_names_the_one_that_is(
     assert f"hint: {hint}" in out + err
 
 
+def test_a_data_file_of_a_recipe_that_is_not_there_names_the_one_that_is(azdistill: Type, project: Path) -> None:
+    azdistill("init", "made")
+    recipe = project / "made" / "recipe.yml"
+    recipe.write_text(recipe.read_text().replace("data/nli.jsonl", "data/nil.jsonl"))
+    status, out, _ = azdistill("validate", "made/recipe.yml")
+    assert status == 2
+    assert "hint: did you mean 'nli.jsonl'?" in out
+
+
 def test_a_failure_is_told_once(azdistill: Type, project: Path) -> None:
     status, out, err = azdistill("run", "--set", "word=bad")
     assert status == 2

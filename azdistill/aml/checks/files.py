@@ -10,24 +10,15 @@ from azdistill.aml.checks.survey import Survey
 from azdistill.aml.fields import is_remote
 from azdistill.aml.models import CommandComponent, Data, Input
 from azdistill.aml.source import Report, Where
-from azdistill.errors import UserError, did_you_mean
+from azdistill.errors import UserError, did_you_mean_path
 from azdistill.snapshot import is_marked, is_near, leaves, root_of
-
-
-def _neighbour(path: Path) -> str:
-    """The file beside a missing one that it may have meant."""
-    parent = path.parent
-    if not parent.is_dir():
-        return f"there is no folder {parent}"
-    close = did_you_mean(path.name, sorted(entry.name for entry in parent.iterdir()))
-    return close if close.startswith("did") else f"looked in {parent}"
 
 
 def _missing(report: Report, code: str, what: str, path: Path, where: Where, *, single: bool = False) -> None:
     """Note a file (``single``) or a file or folder that is not there; a pipe or a device is none."""
     if not (path.is_file() or (path.is_dir() and not single)):
         name = where.value if isinstance(where.value, str) else path
-        report.error(code, f"no {what} {name}", where, hint=_neighbour(path))
+        report.error(code, f"no {what} {name}", where, hint=did_you_mean_path(path) or f"looked in {path.parent}")
 
 
 def missing_code(survey: Survey, report: Report) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from azdistill.aml.expressions import NAME, references_in
 from azdistill.aml.fields import is_remote
 from azdistill.aml.source import Report, Where
+from azdistill.errors import did_you_mean_path
 from azdistill.local.outputs.manifest import is_file
 from azdistill.local.plan.not_honoured import Note
 from azdistill.local.plan.steps import Local
@@ -86,7 +87,7 @@ class DataLocations:
         if self._home.awaits(local):
             return Local(local, kind)
         if not local.exists():
-            code, message = "AZD345", f"{local} does not exist"
+            code, message, hint = "AZD345", f"{local} does not exist", did_you_mean_path(local)
         elif not (local.is_file() or local.is_dir()):
             code, message = "AZD346", f"{local} is no file but a pipe, a socket or a device"
         elif root.resolve().is_relative_to(local.resolve()):
