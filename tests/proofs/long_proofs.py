@@ -49,9 +49,10 @@ PROOFS = (
     Proof(
         "runs",
         "Runs of many steps, of several processes, in containers and under MLflow keep what they promise.",
-        (*RUNNER, "azdistill/client"),
+        (*RUNNER, "azdistill/client", "components", "examples/sandbox"),
         (
             *("tests/local/test_many.py", "tests/local/test_distributed.py", "tests/docker/test_docker_many.py"),
+            "tests/docker/test_docker_demo.py",
             *("tests/docker/test_docker_runner.py", "tests/test_tracking.py", "tests/test_client_local.py"),
         ),
     ),
