@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from azdistill.cli.options import quiet_option
 from azdistill.cli.text import brief, safe_text
 from azdistill.errors import AzdistillError, MachineError, did_you_mean
 from azdistill.redact import redact
@@ -90,11 +91,11 @@ def _reader_is_gone() -> bool:
 @click.group(cls=LazyVerbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(None, "-V", "--version", package_name="azdistill")
 @click.option("-v", "--verbose", count=True, help="Say more; -vv adds tracebacks.")
-@click.option("-q", "--quiet", is_flag=True, help="Say less: no notes, and of a run only how it ended.")
+@quiet_option
 @click.pass_context
-def cli(ctx: click.Context, verbose: int, quiet: bool) -> None:
+def cli(ctx: click.Context, verbose: int) -> None:
     """Distil a large language model into a small one on Azure Machine Learning, on a laptop first."""
-    ctx.obj = {"verbose": verbose, "quiet": quiet}
+    ctx.obj = {"verbose": verbose}
 
 
 def main(args: list[str] | None = None) -> None:

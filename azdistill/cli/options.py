@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from azdistill.cli.text import QUIET
 from azdistill.errors import UserError
 
 _T = TypeVar("_T", bound=Callable[..., Any])
@@ -22,13 +23,17 @@ sets_option = click.option(
 
 
 def _be_quiet(ctx: click.Context, parameter: click.Parameter, quiet: bool) -> None:
-    if quiet and isinstance(ctx.obj, dict):
-        ctx.obj = {**ctx.obj, "quiet": True}
+    if quiet:
+        ctx.meta[QUIET] = True
 
 
-#: Also after the verb, where most people write it.
+#: Before the verb, and after it, where most people write it.
 quiet_option = click.option(
-    "-q", "--quiet", is_flag=True, expose_value=False, callback=_be_quiet, help="Say less, as azdistill -q does."
+    *("-q", "--quiet"),
+    is_flag=True,
+    expose_value=False,
+    callback=_be_quiet,
+    help="Say less: no notes, and of a run only how it ended.",
 )
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask; required without a terminal.")
 out_option = click.option("--out", type=click.Path(path_type=Path), help="Copy the pipeline's outputs here.")

@@ -14,6 +14,8 @@ from azdistill.errors import Problem
 from azdistill.redact import clean, redact
 from azdistill.terminal import harmless
 
+#: Where click keeps, for a verb and the group above it, that --quiet was given.
+QUIET = f"{__name__}.quiet"
 #: A key of the cache, or an image's id.
 _HASH = re.compile(r"(?<![0-9a-f])([0-9a-f]{12})[0-9a-f]{52}(?![0-9a-f])")
 
@@ -74,7 +76,7 @@ def aligned(rows: Sequence[Sequence[str]], *, right: bool = False) -> list[str]:
 def is_quiet() -> bool:
     """Whether --quiet was given, before the verb or after it."""
     context = click.get_current_context(silent=True)
-    return bool(context and isinstance(context.obj, dict) and context.obj.get("quiet"))
+    return bool(context and context.meta.get(QUIET))
 
 
 def print_findings(problems: Iterable[Problem], notes: Iterable[str] = ()) -> None:

@@ -28,7 +28,9 @@ def project(engine: Engine, image: str, tmp_path: Path) -> Iterator[Path]:
     """A folder with the demo, whose environments are built on an image that holds their packages."""
     shutil.copytree(ROOT / "examples" / "sandbox", tmp_path / "examples" / "sandbox")
     before = {tag for each in engine.api.images() for tag in each["RepoTags"] or ()}
-    with packed(engine, image) as base:
+    with pytest.MonkeyPatch.context() as patch, packed(engine, image) as base:
+        # An engine takes minutes to drop gigabytes on a busy disk.
+        patch.setattr(engine.api, "timeout", 900)
         docker = {"build_network": "none", "build_arguments": {"*": {"BASE_IMAGE": base}}}
         (tmp_path / "azdistill.yml").write_text(yaml.safe_dump({"local": {"docker": docker}}))
         yield tmp_path
@@ -40,9 +42,8 @@ def _tags_on(engine: Engine, base: str) -> set[str]:
     """The images that were built on ``base``."""
     layers = engine.api.inspect_image(base)["RootFS"]["Layers"]
     images = [engine.api.inspect_image(each["Id"]) for each in engine.api.images()]
-    return {tag for each in images if each["RootFS"]["Layers"][: len(layers)] == layers for tag in each["RepoTags"]} - {
-        base
-    }
+    above = (each for each in images if each["RootFS"]["Layers"][: len(layers)] == layers)
+    return {tag for each in above for tag in each["RepoTags"]} - {base}
 
 
 def demo(project: Path, *options: str) -> dict[str, Any]:
