@@ -311,3 +311,39 @@ def test_a_sweep_whose_best_trial_was_written_to_after_its_end_is_not_cached(
         assert "this result is not cached" in log_of(run(jobs), "a")
     again = run(jobs)
     assert (statuses(again), Path(again.state.steps["a"].outputs["out"]).read_text()) == ({"a": "completed"}, "1\n")
+
+
+TABLES = {
+    "file": ("paths: [{file: ../far/1.csv}]", "1.csv"),
+    "folder": ("paths: [{folder: ../far}]", "1.csv"),
+    "pattern": ("paths: [{pattern: '../far/*.csv'}]", "2.csv"),
+    "file at an address of this machine": ("paths: [{file: 'file://%s/far/1.csv'}]", "1.csv"),
+}
+
+
+@pytest.mark.parametrize(("table", "changed"), TABLES.values(), ids=TABLES)
+def test_what_a_table_names_outside_of_its_folder_counts(run: Run, project: Path, table: str, changed: str) -> None:
+    for folder in ("table", "far"):
+        (project / folder).mkdir()
+    (project / "table" / "MLTable").write_text(table.replace("%s", str(project)))
+    (project / "far" / "1.csv").write_text("one\n")
+    inputs = {"x": {"type": "mltable", "path": "./table"}}
+    job = reading(f"cat '{project}'/far/*.csv > ${{{{outputs.o}}}}")
+    assert [statuses(run({"a": job}, inputs=inputs))["a"] for _ in range(2)] == ["completed", "cached"]
+    (project / "far" / changed).write_text("two\n")
+    assert "two\n" in made(run({"a": job}, inputs=inputs))
+    changing = reading(f"echo > ${{{{outputs.o}}}}; echo three > '{project}/far/{changed}'")
+    assert NOT_CACHED in log_of(run({"a": changing}, inputs=inputs), "a")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "paths: {", "paths: 3", "paths: [{file: azureml://datastores/a/paths/b}, 7]", None]
+)
+def test_a_table_that_names_nothing_of_this_machine_is_a_folder_like_any_other(
+    run: Run, project: Path, text: str | None
+) -> None:
+    (project / "table").mkdir()
+    (project / "table" / ("MLTable" if text is not None else "other")).write_text(text or "")
+    inputs = {"x": {"type": "mltable", "path": "./table"}}
+    jobs = {"a": reading("ls ${{inputs.x}} > ${{outputs.o}}")}
+    assert [statuses(run(jobs, inputs=inputs))["a"] for _ in range(2)] == ["completed", "cached"]

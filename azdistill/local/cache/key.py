@@ -93,7 +93,7 @@ def result_key(context: PlanContext, step: PlannedStep, results: Mapping[str, Re
     inputs = {}
     for name in (name for name in step.inputs if name not in step.cache_ignore):
         try:
-            inputs[name] = _input(context, step.inputs[name], results)
+            inputs[name] = _input(context, step.inputs[name], results) | _elsewhere(context, step, name, results)
         except FileNotFoundError as error:
             gone = f"step '{step.name}': input '{name}': {error.filename} is not there any more"
             raise UserError(gone, code="AZD345") from None
@@ -159,6 +159,30 @@ def _input(context: PlanContext, bound: Bound, results: Mapping[str, Result]) ->
     }
 
 
+def _elsewhere(
+    context: PlanContext, step: PlannedStep, name: str, results: Mapping[str, Result]
+) -> dict[str, Mapping[str, str] | str]:
+    """What is said of the files outside of an input that it names."""
+    places = places_of(step, name, results)
+    contents = {spelt: _hash(context, place) for spelt, place in places.items() if spelt and place.exists()}
+    return {"elsewhere": _named(contents)} if contents else {}
+
+
+def places_of(step: PlannedStep, name: str, results: Mapping[str, Result]) -> dict[str, Path]:
+    """All that a data input makes a step read: where it lies (named ""), and files that a table names elsewhere."""
+    path = Path(text_of(step.inputs[name], results))
+    if step.component.inputs[name].type != "mltable" or isinstance(step.inputs[name], Text):
+        return {"": path}
+    # Imported here: few pipelines have a table.
+    from azdistill.local.plan.mltables import files_elsewhere
+
+    return {"": path, **files_elsewhere(path)}
+
+
+def _hash(context: PlanContext, path: Path) -> str:
+    return context.hashes.tree(path) if path.is_dir() else context.hashes.file(path)
+
+
 def _named(things: Mapping[str, str]) -> Mapping[str, str] | str:
     """Each by its name, so that ``explain`` can tell it; where they are many, their hash."""
     return things if len(things) <= _MOST_NAMED else digest(things)
@@ -172,8 +196,7 @@ def _content(context: PlanContext, bound: Local | StepOutput, results: Mapping[s
             path = Path(text_of(bound, results))
             return results[bound.step].manifest.content_at(bound.output, path, context.hashes.file)
     # A place may hold more, or other things, than when the step that filled it had ended.
-    path = Path(text_of(bound, results))
-    return context.hashes.tree(path) if path.is_dir() else context.hashes.file(path)
+    return _hash(context, Path(text_of(bound, results)))
 
 
 def _as_json(value: Any) -> Any:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from azdistill.errors import AzdistillError, Interrupted, MachineError, UserError
 from azdistill.local.cache.entries import METRICS, Entry
-from azdistill.local.cache.key import ResultKey, confirm, key_of, result_key
+from azdistill.local.cache.key import ResultKey, confirm, key_of, places_of, result_key
 from azdistill.local.outputs import manifest as outputs
 from azdistill.local.outputs import value_outputs
 from azdistill.local.outputs.manifest import Manifest
@@ -32,7 +32,7 @@ from azdistill.local.run.attempt import (
 )
 from azdistill.local.run.context import PlanContext, RunContext
 from azdistill.local.run.prepare import PreparedStep, prepare
-from azdistill.local.run.result import Result, is_passing, is_worth_another_attempt, pause_before, settled, text_of
+from azdistill.local.run.result import Result, is_passing, is_worth_another_attempt, pause_before, settled
 from azdistill.local.runners.base import Cancellation, Ended
 from azdistill.local.store.durable_files import disk_error
 from azdistill.local.store.events import Event, Hear
@@ -375,6 +375,13 @@ def _failure(ended: Ended, error: str) -> Result:
 def _stamps(step: PlannedStep, results: Results) -> Stamps:
     """What stat says of the data of a step that counts; what it writes to itself may change."""
     data = {name: bound for name, bound in step.inputs.items() if not isinstance(bound, Text)}
-    paths = {name: Path(text_of(bound, results)) for name, bound in data.items() if name not in step.cache_ignore}
+    places = {name: places_of(step, name, results) for name in data if name not in step.cache_ignore}
     own = set(step.standing.values())
-    return {name: stamps(path) for name, path in paths.items() if path not in own}
+    return {
+        # Stamps of other places are named by the place that they are of.
+        name: {
+            f"{spelt}:{key}" if spelt else key: stat for spelt, at in lie.items() for key, stat in stamps(at).items()
+        }
+        for name, lie in places.items()
+        if lie[""] not in own
+    }
