@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from local_helpers import log_of, statuses, step
+from local_helpers import log_of, no_cache, statuses, step
 from sweep_helpers import KEEP, choice, log, sweep_step
 
 from azdistill.errors import MachineError
@@ -305,11 +306,14 @@ def test_a_sweep_whose_best_trial_was_written_to_after_its_end_is_not_cached(
         path.write_text("evil\n")
         return best
 
-    jobs = {"a": sweep_step(f"{log()}{KEEP}", {"x": choice(1, 2)})}
+    last = step("exit 3", inputs={"o": "${{parent.jobs.a.outputs.out}}"})
+    jobs = {"a": sweep_step(f"{log()}{KEEP}", {"x": choice(1, 2)}), "last": last}
     with monkeypatch.context() as patch:
         patch.setattr(search.Search, "run", look_and_overwrite)
         assert "this result is not cached" in log_of(run(jobs), "a")
-    again = run(jobs)
+    resumed = run(jobs, options=Options(resume="latest"))
+    assert Path(resumed.state.steps["a"].outputs["out"]).read_text() == "1\n"
+    again = run({"a": jobs["a"]}, options=no_cache)
     assert (statuses(again), Path(again.state.steps["a"].outputs["out"]).read_text()) == ({"a": "completed"}, "1\n")
 
 
@@ -347,3 +351,14 @@ def test_a_table_that_names_nothing_of_this_machine_is_a_folder_like_any_other(
     inputs = {"x": {"type": "mltable", "path": "./table"}}
     jobs = {"a": reading("ls ${{inputs.x}} > ${{outputs.o}}")}
     assert [statuses(run(jobs, inputs=inputs))["a"] for _ in range(2)] == ["completed", "cached"]
+
+
+def test_a_sweep_without_the_cache_is_taken_over_when_its_run_is_resumed(run: Run, project: Path) -> None:
+    (project / "x.txt").write_text("x\n")
+    declared = {"x": {"type": "number"}, "f": {"type": "uri_file"}}
+    sweep = sweep_step(f"{log()}{KEEP}", {"x": choice(1, 2)}, declares=declared, inputs={"f": "${{parent.inputs.f}}"})
+    jobs = {"a": sweep, "last": step("exit 3", inputs={"o": "${{parent.jobs.a.outputs.out}}"})}
+    inputs = {"f": {"type": "uri_file", "path": "./x.txt"}}
+    run(jobs, inputs=inputs, options=no_cache)
+    resumed = run(jobs, inputs=inputs, options=replace(no_cache, resume="latest"))
+    assert statuses(resumed) == {"a": "cached", "last": "failed"}

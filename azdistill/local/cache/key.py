@@ -207,7 +207,7 @@ def _as_json(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
-def confirm(attempt: Path, unchanged: bool) -> None:
+def confirm(attempt: Path, *, unchanged: bool) -> None:
     """Note of an attempt whose command has ended whether its inputs are still what they were before they were hashed.
 
     With inputs that were changed, what it made is of nobody knows what, whatever its key says.

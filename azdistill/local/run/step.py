@@ -146,10 +146,12 @@ class StepRunner:
                 return replace(best, seconds=time.monotonic() - started)
             places, before = attempt.make_places(step), outputs.look_at(step.in_place)
             is_whole = best.result.manifest.matches(best.result.outputs, self._context.hashes.file)
+            hand_over(best, places, frozenset(step.standing), attempt.metrics)
+            changed = self._confirm(work, attempt, log)
             if not is_whole:
                 log.note("what the best trial had written was changed after it had ended: this result is not cached")
-            hand_over(best, places, frozenset(step.standing), attempt.metrics)
-            keeps = may_reuse(self._context, step) and not self._confirm(work, attempt, log) and is_whole
+                confirm(attempt.folder, unchanged=False)
+            keeps = may_reuse(self._context, step) and is_whole and not changed
             return self._commit(step, work, attempt, places, keeps, time.monotonic() - started, before)
 
     def _attempt(self, work: _Work, *, patient: bool) -> Result | None:
@@ -217,7 +219,7 @@ class StepRunner:
         What was made of them belongs to no key. The run goes on with it, and nobody else ever takes it.
         """
         changed = before or work.changed()
-        confirm(attempt.folder, not changed)
+        confirm(attempt.folder, unchanged=not changed)
         if changed:
             names, were = ", ".join(map(repr, changed)), "was" if len(changed) == 1 else "were"
             log.note(
