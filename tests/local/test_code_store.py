@@ -28,7 +28,7 @@ from azdistill.local.pipeline_run import Finished
 from azdistill.local.plan.planner import plan_pipeline
 from azdistill.local.run import code_taking
 from azdistill.local.run.code_taking import take_all
-from azdistill.local.run.run_code import CodeAsItIs
+from azdistill.local.run.run_code import CodeAsItIs, StepCode
 from azdistill.local.store.home import find_home
 from azdistill.local.store.runs import list_runs
 
@@ -128,6 +128,19 @@ def test_a_dry_run_sees_the_key_that_a_run_would_have(project: Path) -> None:
     code, lines = take_all(home, hashes, home.runs / "r", plan.steps.values(), print)
     assert code.fields(plan.steps["a"]) == CodeAsItIs(hashes).fields(plan.steps["a"])
     assert lines == []
+
+
+def test_code_mentions_a_word_where_no_other_goes_with_it(project: Path) -> None:
+    code_of(project, a="log mlflow", b="log mlflow to FILE", c="other")
+    store = CodeStore(find_home().prepare(), Hashes(find_home().hashes))
+    files = {name: store.copy(project / "code" / name)[1] for name in ("a.sh", "b.sh", "c.sh")}
+
+    def mentions(*names: str) -> bool:
+        return StepCode({name: files[name] for name in names}).mentions(b"mlflow", b"FILE")
+
+    assert mentions("a.sh", "b.sh")
+    assert not mentions("b.sh", "c.sh")
+    assert not StepCode({"a.txt": files["a.sh"]}).mentions(b"mlflow", b"FILE")
 
 
 def collected(*options: str) -> str:
