@@ -651,12 +651,14 @@ def test_mlflow_is_given_no_keys_but_those_of_stores(
     uri: str, auth: str, sees_all: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = ("TEACHER_API_KEY", "HF_TOKEN", "AZURE_OPENAI_API_KEY", "OPENAI_API_KEY")
-    for name in (*keys, "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_TOKEN"):
+    server = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_SERVER_CERT_PATH", "HTTPS_PROXY", "REQUESTS_CA_BUNDLE", "NETRC")
+    store = ("AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_CONNECTION_STRING", "AZURE_CONFIG_DIR", "IDENTITY_ENDPOINT")
+    for name in (*keys, *server, *store):
         monkeypatch.setenv(name, "canary")
     monkeypatch.setenv("MLFLOW_TRACKING_AUTH", auth)
     given = environment(uri)
     assert [name for name in keys if name in given] == (list(keys) if sees_all else [])
-    assert {"PATH", "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_TOKEN"} <= given.keys()
+    assert {"PATH", *server, *store} <= given.keys()
 
 
 class SilentTracker:

@@ -15,22 +15,30 @@ from typing import Any
 import yaml
 
 from azdistill.local.outputs.manifest import Manifest
-from azdistill.local.runners.guard import marked
+from azdistill.local.runners.guard import contents, marked
+from azdistill.local.runners.guard import processes as table
 from azdistill.local.store.events import RunState
 from azdistill.local.store.home import Home
 from azdistill.local.store.runs import list_runs
+from kills.family import comes, end, guards, running
 
 STEPS = ("a", "b", "c")
 #: Files that a step writes, so that its commit takes long enough to be hit.
 FILES = 200
 COMMAND = (
-    "echo half NAME > '${{outputs.x}}/1'; setsid sleep 30 & sleep 30 & sleep 0.2; READ"
+    "echo half NAME > '${{outputs.x}}/1'; setsid sleep 30 & sleep 30 & "
+    "(env -i setsid sleep DAEMON < /dev/null > /dev/null 2>&1 &) ; sleep 0.2; READ"
     "for i in $(seq 2 FILES); do echo $i > '${{outputs.x}}'/$i; done; sleep 0.2; echo whole >> '${{outputs.x}}/1'"
 )
+#: For how long a process sleeps that has nothing in common with its step but where it came from; others do not.
+DAEMON = f"30.{os.getpid()}"
 #: Seconds within which nothing of a killed run may live any more.
 GRACE = 2.0
 #: A run that is killed ends at once, and one that is not within this; only a machine that hangs takes longer.
 LIMIT = 180
+
+#: Who is killed: the runner, its guard, or both, one right after the other.
+VICTIMS = ("runner", "guard", "runner guard", "guard runner")
 
 Living = Callable[[list[str]], list[str]]
 
@@ -54,11 +62,11 @@ class Clean:
 
 @dataclass
 class Ground:
-    """Where the runs of one test take place. ``flags`` go to every run; ``living`` names what of these runs lives."""
+    """Where the runs of one test take place. ``flags`` go to every run; ``containers`` names those of these runs."""
 
     folder: Path
     environment: Any
-    living: Living
+    containers: Living | None = None
     flags: tuple[str, ...] = ()
     #: How often each phase was hit.
     hits: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -86,19 +94,34 @@ class Ground:
         whole = max(at for at, _, _ in place.marks()) - place.began
         return Clean(place.delivered(), {**place.durations(), ("run", ""): whole})
 
-    def kill(self, moment: Moment, clean: Clean) -> None:
-        """Kill a run at ``moment``, look at what it left, and resume it."""
+    def kill(self, moment: Moment, clean: Clean, victims: str = "runner") -> None:
+        """Kill at ``moment``, look at what is left, and resume the run where that was killed."""
         place = self.fresh()
         runner = place.start()
         place.await_moment(runner, moment, clean.seconds[moment.phase, moment.step] * moment.share)
-        runner.kill()
+        has_guard = self._strike(runner, victims)
+        if "runner" not in victims:
+            place.goes_on(runner, clean.outputs)
+            self._dies_out(place)
+            return
         runner.communicate(timeout=LIMIT)
         if hit := place.phase_at_the_end():
             self.hits[hit] = self.hits.get(hit, 0) + 1
         self.paces |= place.durations()
-        self._dies_out(place)
+        if not self.containers or ("guard" not in victims and has_guard):
+            self._dies_out(place)
         place.committed_whole(clean.outputs)
         place.resumes(clean.outputs)
+        # Containers without a guard are removed by the next start.
+        self._dies_out(place)
+
+    def _strike(self, runner: subprocess.Popen[bytes], victims: str) -> bool:
+        """Kill them; whether the runner had its guard already."""
+        if victims == "guard":
+            assert comes(lambda: guards(runner.pid) or runner.poll() is not None)
+        pids = {"runner": [runner.pid], "guard": guards(runner.pid)}
+        end(*(pid for name in victims.split() for pid in pids[name]))
+        return bool(pids["guard"])
 
     def kill_until(self, within: Moment, clean: Clean, times: int) -> None:
         """Kill at moments spread over the first ``within.share`` of a phase until it was hit ``times`` times.
@@ -118,7 +141,7 @@ class Ground:
 
     def _dies_out(self, place: Place) -> None:
         ids, since = [run.run_id for run in place.runs()], time.monotonic()
-        while left := self.living(ids):
+        while left := processes(ids) + (self.containers(ids) if self.containers else []):
             assert time.monotonic() - since < GRACE, f"{left} still live"
             time.sleep(0.01)
         self.longest = max(self.longest, time.monotonic() - since)
@@ -177,6 +200,22 @@ class Place:
     def runs(self) -> list[RunState]:
         return list_runs(Home(self.folder / ".azdistill"))
 
+    def starts(self) -> dict[str, int]:
+        """How often each step was started, in all runs of this place."""
+        return {step: sum(mark[1:] == ("step", step) for mark in self.marks()) for step in STEPS}
+
+    def goes_on(self, runner: subprocess.Popen[bytes], clean: dict[str, str]) -> None:
+        """The run that goes on without its guard ends as a clean run does, and nothing of it is run twice."""
+        output, _ = runner.communicate(timeout=LIMIT)
+        assert runner.returncode == 0, output.decode()
+        assert self.delivered() == clean
+        assert self.starts() == dict.fromkeys(STEPS, 1)
+
+    def finished(self, clean: dict[str, str]) -> list[str]:
+        """The steps whose outputs are in the cache."""
+        found = [content(folder / "outputs" / "x") for folder in Home(self.folder / ".azdistill").cache.glob("??/*")]
+        return [step for step in STEPS if outputs_of(step, clean) in found]
+
     def committed_whole(self, clean: dict[str, str]) -> None:
         """Every entry of the cache is one step's outputs as a clean run writes them."""
         home = Home(self.folder / ".azdistill")
@@ -185,7 +224,7 @@ class Place:
             assert manifest
             assert manifest.matches({name: folder / "outputs" / name for name in manifest.outputs})
             made = content(folder / "outputs" / "x")
-            assert made in [{name[2:]: value for name, value in clean.items() if name[0] == step} for step in STEPS]
+            assert made in [outputs_of(step, clean) for step in STEPS]
         for run in self.runs():
             assert run.status in ("lost", "completed")
             for step in run.steps.values():
@@ -194,6 +233,7 @@ class Place:
     def resumes(self, clean: dict[str, str]) -> None:
         """What was killed goes on under its id and ends as a clean run does."""
         lost = [run for run in self.runs() if run.status == "lost"]
+        before, finished = self.starts(), self.finished(clean)
         runner = self.start(*(["--resume", lost[0].run_id] if lost else []))
         output, _ = runner.communicate(timeout=LIMIT)
         assert runner.returncode == 0, output.decode()
@@ -201,6 +241,7 @@ class Place:
         assert latest.status == "completed"
         assert not lost or latest.run_id == lost[0].run_id
         assert self.delivered() == clean
+        assert [step for step in finished if self.starts()[step] != before[step]] == []
         assert not list((self.folder / ".azdistill" / "cache" / "tmp").iterdir())
 
     def delivered(self) -> dict[str, str]:
@@ -215,7 +256,10 @@ def jobs(environment: Any) -> dict[str, Any]:
         read = "cat '${{inputs.x}}/1' >> '${{outputs.x}}/1'; " if before else ""
         component = {
             "type": "command",
-            "command": COMMAND.replace("FILES", str(FILES)).replace("NAME", name).replace("READ", read),
+            "command": COMMAND.replace("FILES", str(FILES))
+            .replace("DAEMON", DAEMON)
+            .replace("NAME", name)
+            .replace("READ", read),
             "environment": environment,
             "inputs": {"x": {"type": "uri_folder"}} if before else {},
             "outputs": {"x": {"type": "uri_folder"}},
@@ -226,6 +270,11 @@ def jobs(environment: Any) -> dict[str, Any]:
     return made
 
 
+def outputs_of(step: str, clean: dict[str, str]) -> dict[str, str]:
+    """What a clean run writes in a step."""
+    return {name[2:]: value for name, value in clean.items() if name[0] == step}
+
+
 def content(folder: Path) -> dict[str, str]:
     """Hashes of the files under ``folder``, by their relative names."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
@@ -233,14 +282,11 @@ def content(folder: Path) -> dict[str, str]:
 
 
 def processes(ids: list[str]) -> list[str]:
-    """Processes that carry the mark of one of these runs, and guards that watch one."""
+    """Processes that carry the mark of one of these runs, its daemons, and guards and supervisors of one."""
     steps = [str(pid) for run_id in ids for pid in marked(f"AZUREML_ROOT_RUN_ID={run_id}")]
-    named = [entry for entry in os.listdir("/proc") if entry.isdigit()]
-    return steps + [entry for entry in named if any(run_id.encode() in _command_line(entry) for run_id in ids)]
-
-
-def _command_line(pid: str) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
+    daemons = [str(pid) for pid in running("sleep", DAEMON)] if ids else []
+    return [
+        *steps,
+        *daemons,
+        *(str(pid) for pid in table() if any(i.encode() in contents(pid, "cmdline") for i in ids)),
+    ]

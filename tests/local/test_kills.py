@@ -1,19 +1,23 @@
-"""The runner is killed at 66 moments: nothing of it lives on, nothing half done is committed, and it can be resumed."""
+"""Runs are killed at 66 moments, and runner, guard or both at 160 more, at random (``AZDISTILL_KILLS``: or so many).
+
+Nothing of a run lives on, nothing half done is committed, nothing finished is run again, and it can be resumed.
+"""
 
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
 import pytest
-from kills.killing import STEPS, Clean, Ground, Moment, processes
+from kills.killing import STEPS, VICTIMS, Clean, Ground, Moment
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="processes are looked up in /proc")
 
 
 @pytest.fixture
 def ground(tmp_path: Path) -> Ground:
-    return Ground(tmp_path, "azureml:any@latest", processes)
+    return Ground(tmp_path, "azureml:any@latest")
 
 
 @pytest.fixture
@@ -43,3 +47,11 @@ def test_killed_in_a_step(ground: Ground, clean: Clean, step: str) -> None:
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_in_a_commit(ground: Ground, clean: Clean, step: str) -> None:
     ground.kill_until(Moment("commit", step, 0.9), clean, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victims", VICTIMS)
+def test_runner_guard_or_both_killed_at_random(ground: Ground, clean: Clean, victims: str) -> None:
+    moments = random.Random(f"kills of {victims}")
+    for _ in range(int(os.environ.get("AZDISTILL_KILLS", "160")) // len(VICTIMS)):
+        ground.kill(Moment("run", "", moments.random()), clean, victims)

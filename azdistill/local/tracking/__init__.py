@@ -39,10 +39,13 @@ _BASICS = (
     *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_*", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_*", "XDG_*"),
     *("http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PYTHON*", "VIRTUAL_ENV", "MLFLOW_*"),
+    *("NETRC", "OPENSSL_CONF"),
 )
 #: What MLflow reads to write artifacts, which a store of any kind may keep in a cloud, and to ask a database.
 _STORAGE = (
     *("AWS_*", "AZURE_STORAGE_*", "AZURE_CLIENT_*", "AZURE_TENANT_ID", "AZURE_FEDERATED_*", "AZURE_AUTHORITY_HOST"),
+    # Of a managed identity, and where `az login` and `gcloud` keep theirs.
+    *("IDENTITY_*", "MSI_*", "AZURE_CONFIG_DIR", "CLOUDSDK_CONFIG", "GOOGLE_CLOUD_PROJECT"),
     *("GOOGLE_APPLICATION_CREDENTIALS", "DATABRICKS_*", "KRB5*", "PG*", "MYSQL*"),
 )
 #: The schemes of MLflow's own stores; another is a plugin's, which reads nobody knows what.

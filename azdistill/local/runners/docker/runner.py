@@ -86,6 +86,8 @@ class DockerRunner:
         with engine_errors("ending the run"):
             for entry in self._engine.api.containers(all=True, filters={"label": [f"{SESSION}={self._session}"]}):
                 remove(self._engine, entry["Id"])
+        # Again: the engine may have been at one when the runner and guard of an earlier run were killed.
+        sweep_orphans(self._engine)
         self._guard.close(guard.DONE.encode())
 
     def _create(self, job: Job) -> str:
