@@ -106,6 +106,17 @@ def editable_by_hook(project: Path, packages: Path) -> Path:
     return project / "flat"
 
 
+def editable_by_a_hook_that_nobody_knows(project: Path, packages: Path) -> Path:
+    (packages / "_mylib.pth").write_text(f"import sys; sys.path.append({str(project / 'all')!r})\n")
+    distribution(packages, editable=True, files=("_mylib.pth",), origin=project / "all")
+    return project / "all"
+
+
+def added_by_a_line(project: Path, packages: Path) -> Path:
+    (packages / "line.pth").write_text(f"import sys; sys.path.append({str(project / 'lib')!r})\n")
+    return project / "lib"
+
+
 @pytest.mark.parametrize(
     ("install", "label"),
     [
@@ -113,6 +124,8 @@ def editable_by_hook(project: Path, packages: Path) -> Path:
         (beside, "mylib"),
         (editable_by_path, "mylib-1.0"),
         (editable_by_hook, "mylib-1.0"),
+        (editable_by_a_hook_that_nobody_knows, "mylib-1.0"),
+        (added_by_a_line, "sys.path"),
     ],
 )
 def test_what_no_version_tells_counts_by_its_content(
@@ -159,6 +172,33 @@ def test_what_lies_beside_an_editable_package_does_not_count(
     (project / "src" / "mylib" / "__pycache__").mkdir(exist_ok=True)
     (project / "src" / "mylib" / "__pycache__" / "x.pyc").write_bytes(b"x")
     assert version() == ("cached", "one")
+
+
+def test_a_module_and_a_package_without_a_file_of_its_own_count(
+    version: Callable[[], tuple[str, str]], project: Path, packages: Path
+) -> None:
+    folder = by_hand(project, packages)
+    (folder / "more" / "inner").mkdir(parents=True)
+    (folder / "mylib.py").write_text("from more import V\n")
+    for value in ("one", "two"):
+        (folder / "more" / "__init__.py").unlink(missing_ok=True)
+        (folder / "mylib.py").write_text("from more.part import V\n")
+        (folder / "more" / "part.py").write_text(f"V = '{value}'\n")
+        assert version() == ("completed", value)
+    (folder / "mylib.py").write_text("V = 'three'\n")
+    assert version() == ("completed", "three")
+    (folder / "notes.txt").write_text("nobody imports it")
+    assert version() == ("cached", "three")
+
+
+def test_where_a_package_was_installed_does_not_count(project: Path, packages: Path) -> None:
+    package(packages, "one")
+    distribution(packages, editable=False, files=("mylib/__init__.py",), origin=project)
+    before = installed_probe.Package(str(packages), "mylib-1.0.dist-info").content()
+    with open(packages / "mylib-1.0.dist-info" / "RECORD", "a") as record:
+        record.write("../../../bin/mylib,sha256=of-its-first-line,9\nmylib/__pycache__/__init__.pyc,,\n")
+        record.write("mylib-1.0.dist-info/direct_url.json,sha256=of-a-place,9\n")
+    assert installed_probe.Package(str(packages), "mylib-1.0.dist-info").content() == before is not None
 
 
 def test_a_package_more_is_a_change_that_is_named(

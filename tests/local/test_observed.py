@@ -259,6 +259,23 @@ def test_a_file_that_holds_the_hash_of_a_folder_is_no_folder(run: Run, project: 
     assert explain(find_home(), after.state, "a", list_runs(find_home())).reason == "input d: it is a file now"
 
 
+def test_of_very_many_files_it_is_told_that_others_are_executable(run: Run, project: Path) -> None:
+    (project / "d").mkdir()
+    for number in range(101):
+        (project / "d" / str(number)).write_text("")
+        (project / "d" / str(number)).chmod(0o755)
+    jobs = {"a": step("test -d '${{inputs.d}}'", inputs={"d": {"type": "uri_folder", "path": "./d"}})}
+    run(jobs)
+    (project / "d" / "0").unlink()
+    (project / "d" / "0").write_text("")
+    (project / "d" / "more").write_text("")
+    (project / "d" / "more").chmod(0o755)
+    changed = run(jobs)
+    paths = [each.path for each in explain(find_home(), changed.state, "a", list_runs(find_home())).differences]
+    assert paths == ["inputs/d", "inputs/d/executables"]
+    assert statuses(run(jobs)) == {"a": "cached"}
+
+
 def test_what_a_step_makes_counts_for_the_next_as_data_does(run: Run) -> None:
     """An empty folder, an executable file: of an output nobody but the next step sees them."""
     folder = {"outputs": {"d": {"type": "uri_folder"}}}

@@ -15,6 +15,7 @@ import platform
 import re
 import site
 import sys
+import sysconfig
 from typing import Any
 
 IMPORTABLE = (".py", ".so", ".pyd")
@@ -97,8 +98,10 @@ def loose_in(place: str, packages: list[Package]) -> dict[str, list[dict[str, An
     }
 
 
-def folders_in(place: str, name: str) -> list[str]:
-    """The folders that a ``.pth`` file names."""
+def folders_of(place: str, name: str) -> list[str]:
+    """The folders that a ``.pth`` file names; none of a file of another kind."""
+    if not name.endswith(".pth"):
+        return []
     lines = [line.strip() for line in read(os.path.join(place, name)).splitlines()]
     return [os.path.join(place, line) for line in lines if line and not re.match(r"#|import\s", line)]
 
@@ -106,7 +109,7 @@ def folders_in(place: str, name: str) -> list[str]:
 def named_by(place: str, name: str, owner: Package | None) -> list[dict[str, Any]]:
     """What the lines of a ``.pth`` file make importable."""
     sources: list[dict[str, Any]] = []
-    for folder in filter(os.path.isdir, folders_in(place, name)):
+    for folder in filter(os.path.isdir, folders_of(place, name)):
         modules = owner.modules_in(folder) if owner else []
         sources += [{"module": os.path.join(folder, module)} for module in modules]
         sources += [] if modules else [{"folder": folder, "namespaces": owner is None}]
@@ -148,6 +151,18 @@ def imported_from_elsewhere(places: list[str], packages: list[Package]) -> dict[
     return sources
 
 
+def added_to_path(places: list[str], packages: list[Package]) -> list[dict[str, Any]]:
+    """Folders on the path that no file names: a line of a ``.pth`` file, or a sitecustomize, may do anything."""
+    library = sysconfig.get_paths()["stdlib"]
+    named = {folder for place in places for name in entries_of(place) for folder in folders_of(place, name)}
+    known = {os.path.realpath(path) for path in (*places, *named, *(package.project() for package in packages))}
+    return [
+        {"folder": path, "namespaces": True}
+        for path in sys.path
+        if os.path.isdir(path) and os.path.realpath(path) not in known and not f"{path}/".startswith(f"{library}/")
+    ]
+
+
 def told() -> dict[str, Any]:
     """All of it."""
     paths = [path for path in sys.path if path]
@@ -159,9 +174,11 @@ def told() -> dict[str, Any]:
     sources = imported_from_elsewhere(places, packages)
     for place in places:
         sources.update({label: found for label, found in loose_in(place, packages).items() if label not in sources})
+    if added := added_to_path(places, packages):
+        sources["sys.path"] = added
     named = [(place, name) for place in places for name in entries_of(place) if name.endswith(".pth")]
     # A folder that is not there yet will be on the path once it is.
-    absent = [folder for place, name in named for folder in folders_in(place, name) if not os.path.isdir(folder)]
+    absent = [folder for place, name in named for folder in folders_of(place, name) if not os.path.isdir(folder)]
     return {
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
