@@ -270,6 +270,26 @@ def test_only_what_belongs_to_the_attempt_can_be_written(seen: dict[str, Any], s
     assert not any(Path(folder, "tried").exists() for folder in (shared_project.folder, "/usr"))
 
 
+@row("code-at-start", "code of the moment when the job was started, for every step", "code")
+def test_an_edit_while_a_run_goes_on_is_for_the_next_one(project: Project) -> None:
+    script = project.folder / "code" / "b.sh"
+    project.write({"code/b.sh": "echo V1"})
+
+    class Editor(Listener):
+        def hear(self, event: Event, run: RunState) -> None:
+            if event.kind == "step_ended" and event.step == "a":
+                script.write_text("echo V2")
+
+    made = {"o": {"type": "uri_file"}}
+    first = command_step("bash b.sh > ${{outputs.o}}", made, code="./code")
+    use = {"made": "${{parent.jobs.a.outputs.o}}"}
+    ran = project.run(
+        {"a": first, "b": command_step("bash b.sh; cat ${{inputs.made}}", code="./code", inputs=use)},
+        listeners=[Editor()],
+    )
+    assert ran.log("b") == "V1\nV1\n"
+
+
 @row("read-only", "inputs cannot be changed", "inputs", remark="processes: noticed, and the result is not cached")
 def test_a_step_that_writes_into_an_input_fails_or_is_not_cached(project: Project) -> None:
     project.write({"data/one.txt": "1"})

@@ -316,23 +316,3 @@ def test_environments_without_an_image_are_refused_together_before_anything_runs
         run(jobs)
     assert [(problem.code, problem.line > 0) for problem in caught.value.problems] == [("AZD396", True)] * 2
     assert not list((project / ".azdistill").glob("runs/*"))
-
-
-def test_code_that_is_edited_while_a_run_goes_on_is_the_code_of_the_next_run(run: Run, project: Path) -> None:
-    script = project / "code" / "b.sh"
-    script.parent.mkdir()
-    script.write_text("echo V1")
-
-    class Editor(Listener):
-        def hear(self, event: Event, run: RunState) -> None:
-            if event.kind == "step_ended" and event.step == "a":
-                script.write_text("echo V2")
-
-    use = {"a": "${{parent.jobs.a.outputs.o}}"}
-    jobs = {
-        "a": {"command": "bash b.sh > ${{outputs.o}}", "code": "./code", "outputs": {"o": "uri_file"}},
-        "b": {"command": "bash b.sh; cat ${{inputs.a}}", "code": "./code", "inputs": use},
-    }
-    log = run(jobs, listeners=[Editor()]).state.steps["b"].log
-    assert log
-    assert Path(log).read_text() == "V1\nV1\n"

@@ -174,6 +174,8 @@ def test_each_content_is_copied_once_for_all_steps_and_runs(run: Run, project: P
     copies = stored()
     assert copies.keys() == {"same", "other"}
     run(jobs)
+    find_home().hashes.unlink()
+    run(jobs)
     # Not by the inode alone: one that was freed is soon used again.
     assert {text: stat_of(copy) for text, copy in stored().items()} == {
         text: stat_of(copy) for text, copy in copies.items()
