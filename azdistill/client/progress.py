@@ -31,7 +31,10 @@ class Lines(Listener):
             case "step_ended":
                 _say_end(event.step, run.steps[event.step])
             case "run_ended":
-                say(f"{run.run_id}: {run.status} in {run.seconds:.1f} s" + (f": {run.error}" if run.error else ""))
+                # The step that failed has said why.
+                told = any(step.status == "failed" for step in run.steps.values())
+                why = f": {run.error}" if run.error and not told else ""
+                say(f"{run.run_id}: {run.status} in {run.seconds:.1f} s{why}")
                 if line := verdict_of_metrics(run.metrics):
                     say(line)
 
