@@ -13,12 +13,14 @@ from sweep_helpers import KEEP, choice, log, sweep_step
 
 from azdistill.errors import MachineError
 from azdistill.local.cache import hashes
+from azdistill.local.cache.explain import explain
 from azdistill.local.outputs import deliver
 from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.run import step as step_module
 from azdistill.local.run.listener import Listener
 from azdistill.local.run.result import Result
 from azdistill.local.store.events import Event, RunState
+from azdistill.local.store.home import find_home
 from azdistill.local.sweep import search
 
 Run = Callable[..., Finished]
@@ -362,3 +364,10 @@ def test_a_sweep_without_the_cache_is_taken_over_when_its_run_is_resumed(run: Ru
     run(jobs, inputs=inputs, options=no_cache)
     resumed = run(jobs, inputs=inputs, options=replace(no_cache, resume="latest"))
     assert statuses(resumed) == {"a": "cached", "last": "failed"}
+
+
+def test_explain_says_that_an_input_was_changed_meanwhile(read_file: Callable[..., Finished], project: Path) -> None:
+    job = reading(f"echo > ${{{{outputs.o}}}}; touch '{project}/x.txt'")
+    runs = [read_file(job).state for _ in range(2)]
+    told = explain(find_home(), runs[1], "a", runs)
+    assert told.reason == f"an input was changed while it ran in {runs[0].run_id}, so that its result was not kept"

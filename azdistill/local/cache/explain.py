@@ -10,7 +10,7 @@ from typing import Any
 
 from azdistill.local.cache.entries import Cache
 from azdistill.local.cache.hashes import Hashes
-from azdistill.local.cache.key import ResultKey, read_key
+from azdistill.local.cache.key import ResultKey, read_key, read_something_else
 from azdistill.local.store.durable_files import digest
 from azdistill.local.store.events import RunState, StepState
 from azdistill.local.store.home import Home
@@ -127,6 +127,8 @@ def against(
         reason = "a secret that it is handed is not what it was"
     elif earlier.steps[step].status not in ("completed", "cached"):
         reason = f"nothing it depends on has changed, but it did not succeed in {earlier.run_id}"
+    elif read_something_else(earlier, step):
+        reason = f"an input was changed while it ran in {earlier.run_id}, so that its result was not kept"
     else:
         reason = "nothing it depends on has changed, but what it had made is not kept any more"
     return reason, earlier.run_id, changes

@@ -234,13 +234,23 @@ def same_key(earlier: Path, latest: Path) -> bool:
 
 def read_key(home: Home, run: RunState, step: str) -> ResultKey | None:
     """The key of a step in a run: from its last attempt, or from the cache entry that it found."""
-    key = run.steps[step].key
-    attempts = run.folder / "steps" / step / "attempts"
-    numbers = [int(path.name) for path in attempts.iterdir() if path.name.isdigit()] if attempts.is_dir() else []
-    if numbers and (fields := _read(attempts / str(max(numbers)) / _FILE)) is not None:
+    key, attempt = run.steps[step].key, _last_attempt(run, step)
+    if attempt and (fields := _read(attempt / _FILE)) is not None:
         return ResultKey(fields)
     stored = _read(home.cache / key[:2] / key / _FILE) if key else None
     return ResultKey(stored["fields"]) if stored and stored.get("fields") is not None else None
+
+
+def read_something_else(run: RunState, step: str) -> bool:
+    """Whether the inputs of a step were changed while it ran, so that nobody may take its result."""
+    attempt = _last_attempt(run, step)
+    return attempt is not None and (attempt / _UNCONFIRMED).exists()
+
+
+def _last_attempt(run: RunState, step: str) -> Path | None:
+    attempts = run.folder / "steps" / step / "attempts"
+    numbers = [int(path.name) for path in attempts.iterdir() if path.name.isdigit()] if attempts.is_dir() else []
+    return attempts / str(max(numbers)) if numbers else None
 
 
 def _read(path: Path) -> dict[str, Any] | None:

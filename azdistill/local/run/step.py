@@ -344,7 +344,8 @@ def reusable(context: PlanContext, step: PlannedStep, key: ResultKey) -> Entry |
 
 def _reuse(context: RunContext, step: PlannedStep, key: ResultKey) -> Result | None:
     if entry := reusable(context, step, key):
-        return _reused(step, entry.manifest, entry.outputs, entry.metrics, key.digest)
+        # An entry is called by the digest of its key.
+        return _reused(step, entry.manifest, entry.outputs, entry.metrics, entry.folder.name)
     if not context.log.resumed:
         return None
     # What an earlier attempt in this run came to, before the run was resumed.
