@@ -112,17 +112,24 @@ def main(args: list[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except AzdistillError as error:
-        click.echo(brief(safe_text(str(error))), err=True)
-        if "-vv" in arguments:
-            import traceback
-
-            click.echo(redact("".join(traceback.format_exception(error))), err=True)
+        _tell(error, arguments)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
-    except OSError as error:
-        if "-vv" in arguments:
+    except (OSError, MemoryError, RuntimeError) as error:
+        from azdistill.local import machine_error
+
+        refusal = machine_error("the operating system refused something", error)
+        if refusal is None:
             raise
-        click.echo(redact(f"error[AZD900]: {error}"), err=True)
-        sys.exit(3)
+        _tell(refusal, arguments, error)
+        sys.exit(refusal.exit_code)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _tell(error: AzdistillError, arguments: list[str], cause: BaseException | None = None) -> None:
+    click.echo(brief(safe_text(str(error))), err=True)
+    if "-vv" in arguments:
+        import traceback
+
+        click.echo(redact("".join(traceback.format_exception(cause or error))), err=True)

@@ -33,13 +33,14 @@ if TYPE_CHECKING:
     from azdistill.local.plan.selection import Selection as Selection
     from azdistill.local.plan.steps import Plan as Plan
     from azdistill.local.run.listener import Listener as Listener
-    from azdistill.local.store.durable_files import disk_errors as disk_errors
     from azdistill.local.store.events import Event as Event
     from azdistill.local.store.events import RunState as RunState
     from azdistill.local.store.events import StepState as StepState
     from azdistill.local.store.events import trial_name as trial_name
     from azdistill.local.store.home import Home as Home
     from azdistill.local.store.home import find_home as find_home
+    from azdistill.local.store.machine_errors import disk_errors as disk_errors
+    from azdistill.local.store.machine_errors import machine_error as machine_error
     from azdistill.local.store.runs import list_runs as list_runs
     from azdistill.local.store.runs import load_run as load_run
     from azdistill.local.store.runs import named as named
@@ -64,9 +65,9 @@ _NAMES = {
     "plan.selection": ("Selection",),
     "plan.steps": ("Plan",),
     "run.listener": ("Listener",),
-    "store.durable_files": ("disk_errors",),
     "store.events": ("Event", "RunState", "StepState", "trial_name"),
     "store.home": ("Home", "find_home"),
+    "store.machine_errors": ("disk_errors", "machine_error"),
     "store.runs": ("list_runs", "load_run", "named"),
     "tracking": ("Tracker", "tracking_uri"),
     "tracking.listener": ("TrackingListener",),

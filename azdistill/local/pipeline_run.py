@@ -115,7 +115,7 @@ def run_pipeline(
     plan = with_notes(plan, containers, options.strict)
     plan = replace(plan, notes=(*plan.notes, *home.exposed(standing_places)))
     interpreters = interpreters_of(home, plan, settings, options)
-    with contextlib.ExitStack() as ending:
+    with disk_errors("the run cannot go on"), contextlib.ExitStack() as ending:
         with disk_errors("cannot start a run"):
             log = RunLog(home, plan.name, resumed or options.run_id, again=bool(resumed))
             ending.callback(log.close)
@@ -161,9 +161,8 @@ def run_pipeline(
             tracking=tracking,
         )
         scheduler = Scheduler(context, list(listeners), jobs=jobs)
-        with disk_errors("the run cannot go on"):
-            _refuse_unready(context)
-            state = scheduler.run(lambda results: _deliver(plan, options.out, results, hashes))
+        _refuse_unready(context)
+        state = scheduler.run(lambda results: _deliver(plan, options.out, results, hashes))
     return Finished(state, _told(scheduler.undelivered) or _error(state, scheduler.results))
 
 

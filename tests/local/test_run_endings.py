@@ -13,7 +13,7 @@ import pytest
 from local_helpers import log_of, statuses, step
 
 from azdistill import redact
-from azdistill.errors import Interrupted
+from azdistill.errors import Interrupted, MachineError
 from azdistill.local.pipeline_run import Finished, Options
 from azdistill.local.run.attempt import redact_file, settle, strange
 from azdistill.local.run.listener import Tail
@@ -58,10 +58,11 @@ def test_a_delivery_that_fails_for_a_reason_unforeseen_ends_the_run_too(
         raise OSError(40, "too many levels")
 
     monkeypatch.setattr("azdistill.local.outputs.deliver.copy_out", copied)
-    with pytest.raises(OSError, match="too many levels"):
-        run(JOBS, options=Options(out=project / "out"), **DECLARED)
+    error = run(JOBS, options=Options(out=project / "out"), **DECLARED).error
+    assert isinstance(error, MachineError)
+    assert error.code == "AZD310"
     (state,) = list_runs(find_home())
-    assert (state.status, state.error) == ("failed", "[Errno 40] too many levels")
+    assert (state.status, state.error) == ("failed", f"cannot write to --out {project / 'out'}: too many levels")
 
 
 @pytest.mark.parametrize("thing", ["mkdir {0}", "mkfifo {0}", "ln -s /etc/hostname {0}"])

@@ -34,8 +34,8 @@ from azdistill.local.run.context import PlanContext, RunContext
 from azdistill.local.run.prepare import PreparedStep, prepare
 from azdistill.local.run.result import Result, is_passing, is_worth_another_attempt, pause_before, settled
 from azdistill.local.runners.base import Cancellation, Ended
-from azdistill.local.store.durable_files import disk_error
 from azdistill.local.store.events import Event, Hear
+from azdistill.local.store.machine_errors import disk_errors
 from azdistill.trees import Stat, outwait, stamps
 
 Results = Mapping[str, Result]
@@ -60,10 +60,8 @@ class StepRunner:
             return self._run(settled(step, results, self._context.plan), results, room)
         except Interrupted:
             return Result("canceled")
-        except OSError as error:
-            return _stopped_by(disk_error(f"step '{step.name}'", error))
         except Exception as error:  # noqa: BLE001 - a defect of ours: told at the end of the run, with its traceback
-            return _stopped_by(error)
+            return _stopped_by(_in_our_words(step, error))
 
     def _run(self, step: PlannedStep, results: Results, room: int) -> Result:
         context = self._context
@@ -364,6 +362,15 @@ def _reused(
     for name in step.standing:
         make_room(step, name)
     return Result("cached", 0.0, None, "", {**places, **step.standing}, manifest, metrics, digest)
+
+
+def _in_our_words(step: PlannedStep, error: Exception) -> Exception:
+    """The MachineError for what the machine refused; a defect of ours as it is."""
+    try:
+        with disk_errors(f"step '{step.name}'"):
+            raise error
+    except Exception as told:  # noqa: BLE001 - told at the end of the run
+        return told
 
 
 def _stopped_by(error: Exception) -> Result:

@@ -2,58 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import uuid
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from azdistill.errors import MachineError
+from azdistill.local.store.machine_errors import disk_errors as disk_errors
 from azdistill.trees import digest as digest
 from azdistill.trees import hash_file as hash_file
 from azdistill.trees import walk_files as walk_files
-
-_DISK = {
-    errno.ENOSPC,
-    errno.EROFS,
-    errno.EDQUOT,
-    errno.EIO,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOTDIR,
-}
-_HINT = "free some space, or move the state folder with AZDISTILL_HOME"
-
-
-@contextmanager
-def disk_errors(doing: str, hint: str = _HINT, also: Collection[int] = ()) -> Iterator[None]:
-    """Turn what the file system refuses (full, read-only, no permission) into a MachineError saying what was tried.
-
-    ``also``: numbers of errors that are no defect of ours here.
-    """
-    try:
-        yield
-    except OSError as error:
-        failure = disk_error(doing, error, hint, also)
-        if failure is error:
-            raise
-        raise failure from error
-
-
-def disk_error(doing: str, error: OSError, hint: str = _HINT, also: Collection[int] = ()) -> Exception:
-    """The MachineError for what the file system refused; ``error`` itself where it is a defect of ours."""
-    if error.errno not in _DISK and error.errno not in also:
-        return error
-    # Of a copy the second is what was written.
-    name = error.filename2 or error.filename
-    if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        hint = "a file lies where a folder is expected: move it away"
-    place = f" ({name})" if name else ""
-    return MachineError(f"{doing}: {error.strerror}{place}", code="AZD310", hint=hint)
 
 
 def sync(path: Path) -> None:
