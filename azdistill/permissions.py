@@ -34,6 +34,7 @@ NAMES = (
     "pulled",
     "hashes.sqlite",
     "seal",
+    "starts",
     "submitted.jsonl",
 )
 #: What may lie in a state folder that says nothing of whose it is.

@@ -142,7 +142,9 @@ def _meant_here(run: str | None, step: str | None, submitted: float | None) -> t
         # A run's name where a step's is expected can only mean the run.
         run, step = step, None
     if run is None or run == "latest":
-        return (runs[0] if runs and runs[0].started > (submitted or 0) else None), step
+        # One that says that it began in the future had a wrong clock, which says nothing about what was submitted.
+        is_newest = runs and (submitted is None or submitted < runs[0].started <= time.time())
+        return (runs[0] if is_newest else None), step
     return local.named(run, runs), step
 
 

@@ -7,8 +7,10 @@ import math
 import os
 import sqlite3
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
@@ -132,8 +134,12 @@ def known_runs() -> list[RunState | PulledRun]:
     from azdistill.local import find_home, list_runs
 
     home = find_home()
-    runs: list[RunState | PulledRun] = [*list_runs(home), *pulled_runs(home.root)]
-    return sorted(runs, key=lambda run: run.started, reverse=True)
+    local_runs = list_runs(home)
+    # No run began after one that was started later, whatever its clock said; nor has any begun in the future.
+    moments = accumulate((run.started for run in local_runs), min, initial=time.time())
+    begun = dict(zip((run.run_id for run in local_runs), islice(moments, 1, None), strict=True))
+    runs: list[RunState | PulledRun] = [*local_runs, *pulled_runs(home.root)]
+    return sorted(runs, key=lambda run: begun.get(run.run_id, run.started), reverse=True)
 
 
 def find_run(name: str) -> RunState:

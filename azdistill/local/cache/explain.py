@@ -105,7 +105,7 @@ def explain(home: Home, run: RunState, step: str, runs: Sequence[RunState]) -> E
         return because(f"reused: nothing it depends on has changed since {maker}", maker)
     if key is None:
         return because("it runs every time: is_deterministic is false, or force_rerun or --no-cache was asked for")
-    before = [earlier for earlier in runs if earlier.started < run.started]
+    before = [earlier for earlier in runs if earlier.order < run.order]
     reason, earlier, changes = against(home, last_alike(home, before, run.pipeline, step), step, key, state.key)
     return because(reason, earlier, changes)
 

@@ -69,6 +69,7 @@ class Scheduler:
                 apart=list(plan.apart),
                 headline=[name for name, step in plan.steps.items() if step.headline],
                 runner=own_mark(),
+                number=self._log.number,
                 plan=plan,
             )
         )

@@ -86,7 +86,7 @@ _OF_TRIAL: dict[str, Any] = {"step": str, "trial": int, "hyperparameters": dict,
 KEPT: dict[str, EventFields] = {
     "run_started": EventFields(
         {"time": _NUMBER, "pipeline": str, "experiment": str, "params": dict, "headline": list, "steps": list},
-        {"runner": str, "apart": list},
+        {"runner": str, "apart": list, "number": int},
     ),
     "run_resumed": EventFields(
         {"runner": str, "params": dict, "headline": list, "steps": list},
@@ -238,7 +238,9 @@ class StepState:
 
 @dataclass(slots=True)
 class RunState:
-    """What is known of one run."""
+    """What is known of one run. ``number`` counts the runs of its state folder as they were started, from 1; it is 0 of
+    those that earlier versions started.
+    """
 
     run_id: str
     folder: Path
@@ -246,6 +248,7 @@ class RunState:
     experiment: str = ""
     status: RunStatus = "running"
     started: float = 0.0
+    number: int = 0
     seconds: float = 0.0
     error: str = ""
     params: dict[str, str] = field(default_factory=dict)
@@ -255,6 +258,11 @@ class RunState:
     withheld: dict[str, str] = field(default_factory=dict)
     headline: list[str] = field(default_factory=list)
     runner: str = ""
+
+    @property
+    def order(self) -> tuple[int, float]:
+        """What runs are sorted by, as they were started: no clock has a say, for it may have been wrong."""
+        return self.number, self.started
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -299,6 +307,7 @@ class RunState:
         fields = event.fields
         self.pipeline, self.experiment = fields["pipeline"], fields["experiment"]
         self.started, self.runner = event.time, fields.get("runner", "")
+        self.number = fields.get("number", 0)
         self.params, self.headline = fields["params"], fields["headline"]
         self.steps = {name: StepState() for name in fields["steps"]}
 

@@ -55,6 +55,11 @@ class Home:
     def seal(self) -> Path:
         return self.root / "seal"
 
+    @property
+    def starts(self) -> Path:
+        """How many runs were started here."""
+        return self.root / "starts"
+
     def awaits(self, path: Path) -> bool:
         """Whether a run would fetch the file at ``path`` before its first step; so far nobody has."""
         return self.looking and path.parent.name == AWAITED and path.is_relative_to(self.downloads)

@@ -134,6 +134,8 @@ class RunLog:
         except FileExistsError:
             raise UserError(f"there is a run '{self.run_id}' already", code="AZD311") from None
         self._lock = threading.Lock()
+        #: Of a run that begins: its place among the runs of the state folder.
+        self.number = 0 if again else next_number(home)
         self._log = EventLog(self.folder / "events.jsonl")
         self.state = _fold(self.folder)
 
@@ -208,7 +210,22 @@ def list_runs(home: Home) -> list[RunState]:
     if not home.runs.is_dir():
         return []
     runs = (load_run(folder) for folder in home.runs.iterdir() if (folder / "events.jsonl").is_file())
-    return sorted((run for run in runs if run.started), key=lambda run: run.started, reverse=True)
+    return sorted((run for run in runs if run.started), key=lambda run: run.order, reverse=True)
+
+
+def next_number(home: Home) -> int:
+    """A number for a run that is about to start, higher than that of every run before it."""
+    handle = os.open(home.starts, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        # Where nothing can be locked, runs that start in the same moment are told apart by their clock.
+        lock(handle, wait=True)
+        text = os.read(handle, 32).strip()
+        last = int(text) if text.isdigit() else max((run.number for run in list_runs(home)), default=0)
+        # As long as any other, so that it is never half of one.
+        os.pwrite(handle, b"%020d\n" % (last + 1), 0)
+        return last + 1
+    finally:
+        os.close(handle)
 
 
 class _Named(Protocol):
