@@ -122,6 +122,7 @@ class _Composer:
             return self._alias(event, steps)
         self._refuse_tag(event)
         if isinstance(event, yaml.ScalarEvent):
+            self._refuse_nul(event)
             value: Any = self._scalar(event)
             end = event.end_mark
         elif isinstance(event, yaml.SequenceStartEvent):
@@ -171,6 +172,7 @@ class _Composer:
             raise self._fail("AZD103", "a key is a single word, not a list, mapping or alias", event)
         self._count(self.loader.get_event(), depth)
         self._refuse_tag(event)
+        self._refuse_nul(event)
         return str(event.value)
 
     def _merged(self, value: Any, child: Steps, event: Any, own_keys: Collection[str]) -> dict[str, Any]:
@@ -209,6 +211,11 @@ class _Composer:
     def _refuse_tag(self, event: Any) -> None:
         if event.tag and event.tag != "!":
             self._fail("AZD105", f"tag '{event.tag}' is not allowed", event)
+
+    def _refuse_nul(self, event: Any) -> None:
+        """Note a NUL, which escapes can write into a text."""
+        if "\0" in event.value:
+            self._fail("AZD103", "a text with a NUL character, which no command, path or variable can hold", event)
 
     def _fail(self, code: str, message: str, event: Any) -> SpecError:
         """Note a problem; what it returns is raised where nothing can be read after it."""

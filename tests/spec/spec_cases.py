@@ -299,6 +299,13 @@ CASES: dict[str, dict[str, str]] = {
         "inputs: {a: {type: integer, min: «AZD134»5, max: 1}}\ncommand: run ${{inputs.a}}\n"
     ),
     "no number at all": job(pipeline("      learning_rate: «AZD134».nan\n")),
+    "name of a variable": job(pipeline(more="    environment_variables: {«AZD115»A=B: c, «AZD115»'': d}\n")),
+    "variables that YAML reads otherwise": job(
+        pipeline(
+            more="    environment_variables: {A: «AZD175 warning».nan, B: «AZD175 warning»1.0e+400, C: 1e400, D: true,"
+            " E: '.inf'}\n"
+        )
+    ),
     "what YAML reads otherwise": job(
         pipeline("      note: «AZD175 warning»12:30:45\n      method: «AZD175 warning»«AZD133»off\n")
     ),

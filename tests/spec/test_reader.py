@@ -100,6 +100,8 @@ def test_merge_keys_and_aliases_keep_the_place_of_the_original() -> None:
         ("a:\n\tb: 1\n", "AZD103", 2, 1),
         ("a: " + "[" * 101 + "]" * 101 + "\n", "AZD106", 1, 104),
         ("a: " + "[" * 100_000 + "\n", "AZD106", 1, 104),
+        ('a: "x\\0y"\n', "AZD103", 1, 4),
+        ('"a\\0": 1\n', "AZD103", 1, 1),
         ("- " * 50_000 + "\n", "AZD106", 1, 203),
     ],
 )

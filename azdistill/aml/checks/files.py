@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from azdistill.aml.checks.survey import Survey
+from azdistill.aml.datastore_paths import datastore_path
+from azdistill.aml.expressions import DEFAULT_DATASTORE, fill
 from azdistill.aml.fields import is_remote
-from azdistill.aml.models import CommandComponent, Data, Input
+from azdistill.aml.models import CommandComponent, Data, Input, Output
 from azdistill.aml.source import Report, Where
 from azdistill.errors import UserError, did_you_mean_path
 from azdistill.snapshot import is_marked, is_near, leaves, root_of
@@ -65,6 +67,40 @@ def missing_data(survey: Survey, report: Report) -> None:
         for value in [value for step in scope.jobs.values() for value in step.inputs.values()]:
             if isinstance(value, Data):
                 _missing_data(value, report)
+
+
+def places_that_cannot_be(survey: Survey, report: Report) -> None:
+    """AZD343 and AZD344: where outputs are written to, and what data on a datastore is named.
+
+    A warning where only a local run cannot do it, for an address of another kind.
+    """
+    for each in _given(survey):
+        uri = fill(each.path or "", {DEFAULT_DATASTORE: "workspaceblobstore"})
+        place = datastore_path(uri)
+        if not uri or "${{" in uri:
+            # A fresh place for each run, or the path of another step.
+            continue
+        if place and place.fault:
+            report.error("AZD344", place.fault, each.where_path, hint=place.hint)
+        elif not isinstance(each, Output) or place:
+            continue
+        elif is_remote(uri):
+            hint = "name a path on a datastore, a folder of this machine stands for that"
+            report.warning("AZD343", f"'azdistill run' writes no output to {uri}", each.where_path, hint=hint)
+        else:
+            hint = "name a path on a datastore (azureml://datastores/NAME/paths/PATH), or none"
+            report.error("AZD343", f"an output cannot be written to {uri}", each.where_path, hint=hint)
+
+
+def _given(survey: Survey) -> Iterator[Input | Data | Output]:
+    """What a job or a step gives to inputs and outputs that may have a path."""
+    for scope in survey.scopes:
+        if scope.is_job:
+            yield from scope.inputs.values()
+            yield from scope.outputs.values()
+        for step in scope.jobs.values():
+            settings = (*step.inputs.values(), *step.outputs.values())
+            yield from (setting for setting in settings if isinstance(setting, Data | Output))
 
 
 def _missing_data(data: Input | Data, report: Report) -> None:

@@ -59,6 +59,16 @@ def _keys(where: Where, table: Mapping[str, Any], report: Report) -> None:
         spellings.setdefault(name.lower(), name)
 
 
+def variables_that_cannot_be(survey: Survey, report: Report) -> None:
+    """AZD115: names of environment variables."""
+    for _, step in survey.steps():
+        for name in step.environment_variables:
+            if not name or "=" in name:
+                where, message = step.where / "environment_variables" / name, f"'{name}' is no name for a variable"
+                hint = "NAME: value, each on a line of its own" if name else "give it a name"
+                report.error("AZD115", message, where, key=True, hint=hint)
+
+
 def reserved_names(survey: Survey, report: Report) -> None:
     """AZD116: inputs and outputs of components."""
     for component in survey.interfaces():

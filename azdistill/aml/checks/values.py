@@ -126,6 +126,9 @@ def values_that_read_otherwise(survey: Survey, report: Report) -> None:
                 declared_as, traced = step.component.inputs.get(name), scope.trace(value)
                 if declared_as and declared_as.type == "string" and traced:
                     _reads_otherwise(report, traced.literal, traced.where)
+        for name in step.environment_variables:
+            where = step.where / "environment_variables" / name
+            _reads_otherwise(report, where.value, where)
 
 
 def dates(survey: Survey, report: Report) -> None:

@@ -81,7 +81,8 @@ def take_logged(step: PlannedStep, paths: Mapping[str, Path], metrics: Path) -> 
         elif record["kind"] in ("tag", "property") and name.startswith(f"{PROPERTY}."):
             logged[name.removeprefix(f"{PROPERTY}.")] = value
     for name in logged.keys() & absent:
-        paths[name].write_text(str(logged[name]), encoding="utf-8")
+        # What is no text is told as such when it is read.
+        paths[name].write_bytes(str(logged[name]).encode("utf-8", "surrogatepass"))
 
 
 def _object(value: Any) -> dict[str, Any]:

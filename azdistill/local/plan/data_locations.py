@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
+from azdistill.aml.datastore_paths import datastore_path, short_form
 from azdistill.aml.expressions import NAME, references_in
 from azdistill.aml.fields import is_remote
 from azdistill.aml.source import Report, Where
@@ -14,9 +15,7 @@ from azdistill.local.outputs.manifest import is_file
 from azdistill.local.plan.not_honoured import Note
 from azdistill.local.plan.steps import Local
 from azdistill.local.store.home import Home
-from azdistill.permissions import NAMES
 
-_DATASTORE = re.compile(r"azureml://(?:[^?#]*/)?datastores/([^/]+)/paths/(.*)")
 #: Types that are a folder always. A model of another type may be one file, and an mltable its MLTable file.
 _FOLDERS = ("uri_folder", "mlflow_model")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):(?=/|[^\\])", re.IGNORECASE)
@@ -39,20 +38,15 @@ class DataLocations:
         if "${{" in uri:
             # ${{default_datastore}}, ${{name}}: a fresh place for each run, which is what every output has here.
             return None
-        match = _DATASTORE.fullmatch(uri)
-        if not match:
+        place = datastore_path(uri)
+        if not place:
             hint = "give a datastore path, or none"
             self._report.error("AZD343", f"outputs cannot be written to {uri} locally", where, hint=hint)
             return None
-        path = PurePosixPath(match[2].strip("/"))
-        if ".." in path.parts or match[1] in (".", ".."):
-            self._report.error("AZD344", f"{uri} leaves its datastore", where)
+        if place.fault:
+            self._report.error("AZD344", place.fault, where, hint=place.hint)
             return None
-        if path.parts[:1] == ("azdistill",) and (len(path.parts) == 1 or path.parts[1] in NAMES):
-            message = f"{uri} is where azdistill keeps its own state"
-            self._report.error("AZD344", message, where, hint="name another folder")
-            return None
-        return self._home.standing(str(path), match[1])
+        return self._home.standing(str(place.path), place.datastore)
 
     def claim(self, path: Path, kind: str, where: Where) -> None:
         """Note that an output of this kind is written to ``path``: no two outputs may need different things there.
@@ -112,7 +106,7 @@ class DataLocations:
             return None
         if path.startswith("file://"):
             return Path(path.removeprefix("file://"))
-        if _DATASTORE.fullmatch(path):
+        if datastore_path(path):
             folder = self.standing(path, where)
             if folder and not folder.exists():
                 message = f"{what}: {path} is {folder} locally, which does not exist"
@@ -140,7 +134,7 @@ def mapped(path: str, data: Mapping[str, Path]) -> Path | None:
     """
     if not is_remote(path):
         return None
-    short = _DATASTORE.sub(r"azureml://datastores/\1/paths/\2", path)
+    short = short_form(path)
     return _mapped(path, data) or (_mapped(short, data) if short != path else None)
 
 
