@@ -223,6 +223,19 @@ def test_sources_that_stayed_the_same_are_not_read_again(
     assert version() == ("cached", "one")
 
 
+def test_sources_of_a_moment_ago_are_read_again(
+    version: Callable[[], tuple[str, str]], project: Path, packages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package(editable_by_path(project, packages), "one")
+    monkeypatch.setattr(installed, "_SETTLED", 1e9)
+    version()
+    read: list[Path] = []
+    hash_file = installed.hash_file
+    monkeypatch.setattr(installed, "hash_file", lambda path: read.append(path) or hash_file(path))
+    assert version() == ("cached", "one")
+    assert [path.name for path in read] == ["__init__.py"]
+
+
 def test_a_folder_that_a_pth_file_names_may_come_later(
     version: Callable[[], tuple[str, str]], project: Path, packages: Path
 ) -> None:
