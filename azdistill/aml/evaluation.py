@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 #: Stand for values in the template, from the first on.
 FIRST = 0xE000
@@ -28,7 +28,7 @@ _WITH_C = rf"{_SHELL}[ \t]+(?:[-+]\S+[ \t]+(?:\w+[ \t]+(?=-))?)*-\w*c[ \t]+"
 #: Where a command may begin, after assignments and what runs another command too; within a script that is quoted, too.
 _BEGIN = (
     r"(?:\A|[\n;&|(){}`!]|\b(?:then|do|else|if|elif|while|until|time|exec|env|sudo|nohup|command|builtin|coproc)\b"
-    r"|-\w*c[ \t]+['\"])[ \t]*(?:\w+=\S*[ \t]+)*(?:-\w+[ \t]+)*[\\'\"]?"
+    r"|-\w*c[ \t]+['\"])[ \t]*(?:\w+=\S{0,200}[ \t]+){0,9}(?:-\w+[ \t]+){0,9}[\\'\"]?"
 )
 _ASSIGNMENT = re.compile(r"(?<![\w$-])([A-Za-z_]\w*)(?:\[[^\]\n]*\])?\+?=")
 _LOOP = re.compile(r"\b(?:for|select)[ \t]+(\w+)(?:\s+in\b)?")
@@ -58,7 +58,7 @@ _READ = re.compile(rf"{_BEGIN}(?P<name>read)\b")
 _NAMED = re.compile(r"\b(?P<name>printf[ \t]+-v|(?:mapfile|readarray)\b[^\n;&|<>]*-C|wait\b[^\n;&|]*-p)[ \t]+")
 _SET_OR_NOT = re.compile(r"(?:(?<!\S)(?:\[\[?|test|!|-a|-o)|&&|\|\||\()[ \t]+-[vR][ \t]+")
 _ARITHMETIC = re.compile(r"\$\(\(|(?<!\()\(\(|\$\[(?!\[)")
-_TEST = re.compile(r"(?<!\S)\[\[\s(?P<test>.*?)\s\]\]", re.DOTALL)
+_TEST = re.compile(r"(?<!\S)\[\[\s(?P<test>.{0,2000}?)\s\]\]", re.DOTALL)
 _COMPARED = re.compile(r"\s-(?:eq|ne|lt|le|gt|ge)\s")
 _SUBSCRIPT = re.compile(
     r"(?:\$\{[!#]?(?P<read>\w+)\[|(?<![\w$.-])(?P<set>[A-Za-z_]\w*)\[(?=[^\]\n]*\]\+?=)|(?<=[\s(])\[(?=[^\]\n]*\]\+?=))"
@@ -73,6 +73,15 @@ _PIPED = re.compile(
 )
 _FED = re.compile(rf"(?:{_SHELL}|\bsource|(?<![\w./-])\.)(?:[ \t]+[-\w/]+)*[ \t]*(?P<how><<<|<<|<[ \t]*<\(|[ \t]<\()")
 _SOURCE = re.compile(rf"{_BEGIN}(?P<name>source|\.)[ \t]+")
+
+_CONSTRUCTS = (
+    *(_STATEMENTS, _LET, _DECLARE, _READ, _NAMED, _SET_OR_NOT, _ARITHMETIC, re.compile(r"(?<!\S)\[\[\s"), _SUBSCRIPT),
+    *(_INDIRECT, _PROMPT, _SUBSTRING, _SCRIPT, _PIPED, _FED, _SOURCE, re.compile(r"\b(?:PS4|BASH_ENV|RANDOM|OPTIND)=")),
+)
+#: Values are followed through commands of so many characters; a piece of one that is longer may hold any of them.
+_LONGEST, _LONGEST_PIECE = 6000, 2000
+#: Linux starts no longer ones.
+_LONGEST_TO_RUN = 1 << 17
 
 #: What bash computes whatever is assigned to, and what it runs by itself.
 _INTEGERS = ("RANDOM", "OPTIND", "HISTCMD")
@@ -99,11 +108,18 @@ class _Flow:
     def found(self) -> dict[int, str]:
         """The values that are evaluated, each with the first construct that does so."""
         found: dict[int, str] = {}
+        if self._all and len(self.text) > _LONGEST:
+            return dict.fromkeys(sorted(self._all), self._any_construct()) if self._any_construct() else {}
         if self._all:
             for what, values in self._evaluations():
                 for value in sorted(values):
                     found.setdefault(value, what)
         return found
+
+    def _any_construct(self) -> str:
+        """What evaluates anything, in a command that is too long to follow values through it."""
+        matches = (construct.search(self.text[:_LONGEST_TO_RUN]) for construct in _CONSTRUCTS)
+        return next((match[0].strip() for match in matches if match), "")
 
     # -- what variables hold
 
@@ -226,19 +242,25 @@ class _Flow:
         return carried(text, self.names, bare)
 
     def _statement(self, start: int) -> str:
-        return self.text[start : _end(self.text, start, "\n;|&")]
+        return self._cut(start, _end(self.text, start, "\n;|&"))
 
     def _word(self, start: int) -> str:
-        return self.text[start : _end(self.text, start, " \t\n;|&<>")]
+        return self._cut(start, _end(self.text, start, " \t\n;|&<>"))
+
+    def _cut(self, start: int, end: int) -> str:
+        """What is too long to be read may hold any value."""
+        if end - start < _LONGEST_PIECE:
+            return self.text[start:end]
+        return "".join(chr(FIRST + value) for value in self._all)
 
     def _balanced(self, start: int, opener: str) -> str:
         """What stands between brackets, up to the one that closes them."""
         depth, closer = 1, {"(": ")", "[": "]"}[opener]
-        for at in range(start, len(self.text)):
+        for at in range(start, min(len(self.text), start + _LONGEST_PIECE)):
             depth += (self.text[at] == opener) - (self.text[at] == closer)
             if not depth:
-                return self.text[start:at]
-        return self.text[start:]
+                return self._cut(start, at)
+        return self._cut(start, min(len(self.text), start + _LONGEST_PIECE))
 
 
 def carried(text: str, names: Mapping[str, Labels], bare: bool = False) -> Labels:
@@ -259,16 +281,17 @@ def carried(text: str, names: Mapping[str, Labels], bare: bool = False) -> Label
     return values
 
 
+@lru_cache(maxsize=1 << 14)
 def _end(text: str, start: int, stops: str) -> int:
     """Where the words from ``start`` on end: at one of ``stops``, outside quotes and brackets."""
     at, depth = start, 0
-    while at < len(text):
+    while at < min(len(text), start + _LONGEST_PIECE):
         char = text[at]
         if char == "\\":
             at += 1
         elif char in "'\"":
             closed = re.compile(r"[^']*'" if char == "'" else r'(?:\\.|[^"\\])*"', re.DOTALL).match(text, at + 1)
-            at = closed.end() - 1 if closed else len(text)
+            at = closed.end() - 1 if closed else start + _LONGEST_PIECE
         elif char == "`":
             # It may as well be the second of two.
             at = closing if (closing := text.find("`", at + 1)) > 0 else at
@@ -279,7 +302,7 @@ def _end(text: str, start: int, stops: str) -> int:
         elif not depth and (char in stops or char == ")" or (char == "#" and text[at - 1 : at].isspace())):
             return at
         at += 1
-    return at
+    return min(at, len(text))
 
 
 def _flags(statement: str) -> set[str]:

@@ -6,12 +6,15 @@ import random
 import re
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from test_sieve_in_constructs import HOSTILE, V, hits, rendered
 
+from azdistill import aml
 from azdistill.aml import expressions, quoting
 from azdistill.aml.evaluation import FIRST, evaluated
+from azdistill.errors import UserError
 
 #: Each runs ``hit`` where it is evaluated, in one way or another.
 VALUES = [
@@ -193,6 +196,25 @@ def test_a_value_that_is_accepted_without_a_warning_never_runs() -> None:
     # Some are plain words, which no check of values could tell from data: they are what the warning is for.
     assert "eval 'hit'".replace("hit", V) in ran
     assert [template for template in ran if not evaluated(template.replace(V, chr(FIRST)))] == []
+
+
+@pytest.mark.parametrize("unit", ["[[ ", "$(( ", "N=(", "f() { f $N; }; ", "bash -c ", "' ", "`"])
+@pytest.mark.parametrize("length", [5000, 100_000])
+def test_no_command_takes_long_to_judge_and_a_long_one_counts_as_evaluating(unit: str, length: int) -> None:
+    assert evaluated(f"{unit * (length // len(unit))}; eval '{chr(FIRST)}'; eval '{chr(FIRST)}'") != {} or unit in "' `"
+    assert evaluated(f"p '{chr(FIRST)}' " + "k " * length) == {}
+
+
+def test_the_advice_for_a_value_is_not_the_way_to_run_it(tmp_path: Path) -> None:
+    spec = "name: c\ntype: command\nenvironment: azureml:e@latest\ninputs: {n: {type: string}}\ncommand: |\n  "
+    path = tmp_path / "component.yml"
+    for command in (f"echo $(( {V} + 1 ))", f"N='{V}'\n  echo $(( N + 1 ))"):
+        path.write_text(spec + command.replace("inputs.x", "inputs.n") + "\n")
+        _, problems = aml.examine(path)
+        assert [(problem.code, problem.severity) for problem in problems] == [("AZD159", "warning")]
+        with pytest.raises(UserError) as caught:
+            quoting.render_command(command, lambda reference: "a[$(touch P)]")
+        assert "NAME" not in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("sink", SINKS)
