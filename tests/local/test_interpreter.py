@@ -87,6 +87,7 @@ def test_another_home_is_another_user(home: Home, project: Path, monkeypatch: py
 def test_what_is_asked_sees_no_keys(home: Home, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("TEACHER_API_KEY", "HF_TOKEN"):
         monkeypatch.setenv(name, "canary-4711")
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:canary-4711@proxy.example")
     python = fake(project / "bin", "3.12.0")
     python.write_text(python.read_text() + f"env > '{project}/seen'\n")
     find_interpreter(home, str(python))

@@ -130,8 +130,12 @@ def _user_places() -> dict[str, str]:
 
 
 def without_secrets() -> dict[str, str]:
-    """What a program needs that is asked before a step is started with it, and nothing that may be a credential."""
-    variables = {name: value for name, value in passed_on().items() if not SECRET.fullmatch(name)}
+    """What a program needs that is asked before a step is started with it, and nothing that may be a credential.
+
+    It asks nobody else, so a proxy, whose address may hold a password, is none of its business.
+    """
+    left_out = (SECRET, _PROXY)
+    variables = {name: value for name, value in passed_on().items() if not any(p.fullmatch(name) for p in left_out)}
     mine = {name: os.environ[name] for name in ("HOME", "TMPDIR") if name in os.environ}
     return {"PATH": os.environ.get("PATH", os.defpath), **mine, **variables}
 
