@@ -9,12 +9,12 @@ Jacobson, "Congestion avoidance and control", 1988), up to ``most``; until it is
 were sent one after another. Requests that have no outcome yet count as taken, or the refusals of a round, which come
 back at once, would always look like all of it.
 
-*A cut* goes to the rate that was accepted, times the round trip (BBR: Cardwell et al., "BBR: congestion-based
-congestion control", 2016), or to half where too little was seen to know. Requests are then paced, so that a window
-means a rate too, and a fraction of one request as well. The window returns along a cubic curve (CUBIC, RFC 9438):
-quickly to just below where the limit was met, flat around it, and from there by growing steps. Met again at the same
-place the limit is known: it is tried so rarely that trying costs about one request in a hundred, and one refusal
-ends the try.
+*A cut* goes to the rate that was accepted since the refusals began, times the round trip (BBR: Cardwell et al., "BBR:
+congestion-based congestion control", 2016), or to half where too little was seen to know. Requests are then paced, so
+that a window means a rate too, and a fraction of one request as well. The window returns along a cubic curve (CUBIC,
+RFC 9438): quickly to just below where the limit was met, flat around it, and from there by growing steps. Met again at
+the same place the limit is known: it is tried so rarely that trying costs about one request in a hundred, and one
+refusal ends the try.
 
 *No limit*: where the refusals' share does not fall with the window, or where at the old window the same share is taken
 as at a small one, they do not come from too many requests. The window is then what it was, and that share the usual.
@@ -33,7 +33,7 @@ FIRST = 4
 #: Seconds a round trip is taken to last until one is known.
 GUESS = 0.5
 #: Refusals are counted by groups of so many requests, of which so many groups are looked back on.
-GROUP, GROUPS = 5, 32
+GROUP, GROUPS = 5, 64
 #: What the share of refusals may exceed the usual one by, and how many refusals beyond that are a sign.
 MARGIN, PROOF = 0.15, 2.5
 #: Above this part of a ceiling a limit is expected.
@@ -45,6 +45,8 @@ MEMORY, UNPROVEN = 300, 0.1
 TRIAL, TRIAL_EVERY, SURE = 30, 10.0, 3.0
 #: The part of the requests sent whose outcome must be known before their share of refusals is.
 KNOWN = 0.6
+#: After a sign nothing is sent for so many times as long as a refusal takes.
+SETTLE = 1.25
 #: A rate measured over so many requests is relied upon.
 LONG = 60
 #: A limit that is known is tried again after so many requests, within these seconds.
@@ -54,11 +56,12 @@ SLOWEST = 2.0
 
 
 class Group:
-    """Some requests sent one after another, and how many of them were refused."""
+    """Some requests sent one after another from ``began``, and how many of them were refused."""
 
-    __slots__ = ("refused", "sent")
+    __slots__ = ("began", "refused", "sent")
 
-    def __init__(self) -> None:
+    def __init__(self, began: float) -> None:
+        self.began = began
         self.sent = self.refused = 0
 
 
@@ -78,6 +81,11 @@ class Window:
         self.usual = 0.01
         self._known_share = UNPROVEN
         self._round_trip: float | None = None
+        self._refusal_trip = self._last_sent = 0.0
+        #: Until when the outcomes of what is in flight are waited for, after a sign.
+        self._settles: float | None = None
+        #: How many were in flight at that sign.
+        self._load = 0
         self._next = 0.0
         self._began: float | None = None
         self._outage = False
@@ -91,11 +99,12 @@ class Window:
     def _start(self, moment: float) -> None:
         """Count anew: what was sent before ``moment`` says nothing about the window from now on."""
         self._cut_at = moment
+        self._settles, self._load = None, 0
         self._trip = self._round_trip
         self._usual_before = self.usual
         self._sent = self._refused = self._answered = 0
         self._sent_below = self._refused_below = 0
-        self._groups = deque([Group()], maxlen=GROUPS)
+        self._groups = deque([Group(moment)], maxlen=GROUPS)
         self._next = max(self._next, moment + self._interval)
 
     # -- what may be sent ---------------------------------------------------------------------------------------------
@@ -116,8 +125,10 @@ class Window:
         """Seconds between two requests."""
         if self.ceiling < math.inf or self._trial:
             # The round trip as it was at the cut: where answers come faster since, more of them would not be taken.
-            # Where there is more than one place, the pace is a little above it, for answers that come late.
-            return (self._trip or self._round_trip or GUESS) / self.size / (1.15 if self.size > 1 else 1.0)
+            # Where there is more than one place, the pace is above it, for answers that come late; of many places the
+            # window itself holds the rate.
+            pace = 1.0 if self.size <= 1 else 1.15 if self.size <= 4 else 1.3
+            return (self._trip or self._round_trip or GUESS) / self.size / pace
         if self._round_trip is None or self.size >= self.most:
             return 0.0
         return self._round_trip / self.size / 2
@@ -140,6 +151,8 @@ class Window:
             self._began = self._cut_at = moment
         if self._trial and self._sent >= TRIAL:
             self._end_trial(moment)
+        if self._settles is not None and moment >= self._settles:
+            self._settle(moment)
         self.in_flight += 1
         self._sent += 1
         if self.ceiling < math.inf:
@@ -151,10 +164,11 @@ class Window:
             # Until the outcomes are known.
             self._next = moment + 1.5 * (self._round_trip or GUESS)
         group = self._groups[-1]
-        if group.sent >= max(GROUP, self.most // 16):
-            group = Group()
+        if group.sent >= max(GROUP, int(self.size) // 16):
+            group = Group(moment)
             self._groups.append(group)
         group.sent += 1
+        self._last_sent = moment
         if self.size < NEAR * self.ceiling:
             self.usual -= self.usual / MEMORY
             self._sent_below += 1
@@ -180,6 +194,7 @@ class Window:
     def refused(self, ticket: Ticket, moment: float) -> None:
         """The server had too much to do for a request."""
         ticket[1].refused += 1
+        self._refusal_trip += (moment - ticket[0] - self._refusal_trip) / 4
         if ticket[0] <= self._cut_at and self._cut_at != self._began:
             return
         self._refused += 1
@@ -189,8 +204,25 @@ class Window:
         if self.size < NEAR * self.ceiling:
             self.usual = min(self.usual + 1 / MEMORY, self._known_share)
             self._refused_below += 1
-        if self._excess() >= self._proof:
-            self._meet(moment)
+        if self._settles is not None:
+            if moment >= self._settles:
+                self._settle(moment)
+        elif self._excess() >= self._proof:
+            if self._is_late():
+                self._settles, self._load = moment + SETTLE * self._refusal_trip, self.in_flight
+                self.hold(self._settles)
+            else:
+                self._meet(moment)
+
+    def _is_late(self) -> bool:
+        """Whether many requests were sent that may be refused too, which is not known yet."""
+        unknown = self.in_flight * min(1.0, self._refusal_trip / (self._round_trip or GUESS))
+        return not self._trial and (self.size < NEAR * self.ceiling or self.ceiling == math.inf) and unknown >= 4
+
+    def _settle(self, moment: float) -> None:
+        """What was in flight at a sign has come back, or was taken."""
+        self._settles = None
+        self._meet(moment)
 
     @property
     def _proof(self) -> float:
@@ -253,7 +285,7 @@ class Window:
             # In flight is one or none; what was accepted, and one more by chance, is all there is to go by.
             return max(min(rate * (1 + 1 / max(1, self._sent - self._refused)), self.size), self.size / 4)
         # The refused one is still counted; ``rate`` knows better where places are few and one just ended.
-        load = max(float(self.in_flight - 1), rate if self._sent >= LONG else 0.0)
+        load = max(float(max(self.in_flight, self._load) - 1), rate if self._sent >= LONG else 0.0)
         return max(min(load, self.size), self.size / 4)
 
     def _cut(self, rate: float, high: float) -> None:
@@ -282,14 +314,34 @@ class Window:
             self._bottom, self._span = 0.95 * self.ceiling, max(SHORTEST, 6 * turn)
         elif near:
             self.ceiling = high if sure else 1.03 * low if long else max((high + low) / 2, 0.9 * was)
-            self._bottom = min(0.95 * high, low)
+            self._bottom = 0.95 * self.ceiling if sure else min(0.95 * high, low)
             self._span = min(LONGEST, max(SHORTEST, PROBE_AFTER * trip / self.ceiling)) if sure else max(1.0, 6 * turn)
+        elif (taken := self._taken_at_last()) is not None:
+            taken = min(taken * trip, high)
+            # That far less is taken than was sent is known: more is not tried at once.
+            self._tried = max(self._tried, self._last_sent + 10 * trip - self._patience)
+            self.ceiling = min(high, max(1.25 * taken, 1.0))
+            self._bottom, self._span = min(taken, 0.8 * high), max(0.1, 6 * turn)
         else:
             self.ceiling, self._bottom, self._span = high, high / 2, max(0.1, 3 * turn)
         self._bottom = max(self._bottom, min(1.0, trip / SLOWEST))
         # Never flat: the window comes back to the ceiling, and goes beyond it.
         self.ceiling = max(self.ceiling, self._bottom / 0.95)
         self.size = self._bottom
+
+    def _taken_at_last(self) -> float | None:
+        """Requests a second that were taken since the first was refused; None where too few outcomes show it."""
+        groups = list(self._groups)
+        while groups and groups[0].refused < 0.5 * groups[0].sent:
+            groups.pop(0)
+        if sum(group.sent for group in groups[1:]) >= 10:
+            # In the first group the server was still giving what it had saved up.
+            groups.pop(0)
+        sent, refused = sum(group.sent for group in groups), sum(group.refused for group in groups)
+        if sent < 10 or refused < 0.5 * sent:
+            return None
+        seconds = self._last_sent - groups[0].began
+        return max(sent - refused, 1) / seconds if seconds > 0 else None
 
     def _persists(self) -> bool:
         """Whether a moderate share of requests was refused well below the ceiling, and as many at the one before."""
