@@ -127,16 +127,17 @@ class Ground:
         """Kill at moments spread over the first ``within.share`` of a phase until it was hit ``times`` times.
 
         A machine that is busy at times runs a phase slower or faster than the clean run: what was missed is aimed at
-        again, at the pace of the run that was missed.
+        again, at the pace of the run that was missed, or earlier where that run was killed before the phase was over.
         """
         key = (within.phase, within.step)
         pace = dict(clean.seconds)
         for number in range(5 * times):
             if self.hits.get(key, 0) >= times:
                 break
-            share = within.share * (number % times + 1) / (times + 1)
+            share, hits = within.share * (number % times + 1) / (times + 1), self.hits.get(key, 0)
             self.kill(Moment(within.phase, within.step, share), Clean(clean.outputs, pace))
-            pace[key] = self.paces.get(key, pace[key])
+            missed = self.hits.get(key, 0) == hits
+            pace[key] = self.paces.get(key, pace[key] * 0.6 if missed else pace[key])
         assert self.hits.get(key, 0) >= times, self.hits
 
     def _dies_out(self, place: Place) -> None:
