@@ -2,9 +2,10 @@
 
     python tests/mutants.py [--count 60] [--seed 1] [--tests tests/local tests/spec] MODULE_OR_FOLDER...
 
-Each mutant is written into a copy of the tree, never into this one. The test files that name the module run first,
-then the other ``--tests``, until one fails; a mutant is caught when one does. Prints a line for each and those that
-survived at the end; the exit status is 0 whatever survives, since a survivor may be an equal program.
+Each mutant is written into a copy of the tree, never into this one. The test files that name the module run first, then
+the other ``--tests``, until one fails; a mutant is caught when one does that passes without it. Prints a line for each
+and those that survived at the end; the exit status is 0 whatever survives, since a survivor may be an equal program.
+``--list`` only prints the mutants; ``--only 3 17`` tries those numbers of the list.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import ast
 import copy
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -110,50 +112,49 @@ def drawn(targets: list[Path], count: int, seed: int) -> list[Mutant]:
 
 
 def ordered_tests(module: Path, folders: list[str]) -> list[str]:
-    """Test files that name the module, then the others."""
-    files = sorted(file for folder in folders for file in _test_files(ROOT / folder))
+    """Test files that name the module in an import, then those that name it at all, then the others."""
+    files = sorted({file for folder in folders for file in _test_files(ROOT / folder)})
     name = module.stem if module.stem != "__init__" else module.parent.name
-    names = [file for file in files if name in file.read_text(encoding="utf-8")]
-    return [str(file.relative_to(ROOT)) for file in [*names, *(file for file in files if file not in names)]]
+    imported = re.compile(rf"^(from|import) .*\b{name}\b", re.MULTILINE)
+    text = {file: file.read_text(encoding="utf-8") for file in files}
+    rank = {file: 0 if imported.search(text[file]) else 1 if name in text[file] else 2 for file in files}
+    return [str(file.relative_to(ROOT)) for file in sorted(files, key=lambda file: rank[file])]
 
 
 def _test_files(target: Path) -> list[Path]:
     return [target] if target.is_file() else list(target.rglob("test_*.py"))
 
 
-def caught_by(mutant: Mutant, tree: Path, folders: list[str]) -> str:
-    """The test that fails with the mutant in ``tree``; empty where none does."""
-    target = tree / mutant.path.relative_to(ROOT)
-    source = target.read_text(encoding="utf-8")
-    target.write_text(changed(source, mutant.index), encoding="utf-8")
+def first_failure(tree: Path, tests: list[str], jobs: int) -> str:
+    """The first of the tests that fails in ``tree``; empty where none does."""
     environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    tests = ordered_tests(mutant.path, folders)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-x",
-        "-p",
-        "no:cacheprovider",
-        "-m",
-        "not slow",
-        "-n",
-        "2",
-        *tests,
-    ]
+    options = ["-q", "-x", "-p", "no:cacheprovider", "-m", "not slow", "-n", str(jobs)]
+    command = [sys.executable, "-m", "pytest", *options, *tests]
     try:
         ran = subprocess.run(
             command, cwd=tree, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False
         )
     except subprocess.TimeoutExpired:
         return "a limit of time"
+    failures = [line for line in ran.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    if failures:
+        return failures[0].partition(" ")[2].split(" - ")[0]
+    return f"exit status {ran.returncode}" if ran.returncode else ""
+
+
+def caught_by(mutant: Mutant, tree: Path, folders: list[str], jobs: int) -> str:
+    """The test that fails with the mutant in ``tree`` and passes without it; empty where none does."""
+    target = tree / mutant.path.relative_to(ROOT)
+    source = target.read_text(encoding="utf-8")
+    target.write_text(changed(source, mutant.index), encoding="utf-8")
+    try:
+        failed = first_failure(tree, ordered_tests(mutant.path, folders), jobs)
+        # What an unparsed module fails, such as a test that reads its comments, does not notice the change.
+        target.write_text(ast.unparse(ast.parse(source)), encoding="utf-8")
+        fails_anyway = "::" in failed and first_failure(tree, [failed], 0)
     finally:
         target.write_text(source, encoding="utf-8")
-    if ran.returncode == 0:
-        return ""
-    failures = [line for line in ran.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return failures[0].split(" - ")[0] if failures else f"exit status {ran.returncode}"
+    return f"{failed}, WHICH FAILS WITHOUT IT TOO" if fails_anyway else failed
 
 
 def main() -> None:
@@ -163,7 +164,11 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tests", nargs="+", default=["tests/local", "tests/spec"])
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--only", nargs="+", type=int)
     args = parser.parse_args()
+    mutants = dict(enumerate(drawn([target.resolve() for target in args.targets], args.count, args.seed), 1))
     survivors = []
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree"
@@ -171,13 +176,15 @@ def main() -> None:
             shutil.copytree(ROOT / name, tree / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         for name in FILES:
             shutil.copy2(ROOT / name, tree / name)
-        for number, mutant in enumerate(drawn([target.resolve() for target in args.targets], args.count, args.seed), 1):
+        for number in args.only or mutants:
+            mutant = mutants[number]
             place = f"{mutant.path.relative_to(ROOT)}:{mutant.line}: {mutant.change}"
-            test = caught_by(mutant, tree, args.tests)
+            test = "" if args.list else caught_by(mutant, tree, args.tests, args.jobs)
             if not test:
                 survivors.append(place)
-            print(f"{number:3} {place}: {test or 'SURVIVED'}", flush=True)
-    print(f"{len(survivors)} survived", *survivors, sep="\n  ")
+            print(f"{number:3} {place}" + ("" if args.list else f": {test or 'SURVIVED'}"), flush=True)
+    if not args.list:
+        print(f"{len(survivors)} survived", *survivors, sep="\n  ")
 
 
 if __name__ == "__main__":
