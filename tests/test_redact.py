@@ -2,6 +2,7 @@
 
 import base64
 import html
+import json
 import re
 from collections.abc import Iterator
 from urllib.parse import quote, quote_plus
@@ -68,6 +69,13 @@ def test_what_repr_makes_of_a_value_is_hidden(value: str, beside: str) -> None:
     redact.register(value)
     shown = redact.redact(repr(f"{beside}{value}"))[1:-1]
     assert shown.replace("\\'", "'") == f"{beside}***"
+
+
+@pytest.mark.parametrize("ensure_ascii", [True, False])
+def test_what_json_makes_of_a_value_is_hidden_whole(ensure_ascii: bool) -> None:
+    value = 'größe "canary"\n'
+    redact.register(value)
+    assert redact.redact(json.dumps(value, ensure_ascii=ensure_ascii)) == '"***"'
 
 
 def test_of_two_values_where_one_begins_the_other_the_longer_is_hidden_whole() -> None:

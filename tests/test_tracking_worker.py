@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from azdistill import redact
+from azdistill.local.plan.steps import Text
+from azdistill.local.store.events import Event, RunState
 from azdistill.local.tracking import Tracker, _message, worker
 from azdistill.local.tracking.listener import TrackingListener
 from azdistill.local.tracking.worker import Session, as_taken
@@ -215,3 +217,48 @@ def test_a_record_is_logged_with_what_it_has() -> None:
     assert json.dumps(as_taken(given, 7)) == (
         '{"kind": "metric", "name": "rouge_1_", "value": 0.5, "step": 3, "timestamp": 7}'
     )
+
+
+class Told:
+    """Notes what it is sent, and answers every question with one ``metric``."""
+
+    uri = URI
+
+    def __init__(self, metric: dict[str, Any]) -> None:
+        self.sent: list[tuple[str, dict[str, Any]]] = []
+        self._metric = metric
+
+    def ask(self, method: str, timeout: float, **arguments: Any) -> Any:
+        return "run-1" if method == "child_run_id" else [self._metric]
+
+    def send(self, method: str, **arguments: Any) -> None:
+        self.sent.append((method, arguments))
+
+
+@pytest.fixture
+def told() -> Any:
+    return Told({"kind": "metric", "name": "loss", "value": 1})
+
+
+@pytest.fixture
+def listener(told: Any) -> TrackingListener:
+    listener = TrackingListener(told, "p.yml")
+    steps = {"train": SimpleNamespace(inputs={"epochs": Text("3")}, sweep=None)}
+    listener._plan = SimpleNamespace(experiment="e", steps=steps)  # type: ignore[assignment]
+    return listener
+
+
+def test_a_step_begins_once_with_its_literals_and_its_attempt(told: Told, listener: TrackingListener) -> None:
+    run, metric = RunState("run_1", Path(), "p", "e"), {"kind": "metric", "name": "loss", "value": 1}
+    listener.hear(Event.of("step_started", "train", attempt=2), run)
+    listener.hear(Event.of("record", "train", record=metric), run)
+    begin = {"step": "train", "params": {"epochs": "3"}, "tags": {"azdistill.attempt": "2"}}
+    record = {"step": "train", "record": metric, "known": False}
+    assert told.sent == [("step_started", begin), ("record", record)]
+
+
+def test_what_a_step_logged_to_its_run_is_not_logged_there_again(told: Told, listener: TrackingListener) -> None:
+    listener.variables("train", uses_mlflow=True)
+    (record,) = listener.logged("train")
+    listener.hear(Event.of("record", "train", record=record), RunState("run_1", Path(), "p", "e"))
+    assert [method for method, _ in told.sent] == ["step_started"]

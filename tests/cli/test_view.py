@@ -183,6 +183,7 @@ def test_no_secret_is_in_anything_that_is_shown(
         view.hear(Event.of("run_ended"), run)
     said = terminal.getvalue() + "".join(capsys.readouterr())
     assert "step 'first' failed: it is '***', which is not allowed" in said
+    assert "pulling ***\n" in said
     assert said.count("***") >= 6
     assert hidden[:9] not in said
     assert hidden[9:] not in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -70,6 +71,20 @@ def test_a_lease_is_of_what_lies_there(tmp_path: Path) -> None:
     folder.mkdir()
     with unleased(folder) as free, unleased(tmp_path / "aside") as other:
         assert (free, other) == (True, False)
+    leases.close()
+
+
+def test_a_lease_waits_for_who_acts_upon_the_entry(tmp_path: Path) -> None:
+    folder, leases = tmp_path / "entry", Leases()
+    folder.mkdir()
+    taker = Thread(target=leases.take, args=[folder])
+    with unleased(folder):
+        taker.start()
+        taker.join(0.1)
+        assert taker.is_alive()
+    taker.join()
+    with unleased(folder) as free:
+        assert not free
     leases.close()
 
 

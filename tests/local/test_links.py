@@ -92,3 +92,12 @@ def test_links_in_mlflow_files_are_not_followed_and_torn_lines_passed_over(tmp_p
         *(("param", "rate", "0.5"), ("metric", "loss", 0.25), ("metric", "loss", 0.001))
     ]
     assert mlflow_files.texts(folder) == [run / "params" / "rate"]
+
+
+def test_tags_that_mlflow_sets_itself_are_no_records(tmp_path: Path) -> None:
+    tags = tmp_path / "0" / "run" / "tags"
+    tags.mkdir(parents=True)
+    (tags.parent / "meta.yaml").touch()
+    for name in ("mlflow.user", "mine"):
+        (tags / name).write_text("a")
+    assert list(mlflow_files.records(tmp_path)) == [{"kind": "tag", "name": "mine", "value": "a"}]
