@@ -111,6 +111,7 @@ LOCAL_RUNS: dict[str, str] = {
     "AZD311": "A run with that id exists already.",
     "AZD312": "Another process is working on the run; only one at a time can.",
     "AZD313": "The copy that a run has of its code was changed or removed.",
+    "AZD314": "The path of the state folder, the project, its code or --out is not UTF-8.",
     "AZD320": "A file that `code` or `additional_includes` names is gone.",
     "AZD321": "A link in code leads out of the project, or in a ring.",
     "AZD330": "A secret is named by a variable that is not set, or given where its variable's name belongs.",

@@ -116,8 +116,8 @@ class Interrupted(AzdistillError):
     exit_code = 130
 
 
-# sysexits(3), which our components follow: data, input and configuration are the user's; an unavailable, busy or
-# refusing service is the service's.
+# sysexits(3), which a component may say that it follows, as ours do: data, input and configuration are the user's; an
+# unavailable, busy or refusing service is the service's.
 _STEP_EXITS = {64: 2, 65: 2, 66: 2, 78: 2, 69: 4, 75: 4, 77: 4}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from azdistill.aml import reader
@@ -12,6 +13,15 @@ from azdistill.errors import SpecError, did_you_mean
 
 #: What every asset may say of itself.
 ASSET_KEYS = {"$schema", "type", "name", "version", "display_name", "description", "tags", "properties"}
+#: The grammar of distribution/reference, which engines and registries share.
+_WORD, _LABEL = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*", r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_IMAGE = re.compile(
+    rf"(?:(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?/)?{_WORD}(?:/{_WORD})*"
+    r"(?::\w[\w.-]{0,127})?(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?",
+    re.ASCII,
+)
+_LONGEST_IMAGE = 255
+IMAGE_HINT = "[registry/]name[:tag], the name in lower-case letters, digits and . _ - /"
 _ENVIRONMENT_KEYS = {
     *ASSET_KEYS - {"type", "display_name"},
     *("image", "conda_file", "build", "os_type", "inference_config", "datastore"),
@@ -48,6 +58,11 @@ def environment(where: Where, report: Report) -> Environment:
         tags=fields.words("tags"),
         where=where,
     )
+
+
+def is_image(name: str) -> bool:
+    """Whether ``name`` can name a Docker image: ``registry:port/path/name:tag@digest``, as the engine reads it."""
+    return bool(_IMAGE.fullmatch(name)) and len(name) <= _LONGEST_IMAGE
 
 
 def _local(fields: Fields, key: str) -> Path | None:

@@ -40,7 +40,7 @@ from azdistill.local.runners.base import Cancellation, Runner
 from azdistill.local.runners.process import ProcessRunner
 from azdistill.local.store.durable_files import disk_errors
 from azdistill.local.store.events import Event, RunState
-from azdistill.local.store.home import Home, find_home
+from azdistill.local.store.home import Home, find_home, refuse_unwritable
 from azdistill.local.store.runs import RunLog, new_run_id, run_to_resume
 from azdistill.snapshot import Snapshot
 
@@ -163,11 +163,13 @@ def run_pipeline(
         scheduler = Scheduler(context, list(listeners), jobs=jobs)
         _refuse_unready(context)
         state = scheduler.run(lambda results: _deliver(plan, options.out, results, hashes))
-    return Finished(state, _told(scheduler.undelivered) or _error(state, scheduler.results))
+    return Finished(state, _told(scheduler.undelivered) or _error(plan, state, scheduler.results))
 
 
 def planned(pipeline: Pipeline, options: Options, home: Home) -> tuple[LocalSettings, Plan]:
     """The settings that hold for a pipeline, and the plan of what the options leave of it."""
+    source, out = pipeline.source or Path.cwd(), options.out or home.root
+    refuse_unwritable(*(place.absolute() for place in (home.root, source, out)))
     settings = find_settings(pipeline.source.parent if pipeline.source else Path.cwd())
     pipeline = stand_in(pipeline, settings.components)
     plan = plan_pipeline(pipeline, home, experiment=options.experiment, data=settings.data)
@@ -263,6 +265,7 @@ def _list_code(plan: Plan) -> dict[Sources, Snapshot]:
         if (sources := sources_of(step)) not in listed:
             with disk_errors(f"step '{name}'"):
                 listed[sources] = take_code(step)
+            refuse_unwritable(*listed[sources].files.values())
     return listed
 
 
@@ -334,7 +337,7 @@ def _told(failure: BaseException | None) -> AzdistillError | None:
     raise failure
 
 
-def _error(state: RunState, results: Mapping[str, Result]) -> AzdistillError | None:
+def _error(plan: Plan, state: RunState, results: Mapping[str, Result]) -> AzdistillError | None:
     if state.status == "canceled":
         return Interrupted(
             "the run was interrupted", code="AZD371", hint="to go on with it, run it again with --resume latest"
@@ -346,14 +349,16 @@ def _error(state: RunState, results: Mapping[str, Result]) -> AzdistillError | N
             return _told(result.failure)
         is_temporary = is_worth_another_attempt(result.exit_code)
         hint = "--retries 3 tries again what ends with exit code 75" if is_temporary else ""
-        return _failed(f"step '{name}': {result.error}", result.exit_code, hint)
+        return _failed(f"step '{name}': {result.error}", name in plan.sysexits, result.exit_code, hint)
     # Of a part of a run that was resumed: what failed was left as it was.
-    for step in state.steps.values() if state.status == "failed" else ():
+    for name, step in state.steps.items() if state.status == "failed" else ():
         if step.status == "failed":
             hint = f"what was selected has succeeded; --resume {state.run_id} runs the rest"
-            return _failed(state.error, step.exit_code, hint)
+            return _failed(state.error, name in plan.sysexits, step.exit_code, hint)
     return None
 
 
-def _failed(message: str, exit_code: int | None, hint: str) -> RunFailed:
-    return RunFailed(message, code="AZD370", hint=hint, step_exit_code=exit_code or 1)
+def _failed(message: str, sysexits: bool, exit_code: int | None, hint: str) -> RunFailed:
+    # Of any other step a number says what its program means by it, which nobody here knows.
+    told = exit_code if sysexits else None
+    return RunFailed(message, code="AZD370", hint=hint, step_exit_code=told)

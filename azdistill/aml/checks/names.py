@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from azdistill.aml.checks.survey import Survey
+from azdistill.aml.environments import IMAGE_HINT, is_image
 from azdistill.aml.models import CommandComponent
 from azdistill.aml.scope import Scope
 from azdistill.aml.source import Report, Where
@@ -67,6 +68,14 @@ def variables_that_cannot_be(survey: Survey, report: Report) -> None:
                 where, message = step.where / "environment_variables" / name, f"'{name}' is no name for a variable"
                 hint = "NAME: value, each on a line of its own" if name else "give it a name"
                 report.error("AZD115", message, where, key=True, hint=hint)
+
+
+def images_that_cannot_be(survey: Survey, report: Report) -> None:
+    """AZD115: names of Docker images."""
+    for environment in survey.environments:
+        if environment.image and not is_image(environment.image):
+            message = f"'{environment.image}' is no name for an image"
+            report.error("AZD115", message, environment.where / "image", hint=IMAGE_HINT)
 
 
 def reserved_names(survey: Survey, report: Report) -> None:

@@ -90,7 +90,7 @@ class Hashes:
             return
         with self._lock, contextlib.closing(self._database) as database:
             self._database = None
-            rows = [(path, *hashed) for path, hashed in self._new.items()]
+            rows = [(_column(path), *hashed) for path, hashed in self._new.items()]
             with contextlib.suppress(sqlite3.Error), database:
                 database.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", rows)
 
@@ -98,12 +98,21 @@ class Hashes:
         if self._database is None:
             return None
         try:
-            row = self._database.execute("SELECT stat, sha256 FROM hashes WHERE path = ?", (real,)).fetchone()
+            row = self._database.execute("SELECT stat, sha256 FROM hashes WHERE path = ?", (_column(real),)).fetchone()
         except sqlite3.Error:
             return None
         if row:
             self._known[real] = (row[0], row[1])
         return self._known.get(real)
+
+
+def _column(path: str) -> str | bytes:
+    """A path as the table holds it: its bytes, where they are no UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return path
 
 
 def _mark(status: os.stat_result) -> str:

@@ -33,6 +33,7 @@ from azdistill.local.plan.scope import Scope, in_one_round, maker, under
 from azdistill.local.plan.steps import (
     CACHE_IGNORE,
     EXCLUSIVE,
+    EXIT_CODES,
     FREE,
     HEADLINE,
     NETWORK,
@@ -82,6 +83,7 @@ def plan_pipeline(
         params={key: str(bound.path) if isinstance(bound, Local) else bound.text for key, bound in inputs.items()},
         continue_on_step_failure=bool(pipeline.settings.continue_on_step_failure),
         force_rerun=bool(pipeline.settings.force_rerun),
+        sysexits=planner.sysexits,
         notes=(*not_honoured.of_job(pipeline), *planner.notes),
     )
 
@@ -92,6 +94,7 @@ class _Planner:
     def __init__(self, home: Home, report: Report, data: Mapping[str, Path], datastore: str) -> None:
         self._home, self._report, self._datastore = home, report, datastore
         self.steps: dict[str, PlannedStep] = {}
+        self.sysexits = frozenset[str]()
         self.notes: list[str] = []
         self._locations = DataLocations(home, report, data, self.notes.append)
 
@@ -156,6 +159,7 @@ class _Planner:
         self.notes += not_honoured.of_step(name, step, component)
         self.notes += not_honoured.of_size(name, step, component, scope.whole)
         tags = {**component.tags, **step.tags}
+        self.sysexits |= {name} if tags.get(EXIT_CODES) == "sysexits" else set()
         timeout = None if step.sweep else step.limits.get("timeout")
         deterministic = component.is_deterministic if step.is_deterministic is None else step.is_deterministic
         self.steps[name] = PlannedStep(

@@ -90,7 +90,7 @@ FREE = RunCondition()
 
 
 EXCLUSIVE, CACHE_IGNORE, HEADLINE = "azdistill.exclusive", "azdistill.cache_ignore", "azdistill.headline"
-NETWORK, STORE = "azdistill.network", "azdistill.store"
+NETWORK, STORE, EXIT_CODES = "azdistill.network", "azdistill.store", "azdistill.exit_codes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +292,8 @@ class Plan:
     params: Mapping[str, str]
     continue_on_step_failure: bool
     force_rerun: bool
+    #: The steps whose components say that their exit codes are those of sysexits.
+    sysexits: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
     #: Of a selection: steps whose result has to be there already, and those that have no part in the run.
     given: frozenset[str] = frozenset()

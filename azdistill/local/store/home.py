@@ -99,6 +99,18 @@ def _refuse_lost(folder: Path, doing: str) -> None:
             raise MachineError(message, code="AZD310", hint=hint)
 
 
+def refuse_unwritable(*places: Path | None) -> None:
+    """Raise a MachineError for a path that is no UTF-8: no record of a run could name it."""
+    for place in places:
+        path = str(place or "")
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            message = f"the path {os.fsencode(path).decode('utf-8', 'backslashreplace')} is not UTF-8"
+            hint = "rename it, or work elsewhere; AZDISTILL_HOME moves the state folder"
+            raise MachineError(message, code="AZD314", hint=hint) from None
+
+
 def find_home() -> Home:
     """The state folder of this process (absolute, as steps run elsewhere)."""
     return Home(Path(os.environ.get("AZDISTILL_HOME") or FOLDER).expanduser().absolute())

@@ -22,6 +22,7 @@ from typing import Any
 
 import yaml
 
+from azdistill.aml.environments import IMAGE_HINT, is_image
 from azdistill.aml.models import Environment
 from azdistill.errors import Interrupted, MachineError, UserError
 from azdistill.local.runners.base import Cancellation
@@ -30,6 +31,7 @@ from azdistill.local.store.durable_files import digest, walk_files
 
 REPOSITORY = "azdistill-environment"
 _DOCKERIGNORE = ".dockerignore"
+_IDENTITY = re.compile(r"sha256:[0-9a-f]{12,64}")
 _POLL = 0.1
 Answer = Mapping[str, Any]
 #: conda is what Azure ML builds such environments with; an image that has none gets an error that says so.
@@ -119,7 +121,7 @@ class Images:
 
     def _made_of(self, environment: str | Environment | None, step: str) -> str | Context:
         if image := _mapped(_reference(environment), self._settings.instead):
-            return _folder(image, "Dockerfile", self._arguments("*")) if isinstance(image, Path) else image
+            return _folder(image, "Dockerfile", self._arguments("*")) if isinstance(image, Path) else _named(image)
         if isinstance(environment, Environment):
             return self._declared(environment)
         raise UserError(unnamed(environment, step), code="AZD396", hint=NAME_ONE)
@@ -130,10 +132,10 @@ class Images:
             return _folder(environment.build_path, environment.dockerfile_path, arguments)
         assert environment.image
         if environment.conda_file is None:
-            return environment.image
+            return _named(environment.image)
         conda = environment.conda_file
         text = conda.read_text(encoding="utf-8") if isinstance(conda, Path) else yaml.safe_dump(dict(conda))
-        dockerfile = _CONDA_DOCKERFILE.format(image=environment.image)
+        dockerfile = _CONDA_DOCKERFILE.format(image=_named(environment.image))
         return Context({"Dockerfile": dockerfile.encode(), "conda.yml": text.encode()}, "Dockerfile", {})
 
     def _arguments(self, name: str) -> dict[str, str]:
@@ -234,6 +236,14 @@ def _instructions(text: str) -> Iterator[str]:
             yield line
         for end in re.findall(r"<<-?\s*[\"']?(\w+)", line) if re.match(r"\s*(RUN|COPY|ADD)\b", line, re.I) else ():
             next((each for each in lines if each.strip() == end), None)
+
+
+def _named(image: str) -> str:
+    """The name of an image; a UserError for what can be none, which an engine would only call invalid."""
+    # An id of an image is no name, and is as good as one here.
+    if not (is_image(image) or _IDENTITY.fullmatch(image)):
+        raise UserError(f"'{image}' is no name for an image", code="AZD115", hint=IMAGE_HINT)
+    return image
 
 
 def _folder(folder: Path, dockerfile: str, arguments: Mapping[str, str]) -> Context:
