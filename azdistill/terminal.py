@@ -32,3 +32,12 @@ def telling(lines: Sequence[str], most: int = 5) -> list[str]:
     if raised and any(text.startswith("Traceback ") for text in texts):
         return raised[-1:]
     return texts[-most:]
+
+
+def size(count: float) -> str:
+    """Bytes for people, in powers of ten: ``120 B``, ``1.2 MB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

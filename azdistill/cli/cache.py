@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from azdistill.cli.options import json_option
-from azdistill.cli.text import plural, print_answer, size
+from azdistill.cli.text import plural, print_answer
 from azdistill.errors import UserError, did_you_mean
+from azdistill.terminal import size
 
 if TYPE_CHECKING:
     from azdistill.local import EntryUse, Explanation

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from azdistill.cli.options import json_option, workspace_options
-from azdistill.cli.text import plural, print_answer, size
+from azdistill.cli.text import plural, print_answer
 from azdistill.errors import MachineError, UserError
 from azdistill.permissions import make_folders
+from azdistill.terminal import size
 
 if TYPE_CHECKING:
     from azdistill.cloud.jobs.download import Fetched

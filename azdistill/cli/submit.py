@@ -10,9 +10,10 @@ import click
 
 from azdistill import strict_json
 from azdistill.cli import options
-from azdistill.cli.text import aligned, print_answer, print_findings, size
+from azdistill.cli.text import aligned, print_answer, print_findings
 from azdistill.errors import UserError
 from azdistill.redact import redact
+from azdistill.terminal import size
 
 if TYPE_CHECKING:
     from azdistill.cloud.submit.plan import StepEstimate, SubmitPlan

@@ -50,15 +50,6 @@ def duration(seconds: float) -> str:
     return f"{minutes} m {seconds:02d} s" if minutes else f"{seconds} s"
 
 
-def size(count: float) -> str:
-    """Bytes for people, in powers of ten: ``120 B``, ``1.2 MB``."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
 def aligned(rows: Sequence[Sequence[str]], *, right: bool = False) -> list[str]:
     """Rows as lines, without the columns that are empty; ``right`` moves all columns but the first to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from azdistill.aml import service
 from azdistill.aml.expressions import NAME
 from azdistill.aml.models import Environment, Pipeline
-from azdistill.errors import AzdistillError, Interrupted, RunFailed, UserError
+from azdistill.errors import AzdistillError, Interrupted, MachineError, RunFailed, UserError
 from azdistill.local.cache.entries import Cache
 from azdistill.local.cache.hashes import Hashes
 from azdistill.local.cache.seal import open_seal
@@ -99,6 +99,22 @@ def run_pipeline(
 
     Raises for what is wrong before any step has started; afterwards what went wrong is in the result.
     """
+    try:
+        finished = _run(pipeline, options, listeners, tracking)
+    except MachineError as error:
+        raise _advised(options, error) from error.__cause__
+    return replace(finished, error=_advised(options, finished.error)) if finished.error else finished
+
+
+def _advised(options: Options, error: AzdistillError) -> AzdistillError:
+    """``error``; of a full disk it says as well what took the room."""
+    # Imported here: few runs end so.
+    from azdistill.local.cache.room import told
+
+    return told(options.state_folder, error)
+
+
+def _run(pipeline: Pipeline, options: Options, listeners: Sequence[Listener], tracking: Tracking | None) -> Finished:
     home = options.state_folder
     settings, plan = planned(pipeline, options, home)
     listed = _list_code(plan)

@@ -85,6 +85,17 @@ class Attempt:
         self.remove_own_places()
         remove_tree(self.folder)
 
+    def drop_outputs(self, step: PlannedStep) -> bool:
+        """Make room on a full disk: remove what it wrote without succeeding; whether it was removed.
+
+        What a parallel step has kept of its mini-batches stays: without it nothing would ever be done.
+        """
+        if step.parallel or (self.folder / MANIFEST).exists() or self.outputs.is_symlink():
+            return False
+        if self.outputs.is_dir():
+            remove_tree(self.outputs)
+        return True
+
     @property
     def own_places(self) -> Path:
         """Where its home and its folder for temporary files lie, beside those of the run's other steps."""

@@ -4,6 +4,7 @@ is taken, what its inputs turned out to be, and whether one that failed is worth
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,8 @@ from azdistill.errors import AzdistillError, MachineError, UserError
 from azdistill.local.outputs import value_outputs
 from azdistill.local.outputs.manifest import Manifest
 from azdistill.local.plan.steps import Bound, Gate, Local, Plan, PlannedStep, StepOutput, Text
+from azdistill.local.runners.base import Ended
+from azdistill.local.store.machine_errors import disk_errors
 from azdistill.redact import redact
 
 #: Why a step was skipped: its branch was not taken (or that of a step that it needs), or another step failed.
@@ -184,3 +187,30 @@ def is_passing(error: MachineError) -> bool:
 def pause_before(retried: int) -> float:
     """Seconds to wait before a step is tried again that was so ``retried`` times already."""
     return min(_FIRST * float(2**retried), _LONGEST)
+
+
+def failed(ended: Ended, error: str) -> Result:
+    """What an attempt came to whose command, or what it left, was not as it should be."""
+    return Result("failed", ended.seconds, ended.returncode, error)
+
+
+def stopped_by(step: PlannedStep, error: Exception) -> Result:
+    """What a step came to that an error ended: what the machine refused in our words, a defect of ours as it is."""
+    failure = _in_our_words(f"step '{step.name}'", error)
+    message = failure.message if isinstance(failure, AzdistillError) else f"{type(failure).__name__}: {failure}"
+    return Result("failed", error=message, failure=failure)
+
+
+def for_want_of_room(step: PlannedStep, result: Result, *, removed: bool) -> Result:
+    """What a step came to whose command failed on a full disk; ``removed``: what it had written is gone."""
+    text = os.strerror(errno.ENOSPC) + ("; what it had written was removed" if removed else "")
+    failure = _in_our_words(f"step '{step.name}': {result.error}", OSError(errno.ENOSPC, text))
+    return replace(result, error=f"{result.error}: {text}", failure=failure)
+
+
+def _in_our_words(doing: str, error: Exception) -> Exception:
+    try:
+        with disk_errors(doing):
+            raise error
+    except Exception as told:  # noqa: BLE001 - told at the end of the run
+        return told

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from azdistill.errors import AzdistillError, Interrupted, MachineError, UserError
+from azdistill.errors import Interrupted, MachineError, UserError
 from azdistill.local.cache.entries import METRICS, Entry
 from azdistill.local.cache.key import ResultKey, confirm, key_of, places_of, result_key
 from azdistill.local.outputs import manifest as outputs
@@ -32,10 +32,20 @@ from azdistill.local.run.attempt import (
 )
 from azdistill.local.run.context import PlanContext, RunContext
 from azdistill.local.run.prepare import PreparedStep, prepare
-from azdistill.local.run.result import Result, is_passing, is_worth_another_attempt, pause_before, settled
+from azdistill.local.run.result import (
+    Result,
+    failed,
+    for_want_of_room,
+    is_passing,
+    is_worth_another_attempt,
+    pause_before,
+    settled,
+    stopped_by,
+)
 from azdistill.local.runners.base import Cancellation, Ended
+from azdistill.local.store.durable_files import is_full
 from azdistill.local.store.events import Event, Hear
-from azdistill.local.store.machine_errors import disk_errors
+from azdistill.local.store.machine_errors import FULL
 from azdistill.trees import Stat, outwait, stamps
 
 Results = Mapping[str, Result]
@@ -61,7 +71,7 @@ class StepRunner:
         except Interrupted:
             return Result("canceled")
         except Exception as error:  # noqa: BLE001 - a defect of ours: told at the end of the run, with its traceback
-            return _stopped_by(_in_our_words(step, error))
+            return stopped_by(step, error)
 
     def _run(self, step: PlannedStep, results: Results, room: int) -> Result:
         context = self._context
@@ -163,6 +173,10 @@ class StepRunner:
             if not is_passing(error):
                 raise
             return Result("failed", error=error.message, failure=error, again=True)
+        except OSError as error:
+            if error.errno in FULL:
+                attempt.drop_outputs(work.step)
+            raise
 
     def _begin(self, work: _Work) -> Attempt:
         attempt = new_attempt(self._context.log.folder, work.step.name)
@@ -199,13 +213,17 @@ class StepRunner:
             try:
                 ended = context.runner.run(prepared.job, log.feed, context.cancellation)
             finally:
+                # What it had for itself goes now, and the room that it took comes back.
+                was_full = is_full(attempt.folder)
                 attempt.restrict(step)
                 broken_metrics = settle(attempt.metrics)
             self._take_what_was_logged(step, prepared, attempt, ended, log)
             changed = self._confirm(work, attempt, log, changed_before)
-            if failed := self._judge(step, prepared, ended, broken_metrics):
-                log.note(failed.error)
-                return failed
+            if failure := self._judge(step, prepared, ended, broken_metrics):
+                if was_full and ended.returncode:
+                    failure = for_want_of_room(step, failure, removed=attempt.drop_outputs(step))
+                log.note(failure.error)
+                return failure
             for name in outputs.untouched(step.in_place, in_place):
                 log.note(f"output '{name}' was there already and is as it was: this step wrote nothing to it")
             keeps = may_reuse(self._context, step) and not changed
@@ -244,15 +262,15 @@ class StepRunner:
             return Result("canceled", ended.seconds, ended.returncode, "canceled")
         if ended.timed_out:
             limit = "limits.trial_timeout" if step.trial_of else "limits.timeout"
-            return _failure(ended, f"the command was ended after {limit} of {step.timeout:g} s")
+            return failed(ended, f"the command was ended after {limit} of {step.timeout:g} s")
         if ended.returncode:
             error = f"the command ended with exit code {ended.returncode}"
-            return replace(_failure(ended, error), again=is_worth_another_attempt(ended.returncode))
+            return replace(failed(ended, error), again=is_worth_another_attempt(ended.returncode))
         kinds = {name: output.kind for name, output in step.outputs.items()}
         needed = {name: path for name, path in prepared.places.items() if not step.outputs[name].store}
         if absent := outputs.missing(needed, kinds):
             names = ", ".join(map(repr, absent))
-            return _failure(ended, f"the command ended with exit code 0 but did not write output {names}")
+            return failed(ended, f"the command ended with exit code 0 but did not write output {names}")
         outputs_made = {name: path for name, path in prepared.places.items() if name not in step.standing}
         visible = None
         if containers := self._context.containers:
@@ -260,7 +278,7 @@ class StepRunner:
             visible = [prepared.job.folder, *container.read, *container.linked.values(), *container.write]
         error = broken_metrics or outputs.stray(outputs_made, visible)
         error = error or value_outputs.wrong(step, prepared.places)
-        return _failure(ended, error) if error else None
+        return failed(ended, error) if error else None
 
     def _commit(
         self,
@@ -362,24 +380,6 @@ def _reused(
     for name in step.standing:
         make_room(step, name)
     return Result("cached", 0.0, None, "", {**places, **step.standing}, manifest, metrics, digest)
-
-
-def _in_our_words(step: PlannedStep, error: Exception) -> Exception:
-    """The MachineError for what the machine refused; a defect of ours as it is."""
-    try:
-        with disk_errors(f"step '{step.name}'"):
-            raise error
-    except Exception as told:  # noqa: BLE001 - told at the end of the run
-        return told
-
-
-def _stopped_by(error: Exception) -> Result:
-    message = error.message if isinstance(error, AzdistillError) else f"{type(error).__name__}: {error}"
-    return Result("failed", error=message, failure=error)
-
-
-def _failure(ended: Ended, error: str) -> Result:
-    return Result("failed", ended.seconds, ended.returncode, error)
 
 
 def _stamps(step: PlannedStep, results: Results) -> Stamps:

@@ -12,6 +12,17 @@ from azdistill.trees import digest as digest
 from azdistill.trees import hash_file as hash_file
 from azdistill.trees import walk_files as walk_files
 
+#: With less than this many bytes left a disk is full: what is to be written does not go in by bytes.
+_LEAST = 1 << 20
+
+
+def is_full(place: Path) -> bool:
+    """Whether the disk of a folder has no room left."""
+    try:
+        return shutil.disk_usage(place).free < _LEAST
+    except OSError:
+        return False
+
 
 def sync(path: Path) -> None:
     """fsync a file or a folder (a folder's entries are not on disk before that)."""
