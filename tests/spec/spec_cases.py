@@ -298,7 +298,14 @@ CASES: dict[str, dict[str, str]] = {
     "a range that allows nothing": component(
         "inputs: {a: {type: integer, min: «AZD134»5, max: 1}}\ncommand: run ${{inputs.a}}\n"
     ),
-    "no number at all": job(pipeline("      learning_rate: «AZD134».nan\n")),
+    "no number at all": job(pipeline("      learning_rate: «AZD134»«AZD175 warning».nan\n")),
+    "numbers beyond all": {
+        "pipeline.yml": pipeline("      r: «AZD175 warning»1.0e+400\n      s: «AZD175 warning»1e400\n      t: 1e300\n"),
+        "train.yml": HEAD
+        + "inputs: {rows: {type: uri_file}, r: {type: number}, s: {type: number}, t: {type: number}}\n"
+        "command: run ${{inputs.rows}} ${{inputs.r}} ${{inputs.s}} ${{inputs.t}}\n",
+        "rows.jsonl": "{}\n",
+    },
     "name of a variable": job(pipeline(more="    environment_variables: {«AZD115»A=B: c, «AZD115»'': d}\n")),
     "variables that YAML reads otherwise": job(
         pipeline(

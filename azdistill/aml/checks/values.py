@@ -124,8 +124,13 @@ def values_that_read_otherwise(survey: Survey, report: Report) -> None:
         if not step.inline and isinstance(step.component, CommandComponent):
             for name, value in step.inputs.items():
                 declared_as, traced = step.component.inputs.get(name), scope.trace(value)
-                if declared_as and declared_as.type == "string" and traced:
+                if not declared_as or not traced or traced.literal is None:
+                    continue
+                if declared_as.type == "string" or _is_endless(traced.literal):
                     _reads_otherwise(report, traced.literal, traced.where)
+                elif declared_as.type == "number" and _overflows(traced.literal):
+                    message = f"{traced.literal} is beyond every number: a program reads infinity"
+                    report.warning("AZD175", message, traced.where, hint="write inf where that is meant")
         for name in step.environment_variables:
             where = step.where / "environment_variables" / name
             _reads_otherwise(report, where.value, where)
@@ -140,6 +145,17 @@ def dates(survey: Survey, report: Report) -> None:
         if isinstance(value, date):
             message = f"{value} is a date to YAML, and Azure ML takes none"
             report.error("AZD132", message, where, hint=f"write '{value}' in quotes")
+
+
+def _is_endless(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _overflows(value: Any) -> bool:
+    """Whether a text spells a number that is too large to be one."""
+    return (
+        isinstance(value, str) and "inf" not in value.lower() and _parses("number", value) and math.isinf(float(value))
+    )
 
 
 def _reads_otherwise(report: Report, value: Any, where: Where) -> None:
