@@ -58,6 +58,10 @@ def _examine(file: Path) -> tuple[str, list[Problem]]:
 
         return kind, check_schedule(file)
     read, problems = aml.examine(file)
+    if isinstance(read, aml.Pipeline) and not _errors(problems):
+        from azdistill.local import refused_places
+
+        problems = [*problems, *refused_places(read)]
     return _described(read), problems
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from azdistill.local.pipeline_run import Finished as Finished
     from azdistill.local.pipeline_run import Options as Options
     from azdistill.local.pipeline_run import run_pipeline as run_pipeline
+    from azdistill.local.plan.refused import refused_places as refused_places
     from azdistill.local.plan.selection import Selection as Selection
     from azdistill.local.plan.steps import Plan as Plan
     from azdistill.local.run.listener import Listener as Listener
@@ -62,6 +63,7 @@ _NAMES = {
     "dry_run": ("Forecast", "foresee"),
     "outputs.deliver": ("deliver", "delivered", "refuse_foreign"),
     "pipeline_run": ("Finished", "Options", "run_pipeline"),
+    "plan.refused": ("refused_places",),
     "plan.selection": ("Selection",),
     "plan.steps": ("Plan",),
     "run.listener": ("Listener",),

@@ -162,3 +162,13 @@ def test_a_verb_ends_with_3_and_without_a_traceback(
 def test_a_defect_of_ours_is_none_of_the_machines() -> None:
     with pytest.raises(RuntimeError, match="a defect"), disk_errors("doing"):
         raise RuntimeError("a defect")
+
+
+def test_an_interpreter_that_no_process_is_left_for_is_not_to_blame(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr("azdistill.local.run.interpreter.subprocess.run", refuse)
+    with pytest.raises(MachineError, match="cannot be started: Resource temporarily unavailable") as caught:
+        run({"a": step("true")})
+    assert (caught.value.code, caught.value.exit_code) == ("AZD304", 3)

@@ -114,3 +114,39 @@ def test_data_that_run_refuses_for_its_place_is_found(project: Path, path: str, 
     assert refused(file) == {"AZD344"}
     status, problems = validated(file)
     assert (status, problems) == (2, {("AZD344", "error")})
+
+
+STORED = f"{SHORT}/d/paths/x"
+CONFLICTS = {
+    "a file and a folder in one place": {"a": ("uri_file", STORED), "b": ("uri_folder", STORED)},
+    "a folder below a file": {"a": ("uri_file", STORED), "b": ("uri_folder", f"{STORED}/y")},
+    "a file above a folder": {"a": ("uri_folder", f"{STORED}/y"), "b": ("uri_file", STORED)},
+}
+
+
+@pytest.mark.parametrize("places", CONFLICTS.values(), ids=CONFLICTS)
+def test_outputs_that_need_two_things_in_one_place_are_found(project: Path, places: dict[str, tuple[str, str]]) -> None:
+    file = write_pipeline(
+        project / "pipeline.yml",
+        {name: jobs({"type": kind, "path": path}) for name, (kind, path) in places.items()},
+    )
+    assert refused(file) == {"AZD346"}
+    assert validated(file) == (2, {("AZD346", "error")})
+    assert not (project / ".azdistill").exists()
+
+
+@pytest.mark.parametrize(("kind", "made"), [("uri_file", "folder"), ("uri_folder", "file")])
+def test_data_of_the_other_kind_is_found(project: Path, kind: str, made: str) -> None:
+    (project / "folder").mkdir()
+    (project / "file").write_text("x", encoding="utf-8")
+    data = {"d": {"type": kind, "path": f"./{made}"}}
+    file = write_pipeline(project / "pipeline.yml", {"a": step("ls ${{inputs.d}}", inputs=data)})
+    assert refused(file) == {"AZD346"}
+    assert validated(file) == (2, {("AZD346", "error")})
+
+
+def test_what_only_this_machine_lacks_is_valid(project: Path) -> None:
+    data = {"d": {"type": "uri_file", "path": "azureml:reviews:1"}}
+    file = write_pipeline(project / "pipeline.yml", {"a": step("ls ${{inputs.d}}", inputs=data)})
+    assert refused(file) == {"AZD347"}
+    assert validated(file) == (0, set())

@@ -18,6 +18,7 @@ from azdistill.local.run.environment import without_secrets
 from azdistill.local.run.installed import read_sources
 from azdistill.local.store.durable_files import digest, write_whole
 from azdistill.local.store.home import Home
+from azdistill.local.store.machine_errors import machine_error
 from azdistill.permissions import make_private
 
 #: Starts the probe that is its argument. What lies in the folder of the caller is nothing that a step sees.
@@ -106,5 +107,8 @@ def _probe(executable: Path) -> dict[str, Any]:
         )
         probe: dict[str, Any] = json.loads(completed.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
+        if isinstance(error, BlockingIOError):
+            # There are too many processes already, whatever the interpreter is.
+            raise machine_error(f"{executable} cannot be started", error) or error from error
         raise MachineError(f"{executable} does not answer as a Python interpreter", code="AZD306") from error
     return probe
