@@ -251,7 +251,8 @@ def _error(run: RunState) -> AzdistillError | None:
     failed = {name: step for name, step in run.steps.items() if step.status == "failed"}
     name, step = next(iter(failed.items()), ("", None))
     message = f"step '{name}': {step.error}" if step else run.error
-    return RunFailed(message, code="AZD370", step_exit_code=(step.exit_code or None) if step else None)
+    told = step.exit_code or None if step and name in run.sysexits else None
+    return RunFailed(message, code="AZD370", step_exit_code=told)
 
 
 def _show(lines: list[str], *, err: bool = False) -> None:

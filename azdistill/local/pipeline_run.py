@@ -179,7 +179,7 @@ def _run(pipeline: Pipeline, options: Options, listeners: Sequence[Listener], tr
         scheduler = Scheduler(context, list(listeners), jobs=jobs)
         _refuse_unready(context)
         state = scheduler.run(lambda results: _deliver(plan, options.out, results, hashes))
-    return Finished(state, _told(scheduler.undelivered) or _error(plan, state, scheduler.results))
+    return Finished(state, _told(scheduler.undelivered) or _error(state, scheduler.results))
 
 
 def planned(pipeline: Pipeline, options: Options, home: Home) -> tuple[LocalSettings, Plan]:
@@ -353,7 +353,7 @@ def _told(failure: BaseException | None) -> AzdistillError | None:
     raise failure
 
 
-def _error(plan: Plan, state: RunState, results: Mapping[str, Result]) -> AzdistillError | None:
+def _error(state: RunState, results: Mapping[str, Result]) -> AzdistillError | None:
     if state.status == "canceled":
         return Interrupted(
             "the run was interrupted", code="AZD371", hint="to go on with it, run it again with --resume latest"
@@ -365,12 +365,12 @@ def _error(plan: Plan, state: RunState, results: Mapping[str, Result]) -> Azdist
             return _told(result.failure)
         is_temporary = is_worth_another_attempt(result.exit_code)
         hint = "--retries 3 tries again what ends with exit code 75" if is_temporary else ""
-        return _failed(f"step '{name}': {result.error}", name in plan.sysexits, result.exit_code, hint)
+        return _failed(f"step '{name}': {result.error}", name in state.sysexits, result.exit_code, hint)
     # Of a part of a run that was resumed: what failed was left as it was.
     for name, step in state.steps.items() if state.status == "failed" else ():
         if step.status == "failed":
             hint = f"what was selected has succeeded; --resume {state.run_id} runs the rest"
-            return _failed(state.error, name in plan.sysexits, step.exit_code, hint)
+            return _failed(state.error, name in state.sysexits, step.exit_code, hint)
     return None
 
 

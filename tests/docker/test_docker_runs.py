@@ -124,7 +124,7 @@ def test_a_second_run_is_answered_from_the_cache_and_another_image_is_another_ke
 
 
 def test_exit_codes_and_missing_outputs_fail_a_step(run: Run) -> None:
-    failed = run({"a": {"command": "exit 65"}})
+    failed = run({"a": {"command": "exit 65", "tags": {"azdistill.exit_codes": "sysexits"}}})
     assert failed.error is not None
     assert failed.error.exit_code == 2
     missing = run({"a": {"command": "true", "outputs": {"made": "uri_file"}}})

@@ -134,7 +134,7 @@ def test_a_trial_that_fails_does_not_fail_the_sweep(run: Run) -> None:
 
 
 def test_a_sweep_whose_trials_all_fail_fails_with_their_exit_code(run: Run) -> None:
-    finished = run({"s": sweep_step("exit 65", {"x": choice(1, 2)})})
+    finished = run({"s": sweep_step("exit 65", {"x": choice(1, 2)}, tags={"azdistill.exit_codes": "sysexits"})})
     assert statuses(finished) == {"s": "failed"}
     assert "all 2 trials failed; trial 1: the command ended with exit code 65" in finished.state.steps["s"].error
     assert finished.error

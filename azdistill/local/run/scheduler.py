@@ -67,6 +67,7 @@ class Scheduler:
                 params=dict(plan.params),
                 steps=list(plan.steps),
                 apart=list(plan.apart),
+                sysexits=sorted(plan.sysexits),
                 headline=[name for name, step in plan.steps.items() if step.headline],
                 runner=own_mark(),
                 number=self._log.number,

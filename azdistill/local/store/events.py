@@ -86,11 +86,11 @@ _OF_TRIAL: dict[str, Any] = {"step": str, "trial": int, "hyperparameters": dict,
 KEPT: dict[str, EventFields] = {
     "run_started": EventFields(
         {"time": _NUMBER, "pipeline": str, "experiment": str, "params": dict, "headline": list, "steps": list},
-        {"runner": str, "apart": list, "number": int},
+        {"runner": str, "apart": list, "number": int, "sysexits": list},
     ),
     "run_resumed": EventFields(
         {"runner": str, "params": dict, "headline": list, "steps": list},
-        {"pipeline": str, "experiment": str, "apart": list},
+        {"pipeline": str, "experiment": str, "apart": list, "sysexits": list},
     ),
     "run_ended": EventFields({"status": str, "seconds": _NUMBER, "outputs": dict}, {"error": str, "withheld": dict}),
     "step_started": EventFields({"step": str, "time": _NUMBER, "attempt": int, "log": str}, {"key": (str, _NONE)}),
@@ -257,6 +257,8 @@ class RunState:
     #: Outputs that are not written because their steps were skipped for their branch, and why.
     withheld: dict[str, str] = field(default_factory=dict)
     headline: list[str] = field(default_factory=list)
+    #: The steps whose exit codes are those of sysexits.
+    sysexits: list[str] = field(default_factory=list)
     runner: str = ""
 
     @property
@@ -307,14 +309,14 @@ class RunState:
         fields = event.fields
         self.pipeline, self.experiment = fields["pipeline"], fields["experiment"]
         self.started, self.runner = event.time, fields.get("runner", "")
-        self.number = fields.get("number", 0)
+        self.number, self.sysexits = fields.get("number", 0), fields.get("sysexits", [])
         self.params, self.headline = fields["params"], fields["headline"]
         self.steps = {name: StepState() for name in fields["steps"]}
 
     def _resume(self, event: Event) -> None:
         fields = event.fields
         self.status, self.runner, self.error, self.outputs = "running", fields["runner"], "", {}
-        self.withheld = {}
+        self.withheld, self.sysexits = {}, fields.get("sysexits", [])
         self.params, self.headline = fields["params"], fields["headline"]
         before, self.steps = self.steps, {}
         # What a selection leaves out stays as it was.
