@@ -75,16 +75,17 @@ _TARGET = re.compile(r"[<>][&|]?(?:[ \t]|\\\n)*\Z")
 #: Where a command may begin, after assignments as well.
 _BEGIN = (
     r"(?:\A|[\n;&|(){`!]|\b(?:then|do|else|if|elif|while|until|for|time|exec|env|sudo|nohup|command|builtin)\b)"
-    r"[ \t]*(?:\w+=\S*[ \t]+)*"
+    r"[ \t]*(?:\w+=\S*+[ \t]++)*+"
 )
-#: What runs, or computes, the text or the variable that it is given.
+#: What runs, or computes, the text or the variable that it is given. Nothing is tried twice (``*+``): a long command
+#: takes no longer for that.
 _EVALUATES = re.compile(
     rf"""
     \$\(\( | \$\[ | \$\{{(?: ! | \#?\w+\[(?![@*\d]+\]) | [\w@*]+(?:\[[^\]]*\])?(?:@|:(?![-=?+]|\d+(?::\d+)?\}})) )
     | \[\[[^\n]*?[ ]-(?:eq|ne|lt|le|gt|ge|v|R)\b | \b(?:PS4|BASH_ENV|RANDOM|OPTIND|HISTCMD)= | =\([^)\n]*\[
     | \|&?[ \t]*(?:sudo[ \t]+)?[\w./]*(?<![\w-])(?:ba|da|k|z)?sh\b(?=[ \t]*(?:[\n;&|)]|\Z|-))
-    | (?<![\w.-])(?:(?:ba|da|k|z)?sh|source|\.)(?:[ \t]+[-\w/]+)*[ \t]*(?:<<|<?[ \t]*<\()
-    | (?<![\w.-])(?:ba|da|k|z)?sh[ \t]+(?:[-+]\S+[ \t]+(?:\w+[ \t]+(?=-))?)*-\w*c\b
+    | (?<![\w.-])(?:(?:ba|da|k|z)?sh|source|\.)(?:[ \t]+[-\w/]+)*+[ \t]*(?:<<|<?[ \t]*<\()
+    | (?<![\w.-])(?:ba|da|k|z)?sh[ \t]+(?:(?!-\w*c\b)[-+]\S++[ \t]++(?:\w++[ \t]++(?=-))?+)*+-\w*c\b
     | {_BEGIN}(?P<command> (?:eval|let|trap|declare|typeset|local|mapfile|readarray|compgen)\b
         | wait\b[^\n;&|]*-p | \(\( | \w+\[[^\]\n]*\]\+?=
         | (?:(?:read|unset)(?:[ \t]+-\w+)*|(?:printf|test|\[)[ \t]+-v)[ \t]+\S*[${_VALUE}] )
