@@ -195,4 +195,4 @@ def told() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(told()))
+    print(json.dumps(told(), allow_nan=False))
