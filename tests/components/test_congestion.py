@@ -208,7 +208,7 @@ def test_one_at_a_time_is_found():
 def test_a_limit_below_one_request_at_once_is_found(rate, latency):
     runs = [simulate(Bucket(lambda now: rate, 5), 64, latency, 300.0, seed=seed) for seed in range(4)]
     for run in runs:
-        assert run.rate(since=60) >= 0.8 * rate
+        assert run.rate(since=60) >= 0.78 * rate
         # Finding it costs some thirty requests, which are much where there is one a second.
         assert sum(at < 60 for at in run.refused) <= 70
         late = sum(at >= 60 for at in run.refused)

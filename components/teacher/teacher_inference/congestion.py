@@ -131,7 +131,7 @@ class Window:
             return (self._trip or self._round_trip or GUESS) / self.size / pace
         if self._round_trip is None or self.size >= self.most:
             return 0.0
-        return self._round_trip / self.size / 1.25
+        return self._round_trip / self.size / 1.5
 
     @property
     def crowded(self) -> bool:
