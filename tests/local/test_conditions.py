@@ -187,10 +187,9 @@ def test_an_if_else_in_a_block_decides_only_where_its_own_branch_is_taken(
         "other": says("other"),
     }
     finished = run(jobs)
-    assert {name for name, status in statuses(finished).items() if status == "completed"} == {
-        "check",
-        "second",
-    } | run_too
+    # Where both say the same, one of them may have the other's result.
+    done = {name for name, status in statuses(finished).items() if status in ("completed", "cached")}
+    assert done == {"check", "second"} | run_too
     if outer == "false":
         assert reasons(finished)["deep"] == ("branch", "'gate' is false")
 

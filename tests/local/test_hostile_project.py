@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from local_helpers import step
+from local_helpers import step, write_pipeline
 
 from azdistill import aml
 from azdistill.errors import MachineError, SpecError, UserError
@@ -54,10 +54,13 @@ def test_a_pipe_as_data_is_not_waited_for(run: Callable[..., Finished], project:
         "azureml://datastores/d/paths/azdistill",
     ],
 )
-def test_a_standing_folder_is_none_of_the_folders_that_azdistill_keeps(run: Callable[..., Finished], path: str) -> None:
+def test_a_standing_folder_is_none_of_the_folders_that_azdistill_keeps(project: Path, path: str) -> None:
     outputs = {"o": {"type": "uri_folder", "path": path}}
+    jobs = {"a": {**step("touch ${{outputs.o}}/f"), "outputs": outputs}}
+    pipeline = aml.load_pipeline(write_pipeline(project / "pipeline.yml", jobs))
+    assert [problem.code for problem in aml.check(pipeline) if problem.severity == "error"] == ["AZD344"]
     with pytest.raises(SpecError) as caught:
-        run({"a": {**step("touch ${{outputs.o}}/f"), "outputs": outputs}})
+        run_pipeline(pipeline, Options())
     assert caught.value.code == "AZD344"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sys
 import sysconfig
 from collections.abc import Callable
@@ -69,6 +70,8 @@ def why() -> str:
 def package(folder: Path, value: str) -> None:
     """The package ``mylib`` in a folder."""
     (folder / "mylib").mkdir(parents=True, exist_ok=True)
+    # Python takes a module of equal size and of the same second for the one that it compiled.
+    shutil.rmtree(folder / "mylib" / "__pycache__", ignore_errors=True)
     (folder / "mylib" / "__init__.py").write_text(f"V = '{value}'\n")
 
 

@@ -49,11 +49,14 @@ EXIT_CODES = {1: 1, 3: 1, 64: 2, 65: 2, 66: 2, 78: 2, 69: 4, 75: 4, 77: 4}
 
 
 @pytest.mark.parametrize(("exit_code", "ours"), EXIT_CODES.items())
-def test_the_exit_code_of_a_step_becomes_the_runs(run: Run, exit_code: int, ours: int) -> None:
-    finished = run({"a": step(f"exit {exit_code}")})
-    assert isinstance(finished.error, RunFailed)
-    assert finished.state.steps["a"].exit_code == exit_code
-    assert finished.error.exit_code == ours
+def test_the_exit_code_of_a_step_is_read_as_its_component_says(run: Run, exit_code: int, ours: int) -> None:
+    failing = step(f"exit {exit_code}")
+    tagged = {**failing, "tags": {"azdistill.exit_codes": "sysexits"}}
+    for component, expected in ((failing, 1), (tagged, ours)):
+        finished = run({"a": component})
+        assert isinstance(finished.error, RunFailed)
+        assert finished.state.steps["a"].exit_code == exit_code
+        assert finished.error.exit_code == expected
 
 
 def test_a_signal_that_ends_a_step_is_reported_as_a_shell_would(run: Run) -> None:

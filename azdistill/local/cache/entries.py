@@ -124,9 +124,8 @@ class Cache:
         os.rename(outputs, building / "outputs")
         if metrics.is_file():
             shutil.copyfile(metrics, building / METRICS)
-        (building / _KEY_FILE).write_text(
-            strict_json.dumps(clean(about), ensure_ascii=False, indent=1), encoding="utf-8"
-        )
+        # Without indentation, which only the slow encoder of Python knows.
+        (building / _KEY_FILE).write_text(strict_json.dumps(clean(about), ensure_ascii=False), encoding="utf-8")
         make_read_only(building / "outputs")
         manifest = manifest.seen_at(_places(building, manifest))
         manifest.write(building)

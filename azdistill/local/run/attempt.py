@@ -105,9 +105,11 @@ class Attempt:
         """A home and a folder for temporary files, both empty: what other steps and the user keep in theirs is in no
         key.
         """
-        home, temporary = self.own_places / "home", self.own_places / "tmp"
-        for folder in (home, temporary):
-            folder.mkdir(parents=True)
+        places = self.own_places
+        home, temporary = places / "home", places / "tmp"
+        places.mkdir(parents=True)
+        home.mkdir()
+        temporary.mkdir()
         return home, temporary
 
     def remove_own_places(self) -> None:
