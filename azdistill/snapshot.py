@@ -4,7 +4,8 @@ files.
 Rules, read from azure-ai-ml's ``ComponentIgnoreFile`` and ``AdditionalIncludes``: ``.amlignore``, or else
 ``.gitignore``, of the code folder is applied to the whole snapshot; ``__pycache__`` never travels; ignore files of
 inner folders count only where a component has additional includes; an include ``x.zip`` that does not exist while a
-folder ``x`` does is that folder, zipped. Our own state folder never travels either.
+folder ``x`` does is that folder, zipped. Our own state folder never travels either,
+whatever its name.
 
 Code stays in its project: the git repository around the file that names it; where there is none, the nearest folder
 with an ``azdistill.yml`` or a ``pyproject.toml``; where there is none of these either, the folder of the file that was
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 #: Where the code is the project itself, the state folder lies in it: each run would hold a copy of all before it, and
 #: be new to the cache.
 _NEVER = frozenset({"__pycache__", ".azdistill"})
+#: What a state folder of another name holds, and one of which it has: the secret of its keys lies in it.
+_STATE_FOLDERS, _STATE_FILES = frozenset({"runs", "cache"}), frozenset({"seal", "hashes.sqlite"})
 _MARKS = ("azdistill.yml", "pyproject.toml")
 #: The components of azdistill itself, which every project may use: in an installed package, and in a checkout.
 _PACKAGE = Path(os.path.realpath(__file__)).parent
@@ -133,6 +136,7 @@ class _Ignored:
     def __init__(self, folder: Path, *, nested: bool) -> None:
         self._nested = nested
         self._specs: list[tuple[str, PathSpec[Any]]] = []
+        self._left_out: tuple[str, ...] = ()
         self._read(folder, "")
 
     def enter(self, folder: Path, prefix: str) -> None:
@@ -140,8 +144,12 @@ class _Ignored:
         if self._nested and prefix:
             self._read(folder, prefix)
 
+    def leave_out(self, prefix: str) -> None:
+        """Let nothing travel whose name begins so."""
+        self._left_out += (prefix,)
+
     def __contains__(self, name: str) -> bool:
-        if not _NEVER.isdisjoint(PurePosixPath(name).parts):
+        if name.startswith(self._left_out) or not _NEVER.isdisjoint(PurePosixPath(name).parts):
             return True
         return any(name.startswith(prefix) and spec.match_file(name[len(prefix) :]) for prefix, spec in self._specs)
 
@@ -158,9 +166,12 @@ class _Ignored:
 
 def _folder(folder: Path, prefix: str, ignored: _Ignored, inside: tuple[Path, ...]) -> dict[str, Path]:
     """The files of a folder by their names in the snapshot."""
-    for place, _, _ in os.walk(folder, followlinks=False):
+    for place, folders, names in os.walk(folder, followlinks=False):
         relative = Path(place).relative_to(folder).as_posix()
-        ignored.enter(Path(place), prefix if relative == "." else f"{prefix}{relative}/")
+        where = prefix if relative == "." else f"{prefix}{relative}/"
+        if where and _STATE_FOLDERS.issubset(folders) and not _STATE_FILES.isdisjoint(names):
+            ignored.leave_out(where)
+        ignored.enter(Path(place), where)
     files: dict[str, Path] = {}
     for name, path in walk_files(folder):
         files |= _file(path, prefix + name, ignored, inside)

@@ -3,12 +3,13 @@
     pip install "openai[aiohttp]" pyyaml    # in an environment of its own; peers that are not installed are left out
     python benchmarks/teacher_client.py [--rounds 3] [--in-flight 16 64 256] [--limits only|no]
 
-A server in a process of its own answers after a latency (lognormal, sigma 0.2) and refuses some requests:
-scattered (1 and 5%, 429 and 503, with and without `Retry-After: 1`), or by a real limit (60 a second with a bucket of
-60; 8 at once; both with `Retry-After: 1`). Every client asks different questions without end; the answers that it got
-between a warm-up and the end of its time are counted, under a limit those of its first minute. Rounds take turns; a
-cell is the median. Where a cell leaves the processor idle (500 ms, a limit), clients are measured at the same time,
-each in a process of its own and against counts of its own.
+A server in a process of its own answers after a latency (lognormal, sigma 0.2) and refuses some requests: scattered (1
+and 5%, 429 and 503, with and without `Retry-After: 1`), or by a real limit (60 a second with a bucket of 60; 8 at once;
+both with `Retry-After: 1`). Every client asks different questions without end; the answers that it got between a
+warm-up and the end of its time are counted, under a limit those of its first minute; a limit at once is what the server
+could give in the time that its answers really took. Rounds take turns; a cell is the median. Where a cell leaves the
+processor idle (500 ms, a limit), clients are measured at the same time, each in a process of its own and against counts
+of its own.
 
 What is equal: the questions, requests in flight, the server. What is not: ours journals every answer to disk; the bare
 loop (aiohttp, refused requests wait without a place, nothing else) does so in its second row only; the `openai`
@@ -72,8 +73,12 @@ class Cell:
 
     @property
     def limit(self) -> float:
-        """Answers a second that the server gives at most; 0 for no limit."""
+        """Answers a second that the server means to give at most; 0 for no limit."""
         return self.rate or self.places / self.latency
+
+    def real_limit(self, counts: dict[str, float]) -> float:
+        """What it gives at most on this machine, where a place is taken a little longer than an answer is to take."""
+        return self.rate or self.places * counts["answered"] / max(counts["busy"], 1e-9)
 
     @property
     def times(self) -> tuple[float, float]:
@@ -102,6 +107,7 @@ class Server:
         if state is None:
             cell = json.loads(bytes.fromhex(request.match_info["cell"]))
             state = self.runs[run] = {**cell, "open": 0, "answered": 0, "refused": 0, "tokens": 60, "at": time.time()}
+            state["busy"] = 0.0
         try:
             await request.read()
         except ConnectionResetError:  # a client at the end of its time
@@ -111,10 +117,12 @@ class Server:
             headers = {"Retry-After": "1"} if state["header"] else {}
             return web.json_response({"error": {"message": "busy"}}, status=int(state["status"]), headers=headers)
         state["open"] += 1
+        began = time.perf_counter()
         try:
             await asyncio.sleep(state["latency"] * self.random.lognormvariate(-0.02, 0.2))
         finally:
             state["open"] -= 1
+            state["busy"] += time.perf_counter() - began
         state["answered"] += 1
         return web.Response(body=self.body, content_type="application/json")
 
@@ -135,7 +143,7 @@ class Server:
         from aiohttp import web
 
         state = self.runs[request.match_info["run"]]
-        return web.json_response({name: state[name] for name in ("answered", "refused")})
+        return web.json_response({name: state[name] for name in ("answered", "refused", "busy")})
 
 
 def serve(ready: Connection) -> None:
@@ -312,8 +320,8 @@ def turns(cell: Cell, names: list[str]) -> list[list[str]]:
     return [[name for name in names if name not in apart], *([name] for name in apart)]
 
 
-def measure(base: str, run: str, cell: Cell, name: str) -> tuple[float, float]:
-    """Answers a second of the client ``name``, and the share of its requests that was refused."""
+def measure(base: str, run: str, cell: Cell, name: str) -> tuple[float, float, float]:
+    """Answers a second of the client ``name``, the share of its requests that was refused, and the server's limit."""
     client = clients()[name]
     about = {name: getattr(cell, name) for name in ("latency", "share", "status", "header", "rate", "places")}
     url = f"{base}/{run}/{json.dumps(about).encode().hex()}"
@@ -335,17 +343,19 @@ def measure(base: str, run: str, cell: Cell, name: str) -> tuple[float, float]:
     rate = asyncio.run(timed())
     with urllib.request.urlopen(f"{base}/{run}/counts") as response:
         counts = json.loads(response.read())
-    return rate, counts["refused"] / max(1, counts["refused"] + counts["answered"])
+    return rate, counts["refused"] / max(1, counts["refused"] + counts["answered"]), cell.real_limit(counts)
 
 
-def goal(cell: Cell, rates: dict[str, float], free: dict[str, float]) -> float:
+def goal(limit: float, rates: dict[str, float], free: dict[str, float]) -> float:
     """What ours is measured by: the limit, or the lower of the bare loop's rate and of our own without refusals."""
-    return cell.limit or min(rates.get("bare", 0.0), free.get("ours", rates.get("ours", 0.0)))
+    return limit or min(rates.get("bare", 0.0), free.get("ours", rates.get("ours", 0.0)))
 
 
-def row(cell: Cell, names: list[str], rates: dict[str, float], refused: float, free: dict[str, float]) -> str:
+def row(
+    cell: Cell, names: list[str], rates: dict[str, float], refused: float, limit: float, free: dict[str, float]
+) -> str:
     """One line of the table."""
-    reached = rates.get("ours", 0.0) / (goal(cell, rates, free) or 1.0)
+    reached = rates.get("ours", 0.0) / (goal(limit, rates, free) or 1.0)
     best = max((rates[name] for name in rates if name.startswith("openai")), default=0.0)
     shown = [f"{rates[name]:.0f}" if name in rates else "" for name in names]
     peer = f"{rates.get('ours', 0.0) / best:.1f}" if best else ""
@@ -376,18 +386,19 @@ def main() -> None:
     pool = ProcessPoolExecutor(len(present))
     free: dict[str, float] = {}
     for number, cell in enumerate(cell for cell in cells(args.in_flight) if args.limits != _OTHER[bool(cell.limit)]):
-        seen: dict[str, list[tuple[float, float]]] = {}
+        seen: dict[str, list[tuple[float, float, float]]] = {}
         for turn in range(args.rounds):
             for names in turns(cell, list(present)):
                 runs = [f"{number}-{turn}-{name.replace(' ', '')}" for name in names]
                 results = pool.map(measure, [base] * len(names), runs, [cell] * len(names), names)
                 for name, figures in zip(names, results, strict=True):
                     seen.setdefault(name, []).append(figures)
-        rates = {name: statistics.median(rate for rate, _ in values) for name, values in seen.items()}
-        refused = statistics.median(share for _, share in seen.get("ours", [(0.0, 0.0)]))
+        rates = {name: statistics.median(rate for rate, _, _ in values) for name, values in seen.items()}
+        refused = statistics.median(share for _, share, _ in seen.get("ours", [(0.0, 0.0, 0.0)]))
+        limit = statistics.median(limit for _, _, limit in seen.get("ours", [(0.0, 0.0, 0.0)]))
         if not cell.share and not cell.limit:
             free = rates
-        print(row(cell, list(present), rates, refused, free), flush=True)
+        print(row(cell, list(present), rates, refused, limit, free), flush=True)
     pool.shutdown()
     server.terminate()
     server.join()

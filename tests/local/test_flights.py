@@ -113,6 +113,23 @@ def test_where_it_fails_each_runs_its_own(project: Path, runners: Any) -> None:
     assert counted(project) == 4
 
 
+def test_all_who_have_waited_for_a_failure_go_on_at_once(tmp_path: Path) -> None:
+    flights, asked = Flights(tmp_path), threading.Event()
+    waiting, together = threading.Semaphore(0), threading.Barrier(3, timeout=60)
+
+    def wait() -> str:
+        with flights.join("k", "another", lambda _: waiting.release(), asked) as flight:
+            together.wait()
+            return flight.turn
+
+    with ThreadPoolExecutor(3) as pool:
+        with flights.join("k", "run 1", lambda _: None, asked):
+            begun = [pool.submit(wait) for _ in range(3)]
+            for _ in begun:
+                assert waiting.acquire(timeout=60)
+        assert [future.result(60) for future in begun] == ["after"] * 3
+
+
 @pytest.mark.parametrize("how", ["not deterministic", "forced", "no cache", "exclusive"])
 def test_what_must_run_anew_or_measures_time_waits_for_nobody(project: Path, runners: Any, how: str) -> None:
     step, options = counting(project), {}
@@ -163,6 +180,16 @@ def test_what_a_killed_run_left_stops_nobody(project: Path, tmp_path: Path) -> N
         with Flights(tmp_path).join("k", "run 2", lambda _: None, threading.Event()) as flight:
             assert flight.turn == "first"
     assert not os.listdir(tmp_path / "flights")
+
+
+def test_what_killed_runs_left_is_removed_at_the_next_start(project: Path, run: Run) -> None:
+    (project / "go").touch()
+    flights = project / ".azdistill/cache/flights"
+    run({"a": counting(project)})
+    (flights / "k").write_text("a run that was killed")
+    with Flights(flights.parent).join("l", "a run that lives", lambda _: None, threading.Event()):
+        run({"a": counting(project)})
+        assert os.listdir(flights) == ["l"]
 
 
 def test_where_nothing_can_be_locked_everybody_runs(

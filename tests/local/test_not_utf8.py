@@ -58,9 +58,25 @@ def test_the_command_line_says_so_without_a_traceback(
 def test_names_in_data_and_in_outputs_may_be_any(run: Run, project: Path) -> None:
     (project / "data").mkdir()
     (project / "data" / ODD).write_text("kept", encoding="utf-8")
+    # What a key says of by name: what may be executed, and what is empty.
+    (project / "data" / f"{ODD}.sh").touch(0o755)
+    (project / "data" / f"{ODD}.d").mkdir()
     copy = step("cp -r ${{inputs.d}}/. ${{outputs.o}}", inputs={"d": {"type": "uri_folder", "path": "./data"}})
     jobs = {"a": copy | {"outputs": {"o": {"type": "uri_folder"}}}}
     assert statuses(run(jobs)) == {"a": "completed"}
     again = run(jobs)
     assert statuses(again) == {"a": "cached"}
     assert (Path(again.state.steps["a"].outputs["o"]) / ODD).read_text(encoding="utf-8") == "kept"
+
+
+def test_what_a_step_made_may_be_named_so_and_be_executable(run: Run, project: Path) -> None:
+    table = {"type": "uri_folder", "path": "./data"}
+    (project / "data").mkdir()
+    (project / "data" / f"{ODD}.sh").touch(0o755)
+    made = {"outputs": {"o": {"type": "uri_folder"}}}
+    jobs = {
+        "a": step("cp -pr ${{inputs.d}}/. ${{outputs.o}}", inputs={"d": table}) | made,
+        "b": step("ls ${{inputs.d}}", inputs={"d": "${{parent.jobs.a.outputs.o}}"}),
+    }
+    assert set(statuses(run(jobs)).values()) == {"completed"}
+    assert set(statuses(run(jobs)).values()) == {"cached"}

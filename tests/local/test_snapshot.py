@@ -146,3 +146,14 @@ def test_the_state_folder_never_travels(code: Path) -> None:
     (code / ".azdistill" / "runs").mkdir(parents=True)
     (code / ".azdistill" / "runs" / "log.txt").touch()
     assert not [name for name in take(code, [], base=code).files if name.startswith(".azdistill")]
+
+
+def test_a_state_folder_of_another_name_does_not_travel_either(code: Path) -> None:
+    for name in ("runs", "cache"):
+        (code / "inner" / "state" / name).mkdir(parents=True)
+    (code / "inner" / "state" / "runs" / "log.txt").touch()
+    (code / "inner" / "runs").mkdir()
+    (code / "inner" / "runs" / "mine.txt").touch()
+    assert "inner/state/runs/log.txt" in names(code)
+    (code / "inner" / "state" / "seal").touch()
+    assert {name for name in names(code) if name.startswith("inner/")} == {"inner/runs/mine.txt"}

@@ -175,6 +175,7 @@ class Cache:
 
     def _sweep(self) -> None:
         """Remove what dead runs left half built or half removed: what :func:`under_way` calls so, and nothing else."""
+        self.flights.sweep()
         for folder in (self._root / "tmp").iterdir():
             match = _UNDER_WAY.fullmatch(folder.name)
             if _NAMELESS.fullmatch(folder.name) or (match and is_abandoned(from_name(match[1]), folder)):
@@ -305,15 +306,24 @@ class Flights:
                     continue
                 if turn.turn == "first":
                     _put_name(handle, name)
-                try:
-                    yield turn
-                finally:
-                    if turn.turn == "first":
+                    try:
+                        yield turn
+                    finally:
                         _put_name(handle, _ENDED)
                         path.unlink(missing_ok=True)
-                return
+                    return
             finally:
                 os.close(handle)
+            # Nothing is locked any more: all who have waited go on at once.
+            yield turn
+            return
+
+    def sweep(self) -> None:
+        """Remove what killed runs have left."""
+        for path in self._root.iterdir() if self._root.is_dir() else ():
+            with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+                if lock(file.fileno()) and _lies_at(path, _identity(file.fileno())):
+                    path.unlink()
 
 
 def _turn(handle: int, path: Path, tell: Callable[[str], None], asked: threading.Event) -> Flight | None:

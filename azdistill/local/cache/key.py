@@ -148,7 +148,7 @@ def _input(context: PlanContext, bound: Bound, results: Mapping[str, Result]) ->
     if not path.is_dir():
         # Programs choose a reader by a file's extension, and write down its name.
         executable = {"executable": "yes"} if path.stat().st_mode & 0o111 else {}
-        return {"kind": "file", "content": content, "name": path.name, **executable}
+        return {"kind": "file", "content": content, "name": _readable(path.name), **executable}
     shape = shape_of(path)
     return {
         "kind": "folder",
@@ -185,7 +185,12 @@ def _hash(context: PlanContext, path: Path) -> str:
 
 def _named(things: Mapping[str, str]) -> Mapping[str, str] | str:
     """Each by its name, so that ``explain`` can tell it; where they are many, their hash."""
-    return things if len(things) <= _MOST_NAMED else digest(things)
+    return {_readable(name): said for name, said in things.items()} if len(things) <= _MOST_NAMED else digest(things)
+
+
+def _readable(name: str) -> str:
+    """A file's name as text; what is no UTF-8 in it is spelt out."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _content(context: PlanContext, bound: Local | StepOutput, results: Mapping[str, Result]) -> str:
