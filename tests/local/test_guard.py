@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from local_helpers import statuses, step, write_pipeline
 
 from azdistill.errors import MachineError
 from azdistill.local.pipeline_run import Finished
-from azdistill.local.runners import base
+from azdistill.local.runners import base, guard, process
 from azdistill.local.runners.base import Cancellation, Ended, Job
 from azdistill.local.runners.process import ProcessRunner
 
@@ -158,10 +160,13 @@ def test_how_a_command_ended_is_told_as_a_shell_does(runner: ProcessRunner, comm
 
 
 def test_no_core_is_dumped_and_no_signal_is_ignored_or_blocked(runner: ProcessRunner) -> None:
-    _, output = result(runner, "ulimit -Sc; ulimit -Hc; grep -E 'Sig(Blk|Ign)' /proc/self/status; ls /proc/self/fd")
-    soft, hard, _, blocked, _, ignored, *descriptors = output.decode().split()
+    _, output = result(
+        runner, "grep core /proc/self/limits; grep -E 'Sig(Blk|Ign)' /proc/self/status; ls /proc/self/fd"
+    )
+    *_, soft, hard, _, _, blocked, _, ignored, _, _, _, _ = output.decode().split()
+    descriptors = output.decode().split()[-4:]
     # Beyond the usual 31 are those that the C library uses itself.
-    assert (soft, hard, int(blocked, 16), int(ignored, 16) & 0x7FFFFFFF) == ("0", "0", 0, 0)
+    assert (soft, hard, int(blocked, 16), int(ignored, 16) & 0x7FFFFFFF) == ("1", "1", 0, 0)
     assert descriptors == ["0", "1", "2", "3"]
 
 
@@ -203,12 +208,101 @@ def test_a_step_whose_guard_dies_over_its_start_is_started_by_the_next(runner: P
     assert [one.returncode for one in ended] == [7]
 
 
-def test_without_any_guard_no_step_is_started(runner: ProcessRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EMFILE, errno.EACCES])
+def test_without_any_guard_no_step_is_started(
+    runner: ProcessRunner, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     def refuse(command: object) -> None:
-        raise BlockingIOError(11, "Resource temporarily unavailable")
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(base, "_start", refuse)
+    monkeypatch.setattr(base, "_REPLACED_WITHIN", 0.3)
+    end(*guards(os.getpid()))
+    for _ in range(3):
+        with pytest.raises(MachineError, match="no other can be started") as caught:
+            result(runner, "true")
+        assert caught.value.code == "AZD302"
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EMFILE, errno.ENOMEM])
+def test_a_guard_is_replaced_when_the_machine_has_room_again(
+    runner: ProcessRunner, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    errors = [OSError(number, os.strerror(number)) for _ in range(2)]
+    start = base._start
+
+    def refuse(command: Sequence[str]) -> tuple[subprocess.Popen[bytes], socket.socket]:
+        if errors:
+            raise errors.pop()
+        return start(command)
 
     monkeypatch.setattr(base, "_start", refuse)
     end(*guards(os.getpid()))
-    with pytest.raises(MachineError, match="no other can be started") as caught:
-        result(runner, "true")
-    assert caught.value.code == "AZD302"
+    assert result(runner, "exit 7")[0].returncode == 7
+    assert not errors
+
+
+def test_a_guard_that_is_stopped_does_not_keep_the_run(runner: ProcessRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "_GOES_WITHIN", 0.1)
+    assert result(runner, "exit 7")[0].returncode == 7
+    [stopped] = guards(os.getpid())
+    os.kill(stopped, signal.SIGSTOP)
+    closing_it = threading.Thread(target=runner.close, daemon=True)
+    closing_it.start()
+    closing_it.join(20)
+    is_closed = not closing_it.is_alive()
+    end(stopped)
+    assert is_closed
+    assert not guards(os.getpid())
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that does not end when it is asked has a tenth of a second."""
+    monkeypatch.setattr(base, "GRACE", 0.1)
+    monkeypatch.setattr(process, "GRACE", 0.1)
+
+
+def outcome(runner: ProcessRunner, job: Job, cancellation: Cancellation) -> Ended:
+    """How a job ends, which it must."""
+    ended: list[Ended] = []
+    thread = threading.Thread(target=lambda: ended.append(runner.run(job, lambda _: None, cancellation)), daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+    return ended[0]
+
+
+@pytest.mark.parametrize("is_asked", [False, True])
+@pytest.mark.parametrize("output", ["", "exec > /dev/null 2>&1; "])
+def test_a_command_that_takes_too_long_to_die_does_not_keep_the_run(
+    hurried: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, output: str, is_asked: bool
+) -> None:
+    weak = tmp_path / "guard.py"
+    change = "PATIENCE = 0.0\ndef kill_group(*_): pass\n"
+    weak.write_text(Path(guard.__file__).read_text().replace("if __name__", change + "if __name__"))
+    monkeypatch.setattr(guard, "__file__", str(weak))
+    cancellation = Cancellation()
+    mark = "AZUREML_ROOT_RUN_ID=guarded"
+    environment = dict([("PATH", os.defpath), mark.split("=")])
+    job = Job("guarded.a.1", output + "sleep 60; true", Path("/"), environment, None if is_asked else 0.1)
+    if is_asked:
+        cancellation.ask()
+    with closing(ProcessRunner(mark)) as runner:
+        ended = outcome(runner, job, cancellation)
+    assert (ended.returncode, ended.timed_out, ended.canceled) == (137, not is_asked, is_asked)
+
+
+def test_what_prints_on_when_its_step_has_ended_is_ended_too(
+    runner: ProcessRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_AFTERWARDS", 0.1)
+    printed: list[int] = []
+
+    def take(chunk: bytes) -> None:
+        printed.append(len(chunk))
+        # Many seconds' worth, in pieces of up to 64 KiB.
+        assert len(printed) < 100_000, "it prints for ever"
+
+    job = Job("guarded.a.1", "yes on & exit 7", Path("/"), {"PATH": os.defpath})
+    assert runner.run(job, take, Cancellation()).returncode == 7

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import subprocess
@@ -23,6 +24,10 @@ GRACE = 5.0
 _REPLACED_WITHIN = 60.0
 #: Seconds that a guard lives at least that is not one of many that die at once.
 _SHORT = 1.0
+#: Seconds for which a guard may go by itself, once it is let.
+_GOES_WITHIN = 30.0
+#: Of a machine, or a process, that has too much open or running just now.
+_PASSING = {errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EINTR, errno.ETOOMANYREFS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,53 +134,71 @@ class GuardProcess:
         """Give the guard, or the one in its place, copies of these descriptors."""
         until = time.monotonic() + _REPLACED_WITHIN
         with self._changed:
+            self.check()
             while not self._is_sent(descriptors):
-                if not self._await_other(self._process, until - time.monotonic()):
-                    raise self._is_gone() from self._failure
+                self._changed.wait(_SHORT / 4)
+                self.check()
+                if time.monotonic() > until:
+                    raise self._is_gone()
 
     def check(self) -> None:
         """Raise a MachineError where there is no guard any more."""
         if self._failure:
             raise self._is_gone() from self._failure
 
-    def close(self, word: bytes = b"") -> None:
-        """Let the guard go, with a last word to it."""
+    def close(self, word: bytes = b"") -> bool:
+        """Let the guard go, with a last word to it; whether it went by itself. One that hangs is killed."""
         with self._changed:
             self._closing.set()
             with contextlib.suppress(OSError):
                 self._stdin.sendall(word)
             self._stdin.close()
-        self._keeper.join()
+        self._keeper.join(_GOES_WITHIN)
+        if has_gone := not self._keeper.is_alive():
+            return has_gone
+        self._process.kill()
+        self._keeper.join(_GOES_WITHIN)
+        return has_gone
 
     def _is_sent(self, descriptors: Sequence[int]) -> bool:
         try:
             socket.send_fds(self._stdin, [b"+"], descriptors)
         except (BrokenPipeError, ConnectionResetError):
             return False
+        except OSError as error:
+            # It is closed between a guard that has died and the next.
+            if error.errno in _PASSING or self._stdin.fileno() < 0:
+                return False
+            raise
         return True
 
-    def _await_other(self, dead: subprocess.Popen[bytes], seconds: float) -> bool:
-        self._changed.wait_for(lambda: self._process is not dead or self._failure, seconds)
-        return self._process is not dead
-
     def _keep(self) -> None:
-        while True:
+        while not self._failure:
             self._process.wait()
             if time.monotonic() - self._since < _SHORT:
                 # One that cannot live must not take all of a core.
                 self._closing.wait(_SHORT / 4)
-            with self._changed:
-                if self._closing.is_set():
-                    return
-                self._stdin.close()
-                try:
-                    self._process, self._stdin = _start(self._command)
-                except OSError as error:
-                    self._failure = error
-                self._since = time.monotonic()
-                self._changed.notify_all()
-                if self._failure:
-                    return
+            until = time.monotonic() + _REPLACED_WITHIN
+            while not self._is_replaced(until):
+                self._closing.wait(_SHORT / 4)
+            if self._closing.is_set():
+                return
+
+    def _is_replaced(self, until: float) -> bool:
+        """Whether there is another guard, or there will be none; what passes is no reason for that until then."""
+        with self._changed:
+            if self._closing.is_set():
+                return True
+            self._stdin.close()
+            try:
+                self._process, self._stdin = _start(self._command)
+            except OSError as error:
+                if error.errno in _PASSING and time.monotonic() < until:
+                    return False
+                self._failure = error
+            self._since = time.monotonic()
+            self._changed.notify_all()
+            return True
 
     def _is_gone(self) -> MachineError:
         return MachineError("the guard process of this run was killed, and no other can be started", code="AZD302")
@@ -183,7 +206,8 @@ class GuardProcess:
 
 def _start(command: Sequence[str]) -> tuple[subprocess.Popen[bytes], socket.socket]:
     ours, theirs = socket.socketpair()
-    with theirs:
+    with contextlib.ExitStack() as unless_started, theirs:
+        unless_started.enter_context(ours)
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", *command],
             stdin=theirs.fileno(),
@@ -194,4 +218,5 @@ def _start(command: Sequence[str]) -> tuple[subprocess.Popen[bytes], socket.sock
             start_new_session=True,
             cwd="/",
         )
+        unless_started.pop_all()
     return process, ours

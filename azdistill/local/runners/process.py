@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import selectors
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ from azdistill.local.runners.process_table import holders, members
 
 _POLL = 0.1
 _CHUNK = 1 << 16
+#: Seconds for which what a command left running may print on; what has been silent for a moment is ended before.
+_AFTERWARDS = 1.0
 #: How many guards in a row may die over one start, and for how many seconds one may not answer.
 _TRIES, _ANSWER = 5, 120.0
 
@@ -35,6 +38,7 @@ class ProcessRunner:
     def __init__(self, mark: str) -> None:
         if not os.path.exists(guard.SHELL):
             raise MachineError(f"{guard.SHELL} is missing", code="AZD301", hint="steps are run by it, as on Azure")
+        self._mark = mark
         self._guard = GuardProcess(guard.__file__, mark)
 
     def run(self, job: Job, output: Callable[[bytes], None], cancellation: Cancellation) -> Ended:
@@ -43,15 +47,18 @@ class ProcessRunner:
         with self._started(job) as command:
             watch = _ProcessWatch(command, job, cancellation)
             watch.follow(output)
-        if command.returncode is None:
-            raise MachineError(
-                "the process that watched the step was killed, and the step with it", code="AZD302", hint="run it again"
-            )
-        return Ended(_as_shell(command.returncode), time.monotonic() - started, watch.timed_out, watch.canceled)
+        code = command.returncode
+        if code is None:
+            if not (watch.timed_out or watch.canceled):
+                raise _unwatched(command)
+            # It was killed, though nobody saw it end.
+            code = -signal.SIGKILL
+        return Ended(_as_shell(code), time.monotonic() - started, watch.timed_out, watch.canceled)
 
     def close(self) -> None:
         """Dismiss the guard, which sweeps what is left of the run before it goes."""
-        self._guard.close()
+        if not self._guard.close():
+            guard.sweep(self._mark)
 
     @contextmanager
     def _started(self, job: Job) -> Iterator[_Command]:
@@ -91,13 +98,13 @@ class _Command:
         self._leader = 0
         #: As Popen has it; None while it lives, and where nobody knows.
         self.returncode: int | None = None
-        #: Whether nothing of it is left, and whether nobody watches it any more.
+        #: Whether its supervisor has ended all that it could, and whether nobody watches it any more.
         self.is_gone = self.is_lost = False
 
     @property
     def has_ended(self) -> bool:
-        """Whether the command is over; something that it started may live."""
-        return self.returncode is not None or self.is_lost
+        """Whether the command is over, or its supervisor gave it up; something that it started may live."""
+        return self.returncode is not None or self.is_gone or self.is_lost
 
     def is_ready(self) -> bool:
         """Wait for its supervisor; False where that died."""
@@ -172,6 +179,8 @@ class _ProcessWatch(Watch):
         super().__init__(job, cancellation)
         self._command = command
         self._holders: set[int] = set()
+        #: When to look next for what outlives the command, and until when.
+        self._look_at: float | None = None
         self._left_at: float | None = None
 
     def follow(self, output: Callable[[bytes], None]) -> None:
@@ -186,11 +195,8 @@ class _ProcessWatch(Watch):
                     if not chunk:
                         break
                     output(chunk)
-                elif not ready and command.has_ended and not self._is_ending():
-                    # The command is over, but something it started holds its output open.
-                    self.kill()
-                    if self._is_left():
-                        break
+                if command.has_ended and self._is_held(not ready):
+                    break
                 self.check_time()
             selector.unregister(command.output)
             while not command.has_ended or self._is_ending():
@@ -215,6 +221,21 @@ class _ProcessWatch(Watch):
     def _is_ending(self) -> bool:
         """Whether something of the command's group was asked to end and still has time to."""
         return self._kill_at is not None and not self._killed and self._command.has_members()
+
+    def _is_held(self, is_silent: bool) -> bool:
+        """The command is over, but what it started may hold its output open: end that; whether it does so for too long.
+
+        However much of it is printed: that can go on for ever.
+        """
+        now = time.monotonic()
+        self._look_at = self._look_at or now + _AFTERWARDS
+        if not is_silent and now < self._look_at:
+            return False
+        self._look_at = now + _POLL
+        if self._is_ending():
+            return False
+        self.kill()
+        return self._is_left()
 
     def _is_left(self) -> bool:
         """End what holds the output though it is nowhere below the command; whether it does so for too long."""
@@ -245,6 +266,15 @@ def _described(job: Job) -> bytes:
     if any("\0" in text for text in texts):
         raise ValueError("embedded null byte")
     return b"\0".join(map(os.fsencode, texts))
+
+
+def _unwatched(command: _Command) -> MachineError:
+    happened = (
+        "the step was killed, and has not ended"
+        if command.is_gone
+        else "the process that watched the step was killed, and the step with it"
+    )
+    return MachineError(happened, code="AZD302", hint="run it again")
 
 
 def _not_started(number: int) -> UserError | MachineError:
