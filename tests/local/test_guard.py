@@ -263,10 +263,12 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "GRACE", 0.1)
 
 
-def outcome(runner: ProcessRunner, job: Job, cancellation: Cancellation) -> Ended:
+def outcome(
+    runner: ProcessRunner, job: Job, cancellation: Cancellation, output: Callable[[bytes], None] = lambda _: None
+) -> Ended:
     """How a job ends, which it must."""
     ended: list[Ended] = []
-    thread = threading.Thread(target=lambda: ended.append(runner.run(job, lambda _: None, cancellation)), daemon=True)
+    thread = threading.Thread(target=lambda: ended.append(runner.run(job, output, cancellation)), daemon=True)
     thread.start()
     thread.join(20)
     assert not thread.is_alive()
@@ -291,6 +293,28 @@ def test_a_command_that_takes_too_long_to_die_does_not_keep_the_run(
     with closing(ProcessRunner(mark)) as runner:
         ended = outcome(runner, job, cancellation)
     assert (ended.returncode, ended.timed_out, ended.canceled) == (137, not is_asked, is_asked)
+
+
+def test_a_supervisor_that_is_stopped_does_not_keep_the_run(
+    hurried: None,
+    runner: ProcessRunner,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: str,
+    sleepers: Callable[[], list[int]],
+) -> None:
+    monkeypatch.setattr(process, "_ENDS_WITHIN", 0.1)
+    cancellation = Cancellation()
+    [its_guard] = guards(os.getpid())
+
+    def stop(_: bytes) -> None:
+        for pid in supervisors(its_guard):
+            os.kill(pid, signal.SIGSTOP)
+        cancellation.ask()
+
+    job = Job("guarded.a.1", f"echo started; sleep {seconds}; true", Path("/"), {"PATH": os.defpath})
+    ended = outcome(runner, job, cancellation, stop)
+    assert (ended.returncode, ended.canceled) == (137, True)
+    assert comes(lambda: not sleepers(), GRACE)
 
 
 def test_what_prints_on_when_its_step_has_ended_is_ended_too(

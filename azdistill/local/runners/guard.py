@@ -10,7 +10,8 @@ below its supervisor (a "subreaper"), in whatever session and with whatever envi
 the command's process group only. Guard, runner and supervisor may each be killed:
 
 - Without the guard the supervisors go on, and the runner starts another guard.
-- The command ends with its supervisor, and what it has started is then below the guard, which ends it.
+- The command ends with its supervisor, and what it has started is then below the guard, which ends it. The runner
+  kills a supervisor that hangs when it should end the command.
 - When the runner is gone, the guard ends whatever is below it, also where a supervisor hangs, and then every process
   whose environment holds MARK.
 
@@ -32,8 +33,8 @@ import time
 SHELL = "/bin/bash"
 #: What the runner says to a supervisor: ask the command's group to end; end everything.
 TERMINATE, KILL = b"t", b"k"
-#: What a supervisor says to the runner, a line each: it waits for its job; the command was started (its id), could not
-#: be started (errno), or has ended (exit code, or the signal below zero); nothing of it is left.
+#: What a supervisor says to the runner, a line each: it waits for its job (its own id); the command was started (the
+#: id of that), could not be started (errno), or has ended (exit code, or the signal below zero); it did what it could.
 READY, STARTED, FAILED, ENDED, GONE = b"ready", b"started", b"failed", b"ended", b"gone"
 #: Seconds for which what was killed may take to end.
 PATIENCE = 5.0
@@ -146,7 +147,7 @@ class Supervisor:
         # Lets go of the guard's socket.
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         ended = adopt(self._prctl)
-        say(self._control, READY)
+        say(self._control, READY, os.getpid())
         size = int.from_bytes(self._exactly(8), "big")
         job = self._exactly(size)
         if not job or not self._start(*job.split(b"\0")):

@@ -26,6 +26,8 @@ _POLL = 0.1
 _CHUNK = 1 << 16
 #: Seconds for which what a command left running may print on; what has been silent for a moment is ended before.
 _AFTERWARDS = 1.0
+#: Seconds within which a supervisor ends what it is told to, or says that it cannot.
+_ENDS_WITHIN = 2 * guard.PATIENCE
 #: How many guards in a row may die over one start, and for how many seconds one may not answer.
 _TRIES, _ANSWER = 5, 120.0
 
@@ -94,8 +96,7 @@ class _Command:
         self.control, self.output = control, output
         self._mark = mark
         self._unread = b""
-        self._is_ready = False
-        self._leader = 0
+        self._supervisor = self._leader = 0
         #: As Popen has it; None while it lives, and where nobody knows.
         self.returncode: int | None = None
         #: Whether its supervisor has ended all that it could, and whether nobody watches it any more.
@@ -108,8 +109,8 @@ class _Command:
 
     def is_ready(self) -> bool:
         """Wait for its supervisor; False where that died."""
-        self._hear_until(lambda: self._is_ready)
-        return self._is_ready
+        self._hear_until(lambda: self._supervisor > 0)
+        return self._supervisor > 0
 
     def start(self, job: bytes) -> None:
         self._say(len(job).to_bytes(8, "big") + job)
@@ -132,6 +133,11 @@ class _Command:
         if self.is_lost:
             guard.sweep(self._mark)
 
+    def abandon(self) -> None:
+        """Kill its supervisor, which hangs; the guard ends the rest."""
+        if self._supervisor and not (self.is_gone or self.is_lost):
+            guard.kill({self._supervisor})
+
     def has_members(self) -> bool:
         """Whether anything of its process group lives."""
         return bool(members(self._leader))
@@ -140,6 +146,9 @@ class _Command:
         """Take in what the supervisor says."""
         try:
             chunk = self.control.recv(4096)
+        except TimeoutError:
+            self.abandon()
+            chunk = b""
         except OSError:
             chunk = b""
         *lines, self._unread = (self._unread + chunk).split(b"\n")
@@ -155,7 +164,7 @@ class _Command:
     def _take(self, word: bytes, number: int) -> None:
         match word:
             case guard.READY:
-                self._is_ready = True
+                self._supervisor = number
             case guard.STARTED:
                 self._leader = number
             case guard.ENDED:
@@ -211,6 +220,13 @@ class _ProcessWatch(Watch):
             if self._command.is_gone or self._command.is_lost:
                 selector.unregister(self._command.control)
         return ready
+
+    def check_time(self) -> None:
+        """See :class:`azdistill.local.runners.base.Watch`; a supervisor that hangs over it is ended too."""
+        super().check_time()
+        is_due = self._killed and self._kill_at and time.monotonic() > self._kill_at + _ENDS_WITHIN
+        if is_due and not self._command.has_ended:
+            self._command.abandon()
 
     def terminate(self) -> None:
         self._command.terminate()
