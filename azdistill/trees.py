@@ -9,8 +9,8 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,29 @@ def stat_of(status: os.stat_result) -> Stat:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
+def stat_at(path: str) -> Stat | None:
+    """What stat says of what lies at ``path``, if anything does."""
+    try:
+        return stat_of(os.stat(path))
+    except OSError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen at some paths: ``found``, which ``look`` finds anew. What does not count comes and goes in a folder
+    as well, so that another time of one is only a reason to look.
+    """
+
+    stats: Mapping[str, Stat | None] = field(compare=False)
+    found: str
+    look: Callable[[], str] = field(compare=False)
+
+    def is_still_so(self) -> bool:
+        """Whether nothing that counts has changed since."""
+        return all(stat_at(path) == stat for path, stat in self.stats.items()) or self.look() == self.found
+
+
 def stamps(root: Path) -> dict[str, Stat]:
     """What stat says of a file (named ""), or of a folder and all that lies in it, and of the links that lead there.
 
@@ -124,6 +147,11 @@ def outwait(found: Iterable[Stat]) -> None:
     # A time to come is of another machine's clock.
     while _TICKING and 0 <= newest - time.clock_gettime_ns(_TICKING) < _LONGEST_TICK:
         time.sleep(_LONGEST_TICK / 10 / 1_000_000_000)
+
+
+def shows_from(stat: Stat) -> int:
+    """From when on (nanoseconds) a change to this certainly shows."""
+    return stat[2] + _LONGEST_TICK
 
 
 def _links(path: str, passed_over: Collection[str]) -> dict[str, Stat]:

@@ -370,4 +370,5 @@ def test_explain_says_that_an_input_was_changed_meanwhile(read_file: Callable[..
     job = reading(f"echo > ${{{{outputs.o}}}}; touch '{project}/x.txt'")
     runs = [read_file(job).state for _ in range(2)]
     told = explain(find_home(), runs[1], "a", runs)
-    assert told.reason == f"an input was changed while it ran in {runs[0].run_id}, so that its result was not kept"
+    reason = "an input, or what is installed, was changed while it ran"
+    assert told.reason == f"{reason} in {runs[0].run_id}, so that its result was not kept"

@@ -9,9 +9,10 @@ import sys
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from local_helpers import statuses, step
+from local_helpers import log_of, statuses, step
 
 from azdistill.local.cache.explain import explain
 from azdistill.local.in_step import installed_probe
@@ -257,3 +258,83 @@ def test_what_no_installer_writes_is_passed_over(project: Path, packages: Path, 
     (packages / "odd-1.0.dist-info" / "RECORD").write_text("a,b\n\n,\n")
     odd = installed_probe.Package(str(packages), "odd-1.0.dist-info")
     assert not odd.is_editable
+
+
+def installs_another(project: Path, packages: Path) -> str:
+    return f"mkdir -p '{packages}/other-1.0.dist-info'"
+
+
+def installs_anew(project: Path, packages: Path) -> str:
+    place = packages / "mylib-1.0.dist-info"
+    return f"cp -r '{place}' '{place}.new'; rm -r '{place}'; mv '{place}.new' '{place}'"
+
+
+def edits_what_is_editable(project: Path, packages: Path) -> str:
+    return f"printf \"V = 'new'\" > '{project}/src/mylib/__init__.py'; rm -rf '{project}/src/mylib/__pycache__'"
+
+
+def adds_a_module(project: Path, packages: Path) -> str:
+    return f"mkdir -p '{project}/src/mylib/sub'; touch '{project}/src/mylib/sub/more.py'"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (installs_another, "what is installed"),
+        (installs_anew, "what is installed"),
+        (edits_what_is_editable, "the installed mylib-1.0"),
+        (adds_a_module, "the installed mylib-1.0"),
+    ],
+)
+def test_what_was_made_after_a_package_changed_in_the_run_is_of_that_run_only(
+    run: Run, project: Path, packages: Path, change: Callable[[Path, Path], str], told: str
+) -> None:
+    package(editable_by_path(project, packages), "old")
+    shutil.rmtree(packages / "other-1.0.dist-info", ignore_errors=True)
+
+    def see(command: str) -> Finished:
+        first = step(command, outputs=("o",))
+        show = "python -c 'import mylib; print(mylib.V)' > '${{outputs.o}}'; : '${{inputs.x}}'"
+        second = step(show, outputs=("o",), inputs={"x": "${{parent.jobs.first.outputs.o}}"})
+        return run({"first": first, "second": second}, options=Options(python=PYTHON))
+
+    changing = f"test -e '{project}/done' || {{ {change(project, packages)}; }}; echo > '${{{{outputs.o}}}}'"
+    finished = see(changing)
+    assert statuses(finished) == {"first": "completed", "second": "completed"}
+    line = f"{told} was changed since the run began: its result is of this run only, not cached"
+    for name in ("first", "second"):
+        assert log_of(finished, name).count(line) == 1
+    # As it was when that run began.
+    (project / "done").touch()
+    package(project / "src", "old")
+    shutil.rmtree(project / "src" / "mylib" / "sub", ignore_errors=True)
+    shutil.rmtree(packages / "other-1.0.dist-info", ignore_errors=True)
+    again = see(changing)
+    assert statuses(again) == {"first": "completed", "second": "completed"}
+    assert Path(again.state.steps["second"].outputs["o"]).read_text() == "old\n"
+    assert statuses(see(changing)) == {"first": "cached", "second": "cached"}
+
+
+def test_what_python_compiles_for_itself_is_no_change(version: Callable[[], tuple[str, str]], packages: Path) -> None:
+    (packages / "mylib.py").write_text("V = 'one'\n")
+    assert [version(), version()] == [("completed", "one"), ("cached", "one")]
+    assert (packages / "__pycache__").is_dir()
+
+
+def test_what_is_installed_while_the_interpreter_is_asked_counts(
+    version: Callable[[], tuple[str, str]], packages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package(packages, "one")
+    probe = interpreter._probe
+
+    def probe_and_install(executable: Path) -> dict[str, Any]:
+        told = probe(executable)
+        (packages / "other-1.0.dist-info").mkdir(exist_ok=True)
+        return told
+
+    with monkeypatch.context() as patch:
+        patch.setattr(interpreter, "_probe", probe_and_install)
+        assert version() == ("completed", "one")
+    assert version() == ("cached", "one")
+    shutil.rmtree(packages / "other-1.0.dist-info")
+    assert version() == ("completed", "one")

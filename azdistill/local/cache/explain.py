@@ -128,7 +128,8 @@ def against(
     elif earlier.steps[step].status not in ("completed", "cached"):
         reason = f"nothing it depends on has changed, but it did not succeed in {earlier.run_id}"
     elif read_something_else(earlier, step):
-        reason = f"an input was changed while it ran in {earlier.run_id}, so that its result was not kept"
+        read = "an input, or what is installed, was changed while it ran"
+        reason = f"{read} in {earlier.run_id}, so that its result was not kept"
     else:
         reason = "nothing it depends on has changed, but what it had made is not kept any more"
     return reason, earlier.run_id, changes

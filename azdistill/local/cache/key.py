@@ -121,6 +121,12 @@ def result_key(context: PlanContext, step: PlannedStep, results: Mapping[str, Re
     return ResultKey(fields)
 
 
+def installed_changed(context: PlanContext, step: PlannedStep) -> list[str]:
+    """What is installed for a step and is not what it was when the run began. In a container, the image has it all."""
+    seen = {} if context.containers else context.interpreters[step.trial_of or step.name].seen
+    return [f"the installed {name}" if name else "what is installed" for name in seen if not seen[name].is_still_so()]
+
+
 def _variables(context: PlanContext, step: PlannedStep) -> dict[str, str]:
     """What is said of the caller's variables that a step sees; what it sets itself hides them."""
     named = {name: context.seal.of(name, os.environ.get(name, "")) for name in step.counted_secrets}

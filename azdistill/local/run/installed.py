@@ -9,53 +9,82 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from azdistill.local.in_step.installed_probe import IMPORTABLE
-from azdistill.trees import Stat, digest, hash_file, stat_of
+from azdistill.trees import Seen, digest, hash_file, outwait, stat_at
 
 #: What was changed this recently (seconds) may change again without its stat showing it.
 _SETTLED = 2.0
 #: A label -> what stat said of its files, as a hash, and the hash of what they held.
 Memory = Mapping[str, Sequence[str]]
+Sources = Sequence[Mapping[str, Any]]
 
 
-def read_sources(sources: Mapping[str, Sequence[Mapping[str, Any]]], memory: Memory) -> dict[str, tuple[str, str]]:
-    """The memory with the hashes of now. ``sources`` are what ``installed_probe`` says of each label."""
+class Read(NamedTuple):
+    """What was read of a label: what goes into the memory, and what stat said before it was read."""
+
+    remembered: tuple[str, str]
+    seen: Seen
+
+
+def read_sources(sources: Mapping[str, Sources], memory: Memory) -> dict[str, Read]:
+    """What the sources hold now. They are what ``installed_probe`` says of each label."""
     return {label: _read(found, memory.get(label, ())) for label, found in sources.items()}
 
 
-def _read(sources: Sequence[Mapping[str, Any]], before: Sequence[str]) -> tuple[str, str]:
-    files = {name: path for source in sources for name, path in _files(source)}
-    stats = {name: stat for name, path in sorted(files.items()) if (stat := _stat(path))}
-    stamp = digest([[name, *stat] for name, stat in stats.items()])
+def _read(sources: Sources, before: Sequence[str]) -> Read:
+    stamp, places = _stamp(sources), _places(sources)
+    stats = {path: stat_at(path) for path in places.values()}
+    # Folders are there to be looked at: what counts is what lies in them.
+    files = {name: path for name, path in places.items() if not name.endswith("/") and stats[path]}
+    seen = Seen(stats, stamp, partial(_stamp, sources))
     if len(before) == 2 and before[0] == stamp:
-        return stamp, before[1]
-    content = digest([[name, hash_file(Path(files[name]))] for name in stats])
-    latest = max((max(stat[1:3]) for stat in stats.values()), default=0)
+        return Read((stamp, before[1]), seen)
+    times = [stat for path in files.values() if (stat := stats[path])]
+    outwait(times)
+    content = digest([[name, hash_file(Path(path))] for name, path in files.items()])
+    latest = max((max(stat[1:3]) for stat in times), default=0)
     # A stamp that nothing has: it is read again next time.
-    return stamp if time.time() - latest / 1e9 > _SETTLED else "", content
+    return Read((stamp if time.time() - latest / 1e9 > _SETTLED else "", content), seen)
 
 
-def _stat(path: str) -> Stat | None:
-    try:
-        return stat_of(os.stat(path))
-    except OSError:
-        return None
+def _stamp(sources: Sources) -> str:
+    """What stat says of the files of sources, as a hash."""
+    files = {name: path for name, path in _places(sources).items() if not name.endswith("/")}
+    return digest([[name, *stat] for name, path in files.items() if (stat := stat_at(path))])
+
+
+def entries_seen(folder: str) -> list[tuple[str, int]]:
+    """What lies in a folder but for what Python puts there itself: installing replaces the folders of a package."""
+    return sorted((entry.name, entry.inode()) for entry in _entries(folder) if entry.name != "__pycache__")
+
+
+def _places(sources: Sources) -> dict[str, str]:
+    """All that counts of the sources of a label, by names that do not say where it lies. One module may lie in several
+    of them.
+    """
+    every = [(f"{n}:{name}", path) for n, source in enumerate(sources) for name, path in _files(source)]
+    return dict(sorted(every))
 
 
 def _files(source: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What an interpreter may import of a source, by a name that does not say where it lies."""
+    """What an interpreter may import of a source, by a name that does not say where it lies; of folders it ends with a
+    slash.
+    """
     if path := source.get("path"):
         yield from _module(path)
     elif path := source.get("module"):
         yield from _module(path)
         folder, stem = os.path.split(path)
+        yield "/", folder
         for entry in _entries(folder):
             if entry.name.startswith(f"{stem}.") and entry.name.endswith(IMPORTABLE):
                 yield entry.name, entry.path
     else:
+        yield "/", source["folder"]
         for entry in _entries(source["folder"]):
             if _is_importable(entry, namespaces=source["namespaces"]):
                 yield from _module(entry.path)
@@ -84,6 +113,7 @@ def _module(path: str) -> Iterator[tuple[str, str]]:
         if (real := os.path.realpath(folder)) in seen:
             continue
         seen.add(real)
+        yield f"{name}/", folder
         for entry in _entries(folder):
             if entry.is_dir() and entry.name != "__pycache__" and not entry.name.startswith("."):
                 todo.append((entry.path, f"{name}/{entry.name}"))

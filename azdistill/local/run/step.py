@@ -14,7 +14,7 @@ from pathlib import Path
 
 from azdistill.errors import Interrupted, MachineError, UserError
 from azdistill.local.cache.entries import METRICS, Entry
-from azdistill.local.cache.key import ResultKey, confirm, key_of, places_of, result_key
+from azdistill.local.cache.key import ResultKey, confirm, installed_changed, key_of, places_of, result_key
 from azdistill.local.outputs import manifest as outputs
 from azdistill.local.outputs import value_outputs
 from azdistill.local.outputs.manifest import Manifest
@@ -53,6 +53,7 @@ Results = Mapping[str, Result]
 Stamps = Mapping[str, Mapping[str, Stat]]
 #: How often the inputs of a step are read again because they were changed before its command was started.
 _READINGS = 3
+_NOT_KEPT = "its result is of this run only, not cached"
 
 
 class StepRunner:
@@ -230,18 +231,19 @@ class StepRunner:
             return self._commit(step, work, attempt, prepared.places, keeps, time.monotonic() - started, in_place)
 
     def _confirm(self, work: _Work, attempt: Attempt, log: LogWriter, before: list[str] | None = None) -> list[str]:
-        """The inputs that were changed since they were stamped, ``before`` the command was started or later.
+        """The inputs that were changed since they were stamped, ``before`` the command was started or later; what is
+        installed for it and was changed since the run began.
 
         What was made of them belongs to no key. The run goes on with it, and nobody else ever takes it.
         """
-        changed = before or work.changed()
-        confirm(attempt.folder, unchanged=not changed)
+        changed, installed = before or work.changed(), installed_changed(self._context, work.step)
+        confirm(attempt.folder, unchanged=not (changed or installed))
         if changed:
             names, were = ", ".join(map(repr, changed)), "was" if len(changed) == 1 else "were"
-            log.note(
-                f"input {names} {were} changed while this step read it: its result is of this run only, not cached"
-            )
-        return changed
+            log.note(f"input {names} {were} changed while this step read it: {_NOT_KEPT}")
+        elif installed:
+            log.note(f"{', '.join(installed)} was changed since the run began: {_NOT_KEPT}")
+        return [*changed, *installed]
 
     def _take_what_was_logged(
         self, step: PlannedStep, prepared: PreparedStep, attempt: Attempt, ended: Ended, log: LogWriter
