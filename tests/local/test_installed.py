@@ -338,3 +338,54 @@ def test_what_is_installed_while_the_interpreter_is_asked_counts(
     assert version() == ("cached", "one")
     shutil.rmtree(packages / "other-1.0.dist-info")
     assert version() == ("completed", "one")
+
+
+@pytest.mark.parametrize("install", [by_hand, editable_by_path, editable_by_a_hook_that_nobody_knows])
+@pytest.mark.parametrize("name", ["corp/tools", "l3/ns/sub"])
+def test_packages_without_a_file_of_their_own_count_however_deep(
+    run: Run, project: Path, packages: Path, install: Callable[[Path, Path], Path], name: str
+) -> None:
+    folder = install(project, packages) / name
+    folder.mkdir(parents=True)
+    (folder.parents[1] / "setup.cfg").touch()
+    dotted = name.replace("/", ".") + ".mod"
+    job = step(f"python -c 'import {dotted} as m; print(m.V)' > '${{{{outputs.o}}}}'", outputs=("o",))
+    for value, expected in (("one", "completed"), ("one", "cached"), ("three", "completed")):
+        (folder / "mod.py").write_text(f"V = '{value}'\n")
+        finished = run({"a": job}, options=Options(python=PYTHON))
+        assert statuses(finished) == {"a": expected}
+        assert Path(finished.state.steps["a"].outputs["o"]).read_text().strip() == value
+
+
+def test_every_folder_of_a_pth_file_counts_where_several_have_the_same_module(
+    version: Callable[[], tuple[str, str]], project: Path, packages: Path
+) -> None:
+    for name in ("first", "second"):
+        (project / name).mkdir()
+        (project / name / "mylib.py").write_text("V = 'one'\n")
+    (packages / "both.pth").write_text(f"{project / 'first'}\n{project / 'second'}\n")
+    assert [version(), version()] == [("completed", "one"), ("cached", "one")]
+    (project / "first" / "mylib.py").write_text("V = 'three'\n")
+    assert version() == ("completed", "three")
+    (project / "second" / "mylib.py").write_text("V = 'three'\n")
+    assert version() == ("completed", "three")
+
+
+def test_a_package_and_a_module_of_one_name_both_count(version: Callable[[], tuple[str, str]], packages: Path) -> None:
+    package(packages, "one")
+    (packages / "mylib.py").write_text("V = 'never'\n")
+    assert version() == ("completed", "one")
+    package(packages, "three")
+    assert version() == ("completed", "three")
+
+
+def test_a_package_in_two_places_counts_by_both(project: Path, packages: Path) -> None:
+    package(packages, "one")
+    distribution(packages, editable=False, files=("mylib/__init__.py",), origin=project)
+    shutil.copytree(packages, project / "more")
+    found = [installed_probe.Package(str(place), "mylib-1.0.dist-info") for place in (packages, project / "more")]
+    before = installed_probe.contents_of(found)
+    package(packages, "two")
+    distribution(packages, editable=False, files=("mylib/__init__.py",), origin=project)
+    found = [installed_probe.Package(str(place), "mylib-1.0.dist-info") for place in (packages, project / "more")]
+    assert installed_probe.contents_of(found) != before

@@ -94,3 +94,21 @@ def test_what_is_asked_sees_no_keys(home: Home, project: Path, monkeypatch: pyte
     seen = (project / "seen").read_text()
     assert "PATH=" in seen
     assert "canary-4711" not in seen
+
+
+def test_the_settings_of_a_virtual_environment_count(
+    home: Home, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base: str = sys._base_executable  # type: ignore[attr-defined]
+    (project / "env" / "bin").mkdir(parents=True)
+    python, settings = project / "env" / "bin" / "python", project / "env" / "pyvenv.cfg"
+    python.symlink_to(base)
+    monkeypatch.setenv("PYTHONUSERBASE", str(project / "me"))
+    scheme = sysconfig.get_preferred_scheme("user")
+    mine = Path(sysconfig.get_path("purelib", scheme, {"userbase": str(project / "me")}))
+    (mine / "mine-1.0.dist-info").mkdir(parents=True)
+    seen = []
+    for value in ("false", "true"):
+        settings.write_text(f"home = {Path(base).parent}\ninclude-system-site-packages = {value}\n")
+        seen.append("mine-1.0" in find_interpreter(home, str(python)).fingerprint["distributions"])
+    assert seen == [False, True]

@@ -61,10 +61,14 @@ class Package:
         return unquote(url[len("file://") :]) if url.startswith("file://") else ""
 
     def modules_in(self, folder: str) -> list[str]:
-        """Its modules in a folder that it makes importable as a whole: as it says, or else by its own name."""
+        """Its modules in a folder that it makes importable as a whole: as it says, or else by its own name; none where
+        nothing lies there by these names.
+        """
         guess = re.split(r"-\d", self.label)[0].replace("-", "_")
-        is_there = any(os.path.exists(os.path.join(folder, guess + end)) for end in ("", ".py"))
-        return self.modules or ([guess] if is_there else [])
+        there = {stem(name) for name in entries_of(folder) if name.endswith(IMPORTABLE) or name.isidentifier()}
+        if self.modules and there.issuperset(self.modules):
+            return self.modules
+        return [guess] if guess in there else []
 
     def _read(self, name: str) -> str:
         return read(os.path.join(self.place, self._info, name))
@@ -89,13 +93,12 @@ def entries_of(place: str) -> list[str]:
 def loose_in(place: str, packages: list[Package]) -> dict[str, list[dict[str, Any]]]:
     """The modules beside the packages that belong to none of them."""
     owned = set().union(*(package.tops() for package in packages if package.place == place))
-    names = [name for name in entries_of(place) if stem(name) not in owned and name != "__pycache__"]
-    return {
-        stem(name): [{"path": path}]
-        for name in names
-        for path in [os.path.join(place, name)]
-        if name.endswith(IMPORTABLE) or (os.path.isdir(path) and name.isidentifier())
-    }
+    loose: dict[str, list[dict[str, Any]]] = {}
+    for name in (name for name in entries_of(place) if stem(name) not in owned and name != "__pycache__"):
+        path = os.path.join(place, name)
+        if name.endswith(IMPORTABLE) or (os.path.isdir(path) and name.isidentifier()):
+            loose.setdefault(stem(name), []).append({"path": path})
+    return loose
 
 
 def folders_of(place: str, name: str) -> list[str]:
@@ -112,7 +115,7 @@ def named_by(place: str, name: str, owner: Package | None) -> list[dict[str, Any
     for folder in filter(os.path.isdir, folders_of(place, name)):
         modules = owner.modules_in(folder) if owner else []
         sources += [{"module": os.path.join(folder, module)} for module in modules]
-        sources += [] if modules else [{"folder": folder, "namespaces": owner is None}]
+        sources += [] if modules else [{"folder": folder, "namespaces": True}]
     return sources
 
 
@@ -151,6 +154,14 @@ def imported_from_elsewhere(places: list[str], packages: list[Package]) -> dict[
     return sources
 
 
+def contents_of(packages: list[Package]) -> dict[str, str]:
+    """Label -> what is told of the content of its packages. One may be installed in several places."""
+    told: dict[str, list[str | None]] = {}
+    for package in packages:
+        told.setdefault(package.label, []).append(package.content())
+    return {label: " ".join(map(str, contents)) for label, contents in told.items() if any(contents)}
+
+
 def added_to_path(places: list[str], packages: list[Package]) -> list[dict[str, Any]]:
     """Folders on the path that no file names: a line of a ``.pth`` file, or a sitecustomize, may do anything."""
     library = sysconfig.get_paths()["stdlib"]
@@ -170,27 +181,29 @@ def told() -> dict[str, Any]:
     places = [p for p in dict.fromkeys([*paths, *user]) if p.rstrip("/").endswith(("site-packages", "dist-packages"))]
     infos = [(p, name) for p in places for name in entries_of(p) if name.endswith((".dist-info", ".egg-info"))]
     packages = [Package(place, name) for place, name in infos]
-    contents = {package.label: package.content() for package in packages}
     sources = imported_from_elsewhere(places, packages)
     for place in places:
-        sources.update({label: found for label, found in loose_in(place, packages).items() if label not in sources})
+        for label, found in loose_in(place, packages).items():
+            sources.setdefault(label, []).extend(found)
     if added := added_to_path(places, packages):
         sources["sys.path"] = added
     named = [(place, name) for place in places for name in entries_of(place) if name.endswith(".pth")]
     # A folder that is not there yet will be on the path once it is.
     absent = [folder for place, name in named for folder in folders_of(place, name) if not os.path.isdir(folder)]
+    # Of a virtual environment: whether it sees the packages of its base.
+    config = os.path.join(sys.prefix, "pyvenv.cfg")
     return {
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
         "platform": f"{sys.platform}-{platform.machine()}",
         "build": sys.version,
         "distributions": sorted({package.label for package in packages}),
-        "contents": {label: content for label, content in contents.items() if content},
+        "contents": contents_of(packages),
         "sources": sources,
         "executable": sys.executable,
         "user_base": site.getuserbase(),
         "folders": places,
-        "watched": [*(os.path.join(place, name) for place, name in named), *absent],
+        "watched": [*(os.path.join(place, name) for place, name in named), *absent, config],
     }
 
 

@@ -18,6 +18,9 @@ from azdistill.trees import Seen, digest, hash_file, outwait, stat_at
 
 #: What was changed this recently (seconds) may change again without its stat showing it.
 _SETTLED = 2.0
+#: So many folders without modules may lie around a package that has no file of its own.
+_DEEPEST = 5
+_NO_PACKAGES = frozenset({"__pycache__", "node_modules"})
 #: A label -> what stat said of its files, as a hash, and the hash of what they held.
 Memory = Mapping[str, Sequence[str]]
 Sources = Sequence[Mapping[str, Any]]
@@ -84,22 +87,26 @@ def _files(source: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             if entry.name.startswith(f"{stem}.") and entry.name.endswith(IMPORTABLE):
                 yield entry.name, entry.path
     else:
-        yield "/", source["folder"]
-        for entry in _entries(source["folder"]):
-            if _is_importable(entry, namespaces=source["namespaces"]):
-                yield from _module(entry.path)
+        found = [*_importable(source["folder"], deep=source["namespaces"])]
+        # That nothing is there would be said of all content alike.
+        is_empty = all(name.endswith("/") for name, _ in found)
+        yield from _importable(source["folder"], deep=True) if is_empty else found
 
 
-def _is_importable(entry: os.DirEntry[str], *, namespaces: bool) -> bool:
-    """Whether an entry of a folder on the path is a module, or a package; ``namespaces``: one without a file of its
-    own, too.
-    """
-    if not entry.is_dir():
-        return entry.name.endswith(IMPORTABLE)
-    if not entry.name.isidentifier() or entry.name == "__pycache__":
-        return False
-    inside = [each.name for each in _entries(entry.path)]
-    return "__init__.py" in inside or (namespaces and any(name.endswith(IMPORTABLE) for name in inside))
+def _importable(folder: str, prefix: str = "", levels: int = _DEEPEST, *, deep: bool) -> Iterator[tuple[str, str]]:
+    """All modules and packages in a folder on the path; ``deep``: in packages without a file of their own, too."""
+    yield f"{prefix}/", folder
+    for entry in _entries(folder):
+        name = f"{prefix}{entry.name}"
+        if not entry.is_dir():
+            if entry.name.endswith(IMPORTABLE):
+                yield name, entry.path
+        elif entry.name.isidentifier() and entry.name not in _NO_PACKAGES:
+            inside = [each.name for each in _entries(entry.path)]
+            if "__init__.py" in inside or (deep and any(each.endswith(IMPORTABLE) for each in inside)):
+                yield from ((prefix + below, path) for below, path in _module(entry.path))
+            elif deep and levels:
+                yield from _importable(entry.path, f"{name}/", levels - 1, deep=True)
 
 
 def _module(path: str) -> Iterator[tuple[str, str]]:

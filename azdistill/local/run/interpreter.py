@@ -27,7 +27,7 @@ from azdistill.trees import Seen, outwait, shows_from, stat_at
 #: Starts the probe that is its argument. What lies in the folder of the caller is nothing that a step sees.
 _START = "import sys; sys.path[:] = [path for path in sys.path if path]; exec(sys.argv.pop(), {'__name__': '__main__'})"
 #: Of what is remembered; raised when the probe says more.
-_VERSION = 3
+_VERSION = 4
 #: So often is an interpreter asked while somebody installs something.
 _QUESTIONS = 3
 #: What the probe says for us; places are in no key.
