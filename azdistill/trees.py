@@ -21,6 +21,7 @@ Stat = tuple[int, int, int, int]
 _TICKING = 5 if sys.platform == "linux" else 0
 #: Nanoseconds.
 _LONGEST_TICK = 10_000_000
+_SECOND = 1_000_000_000
 
 
 def canonical(value: Any) -> str:
@@ -142,16 +143,29 @@ def stamps(root: Path) -> dict[str, Stat]:
 
 
 def outwait(found: Iterable[Stat]) -> None:
-    """Wait until a change to any of these shows, which one within the same tick of the system's clock does not."""
-    newest = max((stat[2] for stat in found), default=0)
+    """Wait until a change to any of these shows, which one within the same tick of the clock does not that their times
+    are from: the system's, or one of whole seconds.
+    """
+    times = [stat[2] for stat in found]
+    newest = max(times, default=0)
+    by_seconds = max((each for each in times if not each % _SECOND), default=0)
     # A time to come is of another machine's clock.
     while _TICKING and 0 <= newest - time.clock_gettime_ns(_TICKING) < _LONGEST_TICK:
-        time.sleep(_LONGEST_TICK / 10 / 1_000_000_000)
+        time.sleep(_LONGEST_TICK / 10 / _SECOND)
+    while 0 < (left := _shows_from(by_seconds) - time.time_ns()) <= 2 * _SECOND + _LONGEST_TICK:
+        time.sleep(left / _SECOND)
 
 
 def shows_from(stat: Stat) -> int:
     """From when on (nanoseconds) a change to this certainly shows."""
-    return stat[2] + _LONGEST_TICK
+    return _shows_from(stat[2])
+
+
+def _shows_from(changed: int) -> int:
+    if changed % _SECOND:
+        return changed + _LONGEST_TICK
+    # Some file systems count by two.
+    return changed + (1 if changed // _SECOND % 2 else 2) * _SECOND + _LONGEST_TICK
 
 
 def _links(path: str, passed_over: Collection[str]) -> dict[str, Stat]:

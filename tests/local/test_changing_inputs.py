@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from local_helpers import log_of, no_cache, statuses, step
 from sweep_helpers import KEEP, choice, log, sweep_step
 
+from azdistill import trees
 from azdistill.errors import MachineError
 from azdistill.local.cache import hashes
 from azdistill.local.cache.explain import explain
@@ -372,3 +374,35 @@ def test_explain_says_that_an_input_was_changed_meanwhile(read_file: Callable[..
     told = explain(find_home(), runs[1], "a", runs)
     reason = "an input, or what is installed, was changed while it ran"
     assert told.reason == f"{reason} in {runs[0].run_id}, so that its result was not kept"
+
+
+def test_a_change_within_the_same_second_shows_where_times_are_whole_seconds(
+    read_file: Callable[..., Finished], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def by_seconds(status: os.stat_result) -> tuple[int, int, int, int]:
+        second = 1_000_000_000
+        mtime, ctime = status.st_mtime_ns // second * second, status.st_ctime_ns // second * second
+        return status.st_size, mtime, ctime, status.st_ino
+
+    monkeypatch.setattr(trees, "stat_of", by_seconds)
+    job = reading(f"cat '${{{{inputs.x}}}}' > '${{{{outputs.o}}}}'; echo new > '{project}/x.txt'")
+    (project / "x.txt").write_text("old\n")
+    assert NOT_CACHED in log_of(read_file(job), "a")
+
+
+def test_what_is_of_this_second_is_waited_for_and_nothing_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    second, clock, slept = 1_000_000_000, [7_400_000_000], list[float]()
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock.append(clock[-1] + round(seconds * second))
+
+    monkeypatch.setattr(trees.time, "time_ns", lambda: clock[-1])
+    monkeypatch.setattr(trees.time, "sleep", sleep)
+    for changed in (4, 5, 900):
+        trees.outwait([(1, 0, changed * second, 1)])
+    assert slept == []
+    trees.outwait([(1, 0, 7 * second, 1), (1, 0, 5 * second, 2)])
+    assert clock[-1] == 8_010_000_000
+    trees.outwait([(1, 0, 8 * second, 1)])
+    assert clock[-1] == 10_010_000_000

@@ -67,7 +67,8 @@ def find_interpreter(home: Home, python: str | None = None, *, named_by: str = "
         probe, seen = _ask(executable)
     read = read_sources(probe.get("sources", {}), before)
     contents = {label: found.remembered for label, found in read.items()}
-    if not home.looking and (not stored or any(contents[label] != tuple(before.get(label, ())) for label in contents)):
+    is_news = not stored or any(contents[label] != tuple(before.get(label, ())) for label in contents)
+    if is_news and seen.found and not home.looking:
         make_private(memory.parent)
         told = {"version": _VERSION, "probe": probe, "stat": _stat(executable, probe), "contents": contents}
         write_whole(memory, strict_json.dumps(told))
@@ -90,6 +91,9 @@ def _ask(executable: Path) -> tuple[dict[str, Any], Seen]:
         if all(shows_from(stat) <= began for stat in stats):
             break
         outwait(stats)
+    else:
+        # Nobody knows what it was that it told of: nothing is kept that depends on it.
+        return probe, Seen({str(executable): None}, "", seen.look)
     return probe, seen
 
 
