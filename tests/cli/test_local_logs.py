@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from azdistill.cli import cli
 
-COMMON = {"type": "command", "environment": "azureml:any@latest"}
+COMMON = {"type": "command", "environment": "azureml:any@latest", "tags": {"azdistill.exit_codes": "sysexits"}}
 
 
 @pytest.fixture(autouse=True)

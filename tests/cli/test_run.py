@@ -67,7 +67,7 @@ def project(tmp_path: Path) -> Path:
         "outputs": {"said": {"type": "uri_file"}},
         "jobs": {
             "say": {**common, "command": command, "outputs": {"said": said}},
-            "check": {**common, "command": check},
+            "check": {**common, "command": check, "tags": {"azdistill.exit_codes": "sysexits"}},
         },
     }
     (folder / "pipeline.yml").write_text(yaml.safe_dump(pipeline), encoding="utf-8")

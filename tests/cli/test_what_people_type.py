@@ -20,6 +20,7 @@ jobs:
       echo saying '${{inputs.word}}'; test '${{inputs.word}}' != bad || { echo 'error[BAD]: a bad word'; exit 65; }
     environment: azureml:any@latest
     inputs: {word: '${{parent.inputs.word}}'}
+    tags: {azdistill.exit_codes: sysexits}
   more:
     type: command
     command: echo
