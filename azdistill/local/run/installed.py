@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from azdistill.local.in_step.installed_probe import IMPORTABLE
-from azdistill.trees import Seen, digest, hash_file, outwait, stat_at
+from azdistill.trees import Seen, Stat, digest, hash_file, outwait, stat_at
 
 #: What was changed this recently (seconds) may change again without its stat showing it.
 _SETTLED = 2.0
@@ -39,11 +39,12 @@ def read_sources(sources: Mapping[str, Sources], memory: Memory) -> dict[str, Re
 
 
 def _read(sources: Sources, before: Sequence[str]) -> Read:
-    stamp, places = _stamp(sources), _places(sources)
+    places = _places(sources)
     stats = {path: stat_at(path) for path in places.values()}
     # Folders are there to be looked at: what counts is what lies in them.
     files = {name: path for name, path in places.items() if not name.endswith("/") and stats[path]}
-    seen = Seen(stats, stamp, partial(_stamp, sources))
+    stamp = _stamp(files, stats)
+    seen = Seen(stats, stamp, partial(_look, sources))
     if len(before) == 2 and before[0] == stamp:
         return Read((stamp, before[1]), seen)
     times = [stat for path in files.values() if (stat := stats[path])]
@@ -54,10 +55,14 @@ def _read(sources: Sources, before: Sequence[str]) -> Read:
     return Read((stamp if time.time() - latest / 1e9 > _SETTLED else "", content), seen)
 
 
-def _stamp(sources: Sources) -> str:
-    """What stat says of the files of sources, as a hash."""
+def _look(sources: Sources) -> str:
+    """What stat says of the files of sources now, as a hash."""
     files = {name: path for name, path in _places(sources).items() if not name.endswith("/")}
-    return digest([[name, *stat] for name, path in files.items() if (stat := stat_at(path))])
+    return _stamp(files, {path: stat_at(path) for path in files.values()})
+
+
+def _stamp(files: Mapping[str, str], stats: Mapping[str, Stat | None]) -> str:
+    return digest([[name, *stat] for name, path in files.items() if (stat := stats[path])])
 
 
 def entries_seen(folder: str) -> list[tuple[str, int]]:
@@ -114,18 +119,26 @@ def _module(path: str) -> Iterator[tuple[str, str]]:
     if os.path.isfile(path):
         yield os.path.basename(path), path
         return
-    todo, seen = [(path, os.path.basename(path))], set[str]()
+    todo, seen = [(path, os.path.basename(path))], set[tuple[int, int]]()
     while todo:
         folder, name = todo.pop()
-        if (real := os.path.realpath(folder)) in seen:
+        if (identity := _identity(folder)) in seen:
             continue
-        seen.add(real)
+        seen.add(identity)
         yield f"{name}/", folder
         for entry in _entries(folder):
             if entry.is_dir() and entry.name != "__pycache__" and not entry.name.startswith("."):
                 todo.append((entry.path, f"{name}/{entry.name}"))
             elif entry.is_file() and not entry.name.endswith(".pyc"):
                 yield f"{name}/{entry.name}", entry.path
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return 0, 0
+    return status.st_dev, status.st_ino
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
