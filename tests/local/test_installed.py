@@ -184,7 +184,8 @@ def test_a_module_and_a_package_without_a_file_of_its_own_count(
     folder = by_hand(project, packages)
     (folder / "more" / "inner").mkdir(parents=True)
     (folder / "mylib.py").write_text("from more import V\n")
-    for value in ("one", "two"):
+    # Of unequal size, so that Python compiles the second within the same second.
+    for value in ("one", "second"):
         (folder / "more" / "__init__.py").unlink(missing_ok=True)
         (folder / "mylib.py").write_text("from more.part import V\n")
         (folder / "more" / "part.py").write_text(f"V = '{value}'\n")
