@@ -93,6 +93,10 @@ NOT_COUNTED = (
         "name and version, or what its installer wrote down, stand for the first; the second is not installed",
     ),
     NotCounted(
+        "packages without an `__init__.py` that lie more than six folders deep in a folder that a `.pth` file names",
+        "to look for them in all that lies in a project would take too long",
+    ),
+    NotCounted(
         "the machine: kernel, processors, devices, limits, user and group, clock, random numbers",
         "a state folder belongs to one machine; a step that needs chance takes a seed",
     ),
