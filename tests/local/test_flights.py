@@ -77,8 +77,8 @@ def runners(project: Path, run: Run) -> Iterator[Callable[..., Any]]:
         (project / "go").touch()
 
 
-def test_equal_steps_of_runs_at_the_same_time_are_executed_once(project: Path, runners: Any) -> None:
-    first, jobs = Steps(), pipeline(project, counting(project))
+def one_and_three_who_wait(project: Path, runners: Any, jobs: Path, first: Steps) -> tuple[list[Any], list[Steps]]:
+    """Runs of one pipeline: one executes the step until now, and three have waited for it."""
     begun = [runners(jobs, first)]
     until(lambda: counted(project) == 1)
     others = [Steps() for _ in range(3)]
@@ -86,6 +86,12 @@ def test_equal_steps_of_runs_at_the_same_time_are_executed_once(project: Path, r
     for other in others:
         assert other.waiting.wait(60), [future.exception() for future in begun if future.done()]
     (project / "go").touch()
+    return begun, others
+
+
+def test_equal_steps_of_runs_at_the_same_time_are_executed_once(project: Path, runners: Any) -> None:
+    first, jobs = Steps(), pipeline(project, counting(project))
+    begun, others = one_and_three_who_wait(project, runners, jobs, first)
     assert [future.result(60).state.status for future in begun] == ["completed"] * 4
     assert counted(project) == 1
     assert first.kinds == ["step_reading", "step_started", "step_ended"]
@@ -102,13 +108,7 @@ def test_equal_steps_of_one_run_are_executed_once(project: Path, run: Run) -> No
 
 def test_where_it_fails_each_runs_its_own(project: Path, runners: Any) -> None:
     jobs = pipeline(project, counting(project, "; exit 1"))
-    begun = [runners(jobs, Steps())]
-    until(lambda: counted(project) == 1)
-    others = [Steps() for _ in range(3)]
-    begun += [runners(jobs, other) for other in others]
-    for other in others:
-        assert other.waiting.wait(60), [future.exception() for future in begun if future.done()]
-    (project / "go").touch()
+    begun, _ = one_and_three_who_wait(project, runners, jobs, Steps())
     assert [future.result(60).state.status for future in begun] == ["failed"] * 4
     assert counted(project) == 4
 
@@ -118,9 +118,9 @@ def test_all_who_have_waited_for_a_failure_go_on_at_once(tmp_path: Path) -> None
     waiting, together = threading.Semaphore(0), threading.Barrier(3, timeout=60)
 
     def wait() -> str:
-        with flights.join("k", "another", lambda _: waiting.release(), asked) as flight:
+        with flights.join("k", "another", lambda _: waiting.release(), asked) as turn:
             together.wait()
-            return flight.turn
+            return turn
 
     with ThreadPoolExecutor(3) as pool:
         with flights.join("k", "run 1", lambda _: None, asked):
@@ -170,15 +170,15 @@ def test_who_waits_can_be_canceled(project: Path, tmp_path: Path) -> None:
     with flights.join("k", "run 1", names.append, asked) as first:
         asked.set()
         with flights.join("k", "run 2", names.append, asked) as second:
-            assert (first.turn, second.turn, names) == ("first", "canceled", ["run 1"])
+            assert (first, second, names) == ("first", "canceled", ["run 1"])
 
 
 def test_what_a_killed_run_left_stops_nobody(project: Path, tmp_path: Path) -> None:
     for left in ("run 1", "ended", ""):
         (tmp_path / "flights").mkdir(exist_ok=True)
         (tmp_path / "flights" / "k").write_text(left)
-        with Flights(tmp_path).join("k", "run 2", lambda _: None, threading.Event()) as flight:
-            assert flight.turn == "first"
+        with Flights(tmp_path).join("k", "run 2", lambda _: None, threading.Event()) as turn:
+            assert turn == "first"
     assert not os.listdir(tmp_path / "flights")
 
 
@@ -196,5 +196,5 @@ def test_where_nothing_can_be_locked_everybody_runs(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("azdistill.local.cache.entries.lock", lambda _: None)
-    with Flights(tmp_path).join("k", "run 1", lambda _: None, threading.Event()) as flight:
-        assert flight.turn == "alone"
+    with Flights(tmp_path).join("k", "run 1", lambda _: None, threading.Event()) as turn:
+        assert turn == "alone"

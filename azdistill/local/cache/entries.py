@@ -264,13 +264,9 @@ def _lies_at(folder: Path, identity: tuple[int, int]) -> bool:
     return (stat.st_dev, stat.st_ino) == identity
 
 
-@dataclass(frozen=True, slots=True)
-class Flight:
-    """How a step may go on: ``first``, it is its turn and nobody else's; ``alone``, what others do does not matter;
-    ``after``, somebody has just done the same, so the cache is worth a second look; ``canceled`` while it waited.
-    """
-
-    turn: Literal["first", "alone", "after", "canceled"]
+#: How a step may go on: ``first``, it is its turn and nobody else's; ``alone``, what others do does not matter;
+#: ``after``, somebody has just done the same, so the cache is worth a second look; ``canceled`` while it waited.
+Turn = Literal["first", "alone", "after", "canceled"]
 
 
 class Flights:
@@ -290,7 +286,7 @@ class Flights:
         self._root = cache / "flights"
 
     @contextlib.contextmanager
-    def join(self, key: str, name: str, tell: Callable[[str], None], asked: threading.Event) -> Iterator[Flight]:
+    def join(self, key: str, name: str, tell: Callable[[str], None], asked: threading.Event) -> Iterator[Turn]:
         """Wait for who executes the step of ``key``, or be the one that does until the ``with`` ends.
 
         ``name``: what those who wait for us are told. ``tell`` is called once, with the name of who is waited for, and
@@ -304,7 +300,7 @@ class Flights:
                 turn = _turn(handle, path, tell, asked)
                 if turn is None:
                     continue
-                if turn.turn == "first":
+                if turn == "first":
                     _put_name(handle, name)
                     try:
                         yield turn
@@ -326,7 +322,7 @@ class Flights:
                     path.unlink()
 
 
-def _turn(handle: int, path: Path, tell: Callable[[str], None], asked: threading.Event) -> Flight | None:
+def _turn(handle: int, path: Path, tell: Callable[[str], None], asked: threading.Event) -> Turn | None:
     """Whose turn it is once the file can be locked; None where it is no longer the one at ``path``."""
     waited = False
     while (locked := lock(handle)) is False:
@@ -334,12 +330,12 @@ def _turn(handle: int, path: Path, tell: Callable[[str], None], asked: threading
             tell(_name_in(handle))
         waited = True
         if asked.wait(_LOOK):
-            return Flight("canceled")
+            return "canceled"
     if locked is None:
-        return Flight("alone")
+        return "alone"
     if waited and _name_in(handle) == _ENDED:
-        return Flight("after")
-    return Flight("first") if _lies_at(path, _identity(handle)) else None
+        return "after"
+    return "first" if _lies_at(path, _identity(handle)) else None
 
 
 def _name_in(handle: int) -> str:

@@ -107,8 +107,8 @@ class StepRunner:
             self._hear(Event.of("step_waiting", step.name, run=name))
 
         run_id, asked = context.log.run_id, context.cancellation.asked
-        with context.cache.flights.join(work.key.digest, run_id, tell, asked) as flight:
-            if flight.turn == "canceled":
+        with context.cache.flights.join(work.key.digest, run_id, tell, asked) as turn:
+            if turn == "canceled":
                 return Result("canceled")
             return _reuse(context, step, work.key) or self._execute(work, room, patient)
 
